@@ -1,0 +1,79 @@
+"""Neural machine translation with Bahdanau attention, in Keras 3 and TensorFlow.
+
+Names are imported when first used, so that the command line answers at once. Where Keras is
+loaded already, the layers are registered right away, and `keras.saving.load_model` knows them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.attention import BahdanauAttention, LuongAttention
+    from keras_attn_nmt.config import ModelConfig
+    from keras_attn_nmt.decoder import AttentionDecoder
+    from keras_attn_nmt.encoder import BidirectionalEncoder
+    from keras_attn_nmt.losses import MaskedCrossentropy
+    from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
+    from keras_attn_nmt.model import build_model
+    from keras_attn_nmt.plots import plot_attention
+    from keras_attn_nmt.readout import MaxoutReadout, TanhReadout, TiedEmbedding
+    from keras_attn_nmt.tokenizer import Tokenizer
+    from keras_attn_nmt.translator import Translation, Translator
+
+_MODULES = {
+    "AttentionDecoder": "decoder",
+    "BahdanauAttention": "attention",
+    "BidirectionalEncoder": "encoder",
+    "LuongAttention": "attention",
+    "MaskedCrossentropy": "losses",
+    "MaxoutReadout": "readout",
+    "ModelConfig": "config",
+    "Perplexity": "metrics",
+    "TanhReadout": "readout",
+    "TiedEmbedding": "readout",
+    "TokenAccuracy": "metrics",
+    "Tokenizer": "tokenizer",
+    "Translation": "translator",
+    "Translator": "translator",
+    "build_model": "model",
+    "plot_attention": "plots",
+}
+
+__all__ = [
+    "AttentionDecoder",
+    "BahdanauAttention",
+    "BidirectionalEncoder",
+    "LuongAttention",
+    "MaskedCrossentropy",
+    "MaxoutReadout",
+    "ModelConfig",
+    "Perplexity",
+    "TanhReadout",
+    "TiedEmbedding",
+    "TokenAccuracy",
+    "Tokenizer",
+    "Translation",
+    "Translator",
+    "build_model",
+    "plot_attention",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+if "keras" in sys.modules:
+    for _module in ("losses", "metrics", "model"):
+        importlib.import_module(f"{__name__}.{_module}")

@@ -1,0 +1,225 @@
+"""Attention: which annotations a decoder state looks at."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import keras
+from keras import ops
+
+# Far below any energy, and still finite in float32 and bfloat16.
+MASKED = -1e9
+
+
+class Attention(keras.layers.Layer, abc.ABC):
+    """What both kinds of attention share: compare, softmax over real positions, average.
+
+    Subclasses say how a query is compared with keys (`score`) and build the layers for it.
+
+    Args:
+        layer_normalization: Normalise queries and keys (Ba et al. 2016), not in either paper.
+        kernel_initializer: Initialiser of the projections.
+        **kwargs: `name`, `dtype` and the like.
+    """
+
+    def __init__(
+        self,
+        layer_normalization: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.layer_normalization = layer_normalization
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def _build_normalization(self, query_units: int, key_units: int) -> None:
+        self.query_normalization = self.key_normalization = None
+        if self.layer_normalization:
+            self.query_normalization = self._child(
+                keras.layers.LayerNormalization, (None, query_units), name="query_normalization"
+            )
+            self.key_normalization = self._child(
+                keras.layers.LayerNormalization, (None, key_units), name="key_normalization"
+            )
+
+    def _child(self, kind: Any, input_shape: tuple, **kwargs: Any) -> Any:
+        layer = kind(dtype=self.dtype_policy, **kwargs)
+        layer.build(input_shape)
+        return layer
+
+    def _project_with(self, layer: Any) -> dict[str, Any]:
+        return {"use_bias": False, "kernel_initializer": self.kernel_initializer, "name": layer}
+
+    @abc.abstractmethod
+    def score(self, state: Any, keys: Any) -> Any:
+        """Energies of states `(batch, queries, units)` against keys `(batch, source_length, units)`.
+
+        Returns:
+            `(batch, queries, source_length)`.
+        """
+
+    def project(self, annotations: Any) -> Any:
+        """The keys of a sentence, which do not depend on the decoder: compute them once.
+
+        Args:
+            annotations: `(batch, source_length, annotation_units)`.
+
+        Returns:
+            `(batch, source_length, key_units)`.
+        """
+        keys = self.key_projection(annotations)
+        return keys if self.key_normalization is None else self.key_normalization(keys)
+
+    def call(self, state: Any, annotations: Any, mask: Any = None, keys: Any = None) -> Any:
+        keys = self.project(annotations) if keys is None else keys
+        single = len(state.shape) == 2
+        energies = self.score(ops.expand_dims(state, 1) if single else state, keys)
+        # In float32 whatever the policy: half precision loses the small weights.
+        energies = ops.cast(energies, "float32")
+        if mask is None:
+            weights = ops.softmax(energies, axis=-1)
+        else:
+            mask = ops.expand_dims(mask, 1)
+            weights = ops.softmax(ops.where(mask, energies, MASKED), axis=-1)
+            # Only a row without any real position has weight elsewhere; it is to look at nothing.
+            weights = ops.where(mask, weights, 0.0)
+        context = ops.matmul(ops.cast(weights, annotations.dtype), annotations)
+        if single:
+            return ops.squeeze(context, 1), ops.squeeze(weights, 1)
+        return context, weights
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        """No mask is attached to the results: masks are passed explicitly."""
+
+    def compute_output_spec(
+        self, state: Any, annotations: Any, mask: Any = None, keys: Any = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        queries = tuple(state.shape[:-1])
+        return (
+            keras.KerasTensor((*queries, annotations.shape[-1]), dtype=self.compute_dtype),
+            keras.KerasTensor((*queries, annotations.shape[1]), dtype="float32"),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "layer_normalization": self.layer_normalization,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class BahdanauAttention(Attention):
+    """Additive attention over encoder annotations (Bahdanau et al. 2015, appendix A.1.2).
+
+        e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j),   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
+
+    Args:
+        units: Size of the hidden layer that compares state and annotation (n' in the paper).
+        layer_normalization: Normalise `W_a s` and `U_a h` (Ba et al. 2016), not in the paper.
+        kernel_initializer: Initialiser of `W_a` and `U_a`.
+        score_initializer: Initialiser of `v_a`.
+        **kwargs: `name`, `dtype` and the like.
+
+    Call arguments:
+        state: Decoder state s_{i-1}, `(batch, decoder_units)`, or several states that look at the
+            same sentence, such as the hypotheses of a beam: `(batch, queries, decoder_units)`.
+        annotations: What is averaged, h, `(batch, source_length, annotation_units)`.
+        mask: `True` at real positions, bool, `(batch, source_length)`; without it all are real.
+        keys: `attention.project(annotations)`, `(batch, source_length, units)`. Pass it where one
+            sentence is attended to more than once; without it, it is computed in the call.
+
+    Returns:
+        `(context, weights)`, shapes `(batch, annotation_units)` and `(batch, source_length)`, with
+        the axis `queries` after `batch` where states have it. Weights are float32 under any dtype
+        policy and sum to 1 over the real positions; a sentence without any gives zeros.
+
+    Example:
+        >>> attention = BahdanauAttention(8)
+        >>> context, weights = attention(keras.ops.ones((2, 4)), keras.ops.ones((2, 5, 6)))
+        >>> context.shape, weights.shape
+        ((2, 6), (2, 5))
+
+    References:
+        [Bahdanau, Cho & Bengio 2015](https://arxiv.org/abs/1409.0473)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        layer_normalization: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        score_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(layer_normalization, kernel_initializer, **kwargs)
+        self.units = units
+        self.score_initializer = keras.initializers.get(score_initializer)
+
+    def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
+        dense = keras.layers.Dense
+        self.query_projection = self._child(
+            dense, state_shape, units=self.units, **self._project_with("query")
+        )
+        self.key_projection = self._child(
+            dense, annotations_shape, units=self.units, **self._project_with("key")
+        )
+        self._build_normalization(self.units, self.units)
+        self.score_vector = self.add_weight(
+            shape=(self.units, 1), initializer=self.score_initializer, name="score_vector"
+        )
+
+    def score(self, state: Any, keys: Any) -> Any:
+        query = self.query_projection(state)
+        if self.query_normalization is not None:
+            query = self.query_normalization(query)
+        compared = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))
+        return ops.squeeze(ops.matmul(compared, self.score_vector), -1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "score_initializer": keras.initializers.serialize(self.score_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class LuongAttention(Attention):
+    """Multiplicative attention over encoder annotations (Luong et al. 2015, eq. 8, "general").
+
+        e_ij = s_{i-1}^T W_a h_j,   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
+
+    The score alone is Luong's; the decoder around it is Bahdanau's, so that the two scores can be
+    compared with everything else equal. Call arguments and results are those of
+    `BahdanauAttention`; keys have `decoder_units`.
+
+    Args:
+        layer_normalization: Normalise `s` and `W_a h` (Ba et al. 2016) and divide the product by
+            the root of its length (Vaswani et al. 2017); not in the paper.
+        kernel_initializer: Initialiser of `W_a`.
+        **kwargs: `name`, `dtype` and the like.
+
+    Example:
+        >>> attention = LuongAttention()
+        >>> context, weights = attention(keras.ops.ones((2, 4)), keras.ops.ones((2, 5, 6)))
+        >>> context.shape, weights.shape
+        ((2, 6), (2, 5))
+
+    References:
+        [Luong, Pham & Manning 2015](https://arxiv.org/abs/1508.04025)
+    """
+
+    def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
+        units = state_shape[-1]
+        self.key_projection = self._child(
+            keras.layers.Dense, annotations_shape, units=units, **self._project_with("key")
+        )
+        self._build_normalization(units, units)
+
+    def score(self, state: Any, keys: Any) -> Any:
+        if self.query_normalization is not None:
+            state = self.query_normalization(state) / (state.shape[-1] ** 0.5)
+        return ops.matmul(state, ops.swapaxes(keys, 1, 2))

@@ -1,0 +1,140 @@
+"""What a model is made of: one frozen, validated dataclass that is also `config.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+CHOICES = {
+    "cell": ("gru", "lstm"),
+    "attention": ("bahdanau", "luong", "none"),
+    "readout": ("tanh", "maxout"),
+    "source_order": ("forward", "reversed", "twice"),
+    "initializer": ("glorot", "paper"),
+}
+# Ids 0 to 3 are padding, begin, end and unknown: a vocabulary holds at least one piece more.
+SMALLEST_VOCABULARY = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and choices of a translation model; the defaults suit corpora of 10k to 1M sentences.
+
+    Args:
+        source_vocabulary_size: Number of source pieces, the four special ids 0 to 3 included.
+        target_vocabulary_size: Number of target pieces, likewise.
+        embedding_units: Size of source and target embeddings (m in the paper).
+        encoder_units: Size of the encoder state in each direction (n in the paper).
+        encoder_layers: Number of encoder layers, each reading the annotations of the one below.
+        bidirectional: Whether a backward encoder reads the sentence too.
+        decoder_units: Size of the decoder state (n in the paper).
+        cell: `"gru"` or `"lstm"`, in the encoder and in the decoder.
+        reset_after: GRU only. Where the reset gate acts: after the recurrent product (the form
+            that cuDNN runs) or before it (`False`, the paper's A.1.1).
+        attention: `"bahdanau"` (additive), `"luong"` (multiplicative) or `"none"`: the decoder
+            sees one fixed-length vector (RNNencdec of the paper, Cho et al. 2014).
+        attention_units: Size of the alignment model's hidden layer (n' in the paper).
+        source_order: `"forward"`; for `attention="none"` also `"reversed"` (Sutskever et al.
+            2014) and `"twice"`, the source fed twice in a row (Zaremba & Sutskever 2014).
+        readout: `"tanh"` or the paper's `"maxout"` (A.2.2).
+        readout_units: Size of the maxout layer (l in the paper). The tanh readout always has
+            `embedding_units`.
+        tie_target_embeddings: Output weights are the target embedding (Press & Wolf 2017). Only
+            for the tanh readout.
+        layer_normalization: Normalise attention queries, keys and readout (Ba et al. 2016).
+        embedding_dropout: Dropout rate on source and target embeddings.
+        annotation_dropout: Dropout rate on annotations and between encoder layers.
+        readout_dropout: Dropout rate on the readout.
+        initializer: `"glorot"` (Keras' defaults) or `"paper"` (appendix B.1).
+
+    Raises:
+        ValueError: A value is out of its range, or two values contradict each other.
+    """
+
+    source_vocabulary_size: int
+    target_vocabulary_size: int
+    embedding_units: int = 256
+    encoder_units: int = 256
+    encoder_layers: int = 1
+    bidirectional: bool = True
+    decoder_units: int = 512
+    cell: str = "gru"
+    reset_after: bool = True
+    attention: str = "bahdanau"
+    attention_units: int = 512
+    source_order: str = "forward"
+    readout: str = "tanh"
+    readout_units: int = 512
+    tie_target_embeddings: bool = True
+    layer_normalization: bool = True
+    embedding_dropout: float = 0.0
+    annotation_dropout: float = 0.0
+    readout_dropout: float = 0.0
+    initializer: str = "glorot"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            self._check(field.name, getattr(self, field.name))
+        if self.source_order != "forward" and self.attention != "none":
+            raise ValueError(
+                f"source_order={self.source_order!r} goes with attention='none' only, but "
+                f"attention={self.attention!r}: attention does not depend on the reading order. "
+                "Use source_order='forward'."
+            )
+        if self.tie_target_embeddings and self.readout == "maxout":
+            raise ValueError(
+                "tie_target_embeddings=True needs readout='tanh': the maxout readout has "
+                "readout_units, not embedding_units. Set tie_target_embeddings=False."
+            )
+
+    def _check(self, name: str, value: Any) -> None:
+        if name in CHOICES:
+            if value not in CHOICES[name]:
+                raise ValueError(f"{name} must be one of {CHOICES[name]}, got {value!r}.")
+        elif name.endswith("_dropout"):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+                raise ValueError(f"{name} must be a number in [0, 1), got {value!r}.")
+        elif name.endswith(("_units", "_size", "_layers")):
+            least = SMALLEST_VOCABULARY if name.endswith("_size") else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        elif not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, got {value!r}.")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Makes a config from a mapping; unknown and missing names raise `ValueError`."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names)}."
+                raise ValueError(f"A model has no setting {name!r}.{hint}")
+        missing = [
+            field.name
+            for field in dataclasses.fields(cls)
+            if field.default is dataclasses.MISSING and field.name not in values
+        ]
+        if missing:
+            raise ValueError(f"A model config needs {' and '.join(missing)}.")
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Reads what `to_json` wrote. Raises `ValueError` where `text` is not a model config."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"Not a model config: the text is not JSON ({error}).") from error
+        if not isinstance(values, dict):
+            raise ValueError(
+                f"Not a model config: expected a JSON object, got {type(values).__name__}."
+            )
+        return cls.from_dict(values)
+
+    def to_json(self) -> str:
+        """The config as indented JSON, one setting a line."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

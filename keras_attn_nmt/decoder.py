@@ -1,0 +1,253 @@
+"""The decoder: one step used by training, search and every exported model alike."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_attn_nmt import cells
+from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
+
+
+class Memory(NamedTuple):
+    """All that a decoder needs of a source sentence, computed once (`AttentionDecoder.prepare`).
+
+    Attributes:
+        annotations: h, `(batch, source_length, annotation_units)`; the sentence vector in place of
+            them, `(batch, 1, annotation_units)`, where there is no attention.
+        keys: What states are compared with, `(batch, source_length, key_units)`; empty without
+            attention.
+        gates: The annotations' share of the recurrent gates, `(batch, source_length, gate_units)`.
+        mask: `True` at real source positions, bool, `(batch, source_length)`.
+    """
+
+    annotations: Any
+    keys: Any
+    gates: Any
+    mask: Any
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class AttentionDecoder(keras.layers.Layer):
+    """Recurrent decoder with attention (Bahdanau et al. 2015, section 3.1 and A.2.2).
+
+        s_0 = tanh(W_s h_1<-),   s_i = RNN(s_{i-1}, [E y_{i-1} ; c_i]),   c_i from s_{i-1}
+
+    Args:
+        units: State size.
+        cell: `"gru"` or `"lstm"`.
+        reset_after: GRU only, see `ModelConfig`.
+        attention: `"bahdanau"`, `"luong"` or `"none"` (every c_i is the sentence vector).
+        attention_units: Hidden layer of Bahdanau's alignment model.
+        layer_normalization: Normalise attention queries and keys.
+        initial_units: How many of the last columns of the sentence vector W_s reads: the units of
+            the backward encoder, to begin from h_1<- as in the paper.
+        initializer: `"glorot"` or `"paper"` (B.1).
+        **kwargs: `name`, `dtype` and the like.
+
+    Call arguments:
+        embedded: E y_{i-1}, the embeddings of the target moved right by one,
+            `(batch, target_length, embedding_units)`.
+        annotations: `(batch, source_length, annotation_units)`.
+        sentence_vector: `(batch, annotation_units)`, as `BidirectionalEncoder` gives it.
+        mask: `True` at real source positions, bool, `(batch, source_length)`; without it all are
+            real.
+
+    Returns:
+        `(states, previous_states, contexts, attention)`: s_i and s_{i-1}, both
+        `(batch, target_length, units)`; c_i, `(batch, target_length, annotation_units)`; alpha,
+        float32, `(batch, target_length, source_length)`, all zeros where there is no attention.
+
+    Example:
+        >>> decoder = AttentionDecoder(8, attention_units=8, initial_units=3)
+        >>> annotations, vector = keras.ops.ones((2, 5, 6)), keras.ops.ones((2, 6))
+        >>> *_, attention = decoder(keras.ops.ones((2, 7, 4)), annotations, vector)
+        >>> attention.shape
+        (2, 7, 5)
+
+    References:
+        [Bahdanau, Cho & Bengio 2015](https://arxiv.org/abs/1409.0473)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        cell: str = "gru",
+        reset_after: bool = True,
+        attention: str = "bahdanau",
+        attention_units: int = 512,
+        layer_normalization: bool = False,
+        initial_units: int | None = None,
+        initializer: str = "glorot",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        # TensorFlow's scan has no fixed length, which XLA needs.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+        self.units = units
+        self.cell_kind = cell
+        self.reset_after = reset_after
+        self.attention_kind = attention
+        self.attention_units = attention_units
+        self.layer_normalization = layer_normalization
+        self.initial_units = initial_units
+        self.initializer = initializer
+
+    def build(
+        self,
+        embedded_shape: tuple,
+        annotations_shape: tuple,
+        sentence_vector_shape: tuple,
+        **_: Any,
+    ) -> None:
+        annotation_units = annotations_shape[-1]
+        self.embedding_units = embedded_shape[-1]
+        self.cell = cells.make_cell(
+            self.cell_kind,
+            self.units,
+            reset_after=self.reset_after,
+            initializer=self.initializer,
+            dtype=self.dtype_policy,
+            name="cell",
+        )
+        self.cell.build((None, self.embedding_units + annotation_units))
+        kernel_initializer = cells.recurrent_initializers(self.initializer)["kernel_initializer"]
+        # s_0 of a GRU; s_0 and the memory cell of an LSTM.
+        self.initial_projection = keras.layers.Dense(
+            self.units * (2 if self.cell_kind == "lstm" else 1),
+            activation="tanh",
+            kernel_initializer=kernel_initializer,
+            dtype=self.dtype_policy,
+            name="initial",
+        )
+        self.initial_projection.build((None, self.initial_units or sentence_vector_shape[-1]))
+        self.attention = self._make_attention()
+        if self.attention is not None:
+            self.attention.build((None, 1, self.units), (None, None, annotation_units))
+
+    def _make_attention(self) -> Attention | None:
+        if self.attention_kind == "none":
+            return None
+        common: dict[str, Any] = {
+            "layer_normalization": self.layer_normalization,
+            "dtype": self.dtype_policy,
+            "name": "attention",
+        }
+        paper = self.initializer == "paper"
+        if paper:
+            common["kernel_initializer"] = keras.initializers.RandomNormal(stddev=0.001)
+        if self.attention_kind == "luong":
+            return LuongAttention(**common)
+        return BahdanauAttention(
+            self.attention_units, score_initializer="zeros" if paper else "glorot_uniform", **common
+        )
+
+    def prepare(self, annotations: Any, sentence_vector: Any, mask: Any) -> Memory:
+        """What every step reads of the source, computed once a sentence. Shapes as in the call."""
+        if self.attention is None:
+            annotations = ops.expand_dims(sentence_vector, 1)
+            keys = annotations[:, :, :0]
+        else:
+            keys = self.attention.project(annotations)
+        # c_i enters the gates linearly, so the product with its weights is taken of the
+        # annotations, once a sentence, in place of the contexts, once a step.
+        gates = ops.matmul(annotations, self._input_kernels()[1])
+        return Memory(annotations, keys, gates, mask)
+
+    def initial_state(self, sentence_vector: Any) -> cells.State:
+        """s_0 = tanh(W_s h_1<-): a tuple of `(batch, units)` tensors, one for GRU, two for LSTM."""
+        if self.initial_units is not None:
+            sentence_vector = sentence_vector[..., -self.initial_units :]
+        initial = self.initial_projection(sentence_vector)
+        return tuple(ops.split(initial, 2, axis=-1)) if self.cell_kind == "lstm" else (initial,)
+
+    def embed_gates(self, embedded: Any) -> Any:
+        """The embeddings' share of the gates, `(..., embedding_units)` to `(..., gate_units)`."""
+        return ops.matmul(embedded, self._input_kernels()[0]) + cells.input_bias(self.cell)
+
+    def _input_kernels(self) -> list[Any]:
+        """The rows of the input weights that read the embedding, and those for the context."""
+        return ops.split(self.cell.kernel.value, [self.embedding_units], axis=0)
+
+    def step(self, gates: Any, state: cells.State, memory: Memory) -> tuple[cells.State, Any]:
+        """One target position.
+
+        Args:
+            gates: `embed_gates` of the previous token's embedding, `(batch, gate_units)`, or
+                `(batch, queries, gate_units)` where several hypotheses look at one source.
+            state: s_{i-1}, a tuple of `(batch, units)` or `(batch, queries, units)`.
+            memory: What `prepare` made of the source.
+
+        Returns:
+            `(state, attention)`: s_i, and alpha_i, `(batch, source_length)` or
+            `(batch, queries, source_length)`.
+        """
+        if self.attention is None:
+            context_gates = memory.gates if len(gates.shape) == 3 else memory.gates[:, 0]
+            # One row of zeros a query: nothing was looked at.
+            looked = ops.zeros_like(memory.mask, dtype="float32")
+            if len(gates.shape) == 3:
+                looked = ops.expand_dims(looked, 1) + ops.zeros_like(gates[..., :1], "float32")
+        else:
+            context_gates, looked = self.attention(
+                state[0], memory.gates, mask=memory.mask, keys=memory.keys
+            )
+        return cells.advance(cells.recurrence(self.cell), gates + context_gates, state), looked
+
+    def context(self, attention: Any, memory: Memory) -> Any:
+        """c_i of `(batch, queries, source_length)` weights: `(batch, queries, annotation_units)`."""
+        if self.attention is None:
+            return ops.repeat(memory.annotations, ops.shape(attention)[1], axis=1)
+        return ops.matmul(ops.cast(attention, memory.annotations.dtype), memory.annotations)
+
+    def call(
+        self, embedded: Any, annotations: Any, sentence_vector: Any, mask: Any = None
+    ) -> tuple[Any, Any, Any, Any]:
+        if mask is None:
+            mask = ops.ones(ops.shape(annotations)[:2], dtype="bool")
+        memory = self.prepare(annotations, sentence_vector, mask)
+        state = self.initial_state(sentence_vector)
+
+        # Only what needs s_{i-1} is in the loop; contexts and readout follow it, all at once.
+        def step(carry: tuple[cells.State, Any], gates: Any) -> tuple[Any, Any]:
+            carry = self.step(gates, carry[0], memory)
+            return carry, carry
+
+        # TensorFlow's scan emits what has the shapes of the carry, so the attention is in both.
+        start = (state, ops.zeros_like(mask, dtype="float32"))
+        gates = ops.swapaxes(self.embed_gates(embedded), 0, 1)
+        _, (states, attention) = ops.scan(step, start, gates)
+        states = ops.swapaxes(states[0], 0, 1)
+        attention = ops.swapaxes(attention, 0, 1)
+        previous = ops.concatenate([ops.expand_dims(state[0], 1), states[:, :-1]], axis=1)
+        return states, previous, self.context(attention, memory), attention
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        """No mask is attached to the results: masks are passed explicitly."""
+
+    def compute_output_spec(
+        self, embedded: Any, annotations: Any, sentence_vector: Any, mask: Any = None
+    ) -> tuple[keras.KerasTensor, ...]:
+        batch, length = embedded.shape[:2]
+        shapes = [(self.units,), (self.units,), annotations.shape[-1:], annotations.shape[1:2]]
+        dtypes = [self.compute_dtype] * 3 + ["float32"]
+        return tuple(
+            keras.KerasTensor((batch, length, *shape), dtype=dtype)
+            for shape, dtype in zip(shapes, dtypes, strict=True)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "cell": self.cell_kind,
+            "reset_after": self.reset_after,
+            "attention": self.attention_kind,
+            "attention_units": self.attention_units,
+            "layer_normalization": self.layer_normalization,
+            "initial_units": self.initial_units,
+            "initializer": self.initializer,
+        }

@@ -1,0 +1,199 @@
+"""The bidirectional encoder: embeddings of a sentence to one annotation a position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attn_nmt import cells
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class BidirectionalEncoder(keras.layers.Layer):
+    """Reads a sentence forwards and backwards (Bahdanau et al. 2015, section 3.2 and A.2.1).
+
+        h_j = [h_j-> ; h_j<-]
+
+    Args:
+        units: State size in each direction.
+        num_layers: Number of layers; each reads the annotations of the one below.
+        cell: `"gru"` or `"lstm"`.
+        reset_after: GRU only, see `ModelConfig`.
+        bidirectional: Without it there is no backward state.
+        dropout: Dropout rate between layers.
+        initializer: `"glorot"` or `"paper"` (B.1).
+        use_cudnn: `"auto"` runs Keras' own GRU and LSTM layers, and so cuDNN, where TensorFlow
+            sees a GPU and the cell is one that cuDNN has; `False` never does. Same weights and
+            same result either way.
+        **kwargs: `name`, `dtype` and the like.
+
+    Call arguments:
+        embedded: Source embeddings, `(batch, source_length, embedding_units)`.
+        mask: `True` at real positions, bool, `(batch, source_length)`, padding on the right;
+            without it all are real.
+        training: Whether to apply dropout.
+
+    Returns:
+        `(annotations, sentence_vector)`. Annotations `(batch, source_length, 2 * units)`, zero at
+        padding; the sentence vector `[h_S-> ; h_1<-]` of the top layer, `(batch, 2 * units)`,
+        zeros for a sentence without any real position. `units` wide without the backward state.
+
+    Example:
+        >>> encoder = BidirectionalEncoder(8)
+        >>> annotations, sentence_vector = encoder(keras.ops.ones((2, 5, 4)))
+        >>> annotations.shape, sentence_vector.shape
+        ((2, 5, 16), (2, 16))
+
+    References:
+        [Bahdanau, Cho & Bengio 2015](https://arxiv.org/abs/1409.0473)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        num_layers: int = 1,
+        cell: str = "gru",
+        reset_after: bool = True,
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        initializer: str = "glorot",
+        use_cudnn: str | bool = "auto",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        # TensorFlow's scan has no fixed length, which XLA needs.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+        self.units = units
+        self.num_layers = num_layers
+        self.cell = cell
+        self.reset_after = reset_after
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.initializer = initializer
+        self.use_cudnn = use_cudnn
+
+    def build(self, embedded_shape: tuple, **_: Any) -> None:
+        self.rnns = []
+        width = embedded_shape[-1]
+        for layer in range(self.num_layers):
+            directions = ("forward", "backward") if self.bidirectional else ("forward",)
+            self.rnns.append([self._rnn(f"{direction}_{layer}") for direction in directions])
+            for rnn in self.rnns[-1]:
+                rnn.build((None, None, width))
+            width = self.units * len(directions)
+        self.dropouts = [
+            keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+            for _ in range(self.num_layers - 1)
+        ]
+
+    def _rnn(self, name: str) -> keras.layers.Layer:
+        options = {
+            **cells.recurrent_initializers(self.initializer),
+            "return_sequences": True,
+            "return_state": True,
+            "go_backwards": name.startswith("backward"),
+            "dtype": self.dtype_policy,
+            "name": name,
+        }
+        if self.cell == "gru":
+            return keras.layers.GRU(self.units, reset_after=self.reset_after, **options)
+        return keras.layers.LSTM(self.units, **options)
+
+    def call(self, embedded: Any, mask: Any = None, training: bool | None = None) -> Any:
+        if mask is None:
+            mask = ops.ones(ops.shape(embedded)[:2], dtype="bool")
+        annotations = embedded
+        run = self._run_cudnn if self.runs_on_cudnn() else self._run_loop
+        for layer, rnns in enumerate(self.rnns):
+            if layer:
+                annotations = self.dropouts[layer - 1](annotations, training=training)
+            annotations, sentence_vector = run(rnns, annotations, mask)
+        return annotations, sentence_vector
+
+    def runs_on_cudnn(self) -> bool:
+        """Whether a call made now would run on cuDNN."""
+        if self.use_cudnn is False or (self.cell == "gru" and not self.reset_after):
+            return False
+        if keras.backend.backend() != "tensorflow":
+            return False
+        return any(device.startswith("gpu") for device in keras.distribution.list_devices())
+
+    def _run_cudnn(self, rnns: list, inputs: Any, mask: Any) -> tuple[Any, Any]:
+        # cuDNN refuses a sentence without any real position: let it read one, then forget it.
+        first = ops.expand_dims(ops.arange(ops.shape(mask)[1]) == 0, 0)
+        present = ops.any(mask, axis=1, keepdims=True)
+        outputs, finals = [], []
+        for rnn in rnns:
+            output, final, *_ = rnn(inputs, mask=ops.logical_or(mask, first))
+            outputs.append(ops.flip(output, axis=1) if rnn.go_backwards else output)
+            finals.append(final)
+        return (
+            self._zero_padding(ops.concatenate(outputs, axis=-1), mask),
+            self._zero_padding(ops.concatenate(finals, axis=-1), ops.squeeze(present, 1)),
+        )
+
+    def _run_loop(self, rnns: list, inputs: Any, mask: Any) -> tuple[Any, Any]:
+        # Both directions share one loop, on an axis before the batch: the backward one reads the
+        # flipped sentence, its padding first. All input products are hoisted out of it.
+        inputs = ops.swapaxes(inputs, 0, 1)
+        mask_steps = ops.expand_dims(ops.swapaxes(mask, 0, 1), -1)
+        gates, masks = [], []
+        for rnn in rnns:
+            read = ops.flip(inputs, axis=0) if rnn.go_backwards else inputs
+            gates.append(ops.matmul(read, rnn.cell.kernel) + cells.input_bias(rnn.cell))
+            masks.append(ops.flip(mask_steps, axis=0) if rnn.go_backwards else mask_steps)
+        weights = cells.stack([cells.recurrence(rnn.cell) for rnn in rnns])
+
+        def step(state: cells.State, step_input: tuple[Any, Any]) -> tuple[Any, Any]:
+            step_gates, real = step_input
+            advanced = cells.advance(weights, step_gates, state)
+            state = tuple(
+                ops.where(real, new, old) for new, old in zip(advanced, state, strict=True)
+            )
+            return state, state
+
+        zeros = ops.zeros_like(gates[0][0, :, : self.units])
+        start = tuple(
+            ops.stack([zeros] * len(rnns)) for _ in range(2 if self.cell == "lstm" else 1)
+        )
+        final, states = ops.scan(step, start, (ops.stack(gates, 1), ops.stack(masks, 1)))
+        # (source_length, directions, batch, units) to (batch, source_length, directions * units)
+        outputs = [
+            ops.flip(states[0][:, i], axis=0) if rnn.go_backwards else states[0][:, i]
+            for i, rnn in enumerate(rnns)
+        ]
+        annotations = ops.swapaxes(ops.concatenate(outputs, axis=-1), 0, 1)
+        sentence_vector = ops.concatenate([final[0][i] for i in range(len(rnns))], axis=-1)
+        return self._zero_padding(annotations, mask), sentence_vector
+
+    def _zero_padding(self, tensor: Any, mask: Any) -> Any:
+        return ops.where(ops.expand_dims(mask, -1), tensor, ops.zeros_like(tensor))
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        """No mask is attached to the results: masks are passed explicitly."""
+
+    def compute_output_spec(
+        self, embedded: Any, mask: Any = None, training: bool | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        batch, length = embedded.shape[:2]
+        width = self.units * (2 if self.bidirectional else 1)
+        return (
+            keras.KerasTensor((batch, length, width), dtype=self.compute_dtype),
+            keras.KerasTensor((batch, width), dtype=self.compute_dtype),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "num_layers": self.num_layers,
+            "cell": self.cell,
+            "reset_after": self.reset_after,
+            "bidirectional": self.bidirectional,
+            "dropout": self.dropout,
+            "initializer": self.initializer,
+            "use_cudnn": self.use_cudnn,
+        }

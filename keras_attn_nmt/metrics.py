@@ -1,0 +1,43 @@
+"""Training metrics over real tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attn_nmt.losses import real_tokens, token_cross_entropy
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class TokenAccuracy(keras.metrics.Mean):
+    """Share of real tokens whose label has the highest logit.
+
+    Arguments of `update_state` are those of `MaskedCrossentropy`; the result is in [0, 1].
+    """
+
+    def __init__(self, name: str = "token_accuracy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        hits = ops.equal(ops.argmax(y_pred, axis=-1), ops.cast(y_true, "int32"))
+        super().update_state(ops.cast(hits, "float32"), real_tokens(y_true, sample_weight))
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class Perplexity(keras.metrics.Mean):
+    """exp of the mean cross-entropy of real tokens, without label smoothing.
+
+    Arguments of `update_state` are those of `MaskedCrossentropy`; the result is at least 1.
+    """
+
+    def __init__(self, name: str = "perplexity", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        entropy = token_cross_entropy(y_true, y_pred)
+        super().update_state(entropy, real_tokens(y_true, sample_weight))
+
+    def result(self) -> Any:
+        return ops.exp(super().result())

@@ -1,0 +1,153 @@
+"""The whole model: layers put together in a functional `keras.Model`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attn_nmt import cells
+from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.decoder import AttentionDecoder
+from keras_attn_nmt.encoder import BidirectionalEncoder
+from keras_attn_nmt.readout import MaxoutReadout, TanhReadout, TiedEmbedding
+
+PAD = 0
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class SourceOrder(keras.layers.Layer):
+    """Reorders the real tokens of a source, padding stays on the right.
+
+    The two tricks that helped encoder-decoders with one fixed-length vector: reading the source
+    reversed (Sutskever et al. 2014, 3.3) and twice in a row (Zaremba & Sutskever 2014, 4.1).
+
+    Args:
+        order: `"forward"`, `"reversed"` or `"twice"`.
+        **kwargs: `name`, `dtype` and the like.
+
+    Call arguments:
+        source: Ids, 0 at padding, int32, `(batch, source_length)`.
+
+    Returns:
+        Ids, `(batch, source_length)`, or `(batch, 2 * source_length)` for `"twice"`.
+    """
+
+    def __init__(self, order: str = "forward", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.order = order
+
+    def call(self, source: Any) -> Any:
+        if self.order == "forward":
+            return source
+        length = ops.sum(ops.cast(source != PAD, "int32"), axis=1, keepdims=True)
+        width = ops.shape(source)[1]
+        if self.order == "reversed":
+            position = ops.expand_dims(ops.arange(width), 0)
+            index = ops.where(position < length, length - 1 - position, position)
+            return ops.take_along_axis(source, index, axis=1)
+        position = ops.expand_dims(ops.arange(2 * width), 0)
+        real = position < 2 * length
+        index = ops.where(real, position % ops.maximum(length, 1), 0)
+        return ops.where(real, ops.take_along_axis(source, index, axis=1), PAD)
+
+    def compute_output_spec(self, source: Any) -> keras.KerasTensor:
+        batch, length = source.shape
+        if self.order == "twice" and length is not None:
+            length *= 2
+        return keras.KerasTensor((batch, length), dtype=source.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "order": self.order}
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class TranslationModel(keras.Model):
+    """A functional `keras.Model` that can be compiled with metrics for the logits alone."""
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        # As soon as there are metrics, Keras wants labels for every output: show it those that
+        # have some.
+        if isinstance(y, dict):
+            y_pred = {name: y_pred[name] for name in y}
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Model:
+    """Puts the layers together (Bahdanau et al. 2015, figure 1 and appendix A).
+
+    Args:
+        config: Sizes and choices.
+        name: Name of the model.
+
+    Returns:
+        A functional model with inputs `{"source": (batch, source_length),
+        "target": (batch, target_length)}`, int32 ids with 0 at padding on the right, the target
+        moved right by one (it begins with `BOS`), and outputs `{"logits": (batch, target_length,
+        target_vocabulary_size), "attention": (batch, target_length, source_length)}`, float32.
+    """
+    paper = config.initializer == "paper"
+    embedding_initializer = keras.initializers.RandomNormal(stddev=0.01) if paper else "uniform"
+    kernel_initializer = cells.recurrent_initializers(config.initializer)["kernel_initializer"]
+
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None,), dtype="int32", name="target")
+
+    read = SourceOrder(config.source_order, name="source_order")(source)
+    source_embedding = keras.layers.Embedding(
+        config.source_vocabulary_size,
+        config.embedding_units,
+        embeddings_initializer=embedding_initializer,
+        name="source_embedding",
+    )
+    embedded = keras.layers.Dropout(config.embedding_dropout)(source_embedding(read))
+    annotations, sentence_vector = BidirectionalEncoder(
+        config.encoder_units,
+        num_layers=config.encoder_layers,
+        cell=config.cell,
+        reset_after=config.reset_after,
+        bidirectional=config.bidirectional,
+        dropout=config.annotation_dropout,
+        initializer=config.initializer,
+        name="encoder",
+    )(embedded, mask=read != PAD)
+    annotations = keras.layers.Dropout(config.annotation_dropout)(annotations)
+
+    make_embedding = TiedEmbedding if config.tie_target_embeddings else keras.layers.Embedding
+    target_embedding = make_embedding(
+        config.target_vocabulary_size,
+        config.embedding_units,
+        embeddings_initializer=embedding_initializer,
+        name="target_embedding",
+    )
+    embedded = keras.layers.Dropout(config.embedding_dropout)(target_embedding(target))
+    states, previous_states, contexts, attention = AttentionDecoder(
+        config.decoder_units,
+        cell=config.cell,
+        reset_after=config.reset_after,
+        attention=config.attention,
+        attention_units=config.attention_units,
+        layer_normalization=config.layer_normalization,
+        initial_units=config.encoder_units,
+        initializer=config.initializer,
+        name="decoder",
+    )(embedded, annotations, sentence_vector, mask=source != PAD)
+
+    maxout = config.readout == "maxout"
+    readout = (MaxoutReadout if maxout else TanhReadout)(
+        config.readout_units if maxout else config.embedding_units,
+        layer_normalization=config.layer_normalization,
+        kernel_initializer=kernel_initializer,
+        name="readout",
+    )
+    features = readout(embedded, states, previous_states, contexts)
+    features = keras.layers.Dropout(config.readout_dropout)(features)
+    if config.tie_target_embeddings:
+        logits = target_embedding(features, reverse=True)
+    else:
+        logits = keras.layers.Dense(
+            config.target_vocabulary_size, kernel_initializer=kernel_initializer, name="output"
+        )(features)
+    outputs = {"logits": ops.cast(logits, "float32"), "attention": attention}
+    return TranslationModel({"source": source, "target": target}, outputs, name=name)

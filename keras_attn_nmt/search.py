@@ -1,0 +1,307 @@
+"""Greedy and beam search, and the scoring of given translations, in one graph of `keras.ops`.
+
+The data flow of a search:
+
+    source -> encode -> Memory (once a sentence, never copied for the beam)
+    loop: tokens, state -> step -> logits -> the best `beam_size` continuations of each sentence
+    history: each step writes token, parent, log-probability and attention, and moves nothing
+    after the loop: follow the parents back, and gather tokens and attention once
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_attn_nmt import cells
+from keras_attn_nmt.decoder import Memory
+from keras_attn_nmt.losses import token_cross_entropy
+from keras_attn_nmt.readout import TiedEmbedding
+
+PAD, BOS, EOS = 0, 1, 2
+# Stands for the log-probability of what cannot happen; finite, as a product with 0 has to be 0.
+IMPOSSIBLE = -1e9
+
+
+class Hypotheses(NamedTuple):
+    """What a search found, the best first.
+
+    Attributes:
+        tokens: Ids, int32, `(batch, hypotheses, target_length)`; ends with `EOS` unless the
+            hypothesis was cut at its limit, then `PAD`.
+        lengths: Number of tokens, `EOS` included, int32, `(batch, hypotheses)`.
+        scores: Log-probability divided by the length penalty, float32, `(batch, hypotheses)`.
+        token_scores: Log-probability of each token, float32, `(batch, hypotheses,
+            target_length)`; 0 at padding.
+        attention: float32, `(batch, hypotheses, target_length, source_length)`; 0 at padding.
+    """
+
+    tokens: Any
+    lengths: Any
+    scores: Any
+    token_scores: Any
+    attention: Any
+
+
+class Stepper:
+    """A model from `build_model`, seen as what a search needs: encode once, then step by step.
+
+    Args:
+        model: The model. Its layers are used as they are, nothing is copied.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self.source_order = model.get_layer("source_order")
+        self.source_embedding = model.get_layer("source_embedding")
+        self.encoder = model.get_layer("encoder")
+        self.target_embedding = model.get_layer("target_embedding")
+        self.decoder = model.get_layer("decoder")
+        self.readout = model.get_layer("readout")
+        self.output = (
+            None
+            if isinstance(self.target_embedding, TiedEmbedding)
+            else model.get_layer("output")
+        )
+
+    def encode(self, source: Any) -> tuple[Memory, cells.State]:
+        """Reads sentences.
+
+        Args:
+            source: Ids, int32, `(batch, source_length)`.
+
+        Returns:
+            What the decoder remembers of them, and its first state, `(batch, 1, units)` tensors.
+        """
+        memory, sentence_vector = self._read(source)
+        state = self.decoder.initial_state(sentence_vector)
+        return memory, tuple(ops.expand_dims(each, 1) for each in state)
+
+    def embed(self, source: Any) -> Any:
+        """The sentence vector `[h_S-> ; h_1<-]`, `(batch, annotation_units)`."""
+        return self._read(source)[1]
+
+    def _read(self, source: Any) -> tuple[Memory, Any]:
+        read = self.source_order(source)
+        annotations, sentence_vector = self.encoder(self.source_embedding(read), mask=read != PAD)
+        memory = self.decoder.prepare(annotations, sentence_vector, source != PAD)
+        return memory, sentence_vector
+
+    def step(self, tokens: Any, state: cells.State, memory: Memory) -> tuple[Any, cells.State, Any]:
+        """One target position of every hypothesis.
+
+        Args:
+            tokens: Previous tokens, int32, `(batch, hypotheses)`.
+            state: Tensors `(batch, hypotheses, units)`.
+            memory: What `encode` gave.
+
+        Returns:
+            `(logits, state, attention)`: float32 `(batch, hypotheses, vocabulary_size)`, the new
+            state, and float32 `(batch, hypotheses, source_length)`.
+        """
+        embedded = self.target_embedding(tokens)
+        advanced, attention = self.decoder.step(self.decoder.embed_gates(embedded), state, memory)
+        context = self.decoder.context(attention, memory)
+        features = self.readout(embedded, advanced[0], state[0], context)
+        logits = (
+            self.target_embedding(features, reverse=True)
+            if self.output is None
+            else self.output(features)
+        )
+        return ops.cast(logits, "float32"), advanced, attention
+
+
+def length_penalty(length: Any, alpha: float) -> Any:
+    """`((5 + length) / 6) ** alpha` (Wu et al. 2016, eq. 14); 1 where `alpha` is 0."""
+    return ((5.0 + ops.cast(length, "float32")) / 6.0) ** alpha
+
+
+def length_limits(source: Any, max_length: int) -> Any:
+    """How long the translation of each sentence may get, `EOS` included.
+
+    Three times the source and 20 more, at most `max_length`. It depends on the sentence alone, so
+    that one that never ends neither changes nor delays what it shares a batch with.
+
+    Args:
+        source: Ids, `(batch, source_length)`.
+        max_length: Upper bound.
+
+    Returns:
+        int32, `(batch,)`.
+    """
+    length = ops.sum(ops.cast(source != PAD, "int32"), axis=1)
+    return ops.minimum(3 * length + 20, max_length)
+
+
+def search(
+    stepper: Stepper,
+    source: Any,
+    *,
+    beam_size: int = 1,
+    length_alpha: float = 0.0,
+    max_length: int = 100,
+) -> Hypotheses:
+    """Finds the best translations.
+
+    A hypothesis that has ended stays in the beam, frozen, and competes with the others by its
+    score: log-probability divided by the length penalty of its length. A sentence is done when
+    all of its beam has ended; the loop stops when all sentences are done.
+
+    Args:
+        stepper: The model.
+        source: Ids, int32, `(batch, source_length)`, each sentence closed by `EOS`. A sentence
+            without any real token gives an empty translation.
+        beam_size: Hypotheses kept for each sentence; 1 is greedy search.
+        length_alpha: Exponent of the length penalty.
+        max_length: Longest translation, `EOS` included; see `length_limits`.
+
+    Returns:
+        `beam_size` hypotheses for each sentence, `target_length` is `max_length`.
+    """
+    batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
+    beam = beam_size
+    memory, state = stepper.encode(source)
+    state = tuple(ops.repeat(each, beam, axis=1) for each in state)
+    limits = ops.expand_dims(length_limits(source, max_length), 1)
+
+    # All hypotheses begin equal: let the first alone go on, so that the beam fills with others.
+    first = ops.expand_dims(ops.arange(beam), 0)
+    log_probabilities = ops.where(first == 0, 0.0, IMPOSSIBLE) + ops.zeros((batch, beam))
+    lengths = ops.zeros((batch, beam), dtype="int32")
+    ended = ops.broadcast_to(
+        ops.logical_not(ops.any(source != PAD, axis=1, keepdims=True)), (batch, beam)
+    )
+    tokens = ops.full((batch, beam), BOS, dtype="int32")
+    history = (
+        ops.zeros((max_length, batch, beam), dtype="int32"),  # tokens
+        ops.zeros((max_length, batch, beam), dtype="int32"),  # parents
+        ops.zeros((max_length, batch, beam)),  # log-probabilities of the tokens
+        ops.zeros((max_length, batch, beam, source_length)),  # attention of the parents
+    )
+
+    def unfinished(step: Any, tokens: Any, state: Any, scores: Any, *rest: Any) -> Any:
+        ended = rest[1]
+        return ops.logical_and(step < max_length, ops.logical_not(ops.all(ended)))
+
+    def body(
+        step: Any, tokens: Any, state: Any, log_probabilities: Any, lengths: Any, ended: Any, history: Any
+    ) -> tuple[Any, ...]:
+        logits, advanced, attention = stepper.step(tokens, state, memory)
+        candidates = _continuations(logits, log_probabilities, lengths, ended, beam, length_alpha)
+        tokens, parents, token_scores = candidates
+        new_ended = _follow(ended, parents, beam)
+        log_probabilities = _follow(log_probabilities, parents, beam) + token_scores
+        lengths = _follow(lengths, parents, beam) + ops.where(new_ended, 0, 1)
+        state = tuple(_follow(each, parents, beam) for each in advanced)
+        records = (tokens, parents, token_scores, attention)
+        history = tuple(
+            ops.scatter_update(past, ops.reshape(step, (1, 1)), ops.expand_dims(record, 0))
+            for past, record in zip(history, records, strict=True)
+        )
+        ended = ops.logical_or(
+            new_ended, ops.logical_or(ops.equal(tokens, EOS), lengths >= limits)
+        )
+        return step + 1, tokens, state, log_probabilities, lengths, ended, history
+
+    start = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
+    steps, _, _, log_probabilities, lengths, _, history = ops.while_loop(unfinished, body, start)
+    scores = log_probabilities / length_penalty(lengths, length_alpha)
+    return _trace_back(history, steps, lengths, scores, beam)
+
+
+def _continuations(
+    logits: Any, log_probabilities: Any, lengths: Any, ended: Any, beam: int, alpha: float
+) -> tuple[Any, Any, Any]:
+    """The `beam` best ways to go on, among all hypotheses of a sentence, best first.
+
+    Returns:
+        Tokens, the hypotheses they continue, and their log-probabilities, each `(batch, beam)`.
+    """
+    # The softmax is only taken of what can be chosen.
+    top, ids = ops.top_k(logits, beam)
+    token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
+    # The only continuation of what has ended is nothing, at no cost.
+    ended = ops.expand_dims(ended, 2)
+    nothing = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
+    token_scores = ops.where(ended, nothing, token_scores)
+    ids = ops.where(ended, PAD, ops.cast(ids, "int32"))
+    if beam == 1:
+        return ids[..., 0], ops.zeros_like(ids[..., 0]), token_scores[..., 0]
+
+    new_lengths = ops.expand_dims(lengths, 2) + ops.where(ended, 0, 1)
+    scores = ops.expand_dims(log_probabilities, 2) + token_scores
+    scores = scores / length_penalty(new_lengths, alpha)
+    flat = (-1, beam * beam)
+    _, chosen = ops.top_k(ops.reshape(scores, flat), beam)
+    chosen = ops.cast(chosen, "int32")
+    return (
+        ops.take_along_axis(ops.reshape(ids, flat), chosen, axis=1),
+        chosen // beam,
+        ops.take_along_axis(ops.reshape(token_scores, flat), chosen, axis=1),
+    )
+
+
+def _follow(tensor: Any, parents: Any, beam: int) -> Any:
+    """What each hypothesis inherits: `(batch, beam, ...)` of the parents."""
+    if beam == 1:
+        return tensor
+    index = ops.reshape(parents, (*ops.shape(parents), *[1] * (len(tensor.shape) - 2)))
+    return ops.take_along_axis(tensor, index, axis=1)
+
+
+def _trace_back(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -> Hypotheses:
+    """Follows every hypothesis from its end to its beginning, and gathers what it went through."""
+    tokens, parents, token_scores, attention = history
+    max_length, batch = ops.shape(tokens)[0], ops.shape(tokens)[1]
+    own = ops.broadcast_to(ops.expand_dims(ops.arange(beam, dtype="int32"), 0), (batch, beam))
+    if beam > 1:
+        # `path[t]` is the place in the beam of step t that the hypothesis came through; what the
+        # attention of step t was computed for is the parent of that.
+        path = ops.zeros_like(parents)
+
+        def back(step: Any, place: Any, path: Any) -> tuple[Any, Any, Any]:
+            path = ops.scatter_update(path, ops.reshape(step, (1, 1)), ops.expand_dims(place, 0))
+            return step - 1, ops.take_along_axis(parents[step], place, axis=1), path
+
+        _, _, path = ops.while_loop(
+            lambda step, place, path: step >= 0, back, (steps - 1, own, path)
+        )
+        tokens = ops.take_along_axis(tokens, path, axis=2)
+        token_scores = ops.take_along_axis(token_scores, path, axis=2)
+        seen_by = ops.expand_dims(ops.take_along_axis(parents, path, axis=2), 3)
+        attention = ops.take_along_axis(attention, seen_by, axis=2)
+
+    position = ops.reshape(ops.arange(max_length, dtype="int32"), (-1, 1, 1))
+    real = position < lengths
+    tokens = ops.transpose(ops.where(real, tokens, PAD), (1, 2, 0))
+    token_scores = ops.transpose(ops.where(real, token_scores, 0.0), (1, 2, 0))
+    attention = ops.where(ops.expand_dims(real, 3), attention, 0.0)
+    return Hypotheses(
+        tokens, lengths, scores, token_scores, ops.transpose(attention, (1, 2, 0, 3))
+    )
+
+
+def score(model: keras.Model, source: Any, reference: Any, length_alpha: float = 0.0) -> Hypotheses:
+    """Scores given translations, as if a search had found them.
+
+    Args:
+        model: The model.
+        source: Ids, int32, `(batch, source_length)`.
+        reference: Ids, int32, `(batch, target_length)`, `EOS` at the end, no `BOS`.
+        length_alpha: Exponent of the length penalty.
+
+    Returns:
+        One hypothesis for each sentence: the reference with its scores and attention.
+    """
+    begin = ops.full_like(reference[:, :1], BOS)
+    target = ops.concatenate([begin, reference[:, :-1]], axis=1)
+    outputs = model({"source": source, "target": target}, training=False)
+    real = reference != PAD
+    token_scores = ops.where(real, -token_cross_entropy(reference, outputs["logits"]), 0.0)
+    lengths = ops.sum(ops.cast(real, "int32"), axis=1)
+    total = ops.sum(token_scores, axis=1) / length_penalty(lengths, length_alpha)
+    attention = ops.where(ops.expand_dims(real, 2), outputs["attention"], 0.0)
+    one = [ops.expand_dims(each, 1) for each in (reference, lengths, total, token_scores, attention)]
+    return Hypotheses(*one)
