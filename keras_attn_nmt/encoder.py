@@ -147,19 +147,25 @@ class BidirectionalEncoder(keras.layers.Layer):
             masks.append(ops.flip(mask_steps, axis=0) if rnn.go_backwards else mask_steps)
         weights = cells.stack([cells.recurrence(rnn.cell) for rnn in rnns])
 
-        def step(state: cells.State, step_input: tuple[Any, Any]) -> tuple[Any, Any]:
-            step_gates, real = step_input
+        real_steps = ops.stack(masks, 1)
+
+        def step(carry: tuple[cells.State, Any], step_gates: Any) -> tuple[Any, Any]:
+            state, index = carry
+            real = ops.take(real_steps, index, axis=0)
             advanced = cells.advance(weights, step_gates, state)
             state = tuple(
                 ops.where(real, new, old) for new, old in zip(advanced, state, strict=True)
             )
-            return state, state
+            return (state, index + 1), (state, index + 1)
 
         zeros = ops.zeros_like(gates[0][0, :, : self.units])
         start = tuple(
             ops.stack([zeros] * len(rnns)) for _ in range(2 if self.cell == "lstm" else 1)
         )
-        final, states = ops.scan(step, start, (ops.stack(gates, 1), ops.stack(masks, 1)))
+        # The masks are looked up by index, as Keras' scan fails on two inputs of unknown length.
+        (final, _), (states, _) = ops.scan(
+            step, (start, ops.zeros((), dtype="int32")), ops.stack(gates, 1)
+        )
         # (source_length, directions, batch, units) to (batch, source_length, directions * units)
         outputs = [
             ops.flip(states[0][:, i], axis=0) if rnn.go_backwards else states[0][:, i]

@@ -160,6 +160,7 @@ def search(
     Returns:
         `beam_size` hypotheses for each sentence, `target_length` is `max_length`.
     """
+    source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
     beam = beam_size
     memory, state = stepper.encode(source)
@@ -220,13 +221,14 @@ def _continuations(
         Tokens, the hypotheses they continue, and their log-probabilities, each `(batch, beam)`.
     """
     # The softmax is only taken of what can be chosen.
-    top, ids = ops.top_k(logits, beam)
+    # Padding and begin are no continuations.
+    top, ids = ops.top_k(logits[..., EOS:], beam)
     token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
     # The only continuation of what has ended is nothing, at no cost.
     ended = ops.expand_dims(ended, 2)
     nothing = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
     token_scores = ops.where(ended, nothing, token_scores)
-    ids = ops.where(ended, PAD, ops.cast(ids, "int32"))
+    ids = ops.where(ended, PAD, ops.cast(ids, "int32") + EOS)
     if beam == 1:
         return ids[..., 0], ops.zeros_like(ids[..., 0]), token_scores[..., 0]
 
@@ -295,6 +297,7 @@ def score(model: keras.Model, source: Any, reference: Any, length_alpha: float =
     Returns:
         One hypothesis for each sentence: the reference with its scores and attention.
     """
+    source, reference = ops.convert_to_tensor(source), ops.convert_to_tensor(reference)
     begin = ops.full_like(reference[:, :1], BOS)
     target = ops.concatenate([begin, reference[:, :-1]], axis=1)
     outputs = model({"source": source, "target": target}, training=False)

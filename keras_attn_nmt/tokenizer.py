@@ -1,0 +1,310 @@
+"""Text to subword ids and back: SentencePiece with a fixed set of special ids.
+
+Nothing here needs TensorFlow; `Tokenizer.tf_tokenizer` imports TF Text when it is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import random
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import sentencepiece
+
+if TYPE_CHECKING:
+    import tensorflow_text
+
+PAD, BOS, EOS, UNK = 0, 1, 2, 3
+
+_SPECIAL_IDS = (PAD, BOS, EOS, UNK)
+_FIXED_PIECES = len(_SPECIAL_IDS) + 256
+
+# SentencePiece sums expected counts thread by thread, so this number is part of the result.
+_LEARNING_THREADS = 16
+
+_logger = logging.getLogger(__name__)
+
+
+class Tokenizer:
+    """A SentencePiece model with pad 0, bos 1, eos 2 and unk 3.
+
+    A model made by `Tokenizer.learn` loses nothing: there is no normalization, no white space is
+    removed, and characters outside of the vocabulary become one id per UTF-8 byte. So
+    `decode(encode(texts)) == texts` for every text, control characters and NUL included, but for
+    two limits of SentencePiece and Unicode:
+
+    - U+2581 (`▁`) is SentencePiece's own sign for a space and comes back as a space;
+    - lone surrogates (`"\\ud800"`) have no UTF-8 form and are refused.
+
+    Args:
+        model_proto: The serialized SentencePiece model, that is the content of an `.spm` file.
+
+    Raises:
+        ValueError: The bytes are no SentencePiece model, or its special ids are other ones.
+
+    Example:
+        >>> tokenizer = Tokenizer.learn(["ein Haus", "zwei Häuser"], vocabulary_size=280)
+        >>> tokenizer.decode(tokenizer.encode(["ein  Häuschen"]))
+        ['ein  Häuschen']
+
+    Reference:
+        Kudo & Richardson, "SentencePiece: A simple and language independent subword tokenizer
+        and detokenizer for Neural Text Processing", EMNLP 2018.
+    """
+
+    def __init__(self, model_proto: bytes) -> None:
+        if not isinstance(model_proto, bytes):
+            raise ValueError(
+                "Tokenizer takes the content of a SentencePiece model as bytes, not "
+                f"{type(model_proto).__name__}; to read a file, use Tokenizer.load(path)"
+            )
+        if not model_proto:
+            raise ValueError("not a SentencePiece model: no bytes at all")
+        try:
+            processor = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
+        except RuntimeError as error:
+            raise ValueError(
+                f"not a SentencePiece model, or a damaged one ({len(model_proto):,} bytes: "
+                f"{error}); restore the file or learn a new vocabulary with Tokenizer.learn"
+            ) from error
+        found = (processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id())
+        if found != _SPECIAL_IDS:
+            raise ValueError(
+                f"the SentencePiece model has pad, bos, eos, unk = {found}, expected "
+                f"{_SPECIAL_IDS}; learn it with Tokenizer.learn, or with pad_id=0, bos_id=1, "
+                "eos_id=2, unk_id=3"
+            )
+        self._model_proto = model_proto
+        self._processor = processor
+
+    @classmethod
+    def learn(
+        cls,
+        texts: Iterable[str],
+        vocabulary_size: int,
+        *,
+        model_type: Literal["unigram", "bpe"] = "unigram",
+        character_coverage: float = 0.9995,
+        maximum_texts: int = 1_000_000,
+        seed: int = 0,
+    ) -> Tokenizer:
+        """Learns a vocabulary from texts; the same one each time (per SentencePiece version).
+
+        Digits are always pieces of their own, so that numbers never seen are spelled alike.
+
+        Args:
+            texts: Sentences. Read once, front to back.
+            vocabulary_size: Number of ids, special ones and the 256 byte pieces included. Where
+                the texts do not hold that many pieces the vocabulary is smaller, with a warning.
+            model_type: `"unigram"` (Kudo 2018) or `"bpe"` (Sennrich et al. 2016).
+            character_coverage: Share of the text that is written in characters with a piece of
+                their own; the rarest others are spelled in bytes.
+            maximum_texts: Of more texts than these, a random sample of this size is learned from.
+            seed: Seed of that sample.
+
+        Raises:
+            ValueError: There is no text, an element is no string, or the vocabulary is too small
+                for the characters of the texts.
+        """
+        if model_type not in ("unigram", "bpe"):
+            raise ValueError(f"model_type must be 'unigram' or 'bpe', got {model_type!r}")
+        if vocabulary_size <= _FIXED_PIECES:
+            raise ValueError(
+                f"vocabulary_size must be above {_FIXED_PIECES} (4 special ids and 256 byte "
+                f"pieces), got {vocabulary_size}"
+            )
+        if not 0.98 <= character_coverage <= 1:
+            raise ValueError(f"character_coverage must be from 0.98 to 1, got {character_coverage}")
+        if maximum_texts < 1:
+            raise ValueError(f"maximum_texts must be positive, got {maximum_texts}")
+        if isinstance(texts, str):
+            raise ValueError("texts must be a collection of strings, got one string: wrap it in []")
+        sample = _sample(texts, maximum_texts, seed)
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(sample),
+                model_writer=model,
+                vocab_size=vocabulary_size,
+                hard_vocab_limit=False,
+                model_type=model_type,
+                character_coverage=character_coverage,
+                pad_id=PAD,
+                bos_id=BOS,
+                eos_id=EOS,
+                unk_id=UNK,
+                byte_fallback=True,
+                split_digits=True,
+                normalization_rule_name="identity",
+                remove_extra_whitespaces=False,
+                # SentencePiece would silently skip longer texts; its own limit is 4,192 bytes.
+                max_sentence_length=2**30,
+                num_threads=_LEARNING_THREADS,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise _learning_error(error, vocabulary_size, character_coverage) from error
+        tokenizer = cls(model.getvalue())
+        if tokenizer.vocabulary_size < vocabulary_size:
+            _logger.warning(
+                "vocabulary of %s pieces in place of %s: the %s texts hold no more",
+                f"{tokenizer.vocabulary_size:,}",
+                f"{vocabulary_size:,}",
+                f"{len(sample):,}",
+            )
+        return tokenizer
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
+        """Reads a SentencePiece model file.
+
+        Raises:
+            OSError: The file cannot be read (`FileNotFoundError` where there is none).
+            ValueError: It is no SentencePiece model, or its special ids are other ones.
+        """
+        with open(path, "rb") as file:
+            model_proto = file.read()
+        try:
+            return cls(model_proto)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the model file, whole or not at all: a file that was there survives a failure."""
+        directory, name = os.path.split(os.path.abspath(path))
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+        try:
+            with open(handle, "wb") as file:
+                file.write(self._model_proto)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes files for the owner alone; a model is meant to be shared.
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
+
+    @property
+    def model_proto(self) -> bytes:
+        """The serialized SentencePiece model."""
+        return self._model_proto
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of ids, special ones included."""
+        return self._processor.get_piece_size()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, without bos and eos.
+
+        Raises:
+            ValueError: An element is no string or holds a lone surrogate.
+        """
+        if isinstance(texts, str):
+            raise ValueError("texts must be a sequence of strings, got one string: wrap it in []")
+        checked = [_checked(text, index) for index, text in enumerate(texts)]
+        return self._processor.encode(checked) if checked else []
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each sequence of ids; pad, bos and eos are left out.
+
+        Raises:
+            ValueError: An id is outside of the vocabulary.
+        """
+        sentences = [self._known(sentence) for sentence in ids]
+        return [
+            self._processor.decode([i for i in sentence if i not in (PAD, BOS, EOS)])
+            for sentence in sentences
+        ]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The piece of each id as SentencePiece writes it: `"▁Haus"`, `"</s>"`, `"<0xE2>"`.
+
+        Raises:
+            ValueError: An id is outside of the vocabulary.
+        """
+        return [self._processor.id_to_piece(i) for i in self._known(ids)]
+
+    def tf_tokenizer(self) -> tensorflow_text.SentencepieceTokenizer:
+        """The same model as a TF Text tokenizer for tf.data and SavedModels; ids are int32.
+
+        Its ids equal those of `encode`. Its `detokenize` differs from `decode` in one way: it
+        strips every leading space of a sentence.
+        """
+        import tensorflow as tf
+        import tensorflow_text
+
+        return tensorflow_text.SentencepieceTokenizer(model=self._model_proto, out_type=tf.int32)
+
+    def _known(self, ids: Sequence[int]) -> list[int]:
+        known = [int(i) for i in ids]
+        if known and not 0 <= min(known) <= max(known) < self.vocabulary_size:
+            wrong = next(i for i in known if not 0 <= i < self.vocabulary_size)
+            raise ValueError(
+                f"id {wrong} is outside of this vocabulary, whose ids are 0 to "
+                f"{self.vocabulary_size - 1}; do the ids come from another vocabulary?"
+            )
+        return known
+
+
+def _checked(text: str, index: int) -> str:
+    if not isinstance(text, str):
+        raise ValueError(f"texts[{index}] must be a str, got {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"texts[{index}] holds a lone surrogate (character {error.start}, "
+            f"{text[error.start]!r}), which has no UTF-8 form; decode the text with "
+            "errors='replace', or remove it"
+        ) from error
+    return text
+
+
+def _sample(texts: Iterable[str], maximum: int, seed: int) -> list[str]:
+    """A uniform random sample of the texts that are not empty (reservoir sampling).
+
+    SentencePiece can sample too, but takes its seed from the operating system.
+    """
+    generator = random.Random(seed)
+    sample: list[str] = []
+    seen = 0
+    for index, text in enumerate(texts):
+        if not _checked(text, index):
+            continue
+        if seen < maximum:
+            sample.append(text)
+        else:
+            place = generator.randrange(seen + 1)
+            if place < maximum:
+                sample[place] = text
+        seen += 1
+    if not sample:
+        raise ValueError("there is no text to learn a vocabulary from: give at least one sentence")
+    if seen > maximum:
+        _logger.info("learning from a random sample of %s of %s texts", f"{maximum:,}", f"{seen:,}")
+    return sample
+
+
+def _learning_error(error: RuntimeError, vocabulary_size: int, coverage: float) -> ValueError:
+    too_small = re.search(r"smaller than required_chars\D*\d+ vs (\d+)", str(error))
+    if too_small:
+        return ValueError(
+            f"vocabulary_size={vocabulary_size} is too small for these texts: their characters, "
+            f"256 byte pieces and 4 special ids need at least {too_small[1]}; raise "
+            f"vocabulary_size, or lower character_coverage (now {coverage})"
+        )
+    if "sentences_.empty()" in str(error):
+        return ValueError(
+            "SentencePiece found no text that it can learn from: it skips texts of nothing but "
+            "line breaks and those with its reserved character U+2585; give other texts"
+        )
+    return ValueError(f"SentencePiece could not learn a vocabulary: {error}")

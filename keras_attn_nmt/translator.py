@@ -1,0 +1,268 @@
+"""Text to text: a trained model with its tokenisers, and every translation with its attention."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_attn_nmt import files
+from keras_attn_nmt import search as searching
+from keras_attn_nmt.tokenizer import EOS, PAD, Tokenizer
+
+MAX_SOURCE_LENGTH = 1000
+# Lengths are rounded up to a multiple on backends that compile for every shape.
+LENGTH_STEP = 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Translation:
+    """One translation, and what the model looked at.
+
+    Attributes:
+        text: The translation.
+        score: Log-probability divided by the length penalty, in nats.
+        source_tokens: Pieces of the source, `</s>` last.
+        target_tokens: Pieces of the translation, `</s>` last unless it was cut at its limit.
+        token_scores: Log-probability of each target token, float32, `(len(target_tokens),)`.
+        attention: Weight on each source token when each target token was written, float32,
+            `(len(target_tokens), len(source_tokens))`; rows sum to 1.
+    """
+
+    text: str
+    score: float
+    source_tokens: list[str]
+    target_tokens: list[str]
+    token_scores: np.ndarray
+    attention: np.ndarray
+
+
+class Translator:
+    """Translates with a trained model.
+
+    Args:
+        model: From `build_model`.
+        source_tokenizer: Tokeniser of the source language.
+        target_tokenizer: Tokeniser of the target language.
+
+    Example:
+        >>> translator = Translator.load("build/demo/model")
+        >>> translator(["einundvierzig"])[0].text
+        'forty-one'
+    """
+
+    def __init__(
+        self, model: keras.Model, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer
+    ):
+        self.model = model
+        self.source_tokenizer = source_tokenizer
+        self.target_tokenizer = target_tokenizer
+        self._stepper = searching.Stepper(model)
+        self._embed = _compiled(self._stepper.embed)
+        self._searches: dict[tuple, Callable] = {}
+        self._scorings: dict[float, Callable] = {}
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> Translator:
+        """Loads a model directory; see `keras_attn_nmt.files.load_model` for the errors."""
+        loaded = files.load_model(directory)
+        return cls(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer)
+
+    def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
+        """Translates texts; the best translation of each. Options as in `nbest`."""
+        return [hypotheses[0] for hypotheses in self.nbest(texts, **options)]
+
+    def nbest(
+        self,
+        texts: Sequence[str],
+        *,
+        beam_size: int = 5,
+        length_penalty: float = 1.0,
+        max_length: int = 200,
+        batch_size: int = 64,
+    ) -> list[list[Translation]]:
+        """Translates texts; up to `beam_size` translations of each, the best first.
+
+        A text of nothing but white space has one empty translation.
+
+        Args:
+            texts: Sentences, in any order and of any lengths.
+            beam_size: Hypotheses kept; 1 is greedy search.
+            length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 for none.
+            max_length: Longest translation in tokens, `</s>` included. None gets longer than
+                three times its source and 20 more.
+            batch_size: Sentences translated at a time.
+
+        Raises:
+            ValueError: An option is out of its range, or a text is longer than
+                `MAX_SOURCE_LENGTH` tokens.
+        """
+        for name, value in (
+            ("beam_size", beam_size),
+            ("max_length", max_length),
+            ("batch_size", batch_size),
+        ):
+            _check_positive(name, value)
+        if beam_size > self.target_tokenizer.vocabulary_size - EOS:
+            raise ValueError(
+                f"beam_size {beam_size} is larger than the target vocabulary "
+                f"({self.target_tokenizer.vocabulary_size} pieces)."
+            )
+        if length_penalty < 0:
+            raise ValueError(f"length_penalty must be at least 0, got {length_penalty!r}.")
+        key = (beam_size, float(length_penalty), max_length)
+        if key not in self._searches:
+            self._searches[key] = _compiled(
+                functools.partial(
+                    searching.search,
+                    self._stepper,
+                    beam_size=beam_size,
+                    length_alpha=float(length_penalty),
+                    max_length=max_length,
+                )
+            )
+        ids = self._source_ids(texts)
+        results: list[list[Translation]] = [[] for _ in ids]
+        for batch in _batches(ids, batch_size):
+            found = _to_numpy(self._searches[key](_pad([ids[i] for i in batch])))
+            for row, i in enumerate(batch):
+                results[i] = self._translations(ids[i], found, row)
+        return results
+
+    def score(
+        self,
+        texts: Sequence[str],
+        references: Sequence[str],
+        *,
+        length_penalty: float = 1.0,
+        batch_size: int = 64,
+    ) -> list[Translation]:
+        """Scores given translations: what the model thinks of them, and where it looks.
+
+        Args:
+            texts: Sentences.
+            references: A translation of each.
+            length_penalty: As in `nbest`.
+            batch_size: As in `nbest`.
+
+        Raises:
+            ValueError: There are not as many references as texts, or one is too long.
+        """
+        if len(texts) != len(references):
+            raise ValueError(
+                f"Every text needs one reference: got {len(texts)} texts and "
+                f"{len(references)} references."
+            )
+        _check_positive("batch_size", batch_size)
+        alpha = float(length_penalty)
+        if alpha not in self._scorings:
+            self._scorings[alpha] = _compiled(
+                functools.partial(searching.score, self.model, length_alpha=alpha)
+            )
+        ids = self._source_ids(texts)
+        targets = self._ids(self.target_tokenizer, references, "reference")
+        results: list[Translation | None] = [None] * len(ids)
+        for batch in _batches([s + t for s, t in zip(ids, targets, strict=True)], batch_size):
+            scored = _to_numpy(
+                self._scorings[alpha](
+                    _pad([ids[i] for i in batch]), _pad([targets[i] for i in batch])
+                )
+            )
+            for row, i in enumerate(batch):
+                results[i] = self._translations(ids[i], scored, row)[0]
+        return [result for result in results if result is not None]
+
+    def embed(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
+        """The sentence vectors of texts, float32, `(len(texts), 2 * encoder_units)`."""
+        _check_positive("batch_size", batch_size)
+        ids = self._source_ids(texts)
+        width = self._stepper.encoder.units * (2 if self._stepper.encoder.bidirectional else 1)
+        result = np.zeros((len(ids), width), "float32")
+        for batch in _batches(ids, batch_size):
+            result[batch] = keras.ops.convert_to_numpy(self._embed(_pad([ids[i] for i in batch])))[
+                : len(batch)
+            ]
+        return result
+
+    def _source_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        # A text without anything in it is all padding: the search leaves it alone.
+        ids = self._ids(self.source_tokenizer, texts, "text")
+        return [each if text.strip() else [] for each, text in zip(ids, texts, strict=True)]
+
+    def _ids(self, tokenizer: Tokenizer, texts: Sequence[str], kind: str) -> list[list[int]]:
+        if isinstance(texts, (str, bytes)):
+            raise ValueError(f"Expected a list of strings, got one: put the {kind} into a list.")
+        ids = [[*each, EOS] for each in tokenizer.encode(texts)]
+        for number, each in enumerate(ids, 1):
+            if len(each) > MAX_SOURCE_LENGTH:
+                raise ValueError(
+                    f"{kind.capitalize()} {number} of {len(ids)} has {len(each)} tokens, the limit "
+                    f"is {MAX_SOURCE_LENGTH}: split it into sentences."
+                )
+        return ids
+
+    def _translations(
+        self, source: list[int], found: searching.Hypotheses, row: int
+    ) -> list[Translation]:
+        results = []
+        source_tokens = self.source_tokenizer.pieces(source)
+        for beam, score in enumerate(found.scores[row]):
+            if score <= searching.IMPOSSIBLE / 1000:
+                continue
+            length = int(found.lengths[row, beam])
+            tokens = found.tokens[row, beam, :length].tolist()
+            results.append(
+                Translation(
+                    text=self.target_tokenizer.decode([tokens])[0],
+                    score=float(score),
+                    source_tokens=source_tokens,
+                    target_tokens=self.target_tokenizer.pieces(tokens),
+                    token_scores=found.token_scores[row, beam, :length],
+                    attention=found.attention[row, beam, :length, : len(source)],
+                )
+            )
+        return results
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+
+
+def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:
+    """Indices in batches of like lengths, the longest first."""
+    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    width = max(1, *map(len, rows))
+    if keras.backend.backend() != "tensorflow":
+        width = -(-width // LENGTH_STEP) * LENGTH_STEP
+    result = np.full((len(rows), width), PAD, "int32")
+    for row, ids in zip(result, rows, strict=True):
+        row[: len(ids)] = ids
+    return result
+
+
+def _to_numpy(found: searching.Hypotheses) -> searching.Hypotheses:
+    return searching.Hypotheses(*(keras.ops.convert_to_numpy(each) for each in found))
+
+
+def _compiled(function: Callable) -> Callable:
+    """The function as one graph of the backend, for ids of any batch size and length."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Without reduce_retracing every new length would be traced anew.
+        return tf.function(function, reduce_retracing=True, autograph=False)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
