@@ -176,7 +176,7 @@ class BahdanauAttention(Attention):
         if self.query_normalization is not None:
             query = self.query_normalization(query)
         compared = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))
-        return ops.squeeze(ops.matmul(compared, self.score_vector), -1)
+        return ops.squeeze(ops.matmul(compared, ops.cast(self.score_vector.value, self.compute_dtype)), -1)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -89,9 +89,19 @@ def recurrent_initializers(initializer: str) -> dict[str, Any]:
 def recurrence(cell: Any) -> Recurrence:
     """The recurrent weights of a built Keras cell."""
     if isinstance(cell, keras.layers.GRUCell):
-        bias = ops.expand_dims(cell.bias[1], 0) if cell.reset_after else None
-        return Recurrence("gru", cell.recurrent_kernel.value, bias)
-    return Recurrence("lstm", cell.recurrent_kernel.value, None)
+        bias = _weight(cell, cell.bias)[1:] if cell.reset_after else None
+        return Recurrence("gru", _weight(cell, cell.recurrent_kernel), bias)
+    return Recurrence("lstm", _weight(cell, cell.recurrent_kernel), None)
+
+
+def input_kernel(cell: Any) -> Any:
+    """The weights W of `x W + b`, `(input_units, gates * units)`."""
+    return _weight(cell, cell.kernel)
+
+
+def _weight(cell: Any, variable: Any) -> Any:
+    # Keras casts to the compute dtype only inside of a layer's call; a search calls methods.
+    return ops.cast(variable.value, cell.compute_dtype)
 
 
 def stack(recurrences: list[Recurrence]) -> Recurrence:
@@ -107,7 +117,8 @@ def stack(recurrences: list[Recurrence]) -> Recurrence:
 def input_bias(cell: Any) -> Any:
     """The bias that is added to `x W`, `(gates * units,)`."""
     stacked = isinstance(cell, keras.layers.GRUCell) and cell.reset_after
-    return cell.bias[0] if stacked else cell.bias.value
+    bias = _weight(cell, cell.bias)
+    return bias[0] if stacked else bias
 
 
 def advance(weights: Recurrence, gates: Any, state: State) -> State:

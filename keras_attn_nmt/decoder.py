@@ -170,7 +170,7 @@ class AttentionDecoder(keras.layers.Layer):
 
     def _input_kernels(self) -> list[Any]:
         """The rows of the input weights that read the embedding, and those for the context."""
-        return ops.split(self.cell.kernel.value, [self.embedding_units], axis=0)
+        return ops.split(cells.input_kernel(self.cell), [self.embedding_units], axis=0)
 
     def step(self, gates: Any, state: cells.State, memory: Memory) -> tuple[cells.State, Any]:
         """One target position.

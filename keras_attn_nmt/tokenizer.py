@@ -13,7 +13,7 @@ import random
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import sentencepiece
 
@@ -89,7 +89,7 @@ class Tokenizer:
         texts: Iterable[str],
         vocabulary_size: int,
         *,
-        model_type: Literal["unigram", "bpe"] = "unigram",
+        model_type: str = "unigram",
         character_coverage: float = 0.9995,
         maximum_texts: int = 1_000_000,
         seed: int = 0,

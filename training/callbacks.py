@@ -1,0 +1,210 @@
+"""What happens besides the steps of a training: scores, pictures, checkpoints, progress."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras_attn_nmt.training.evaluation import corpus_scores
+from tqdm import tqdm
+
+from keras_attn_nmt import files
+from keras_attn_nmt.plots import plot_attention
+from keras_attn_nmt.translator import Translator
+
+STATE = "state.json"
+
+
+class SeedEpochs(keras.callbacks.Callback):
+    """Draws the dropout of an epoch from the seed and its number alone.
+
+    So a training that goes on after a stop drops what it would have dropped without the stop.
+    """
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        generator = random.Random(f"{self.seed} {epoch}")
+        for variable in self.model.variables:
+            if "seed_generator" in variable.path:
+                variable.assign([generator.getrandbits(31), 0])
+
+
+class ValidationBleu(keras.callbacks.Callback):
+    """Translates validation sentences after each epoch, greedily, and logs `val_bleu`.
+
+    Args:
+        translator: Over the model in training.
+        sources: Sentences.
+        references: Their translations.
+    """
+
+    def __init__(self, translator: Translator, sources: Sequence[str], references: Sequence[str]):
+        super().__init__()
+        self.translator = translator
+        self.sources = list(sources)
+        self.references = list(references)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        found = self.translator(self.sources, beam_size=1)
+        scores = corpus_scores([each.text for each in found], self.references)
+        logs["val_bleu"] = scores["bleu"]["score"]
+
+
+class AttentionPicture(keras.callbacks.Callback):
+    """Writes the attention of one sentence to TensorBoard after each epoch.
+
+    Args:
+        translator: Over the model in training.
+        sentence: The sentence.
+        directory: TensorBoard's directory.
+    """
+
+    def __init__(self, translator: Translator, sentence: str, directory: Path):
+        super().__init__()
+        self.translator = translator
+        self.sentence = sentence
+        self.writer = tf.summary.create_file_writer(str(directory))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        (found,) = self.translator([self.sentence], beam_size=1)
+        figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=80)
+        with self.writer.as_default():
+            image = tf.image.decode_png(picture.getvalue(), channels=3)
+            tf.summary.image("attention", image[tf.newaxis], step=epoch)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.writer.close()
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Keeps the last and the best epoch on disk, and all that a resumed training needs.
+
+    `state.json` holds the logs of every epoch and names the two weight files. It is replaced when
+    they are complete, so that a kill or a full disk at any moment leaves a state to go on from.
+
+    Args:
+        directory: Where to write.
+        monitor: Name in the logs that decides on the best epoch.
+        history: Logs of the epochs before this run, from `read_state`.
+        replayed: Callbacks whose state follows from the logs; they are shown `history`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        monitor: str,
+        history: Sequence[dict[str, float]] = (),
+        replayed: Sequence[keras.callbacks.Callback] = (),
+    ):
+        super().__init__()
+        self.directory = directory
+        self.monitor = monitor
+        self.history = list(history)
+        self.replayed = replayed
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # The learning rate in the checkpoint is lowered already: the replay must not do it again.
+        optimizer = self.model.optimizer
+        fixed = isinstance(optimizer._learning_rate, keras.Variable)
+        learning_rate = float(optimizer.learning_rate) if fixed else None
+        for epoch, past in enumerate(self.history):
+            for callback in self.replayed:
+                callback.on_epoch_end(epoch, dict(past))
+        if learning_rate is not None:
+            optimizer.learning_rate = learning_rate
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        history = [*self.history, {name: float(value) for name, value in logs.items()}]
+        name = f"epoch_{epoch + 1:03d}.weights.h5"
+        best = best_epoch(history, self.monitor)
+        state = {"epochs": epoch + 1, "best_epoch": best + 1, "history": history}
+        try:
+            with files.replacing(self.directory / name) as temporary:
+                self.model.save_weights(temporary)
+            files.write_text(self.directory / STATE, json.dumps(state, indent=2) + "\n")
+        except (OSError, RuntimeError) as error:
+            raise OSError(
+                f"Could not save epoch {epoch + 1} to {self.directory}: {error}. The epochs before "
+                "it are as they were; make room and go on with --resume."
+            ) from error
+        self.history = history
+        kept = {name, f"epoch_{best + 1:03d}.weights.h5"}
+        for path in self.directory.glob("epoch_*.weights.h5"):
+            if path.name not in kept:
+                path.unlink()
+
+
+def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> int:
+    """Index of the best epoch: lowest loss or highest BLEU, the earliest of equals."""
+    sign = -1 if monitor.endswith("loss") else 1
+    return max(range(len(history)), key=lambda i: (sign * history[i][monitor], -i))
+
+
+def read_state(directory: Path) -> dict[str, Any] | None:
+    """What `Checkpoints` last wrote to `state.json`, or `None`."""
+    path = directory / STATE
+    if not path.is_file():
+        return None
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return {"epochs": state["epochs"], "best_epoch": state["best_epoch"], **state}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); begin anew in another directory.") from error
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar for each epoch, with loss, target tokens a second and time left.
+
+    Args:
+        steps: Batches in an epoch.
+        tokens: Target tokens in an epoch, padding left out.
+        epochs: Epochs in all.
+        quiet: Show nothing.
+
+    Attributes:
+        tokens_per_second: Of each epoch, validation not counted.
+    """
+
+    def __init__(self, steps: int, tokens: int, epochs: int, quiet: bool = False):
+        super().__init__()
+        self.steps = steps
+        self.tokens = tokens
+        self.epochs = epochs
+        self.quiet = quiet
+        self.tokens_per_second: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.bar = tqdm(
+            total=self.steps,
+            desc=f"epoch {epoch + 1}/{self.epochs}",
+            unit="batch",
+            disable=self.quiet,
+            mininterval=1.0,
+        )
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.bar.update()
+        elapsed = time.perf_counter() - self.start
+        speed = self.tokens * (batch + 1) / self.steps / elapsed
+        self.bar.set_postfix_str(f"loss {logs['loss']:.3f}, {speed:,.0f} tokens/s", refresh=False)
+        if batch + 1 == self.steps:
+            self.tokens_per_second.append(self.tokens / elapsed)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        self.bar.set_postfix_str(f"{self.tokens_per_second[-1]:,.0f} tokens/s, {figures}")
+        self.bar.close()

@@ -1,0 +1,299 @@
+"""Where sentence pairs come from: line-aligned files, TSV, TFDS and Python iterables.
+
+Every source is a `tf.data.Dataset` of `(source, target)`, two scalar `tf.string` tensors in UTF-8. It
+streams, so memory does not grow with the corpus, keeps its order and every line, empty ones included,
+and has been checked from end to end before the function returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import io
+import itertools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
+
+logger = logging.getLogger(__name__)
+
+Pair = tuple[str, str] | tuple[bytes, bytes]
+
+# Crossing from Python into tf.data costs 60 times as much for single lines as for chunks of this size.
+_CHUNK = 1024
+
+
+def read_lines(
+    source_path: str | os.PathLike[str], target_path: str | os.PathLike[str]
+) -> tf.data.Dataset:
+    """Two line-aligned UTF-8 files, plain or gzip: line n of one is the translation of line n of the other.
+
+    Returns:
+        Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the files have different numbers of lines (says both), or one is empty, damaged
+            or not UTF-8 (says the line).
+    """
+    count = count_aligned_lines(source_path, target_path)
+    return _stream(
+        lambda: zip(iterate_lines(source_path), iterate_lines(target_path), strict=True), count
+    )
+
+
+def read_tsv(
+    path: str | os.PathLike[str], source_column: int = 0, target_column: int = 1
+) -> tf.data.Dataset:
+    """A UTF-8 file of tab-separated columns, plain or gzip, without header or quoting.
+
+    Args:
+        path: The file.
+        source_column: Column of the source text, counted from 0.
+        target_column: Column of the target text, counted from 0.
+
+    Returns:
+        Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: a row has too few columns, the file is not UTF-8 (both say the line), damaged or
+            empty, or a column number is negative.
+    """
+    if source_column < 0 or target_column < 0:
+        raise ValueError(
+            f"Columns are counted from 0: source_column={source_column} and "
+            f"target_column={target_column} must not be negative."
+        )
+
+    def rows() -> Iterator[tuple[bytes, bytes]]:
+        needed = max(source_column, target_column) + 1
+        for number, line in enumerate(iterate_lines(path), 1):
+            columns = line.split(b"\t")
+            if len(columns) < needed:
+                raise ValueError(
+                    f"{path}, line {number}: {len(columns)} tab-separated column(s), but source_column="
+                    f"{source_column} and target_column={target_column} need at least {needed}."
+                )
+            yield columns[source_column], columns[target_column]
+
+    count = sum(1 for _ in rows())
+    if count == 0:
+        raise ValueError(f"{path} is empty. It needs at least one row.")
+    return _stream(rows, count)
+
+
+def from_pairs(
+    pairs: Iterable[Pair] | Callable[[], Iterable[Pair]], count: int | None = None
+) -> tf.data.Dataset:
+    """Pairs of Python strings.
+
+    Args:
+        pairs: A list or other collection of `(source, target)`, a function that returns a new iterator
+            each time it is called (`lambda: book.pairs("train", 5_000_000)`), or an iterator, which
+            can be read only once.
+        count: How many pairs there are, where known; a collection with a length knows it itself.
+
+    Returns:
+        Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality where the count
+        is known; an iterator that yields another number then raises an error.
+
+    Raises:
+        ValueError: the collection is empty or an element is not a pair of strings. Elements of
+            functions and iterators are checked while they are read.
+    """
+    if callable(pairs):
+        return _stream(lambda: _encoded(pairs()), count)
+    if iter(pairs) is pairs:
+        return _stream(_only_once(pairs), count)
+    length = sum(1 for _ in _encoded(pairs))
+    if length == 0:
+        raise ValueError("There are no sentence pairs: the collection is empty.")
+    if count not in (None, length):
+        raise ValueError(f"count={count}, but the collection has {length} pairs.")
+    return _stream(lambda: _encoded(pairs), length)
+
+
+def read_tfds(
+    name: str,
+    split: str,
+    source_language: str,
+    target_language: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    manual_dir: str | os.PathLike[str] | None = None,
+) -> tf.data.Dataset:
+    """A translation data set of TensorFlow Datasets, prepared on first use.
+
+    Args:
+        name: As in `tfds.load`: `"wmt14_translate/fr-en"`, `"multi30k/de-en"`,
+            `"phrases/de-en.50000-1000-1000.seed0"`.
+        split: As in `tfds.load`: `"train"`, `"validation[:10%]"`.
+        source_language: The data set's own name of the source language, such as `"de"`.
+        target_language: The data set's own name of the target language.
+        data_dir: Where prepared data are kept; TFDS's own folder if not given.
+        manual_dir: Folder of files that you downloaded yourself, for data sets that read one.
+
+    Returns:
+        Dataset of `(source, target)`, tf.string of shape `()`, in the data set's order, with known
+        cardinality, except where examples that lack one of the languages are left out (logged).
+
+    Raises:
+        FileNotFoundError: `manual_dir` is missing.
+        ValueError: unknown data set, config or split, or the data set has no such language.
+    """
+    from keras_attn_nmt.training import datasets  # noqa: F401  registers this package's data sets
+
+    if manual_dir is not None and not Path(manual_dir).is_dir():
+        raise FileNotFoundError(f"There is no folder {manual_dir} (manual_dir).")
+    try:
+        builder = tfds.builder(name, data_dir=None if data_dir is None else os.fspath(data_dir))
+    except tfds.core.DatasetNotFoundError:
+        raise ValueError(f"TFDS has no data set {name!r}.{_close_name(name)}") from None
+    read = _reads_pairs(name, builder.info.features, source_language, target_language)
+    _prepare(builder, manual_dir)
+    dataset = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        # TFDS would keep small data sets in memory; whoever trains decides what is cached.
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    return read(dataset)
+
+
+def _stream(
+    pairs: Callable[[], Iterator[tuple[bytes, bytes]]], count: int | None
+) -> tf.data.Dataset:
+    def chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        iterator = pairs()
+        while chunk := list(itertools.islice(iterator, _CHUNK)):
+            sources, targets = zip(*chunk, strict=True)
+            yield np.array(sources, dtype=object), np.array(targets, dtype=object)
+
+    texts = tf.TensorSpec((None,), tf.string)
+    dataset = tf.data.Dataset.from_generator(chunks, output_signature=(texts, texts)).unbatch()
+    if count is not None:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return dataset
+
+
+def _encoded(pairs: Iterable[Pair]) -> Iterator[tuple[bytes, bytes]]:
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ValueError(f"Pair {index} is {pair!r}; (source, target) was expected.")
+        try:
+            encoded = _utf8(pair[0]), _utf8(pair[1])
+        except (TypeError, UnicodeError) as error:
+            raise ValueError(f"Pair {index} is {pair!r}; two texts were expected: {error}.") from error
+        yield encoded
+
+
+def _utf8(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        text.decode("utf-8")
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{type(text).__name__} is not text")
+    return text.encode("utf-8")
+
+
+def _only_once(iterator: Iterable[Pair]) -> Callable[[], Iterator[tuple[bytes, bytes]]]:
+    """Guards against a second epoch that would find the iterator empty and pass for a short one."""
+    started = False
+
+    def start() -> Iterator[tuple[bytes, bytes]]:
+        nonlocal started
+        if started:
+            raise ValueError(
+                "These pairs came from an iterator, which can be read only once. To read them again, "
+                "give from_pairs a list or a function that returns a new iterator."
+            )
+        started = True
+        return _encoded(iterator)
+
+    return start
+
+
+def _prepare(builder: Any, manual_dir: str | os.PathLike[str] | None) -> None:
+    if builder.data_path.exists():
+        return
+    logger.info("preparing %s in %s", builder.info.full_name, builder.data_dir)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    config = tfds.download.DownloadConfig(
+        manual_dir=None if manual_dir is None else os.fspath(manual_dir), try_download_gcs=False
+    )
+    # TFDS prints to stdout, where a command's results belong.
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(download_config=config)
+
+
+def _close_name(name: str) -> str:
+    known = tfds.list_builders(with_community_datasets=False)
+    close = difflib.get_close_matches(name.split("/")[0], known)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def _reads_pairs(
+    name: str, features: Mapping[str, Any], source_language: str, target_language: str
+) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+    """Finds the two texts in the examples of a TFDS data set, at the top or one level below."""
+    known: set[str] = set()
+    for place, feature in [(None, features), *features.items()]:
+        languages = _languages(feature, default={source_language, target_language})
+        known |= languages
+        if {source_language, target_language} <= languages:
+            several = isinstance(feature, tfds.features.TranslationVariableLanguages)
+            read = _read_variable_languages if several else _read_fixed_languages
+            return functools.partial(
+                read, place=place, source_language=source_language, target_language=target_language
+            )
+    raise ValueError(
+        f"{name} has no pair of texts {source_language!r} and {target_language!r}. "
+        f"It has: {', '.join(sorted(known)) or 'no texts'}."
+    )
+
+
+def _languages(feature: Any, default: set[str]) -> set[str]:
+    if isinstance(feature, tfds.features.TranslationVariableLanguages):
+        return set(feature.languages or default)
+    if isinstance(feature, tfds.features.FeaturesDict):
+        return {key for key, value in feature.items() if isinstance(value, tfds.features.Text)}
+    return set()
+
+
+def _read_fixed_languages(
+    dataset: tf.data.Dataset, place: str | None, source_language: str, target_language: str
+) -> tf.data.Dataset:
+    def pick(example: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        texts = example if place is None else example[place]
+        return texts[source_language], texts[target_language]
+
+    return dataset.map(pick)
+
+
+def _read_variable_languages(
+    dataset: tf.data.Dataset, place: str | None, source_language: str, target_language: str
+) -> tf.data.Dataset:
+    def pick(example: Any) -> tf.data.Dataset:
+        texts = example if place is None else example[place]
+        source, target = (
+            texts["translation"][texts["language"] == language][:1]
+            for language in (source_language, target_language)
+        )
+        both = tf.size(source) * tf.size(target)
+        return tf.data.Dataset.from_tensor_slices((source[:both], target[:both]))
+
+    logger.warning(
+        "examples that lack a text in %s or %s are left out", source_language, target_language
+    )
+    return dataset.flat_map(pick)

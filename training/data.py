@@ -1,0 +1,363 @@
+"""Sentence pairs to `tf.data` batches that `model.fit` takes as they are.
+
+    tokenize -> drop what is empty or too long -> cache -> shuffle -> length buckets -> pad
+
+All of it is counted once before training, so that the number of batches, their shapes and the
+share of padding are known exactly, and the order of an epoch depends on nothing but the seed and
+the number of the epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from keras_attn_nmt.training.buckets import (
+    BatchPlan,
+    BatchSizes,
+    Counts,
+    by_sentences,
+    by_tokens,
+    plan_buckets,
+)
+
+from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
+
+_logger = logging.getLogger(__name__)
+
+_CHUNK_PAIRS = 1024
+# Buckets give up their incomplete batches together, at the end of an epoch. Mixing the order of
+# batches keeps these from being the last thing the model sees.
+_MIXED_BATCHES = 128
+_PROGRESS_PAIRS = 1_000_000
+
+_KEPT, _EMPTY, _SOURCE_TOO_LONG, _TARGET_TOO_LONG = range(4)
+
+
+class BatchedPairs:
+    """A corpus of sentence pairs as batches ready for `fit`, planned ahead and reproducible.
+
+    Creating one reads and tokenizes the whole corpus once, counts lengths, and logs the plan
+    (INFO) and what was dropped (WARNING).
+
+    A batch is `({"source": (B, S), "target": (B, T)}, {"logits": (B, T)})`, all int32 and padded
+    with 0 on the right. "source" ends with eos; "target" is the decoder's input, bos first, and
+    "logits" holds the labels, the same shifted left with eos last. Every pair that was kept
+    occurs exactly once per epoch, and a batch has one of few shapes (`plan.buckets`).
+
+    Args:
+        pairs: Dataset of `(source, target)` scalar strings in UTF-8, see
+            `keras_attn_nmt.training.corpora`. Must give the same pairs each time it is iterated.
+        source_tokenizer: Tokenizer of the source language.
+        target_tokenizer: Tokenizer of the target language; may be the same one.
+        tokens_per_batch: Most source and target positions in a batch, padding included. Give
+            either this, so that batches of short sentences hold more of them, or
+            `sentences_per_batch`.
+        sentences_per_batch: Pairs in a batch.
+        max_length: Longest source and longest target that is kept, in tokens with eos.
+        max_padding: Share of padding to aim at; smaller takes more buckets.
+        max_buckets: Most length buckets.
+        shuffle_buffer: Pairs that are shuffled together. A larger corpus streams through a
+            buffer of this size.
+        cache: Where the tokenized corpus is kept: `True` in memory, a path in files of that name
+            that must not exist yet, `False` nowhere, so that each epoch tokenizes again and any
+            corpus streams in flat memory.
+
+    Attributes:
+        plan: `BatchPlan`: pairs kept and dropped, tokens, padding, buckets, `steps_per_epoch`.
+
+    Raises:
+        ValueError: `pairs` is no dataset of string pairs, a number is out of range, or no pair is
+            left to train on.
+        FileExistsError: There is a file at the path of the cache.
+
+    Example:
+        train = BatchedPairs(pairs, tokenizer, tokenizer, tokens_per_batch=4096)
+        model.fit(train.shuffled(seed=1), epochs=10, validation_data=validation.in_order())
+    """
+
+    plan: BatchPlan
+
+    def __init__(
+        self,
+        pairs: tf.data.Dataset,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        *,
+        tokens_per_batch: int | None = None,
+        sentences_per_batch: int | None = None,
+        max_length: int = 100,
+        max_padding: float = 0.06,
+        max_buckets: int = 48,
+        shuffle_buffer: int = 200_000,
+        cache: bool | str | os.PathLike[str] = True,
+    ) -> None:
+        _require_pairs(pairs)
+        for name, value, least in (
+            ("max_length", max_length, 2),
+            ("max_buckets", max_buckets, 1),
+            ("shuffle_buffer", shuffle_buffer, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if not 0 <= max_padding < 1:
+            raise ValueError(f"max_padding is a share from 0 to 1, got {max_padding}")
+        batch_sizes = _batch_sizes(tokens_per_batch, sentences_per_batch, max_length)
+
+        chunks = _tokenize(pairs, source_tokenizer, target_tokenizer, max_length)
+        if cache is not False:
+            chunks = chunks.cache("" if cache is True else _unused(cache))
+        histogram, dropped = _count(chunks, max_length)
+        self.plan = _plan(histogram, dropped, max_length, batch_sizes, max_padding, max_buckets)
+        self._chunks = chunks
+        self._shuffle_buffer = min(shuffle_buffer, self.plan.pairs)
+        if sum(self.plan.dropped.values()):
+            _logger.warning("%s", self.plan.dropped_report())
+        _logger.info("%s", self.plan.report())
+
+    def shuffled(self, seed: int = 0) -> tf.data.Dataset:
+        """One epoch of `plan.steps_per_epoch` batches, in a new order at each iteration."""
+        # One random number names the epoch, and is another one each time it is asked for.
+        epoch = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+        return self._finish(epoch.flat_map(lambda number: self._epoch(seed, number)), epochs=1)
+
+    def epochs(self, epochs: int, *, initial_epoch: int = 0, seed: int = 0) -> tf.data.Dataset:
+        """Epochs `initial_epoch` to `epochs - 1`, one after another in one dataset.
+
+        The order of an epoch is a function of `seed` and its number alone, so that a training
+        that was stopped goes on as if it had not been:
+
+            model.fit(data.epochs(10, initial_epoch=4), epochs=10, initial_epoch=4,
+                      steps_per_epoch=data.plan.steps_per_epoch)
+        """
+        if not 0 <= initial_epoch < epochs:
+            raise ValueError(
+                f"initial_epoch must be from 0 to epochs - 1 = {epochs - 1}, got {initial_epoch}"
+            )
+        numbers = tf.data.Dataset.range(initial_epoch, epochs)
+        batches = numbers.flat_map(lambda number: self._epoch(seed, number))
+        return self._finish(batches, epochs=epochs - initial_epoch)
+
+    def in_order(self) -> tf.data.Dataset:
+        """The batches of one epoch without shuffling, for evaluation."""
+        return self._finish(self._batches(self._pairs()), epochs=1)
+
+    def _epoch(self, seed: int, number: tf.Tensor) -> tf.data.Dataset:
+        # Called in the graph of flat_map, whose seed this is: without it, the order would depend
+        # on the global seed of the program, too. (TensorFlow cannot put a global seed of 0 together
+        # with the seed of an operation that is a tensor.)
+        tf.random.set_seed(seed % (2**31 - 2) + 1)
+        pairs = self._pairs().shuffle(
+            self._shuffle_buffer, seed=2 * number, reshuffle_each_iteration=False
+        )
+        return self._batches(pairs).shuffle(
+            _MIXED_BATCHES, seed=2 * number + 1, reshuffle_each_iteration=False
+        )
+
+    def _pairs(self) -> tf.data.Dataset:
+        """`(source (S,), target (T,), bucket ())` of each pair."""
+        table = tf.constant(self.plan.bucket_table())
+
+        def pairs_of(chunk: _Chunk) -> tf.data.Dataset:
+            lengths = tf.stack([chunk.source_lengths, chunk.target_lengths], axis=1)
+            return tf.data.Dataset.from_tensor_slices(
+                (
+                    _ragged(chunk.source_ids, chunk.source_lengths),
+                    _ragged(chunk.target_ids, chunk.target_lengths),
+                    tf.gather_nd(table, lengths),
+                )
+            )
+
+        return self._chunks.flat_map(pairs_of)
+
+    def _batches(self, pairs: tf.data.Dataset) -> tf.data.Dataset:
+        buckets = self.plan.buckets
+        batch_sizes = tf.constant([bucket.batch_size for bucket in buckets], tf.int64)
+        shapes = tf.constant([bucket.shape for bucket in buckets], tf.int64)
+
+        # tf.gather fails for the -1 of lengths that were never counted; indexing would not.
+        def batch_size(bucket: tf.Tensor) -> tf.Tensor:
+            return tf.gather(batch_sizes, bucket)
+
+        def batch_of(bucket: tf.Tensor, window: tf.data.Dataset) -> tf.data.Dataset:
+            shape = tf.gather(shapes, bucket)
+            return window.batch(batch_size(bucket)).map(
+                lambda source, target, _: _inputs_and_labels(source, target, shape)
+            )
+
+        return pairs.group_by_window(
+            key_func=lambda source, target, bucket: bucket,
+            reduce_func=batch_of,
+            window_size_func=batch_size,
+        )
+
+    def _finish(self, batches: tf.data.Dataset, epochs: int) -> tf.data.Dataset:
+        steps = epochs * self.plan.steps_per_epoch
+        options = tf.data.Options()
+        options.deterministic = True
+        return (
+            batches.apply(tf.data.experimental.assert_cardinality(steps))
+            .prefetch(tf.data.AUTOTUNE)
+            .with_options(options)
+        )
+
+
+class _Chunk(NamedTuple):
+    """Many tokenized pairs at once: far fewer elements to cache, and nothing of them is padding.
+
+    All sources stand one after another in `source_ids`; `outcomes` counts what became of the
+    pairs that were read for this chunk, at [_KEPT, _EMPTY, ...].
+    """
+
+    source_ids: tf.Tensor
+    source_lengths: tf.Tensor
+    target_ids: tf.Tensor
+    target_lengths: tf.Tensor
+    outcomes: tf.Tensor
+
+
+def _tokenize(
+    pairs: tf.data.Dataset,
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    max_length: int,
+) -> tf.data.Dataset:
+    """Dataset of `_Chunk`: eos is added, pairs that are empty or too long are left out."""
+    tf_source, tf_target = source_tokenizer.tf_tokenizer(), target_tokenizer.tf_tokenizer()
+
+    def tokenize(source: tf.Tensor, target: tf.Tensor) -> _Chunk:
+        eos = tf.fill([tf.shape(source)[0], 1], EOS)
+        source_ids = tf.concat([tf_source.tokenize(source), eos], axis=1)
+        target_ids = tf.concat([tf_target.tokenize(target), eos], axis=1)
+        outcome = tf.where(
+            _blank(source) | _blank(target),
+            _EMPTY,
+            tf.where(
+                source_ids.row_lengths() > max_length,
+                _SOURCE_TOO_LONG,
+                tf.where(target_ids.row_lengths() > max_length, _TARGET_TOO_LONG, _KEPT),
+            ),
+        )
+        source_ids = tf.ragged.boolean_mask(source_ids, outcome == _KEPT)
+        target_ids = tf.ragged.boolean_mask(target_ids, outcome == _KEPT)
+        return _Chunk(
+            source_ids=source_ids.flat_values,
+            source_lengths=source_ids.row_lengths(),
+            target_ids=target_ids.flat_values,
+            target_lengths=target_ids.row_lengths(),
+            outcomes=tf.math.bincount(outcome, minlength=4, maxlength=4),
+        )
+
+    return pairs.batch(_CHUNK_PAIRS).map(tokenize, tf.data.AUTOTUNE, deterministic=True)
+
+
+def _blank(text: tf.Tensor) -> tf.Tensor:
+    return tf.strings.regex_full_match(text, r"[\s\p{Z}]*")
+
+
+def _ragged(ids: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_row_lengths(ids, lengths, validate=False)
+
+
+def _inputs_and_labels(
+    source: tf.RaggedTensor, target: tf.RaggedTensor, shape: tf.Tensor
+) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    source = source.to_tensor(PAD, shape=tf.stack([-1, shape[0]]))
+    labels = target.to_tensor(PAD, shape=tf.stack([-1, shape[1]]))
+    shifted = tf.pad(labels[:, :-1], [[0, 0], [1, 0]], constant_values=BOS)
+    # The shift moves eos to where the labels have ended: there the decoder reads nothing.
+    inputs = tf.where(labels == PAD, PAD, shifted)
+    source, inputs, labels = (
+        tf.ensure_shape(ids, [None, None]) for ids in (source, inputs, labels)
+    )
+    return {"source": source, "target": inputs}, {"logits": labels}
+
+
+def _count(chunks: tf.data.Dataset, max_length: int) -> tuple[Counts, Counts]:
+    """Pairs at [source length, target length], and pairs at [outcome]."""
+    histogram = np.zeros((max_length + 1, max_length + 1), np.int64)
+    outcomes = np.zeros(4, np.int64)
+    progress = _PROGRESS_PAIRS
+    for chunk in chunks.as_numpy_iterator():
+        np.add.at(histogram, (chunk.source_lengths, chunk.target_lengths), 1)
+        outcomes += chunk.outcomes
+        if outcomes.sum() >= progress:
+            _logger.info("%s sentence pairs tokenized and counted", f"{outcomes.sum():,}")
+            progress += _PROGRESS_PAIRS
+    return histogram, outcomes
+
+
+def _plan(
+    histogram: Counts,
+    outcomes: Counts,
+    max_length: int,
+    batch_sizes: BatchSizes,
+    max_padding: float,
+    max_buckets: int,
+) -> BatchPlan:
+    dropped = {
+        "empty": int(outcomes[_EMPTY]),
+        "source_too_long": int(outcomes[_SOURCE_TOO_LONG]),
+        "target_too_long": int(outcomes[_TARGET_TOO_LONG]),
+    }
+    if not outcomes.sum():
+        raise ValueError("the data set has no sentence pair at all; give one with at least one")
+    if not outcomes[_KEPT]:
+        raise ValueError(
+            f"no sentence pair is left: all {outcomes.sum():,} are empty or longer than "
+            f"max_length={max_length} tokens ({dropped}); raise max_length or check the data"
+        )
+    lengths = np.arange(max_length + 1)
+    return BatchPlan(
+        max_length=max_length,
+        pairs_read=int(outcomes.sum()),
+        dropped=dropped,
+        source_tokens=int(histogram.sum(axis=1) @ lengths),
+        target_tokens=int(histogram.sum(axis=0) @ lengths),
+        buckets=plan_buckets(
+            histogram, batch_sizes, max_padding=max_padding, max_buckets=max_buckets
+        ),
+    )
+
+
+def _require_pairs(pairs: tf.data.Dataset) -> None:
+    spec = getattr(pairs, "element_spec", None)
+    string = tf.TensorSpec([], tf.string)
+    if not (
+        isinstance(spec, tuple) and len(spec) == 2 and all(map(string.is_compatible_with, spec))
+    ):
+        raise ValueError(
+            "pairs must be a tf.data.Dataset of (source, target) scalar strings, not batched, as "
+            f"keras_attn_nmt.training.corpora makes them; got {spec or type(pairs).__name__}"
+        )
+
+
+def _batch_sizes(tokens: int | None, sentences: int | None, max_length: int) -> BatchSizes:
+    if tokens is not None and sentences is None:
+        if tokens < 2 * max_length:
+            raise ValueError(
+                f"tokens_per_batch={tokens} does not hold a pair of the longest sentences allowed: "
+                f"raise it to 2 * max_length = {2 * max_length} or more, or lower max_length"
+            )
+        return by_tokens(tokens)
+    if sentences is not None and tokens is None:
+        if sentences < 1:
+            raise ValueError(f"sentences_per_batch must be at least 1, got {sentences}")
+        return by_sentences(sentences)
+    raise ValueError(
+        "give either tokens_per_batch or sentences_per_batch, got "
+        f"tokens_per_batch={tokens}, sentences_per_batch={sentences}"
+    )
+
+
+def _unused(cache: str | os.PathLike[str]) -> str:
+    path = os.fspath(cache)
+    if os.path.exists(f"{path}.index"):
+        raise FileExistsError(
+            f"there is a cache at {path}.index, maybe of another corpus or vocabulary: remove "
+            f"{path}.* or give another path"
+        )
+    return path

@@ -1,0 +1,257 @@
+"""Recipes: everything that a training run depends on, in one small TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_attn_nmt.config import ModelConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRecipe:
+    """Where the sentence pairs come from.
+
+    Attributes:
+        corpus: `"phrases"`, `"multi30k"`, `"lines"` (line-aligned files), `"tsv"` or the name of
+            a TFDS translation data set, such as `"wmt14_translate/fr-en"`.
+        source_language: Source language, as a code such as `de`.
+        target_language: Target language.
+        folder: Where the files of `multi30k`, `lines` and `tsv` are, or TFDS keeps its data. An
+            empty string: `multi30k` is downloaded, file names are relative to where you are.
+        train: `lines`: file name without the language, so that `train` means `train.de` and
+            `train.en`; `tsv`: file name; TFDS: split. All but TFDS may end with `.gz`.
+        validation: Likewise. Empty: the last sentences of training are held out.
+        test: Likewise, for `evaluate`.
+        size: `phrases`: number of training pairs; else at most so many are used, 0 for all.
+        validation_size: `phrases`: number of validation pairs, and of test pairs.
+        max_length: Pairs with a longer side, in tokens, are left out, counted and reported.
+        cache: Whether tokenised sentences are kept in memory.
+    """
+
+    corpus: str = "lines"
+    source_language: str = "de"
+    target_language: str = "en"
+    folder: str = ""
+    train: str = "train"
+    validation: str = "validation"
+    test: str = "test"
+    size: int = 0
+    validation_size: int = 1000
+    max_length: int = 80
+    cache: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularyRecipe:
+    """SentencePiece vocabularies, learned from the training text.
+
+    Attributes:
+        source_size: Number of source pieces.
+        target_size: Number of target pieces.
+        shared: One vocabulary of `source_size` for both languages.
+        model_type: `"unigram"` or `"bpe"`.
+    """
+
+    source_size: int = 8000
+    target_size: int = 8000
+    shared: bool = False
+    model_type: str = "unigram"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRecipe:
+    """How the model is trained.
+
+    Attributes:
+        seed: Seed of weights, dropout and order of the data.
+        epochs: Passes over the data.
+        tokens_per_batch: Source and target positions of a batch, padding included.
+        optimizer: `"adam"` or `"adadelta"` (the paper's).
+        learning_rate: Its highest value.
+        schedule: `"constant"`, `"cosine"` (to zero over all epochs) or `"plateau"` (times
+            `plateau_factor` after `plateau_patience` epochs without a better `monitor`).
+        warmup_steps: Steps in which the learning rate rises to its highest value; not for plateau.
+        clip_norm: Largest norm of the gradient (paper, B.2: 1).
+        label_smoothing: See `MaskedCrossentropy`.
+        monitor: What decides on the best epoch: `"val_bleu"` or `"val_loss"`.
+        patience: Stop after so many epochs without a better `monitor`; 0 never stops.
+        plateau_patience: See `schedule`.
+        plateau_factor: See `schedule`.
+        bleu_sentences: Validation sentences translated after each epoch; 0 for none.
+        dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
+    """
+
+    seed: int = 1
+    epochs: int = 10
+    tokens_per_batch: int = 2048
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "plateau"
+    warmup_steps: int = 0
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+    monitor: str = "val_bleu"
+    patience: int = 5
+    plateau_patience: int = 2
+    plateau_factor: float = 0.5
+    bleu_sentences: int = 1000
+    dtype_policy: str = "float32"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "optimizer": ("adam", "adadelta"),
+            "schedule": ("constant", "cosine", "plateau"),
+            "monitor": ("val_bleu", "val_loss"),
+            "dtype_policy": ("float32", "mixed_bfloat16", "mixed_float16"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"training.{name} must be one of {allowed}, got {getattr(self, name)!r}."
+                )
+        for name in ("epochs", "tokens_per_batch", "plateau_patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("learning_rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"training.{name} must be above 0, got {getattr(self, name)}.")
+        for name in ("seed", "warmup_steps", "patience", "bleu_sentences"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"training.{name} must not be negative.")
+        if self.monitor == "val_bleu" and not self.bleu_sentences:
+            raise ValueError(
+                "training.monitor='val_bleu' needs training.bleu_sentences above 0; "
+                "or set training.monitor='val_loss'."
+            )
+        if self.schedule == "plateau" and self.warmup_steps:
+            raise ValueError("training.warmup_steps does not go with training.schedule='plateau'.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One run: data, vocabulary, model and training.
+
+    `model` holds the settings of `ModelConfig` but for the vocabulary sizes, which follow from the
+    vocabularies that were learned.
+    """
+
+    data: DataRecipe = DataRecipe()
+    vocabulary: VocabularyRecipe = VocabularyRecipe()
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    training: TrainingRecipe = TrainingRecipe()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as nested dictionaries, every value spelled out."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Makes a recipe; unknown names and values of a wrong type raise `ValueError`."""
+        sections = {field.name for field in dataclasses.fields(cls)}
+        for name, section in values.items():
+            _known(name, sections, "A recipe has no section")
+            if not isinstance(section, Mapping):
+                raise ValueError(f"[{name}] must be a section of a recipe, got {section!r}.")
+        model = dict(values.get("model", {}))
+        _check_model(model)
+        return cls(
+            data=_section(DataRecipe, "data", values.get("data", {})),
+            vocabulary=_section(VocabularyRecipe, "vocabulary", values.get("vocabulary", {})),
+            model=model,
+            training=_section(TrainingRecipe, "training", values.get("training", {})),
+        )
+
+
+def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
+    """Reads a recipe that comes with the package, or a file.
+
+    Args:
+        name: A name such as `multi30k`, or the path of a TOML file.
+        overrides: `section.key=value`, the value as TOML writes it; quotes may be left out.
+
+    Raises:
+        ValueError: The recipe or a name in it is not known, or a value does not fit.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name}.toml"
+        if not path.is_file():
+            raise ValueError(
+                f"There is no recipe {str(name)!r}. Known: {', '.join(recipe_names())}; or give "
+                "the path of a file that ends with .toml."
+            )
+    if not path.is_file():
+        raise FileNotFoundError(f"No recipe file at {path}.")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a TOML file: {error}") from error
+    for override in overrides:
+        _override(values, override)
+    return Recipe.from_dict(values)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise ValueError(
+            f"Override {override!r} is not section.key=value, such as training.epochs=5."
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    values.setdefault(section, {})[name] = value
+
+
+def _known(name: str, names: Iterable[str], message: str) -> None:
+    names = sorted(names)
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+        raise ValueError(f"{message} {name!r}. {hint}")
+
+
+def _section(kind: Any, section: str, values: Mapping[str, Any]) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    checked = {}
+    for name, value in values.items():
+        _known(name, fields, f"[{section}] of a recipe has no setting")
+        wanted = type(fields[name].default)
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise ValueError(f"{section}.{name} must be of type {wanted.__name__}, got {value!r}.")
+        checked[name] = value
+    return kind(**checked)
+
+
+def _check_model(model: Mapping[str, Any]) -> None:
+    for name in ("source_vocabulary_size", "target_vocabulary_size"):
+        if name in model:
+            raise ValueError(
+                f"model.{name} follows from the vocabulary; set vocabulary.source_size and "
+                "vocabulary.target_size."
+            )
+    ModelConfig.from_dict(
+        {**model, "source_vocabulary_size": 1000, "target_vocabulary_size": 1000}
+    )

@@ -1,0 +1,85 @@
+"""A recipe's `[data]` section to sentence pairs: train, validation or test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+from keras_attn_nmt.training.corpora import read_lines, read_tfds, read_tsv
+from keras_attn_nmt.training.recipe import DataRecipe
+
+SPLITS = ("train", "validation", "test")
+MULTI30K_FILES = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
+# Held out of the end of training where a recipe names no validation data.
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000
+
+
+def load_split(data: DataRecipe, split: str) -> tf.data.Dataset:
+    """The sentence pairs of one split.
+
+    Args:
+        data: Which corpus.
+        split: `"train"`, `"validation"` or `"test"`.
+
+    Returns:
+        Dataset of `(source, target)`, tf.string of shape `()`.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is damaged, or the corpus has no such split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
+    held_out = data.corpus in ("lines", "tsv") and not data.validation
+    if split == "validation" and held_out:
+        return _held_out(data)[1]
+    if split == "train":
+        pairs = _held_out(data)[0] if held_out else _read(data, split)
+        return pairs.take(data.size) if data.size else pairs
+    return _read(data, split)
+
+
+def _held_out(data: DataRecipe) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    pairs = _read(data, "train")
+    count = int(pairs.cardinality())
+    kept = count - min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE))
+    if kept == count:
+        raise ValueError(
+            f"{count} sentence pairs are too few to hold some out for validation: "
+            "name validation data with data.validation."
+        )
+    return pairs.take(kept), pairs.skip(kept)
+
+
+def _read(data: DataRecipe, split: str) -> tf.data.Dataset:
+    source, target = data.source_language, data.target_language
+    name = getattr(data, split)
+    if data.corpus == "phrases":
+        sizes = f"{data.size or 50_000}-{data.validation_size}-{data.validation_size}"
+        return read_tfds(
+            f"phrases/{source}-{target}.{sizes}.seed0", split, source, target, data.folder or None
+        )
+    if data.corpus == "multi30k":
+        if data.folder:
+            stem = MULTI30K_FILES[split]
+            return read_lines(_file(data, f"{stem}.{source}"), _file(data, f"{stem}.{target}"))
+        return read_tfds(f"multi30k/{source}-{target}", split, source, target)
+    if not name:
+        raise ValueError(f"The recipe names no {split} data: set data.{split}.")
+    if data.corpus == "lines":
+        return read_lines(_file(data, f"{name}.{source}"), _file(data, f"{name}.{target}"))
+    if data.corpus == "tsv":
+        return read_tsv(_file(data, name))
+    return read_tfds(data.corpus, name, source, target, data.folder or None)
+
+
+def _file(data: DataRecipe, name: str) -> Path:
+    path = Path(data.folder) / name
+    packed = path.with_name(path.name + ".gz")
+    if not path.is_file() and packed.is_file():
+        return packed
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No file {path} (nor {packed.name}). Give the folder of the corpus with data.folder."
+        )
+    return path

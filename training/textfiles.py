@@ -1,0 +1,105 @@
+"""Text files read strictly, plain or gzip: nothing is repaired, dropped or guessed.
+
+TensorFlow's own line reader deletes every carriage return inside a line and takes the first half of a
+damaged gzip file for the whole of it, so files are read in Python, which costs about the same.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Yields the lines of a UTF-8 file, plain or gzip (told by its first bytes), without their ends.
+
+    A line ends at ``\\n`` or ``\\r\\n`` and nowhere else: U+2028, U+0085, form feeds and single
+    carriage returns belong to the text. A byte order mark before the first line is left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder, damaged, or not UTF-8; says which line.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if number == 1:
+                    line = _without_mark(line, path)
+                _require_utf8(line, path, number)
+                yield line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(
+                f"{path} is a damaged gzip file ({error}). Download or make it again."
+            ) from error
+
+
+def count_lines(path: str | os.PathLike[str]) -> int:
+    """Reads a whole file as `iterate_lines` does and counts its lines.
+
+    Raises:
+        FileNotFoundError, ValueError: as `iterate_lines`; ValueError also where the file is empty.
+    """
+    count = sum(1 for _ in iterate_lines(path))
+    if count == 0:
+        raise ValueError(f"{path} is empty. It needs at least one line of text.")
+    return count
+
+
+def count_aligned_lines(
+    source_path: str | os.PathLike[str], target_path: str | os.PathLike[str]
+) -> int:
+    """The number of lines that two line-aligned files have in common with each other.
+
+    Raises:
+        FileNotFoundError, ValueError: as `count_lines`; ValueError also where the counts differ.
+    """
+    source_count, target_count = count_lines(source_path), count_lines(target_path)
+    if source_count != target_count:
+        raise ValueError(
+            f"{source_path} has {source_count:,} lines and {target_path} has {target_count:,}. "
+            "Line n of one must be the translation of line n of the other."
+        )
+    return source_count
+
+
+def _open(path: Path) -> BinaryIO:
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; a text file was expected.")
+    file = path.open("rb")
+    compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    file.seek(0)
+    if not compressed:
+        return file
+    # GzipFile leaves a file object it is given open; opened by name, it closes what it opened.
+    file.close()
+    return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+def _without_mark(line: bytes, path: Path) -> bytes:
+    if line.startswith(_UTF16_MARKS):
+        raise ValueError(
+            f"{path} is UTF-16; UTF-8 was expected. "
+            "Convert it, for example with: iconv -f utf-16 -t utf-8"
+        )
+    return line.removeprefix(codecs.BOM_UTF8)
+
+
+def _require_utf8(line: bytes, path: Path, number: int) -> None:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at position "
+            f"{error.start}). Convert the file, for example with: iconv -f latin1 -t utf-8"
+        ) from error

@@ -1,0 +1,285 @@
+"""A recipe and a directory to a trained model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras_attn_nmt.training import callbacks
+from keras_attn_nmt.training.data import BatchedPairs
+from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
+from keras_attn_nmt.training.splits import load_split
+
+from keras_attn_nmt import files
+from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.losses import MaskedCrossentropy
+from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
+from keras_attn_nmt.model import build_model
+from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.translator import Translator
+
+PACKAGES = ("keras_attn_nmt", "keras", "tensorflow", "sentencepiece", "sacrebleu", "numpy")
+
+# What a resumed training is compared with.
+RECIPE = "recipe.json"
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    recipe: Recipe, output: str | os.PathLike[str], *, resume: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Trains a model and writes its directory.
+
+    Args:
+        recipe: What to train, on what and how; see `load_recipe`.
+        output: Directory of the model.
+        resume: Go on from the last epoch of a training that was stopped. It ends at the same
+            weights as one that was never stopped.
+        quiet: Show no progress bars.
+
+    Returns:
+        What `training.json` holds.
+
+    Raises:
+        FileExistsError: `output` holds a model or a stopped training, and `resume` is not set.
+        FileNotFoundError: Data are missing, or there is nothing to resume.
+        ValueError: Recipe, data and what is in `output` do not go together.
+        OSError: The disk is full or cannot be written to; what was saved before is whole.
+    """
+    output = Path(output)
+    state = _check_output(output, recipe, resume)
+    settings = recipe.training
+    keras.utils.set_random_seed(settings.seed)
+    keras.config.set_dtype_policy(settings.dtype_policy)
+    start = time.perf_counter()
+
+    pairs, validation_pairs = load_split(recipe.data, "train"), load_split(recipe.data, "validation")
+    source_tokenizer, target_tokenizer = _tokenizers(recipe.vocabulary, pairs, output, resume)
+    batching: dict[str, Any] = {
+        "tokens_per_batch": settings.tokens_per_batch,
+        "max_length": recipe.data.max_length,
+        "cache": recipe.data.cache,
+    }
+    data = BatchedPairs(pairs, source_tokenizer, target_tokenizer, **batching)
+    validation = BatchedPairs(validation_pairs, source_tokenizer, target_tokenizer, **batching)
+    steps = data.plan.steps_per_epoch
+
+    config = ModelConfig.from_dict(
+        {
+            **recipe.model,
+            "source_vocabulary_size": source_tokenizer.vocabulary_size,
+            "target_vocabulary_size": target_tokenizer.vocabulary_size,
+        }
+    )
+    model = build_model(config)
+    model.compile(
+        _optimizer(recipe, steps),
+        loss={"logits": MaskedCrossentropy(settings.label_smoothing)},
+        metrics={"logits": [TokenAccuracy(name="accuracy"), Perplexity()]},
+    )
+    logger.info("%s", describe_device(model))
+    warn_of_unused_gpu()
+    logger.info("%s parameters", f"{model.count_params():,}")
+
+    if state is None:
+        output.mkdir(parents=True, exist_ok=True)
+        files.write_text(output / files.CONFIG, config.to_json())
+        files.write_text(output / RECIPE, json.dumps(recipe.to_dict(), indent=2) + "\n")
+        source_tokenizer.save(output / files.SOURCE)
+        target_tokenizer.save(output / files.TARGET)
+    checkpoints = output / files.CHECKPOINTS
+    done = state["epochs"] if state else 0
+    history = state["history"] if state else []
+    if done:
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(checkpoints / f"epoch_{done:03d}.weights.h5")
+        logger.info("going on after epoch %d of %d", done, settings.epochs)
+
+    translator = Translator(model, source_tokenizer, target_tokenizer)
+    progress = callbacks.Progress(steps, data.plan.target_tokens, settings.epochs, quiet)
+    listeners, keeper = _callbacks(recipe, translator, validation_pairs, output, history, progress)
+    stopped_early = bool(state and state.get("finished"))
+    if done < settings.epochs and not stopped_early:
+        model.fit(
+            data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
+            epochs=settings.epochs,
+            initial_epoch=done,
+            steps_per_epoch=steps,
+            validation_data=validation.in_order(),
+            callbacks=listeners,
+            verbose=0,
+        )
+        history = keeper.history
+
+    best = callbacks.best_epoch(history, settings.monitor)
+    keras.config.set_dtype_policy("float32")
+    final = build_model(config)
+    final.load_weights(checkpoints / f"epoch_{best + 1:03d}.weights.h5", skip_mismatch=False)
+    files.save_model(
+        output, files.ModelFiles(final, config, source_tokenizer, target_tokenizer)
+    )
+    report = {
+        "recipe": recipe.to_dict(),
+        "seed": settings.seed,
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "device": describe_device(model),
+        "parameters": model.count_params(),
+        "pairs": data.plan.pairs,
+        "dropped_pairs": dict(data.plan.dropped),
+        "padding": data.plan.padding,
+        "target_tokens_per_epoch": data.plan.target_tokens,
+        "target_tokens_per_second": progress.tokens_per_second,
+        "seconds": time.perf_counter() - start,
+        "resumed_after_epoch": done,
+        "best_epoch": best + 1,
+        "metrics": history[best],
+        "history": history,
+    }
+    files.write_text(output / files.TRAINING, json.dumps(report, indent=2) + "\n")
+    return report
+
+
+
+def describe_device(model: keras.Model) -> str:
+    """One line: what the model runs on, and whether cuDNN is used."""
+    devices = keras.distribution.list_devices()
+    gpus = [device for device in devices if not device.startswith("cpu")]
+    if gpus:
+        names = [
+            tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+            for gpu in tf.config.list_physical_devices("GPU")
+        ]
+        cudnn = "with cuDNN" if model.get_layer("encoder").runs_on_cudnn() else "without cuDNN"
+        return f"GPU: {', '.join(names or gpus)}, encoder {cudnn}"
+    return f"CPU: {os.cpu_count()} cores, no GPU, so no cuDNN"
+
+
+def warn_of_unused_gpu() -> None:
+    """Says loudly that there is a GPU in the machine which TensorFlow cannot use."""
+    present = shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
+    if present and not tf.config.list_physical_devices("GPU"):
+        logger.warning(
+            "!!! There is an NVIDIA GPU in this machine, but TensorFlow cannot use it: training "
+            "runs on the CPU. Install the CUDA libraries with: pip install 'keras_attn_nmt[gpu]'"
+        )
+
+
+def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
+    """The state to go on from, or `None`."""
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file; give a directory for the model.")
+    state = callbacks.read_state(output / files.CHECKPOINTS)
+    used = state is not None or (output / files.MODEL).exists()
+    if not resume:
+        if used:
+            raise FileExistsError(
+                f"{output} already holds a model or a stopped training. Give another directory, "
+                "remove it, or go on with --resume."
+            )
+        return None
+    if state is None:
+        raise FileNotFoundError(
+            f"There is nothing to resume in {output}: no epoch was saved. Start without --resume."
+        )
+    before = json.loads((output / RECIPE).read_text(encoding="utf-8"))
+    for section, values in recipe.to_dict().items():
+        if values != before.get(section):
+            changed = [key for key in values if values[key] != before.get(section, {}).get(key)]
+            raise ValueError(
+                f"The training in {output} was started with other values of "
+                f"{', '.join(f'{section}.{key}' for key in changed)}: resume with the same recipe "
+                f"and overrides, or start in another directory. They are in {output / RECIPE}."
+            )
+    return state
+
+
+def _tokenizers(
+    vocabulary: VocabularyRecipe, pairs: tf.data.Dataset, output: Path, resume: bool
+) -> tuple[Tokenizer, Tokenizer]:
+    if resume:
+        return Tokenizer.load(output / files.SOURCE), Tokenizer.load(output / files.TARGET)
+
+    def texts(*sides: int) -> Any:
+        for pair in pairs.as_numpy_iterator():
+            for side in sides:
+                yield pair[side].decode("utf-8")
+
+    kind: Any = vocabulary.model_type
+    if vocabulary.shared:
+        both = Tokenizer.learn(texts(0, 1), vocabulary.source_size, model_type=kind)
+        return both, both
+    return (
+        Tokenizer.learn(texts(0), vocabulary.source_size, model_type=kind),
+        Tokenizer.learn(texts(1), vocabulary.target_size, model_type=kind),
+    )
+
+
+def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    settings = recipe.training
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine":
+        warmup = settings.warmup_steps
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(1, steps * settings.epochs - warmup),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    elif settings.warmup_steps:
+        rate = keras.optimizers.schedules.PolynomialDecay(
+            0.0, settings.warmup_steps, end_learning_rate=rate
+        )
+    if settings.optimizer == "adadelta":  # paper, B.2
+        return keras.optimizers.Adadelta(
+            rate, rho=0.95, epsilon=1e-6, global_clipnorm=settings.clip_norm
+        )
+    return keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm)
+
+
+def _callbacks(
+    recipe: Recipe,
+    translator: Translator,
+    validation_pairs: tf.data.Dataset,
+    output: Path,
+    history: list[dict[str, float]],
+    progress: callbacks.Progress,
+) -> tuple[list[keras.callbacks.Callback], callbacks.Checkpoints]:
+    settings = recipe.training
+    logs = output / "tensorboard"
+    result: list[keras.callbacks.Callback] = [callbacks.SeedEpochs(settings.seed)]
+    if settings.bleu_sentences:
+        chosen = list(validation_pairs.take(settings.bleu_sentences).as_numpy_iterator())
+        sources, references = ([pair[side].decode() for pair in chosen] for side in (0, 1))
+        result.append(callbacks.ValidationBleu(translator, sources, references))
+        result.append(callbacks.AttentionPicture(translator, sources[0], logs))
+    mode = "min" if settings.monitor.endswith("loss") else "max"
+    from_logs: list[keras.callbacks.Callback] = []
+    if settings.schedule == "plateau":
+        from_logs.append(
+            keras.callbacks.ReduceLROnPlateau(
+                settings.monitor,
+                factor=settings.plateau_factor,
+                patience=settings.plateau_patience,
+                mode=mode,
+            )
+        )
+    if settings.patience:
+        from_logs.append(
+            keras.callbacks.EarlyStopping(settings.monitor, patience=settings.patience, mode=mode)
+        )
+    keeper = callbacks.Checkpoints(
+        output / files.CHECKPOINTS, settings.monitor, history, replayed=from_logs
+    )
+    result += [*from_logs, keras.callbacks.TensorBoard(logs), keeper, progress]
+    return result, keeper
