@@ -12,7 +12,7 @@ import os
 import random
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import sentencepiece
@@ -202,18 +202,18 @@ class Tokenizer:
         """Number of ids, special ones included."""
         return self._processor.get_piece_size()
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Iterable[str]) -> list[list[int]]:
         """Ids of each text, without bos and eos.
 
         Raises:
             ValueError: An element is no string or holds a lone surrogate.
         """
         if isinstance(texts, str):
-            raise ValueError("texts must be a sequence of strings, got one string: wrap it in []")
+            raise ValueError("texts must be a collection of strings, got one string: wrap it in []")
         checked = [_checked(text, index) for index, text in enumerate(texts)]
         return self._processor.encode(checked) if checked else []
 
-    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+    def decode(self, ids: Iterable[Iterable[int]]) -> list[str]:
         """Text of each sequence of ids; pad, bos and eos are left out.
 
         Raises:
@@ -225,7 +225,7 @@ class Tokenizer:
             for sentence in sentences
         ]
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
+    def pieces(self, ids: Iterable[int]) -> list[str]:
         """The piece of each id as SentencePiece writes it: `"▁Haus"`, `"</s>"`, `"<0xE2>"`.
 
         Raises:
@@ -244,7 +244,7 @@ class Tokenizer:
 
         return tensorflow_text.SentencepieceTokenizer(model=self._model_proto, out_type=tf.int32)
 
-    def _known(self, ids: Sequence[int]) -> list[int]:
+    def _known(self, ids: Iterable[int]) -> list[int]:
         known = [int(i) for i in ids]
         if known and not 0 <= min(known) <= max(known) < self.vocabulary_size:
             wrong = next(i for i in known if not 0 <= i < self.vocabulary_size)

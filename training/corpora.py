@@ -1,8 +1,8 @@
 """Where sentence pairs come from: line-aligned files, TSV, TFDS and Python iterables.
 
-Every source is a `tf.data.Dataset` of `(source, target)`, two scalar `tf.string` tensors in UTF-8. It
-streams, so memory does not grow with the corpus, keeps its order and every line, empty ones included,
-and has been checked from end to end before the function returns.
+Every source is a `tf.data.Dataset` of `(source, target)`, two scalar `tf.string` tensors in UTF-8.
+It streams, so memory does not grow with the corpus, and keeps the order and every line, empty ones
+included. Files are checked from end to end before the function returns.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 Pair = tuple[str, str] | tuple[bytes, bytes]
 
-# Crossing from Python into tf.data costs 60 times as much for single lines as for chunks of this size.
+# From Python into tf.data, single lines cost 60 times as much as lines in chunks of this size.
 _CHUNK = 1024
 
 
 def read_lines(
     source_path: str | os.PathLike[str], target_path: str | os.PathLike[str]
 ) -> tf.data.Dataset:
-    """Two line-aligned UTF-8 files, plain or gzip: line n of one is the translation of line n of the other.
+    """Two line-aligned UTF-8 files, plain or gzip: line n of one translates line n of the other.
 
     Returns:
         Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality.
@@ -81,8 +81,9 @@ def read_tsv(
             columns = line.split(b"\t")
             if len(columns) < needed:
                 raise ValueError(
-                    f"{path}, line {number}: {len(columns)} tab-separated column(s), but source_column="
-                    f"{source_column} and target_column={target_column} need at least {needed}."
+                    f"{path}, line {number}: {len(columns)} tab-separated column(s), but "
+                    f"source_column={source_column} and target_column={target_column} need at "
+                    f"least {needed}."
                 )
             yield columns[source_column], columns[target_column]
 
@@ -98,14 +99,14 @@ def from_pairs(
     """Pairs of Python strings.
 
     Args:
-        pairs: A list or other collection of `(source, target)`, a function that returns a new iterator
-            each time it is called (`lambda: book.pairs("train", 5_000_000)`), or an iterator, which
-            can be read only once.
+        pairs: A list or other collection of `(source, target)`; a function that returns a new
+            iterator each time it is called, such as `lambda: book.pairs("train", 5_000_000)`; or
+            an iterator, which can be read only once.
         count: How many pairs there are, where known; a collection with a length knows it itself.
 
     Returns:
-        Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality where the count
-        is known; an iterator that yields another number then raises an error.
+        Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality where the
+        count is known; an iterator that yields another number then raises an error.
 
     Raises:
         ValueError: the collection is empty or an element is not a pair of strings. Elements of
@@ -151,7 +152,7 @@ def read_tfds(
         FileNotFoundError: `manual_dir` is missing.
         ValueError: unknown data set, config or split, or the data set has no such language.
     """
-    from keras_attn_nmt.training import datasets  # noqa: F401  registers this package's data sets
+    from keras_attn_nmt.training import datasets  # noqa: F401  registers them
 
     if manual_dir is not None and not Path(manual_dir).is_dir():
         raise FileNotFoundError(f"There is no folder {manual_dir} (manual_dir).")
@@ -193,7 +194,9 @@ def _encoded(pairs: Iterable[Pair]) -> Iterator[tuple[bytes, bytes]]:
         try:
             encoded = _utf8(pair[0]), _utf8(pair[1])
         except (TypeError, UnicodeError) as error:
-            raise ValueError(f"Pair {index} is {pair!r}; two texts were expected: {error}.") from error
+            raise ValueError(
+                f"Pair {index} is {pair!r}; two texts were expected: {error}."
+            ) from error
         yield encoded
 
 
@@ -214,8 +217,8 @@ def _only_once(iterator: Iterable[Pair]) -> Callable[[], Iterator[tuple[bytes, b
         nonlocal started
         if started:
             raise ValueError(
-                "These pairs came from an iterator, which can be read only once. To read them again, "
-                "give from_pairs a list or a function that returns a new iterator."
+                "These pairs came from an iterator, which can be read only once. To read them "
+                "again, give from_pairs a list or a function that returns a new iterator."
             )
         started = True
         return _encoded(iterator)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 from keras_attn_nmt.training.corpora import read_lines, read_tfds, read_tsv
-from keras_attn_nmt.training.recipe import DataRecipe
+from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 
 SPLITS = ("train", "validation", "test")
 MULTI30K_FILES = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
@@ -37,6 +37,22 @@ def load_split(data: DataRecipe, split: str) -> tf.data.Dataset:
         pairs = _held_out(data)[0] if held_out else _read(data, split)
         return pairs.take(data.size) if data.size else pairs
     return _read(data, split)
+
+
+def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
+    """The corpus that a model was trained on, as its `training.json` says.
+
+    Raises:
+        ValueError: There is no whole `training.json` in the directory.
+    """
+    path = Path(model_directory) / TRAINING
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        return Recipe.from_dict(report["recipe"]).data
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} does not say what the model was trained on ({error}): name the test files."
+        ) from error
 
 
 def _held_out(data: DataRecipe) -> tuple[tf.data.Dataset, tf.data.Dataset]:

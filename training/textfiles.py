@@ -1,7 +1,7 @@
 """Text files read strictly, plain or gzip: nothing is repaired, dropped or guessed.
 
-TensorFlow's own line reader deletes every carriage return inside a line and takes the first half of a
-damaged gzip file for the whole of it, so files are read in Python, which costs about the same.
+TensorFlow's own line reader deletes every carriage return inside a line and takes the first half
+of a damaged gzip file for the whole of it. So files are read in Python, which costs about the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Yields the lines of a UTF-8 file, plain or gzip (told by its first bytes), without their ends.
+    """Yields the lines of a UTF-8 file, plain or gzip (its first bytes tell), without their ends.
 
     A line ends at ``\\n`` or ``\\r\\n`` and nowhere else: U+2028, U+0085, form feeds and single
     carriage returns belong to the text. A byte order mark before the first line is left out.
@@ -57,7 +57,7 @@ def count_lines(path: str | os.PathLike[str]) -> int:
 def count_aligned_lines(
     source_path: str | os.PathLike[str], target_path: str | os.PathLike[str]
 ) -> int:
-    """The number of lines that two line-aligned files have in common with each other.
+    """Checks that two files are line-aligned and counts the lines of each.
 
     Raises:
         FileNotFoundError, ValueError: as `count_lines`; ValueError also where the counts differ.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import os
-import platform
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import keras
 import tensorflow as tf
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
+from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.splits import load_split
 
@@ -26,8 +24,6 @@ from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translator import Translator
-
-PACKAGES = ("keras_attn_nmt", "keras", "tensorflow", "sentencepiece", "sacrebleu", "numpy")
 
 # What a resumed training is compared with.
 RECIPE = "recipe.json"
@@ -88,7 +84,8 @@ def train(
         metrics={"logits": [TokenAccuracy(name="accuracy"), Perplexity()]},
     )
     logger.info("%s", describe_device(model))
-    warn_of_unused_gpu()
+    if warning := unused_gpu():
+        logger.warning("!!! %s", warning)
     logger.info("%s parameters", f"{model.count_params():,}")
 
     if state is None:
@@ -131,8 +128,7 @@ def train(
     report = {
         "recipe": recipe.to_dict(),
         "seed": settings.seed,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
+        "versions": versions(),
         "device": describe_device(model),
         "parameters": model.count_params(),
         "pairs": data.plan.pairs,
@@ -149,30 +145,6 @@ def train(
     files.write_text(output / files.TRAINING, json.dumps(report, indent=2) + "\n")
     return report
 
-
-
-def describe_device(model: keras.Model) -> str:
-    """One line: what the model runs on, and whether cuDNN is used."""
-    devices = keras.distribution.list_devices()
-    gpus = [device for device in devices if not device.startswith("cpu")]
-    if gpus:
-        names = [
-            tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-            for gpu in tf.config.list_physical_devices("GPU")
-        ]
-        cudnn = "with cuDNN" if model.get_layer("encoder").runs_on_cudnn() else "without cuDNN"
-        return f"GPU: {', '.join(names or gpus)}, encoder {cudnn}"
-    return f"CPU: {os.cpu_count()} cores, no GPU, so no cuDNN"
-
-
-def warn_of_unused_gpu() -> None:
-    """Says loudly that there is a GPU in the machine which TensorFlow cannot use."""
-    present = shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
-    if present and not tf.config.list_physical_devices("GPU"):
-        logger.warning(
-            "!!! There is an NVIDIA GPU in this machine, but TensorFlow cannot use it: training "
-            "runs on the CPU. Install the CUDA libraries with: pip install 'keras_attn_nmt[gpu]'"
-        )
 
 
 def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:

@@ -20,9 +20,18 @@ STEMS = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
 
 # Size in bytes and SHA-256 of the files at URL.
 _CHECKSUMS = {
-    "test_2016_flickr.de.gz": (22_890, "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8"),
-    "test_2016_flickr.en.gz": (21_077, "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9"),
-    "test_2016_flickr.fr.gz": (22_310, "6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90"),
+    "test_2016_flickr.de.gz": (
+        22_890,
+        "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
+    ),
+    "test_2016_flickr.en.gz": (
+        21_077,
+        "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
+    ),
+    "test_2016_flickr.fr.gz": (
+        22_310,
+        "6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90",
+    ),
     "train.de.gz": (637_044, "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6"),
     "train.en.gz": (568_929, "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f"),
     "train.fr.gz": (604_242, "622e75069e9f4c577425c4f277116ce66e63a2401c0a2312d90073cb12379a3c"),
@@ -41,8 +50,10 @@ _CITATION = r"""
     url = {https://aclanthology.org/W16-3210},
 }
 @inproceedings{elliott-etal-2017-findings,
-    title = {Findings of the Second Shared Task on Multimodal Machine Translation and Multilingual Image Description},
-    author = {Elliott, Desmond and Frank, Stella and Barrault, Lo{\"i}c and Bougares, Fethi and Specia, Lucia},
+    title = {Findings of the Second Shared Task on Multimodal Machine Translation
+             and Multilingual Image Description},
+    author = {Elliott, Desmond and Frank, Stella and Barrault, Lo{\"i}c and Bougares, Fethi
+              and Specia, Lucia},
     booktitle = {Proceedings of the Second Conference on Machine Translation},
     year = {2017},
     pages = {215--233},
@@ -54,9 +65,9 @@ _CITATION = r"""
 class Multi30k(tfds.core.GeneratorBasedBuilder):
     """Multi30k, task 1: 29,000 training, 1,014 validation and 1,000 test (2016, Flickr) captions.
 
-    Configurations are ordered pairs of de, en and fr, such as `de-en`. Files are downloaded from the
-    public repository multi30k/dataset, or read from a folder that has them, plain or gzip, under the
-    same names (`train.de` or `train.de.gz`, ...). For research that is not commercial.
+    Configurations are ordered pairs of de, en and fr, such as `de-en`. Files are downloaded from
+    the public repository multi30k/dataset, or read from a folder that has them, plain or gzip,
+    under the same names (`train.de` or `train.de.gz`, ...). For non-commercial research.
 
     Example:
 
@@ -73,7 +84,7 @@ class Multi30k(tfds.core.GeneratorBasedBuilder):
         for source, target in itertools.permutations(LANGUAGES, 2)
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Optional: a folder with train, val and test_2016_flickr of both languages, as in train.de.gz"
+        "Optional: a folder with train.de.gz, val.de.gz, test_2016_flickr.de.gz, train.en.gz, ..."
     )
 
     url_infos = {  # noqa: RUF012
@@ -81,10 +92,13 @@ class Multi30k(tfds.core.GeneratorBasedBuilder):
         for name, (size, checksum) in _CHECKSUMS.items()
     }
 
-    def __init__(self, *, config: tfds.core.BuilderConfig | str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, config: tfds.core.BuilderConfig | str | None = None, **kwargs: Any
+    ) -> None:
         if isinstance(config, str) and config not in self.builder_configs:
             raise ValueError(
-                f"multi30k has no configuration {config!r}. It has: {', '.join(self.builder_configs)}."
+                f"multi30k has no configuration {config!r}. "
+                f"It has: {', '.join(self.builder_configs)}."
             )
         super().__init__(config=config, **kwargs)
 
@@ -135,9 +149,7 @@ class Multi30k(tfds.core.GeneratorBasedBuilder):
             for split in STEMS
         }
 
-    def _generate_examples(
-        self, paths: dict[str, Path]
-    ) -> Iterator[tuple[int, dict[str, str]]]:
+    def _generate_examples(self, paths: dict[str, Path]) -> Iterator[tuple[int, dict[str, str]]]:
         lines = [iterate_lines(path) for path in paths.values()]
         for number, texts in enumerate(zip(*lines, strict=True)):
             yield number, dict(zip(paths, (text.decode() for text in texts), strict=True))

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
-from keras_attn_nmt.training.datasets.phrasebook import SPLITS, Phrasebook
+from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
+from keras_attn_nmt.training.datasets.values import SPLITS
 
 _LIBRARIES = ("babel", "num2words")
 
@@ -34,13 +35,13 @@ class PhrasesConfig(tfds.core.BuilderConfig):
     """Which phrases: everything that their content depends on is in the configuration's name.
 
     Args:
-        source_language: Such as `de`; see `phrasebook.supported_languages`.
+        source_language: Such as `de`; see `wording.supported_languages`.
         target_language: Likewise.
         train_size: Number of training pairs.
         validation_size: Number of distinct validation pairs.
         test_size: Number of distinct test pairs.
         seed: Another seed draws other pairs; held-out values stay the same.
-        kinds: Names of `phrasebook.KINDS`; all that the pair has by default.
+        kinds: Names of `values.KINDS`; all that the pair has by default.
     """
 
     name: str = dataclasses.field(init=False, default="")
@@ -82,7 +83,7 @@ class PhrasesConfig(tfds.core.BuilderConfig):
 
     @classmethod
     def parse(cls, name: str) -> PhrasesConfig:
-        """Reads a name such as `de-en` or `de-en.50000-1000-1000.seed0`; what is left out is default.
+        """Reads a name such as `de-en` or `de-en.50000-1000-1000.seed0`; the rest is default.
 
         Raises:
             ValueError: it is no such name, or names versions of libraries that are not installed.
@@ -90,8 +91,8 @@ class PhrasesConfig(tfds.core.BuilderConfig):
         match = _NAME.fullmatch(name)
         if match is None:
             raise ValueError(
-                f"phrases has no configuration {name!r}. Expected SOURCE-TARGET with optional sizes of "
-                "train, validation and test, seed and kinds, such as 'de-en', "
+                f"phrases has no configuration {name!r}. Expected SOURCE-TARGET with, if you like, "
+                "sizes of train, validation and test, seed and kinds: 'de-en', "
                 "'fr-en.50000-1000-1000.seed0' or 'de-en.5000-100-100.seed1.cardinal+date_full'."
             )
         given = {key: text for key, text in match.groupdict().items() if text is not None}
@@ -99,8 +100,8 @@ class PhrasesConfig(tfds.core.BuilderConfig):
             installed = importlib.metadata.version(library)
             if given.pop(library, installed) != installed:
                 raise ValueError(
-                    f"{name} was made with another version of {library}; {installed} is installed and "
-                    "may word phrases differently. Leave the versions out to make the data anew."
+                    f"{name} was made with another version of {library}; {installed} is installed "
+                    "and may word phrases differently. Leave the versions out to make it anew."
                 )
         arguments: dict[str, Any] = {
             key: int(text) if text.isdecimal() else text for key, text in given.items()

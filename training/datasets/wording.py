@@ -1,0 +1,157 @@
+"""How a language words values: num2words writes them out, Babel formats them as CLDR has it."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import datetime
+import difflib
+import functools
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Literal
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time
+from babel.numbers import format_currency
+from keras_attn_nmt.training.datasets.values import CURRENCIES, Kind, Money, Value
+from num2words import CONVERTER_CLASSES
+
+# Languages that the libraries know by other names. num2words writes Serbian in Latin script.
+_NUM2WORDS_NAMES = {"kk": "kz"}
+_BABEL_NAMES = {"sr": "sr_Latn"}
+
+# Where num2words 0.5.14 words two numbers alike: az 10,000 and 11,000; tr 100,013 and 101,013;
+# be 70th and 80th.
+_DEFECTS = {("az", "cardinal"), ("tr", "cardinal"), ("be", "ordinal")}
+
+# Direction marks, which nobody types.
+_MARKS = dict.fromkeys(map(ord, "\u200e\u200f\u061c"))
+
+
+class Language:
+    """One language: how it words values.
+
+    Args:
+        code: Such as `de`, `pt_BR` or `en-GB`.
+
+    Raises:
+        ValueError: num2words or Babel does not speak it; says which languages both do.
+    """
+
+    def __init__(self, code: str) -> None:
+        self.code, self._words, self._locale = _find_language(code)
+        self._converter = _small_number_converter(self._words)
+        self._dates: dict[tuple[str, int, int, int], list[str]] = {}
+        self._told_apart: dict[str, set[str]] = {}
+        self._forms: dict[str, Callable[..., str]] = {
+            "number": self._spell,
+            "date": self._format_date,
+            "time": self._format_time,
+            "money": self._format_money,
+            "written_money": self._spell_money,
+        }
+        # Most numbers that are drawn are small ones drawn before.
+        self._number_text = functools.lru_cache(maxsize=2**16)(self._text)
+
+    def word(self, kind: Kind, value: Value) -> str | None:
+        """The text of a value, or None where this language has none of this kind."""
+        if isinstance(value, int):
+            return self._number_text(kind, value)
+        if isinstance(value, Money) and value.currency not in self._currencies(kind):
+            return None
+        return self._text(kind, value)
+
+    def _currencies(self, kind: Kind) -> set[str]:
+        """The currencies that it tells apart: in Arabic, num2words calls all of them riyal."""
+        if kind.name not in self._told_apart:
+            texts = {c: self._text(kind, Money(Decimal("2.50"), c)) for c in CURRENCIES}
+            seen = collections.Counter(texts.values())
+            self._told_apart[kind.name] = {c for c, text in texts.items() if seen[text] == 1}
+        return self._told_apart[kind.name]
+
+    def _text(self, kind: Kind, value: Value) -> str | None:
+        try:
+            text = self._forms[kind.family](value, kind.form)
+        except Exception:  # num2words: KeyError, TypeError, IndexError, ..., whatever comes up
+            return None
+        # Splits at no-break spaces too, of which CLDR has many and a keyboard has none.
+        return " ".join(text.translate(_MARKS).split()) or None
+
+    def _spell(self, number: int, form: str) -> str:
+        if (self._words, form) in _DEFECTS:
+            raise NotImplementedError
+        text: str = getattr(self._converter, f"to_{form}")(number)
+        if form == "ordinal" and text == self._converter.to_cardinal(number):
+            # Languages that num2words has no ordinals of get their cardinals.
+            raise NotImplementedError
+        return text
+
+    def _spell_money(self, money: Money, form: str) -> str:
+        text: str = getattr(self._converter, f"to_{form}")(money.amount, currency=money.currency)
+        return text
+
+    def _format_money(self, money: Money, form: Literal["standard", "name"]) -> str:
+        return format_currency(
+            money.amount, money.currency, locale=self._locale, format_type=form
+        )
+
+    def _format_time(self, time: datetime.time, form: str) -> str:
+        return format_time(time, form, locale=self._locale)
+
+    def _format_date(self, day: datetime.date, form: str) -> str:
+        # Only its digits change from one year to another in which a day falls on the same weekday.
+        key = (form, day.month, day.day, day.weekday())
+        if key not in self._dates:
+            text = format_date(day, form, locale=self._locale)
+            self._dates[key] = text.split(f"{day.year}")
+        around = self._dates[key]
+        if len(around) == 1:
+            # A year of two digits, which could be in either century.
+            raise NotImplementedError
+        return f"{day.year}".join(around)
+
+
+def supported_languages() -> list[str]:
+    """Codes of the languages that num2words and Babel both speak, Babel's own variants aside."""
+    names = {words: code for code, words in _NUM2WORDS_NAMES.items()}
+    codes = (names.get(words, words) for words in CONVERTER_CLASSES)
+    return sorted(code for code in codes if _babel_locale(code) is not None)
+
+
+def _babel_locale(code: str) -> Locale | None:
+    try:
+        return Locale.parse(_BABEL_NAMES.get(code, code))
+    except (UnknownLocaleError, ValueError):
+        return None
+
+
+def _small_number_converter(words: str) -> Any:
+    """num2words' converter without the names of 10^9 to 10^600, all of which it tries first."""
+    converter = copy.copy(CONVERTER_CLASSES[words])
+    cards = getattr(converter, "cards", {})
+    converter.cards = type(cards)((n, name) for n, name in cards.items() if n <= 10**6)
+    return converter
+
+
+def _find_language(code: str) -> tuple[str, str, Locale]:
+    """The code in Babel's spelling, its name in num2words, and its locale."""
+    locale = _babel_locale(code.replace("-", "_"))
+    if locale is not None:
+        # Only num2words' own variants are listed there: en_GB writes its numbers as en does.
+        spelling = next((c for c, name in _BABEL_NAMES.items() if name == str(locale)), str(locale))
+        for name in (spelling, locale.language):
+            words = _NUM2WORDS_NAMES.get(name, name)
+            if words in CONVERTER_CLASSES:
+                return spelling, words, locale
+    supported = supported_languages()
+    names = {words: code for code, words in _NUM2WORDS_NAMES.items()}
+    for known in supported:
+        english = Locale.parse(known).english_name or known
+        names |= {known: known, english.lower(): known}
+    close = difflib.get_close_matches(code.lower(), names, n=1)
+    hint = f" Did you mean {names[close[0]]!r}?" if close else ""
+    raise ValueError(
+        f"num2words and Babel do not both speak {code!r}.{hint} "
+        f"Supported, regional variants aside: {', '.join(supported)}."
+    )

@@ -1,0 +1,67 @@
+"""What a training would run on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+PACKAGES = (
+    "keras_attn_nmt",
+    "keras",
+    "tensorflow",
+    "tensorflow-text",
+    "sentencepiece",
+    "sacrebleu",
+    "numpy",
+)
+
+logger = logging.getLogger(__name__)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on, and of Python."""
+    found = {"python": platform.python_version()}
+    return {**found, **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def describe_device(model: keras.Model) -> str:
+    """One line: what the model runs on, and whether cuDNN is used."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"CPU: {os.cpu_count()} cores, no GPU, so no cuDNN"
+    names = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus
+    ]
+    cudnn = "with cuDNN" if model.get_layer("encoder").runs_on_cudnn() else "without cuDNN"
+    return f"GPU: {', '.join(names)}, encoder {cudnn}"
+
+
+def unused_gpu() -> str | None:
+    """What to do where the machine has an NVIDIA GPU that TensorFlow cannot use, else `None`."""
+    present = shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
+    if not present or tf.config.list_physical_devices("GPU"):
+        return None
+    return (
+        "There is an NVIDIA GPU in this machine, but TensorFlow cannot use it: training runs on "
+        "the CPU. Install the CUDA libraries with: pip install 'keras_attn_nmt[gpu]'"
+    )
+
+
+def describe_environment() -> dict[str, str]:
+    """Versions, devices and problems, for a bug report."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return {
+        **versions(),
+        "keras backend": keras.backend.backend(),
+        "platform": platform.platform(),
+        "cpu cores": str(os.cpu_count()),
+        "gpus": ", ".join(gpu.name for gpu in gpus) or "none",
+        "problems": unused_gpu() or "none",
+    }
