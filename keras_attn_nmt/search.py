@@ -222,11 +222,12 @@ def _continuations(
     """
     # The softmax is only taken of what can be chosen.
     # Padding and begin are no continuations.
-    top, ids = ops.top_k(logits[..., EOS:], beam)
+    width = min(beam, logits.shape[-1] - EOS)
+    top, ids = ops.top_k(logits[..., EOS:], width)
     token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
     # The only continuation of what has ended is nothing, at no cost.
     ended = ops.expand_dims(ended, 2)
-    nothing = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
+    nothing = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)
     token_scores = ops.where(ended, nothing, token_scores)
     ids = ops.where(ended, PAD, ops.cast(ids, "int32") + EOS)
     if beam == 1:
@@ -235,12 +236,12 @@ def _continuations(
     new_lengths = ops.expand_dims(lengths, 2) + ops.where(ended, 0, 1)
     scores = ops.expand_dims(log_probabilities, 2) + token_scores
     scores = scores / length_penalty(new_lengths, alpha)
-    flat = (-1, beam * beam)
+    flat = (-1, beam * width)
     _, chosen = ops.top_k(ops.reshape(scores, flat), beam)
     chosen = ops.cast(chosen, "int32")
     return (
         ops.take_along_axis(ops.reshape(ids, flat), chosen, axis=1),
-        chosen // beam,
+        chosen // width,
         ops.take_along_axis(ops.reshape(token_scores, flat), chosen, axis=1),
     )
 

@@ -108,11 +108,6 @@ class Translator:
             ("batch_size", batch_size),
         ):
             _check_positive(name, value)
-        if beam_size > self.target_tokenizer.vocabulary_size - EOS:
-            raise ValueError(
-                f"beam_size {beam_size} is larger than the target vocabulary "
-                f"({self.target_tokenizer.vocabulary_size} pieces)."
-            )
         if length_penalty < 0:
             raise ValueError(f"length_penalty must be at least 0, got {length_penalty!r}.")
         key = (beam_size, float(length_penalty), max_length)

@@ -32,7 +32,7 @@ def corpus_scores(
             "Scoring needs as many references as translations, and at least one: got "
             f"{len(translations)} translations and {len(references)} references."
         )
-    metrics = {
+    metrics: dict[str, Any] = {
         "bleu": sacrebleu.BLEU(tokenize=tokenize),
         "bleu_lowercase": sacrebleu.BLEU(tokenize=tokenize, lowercase=True),
         "chrf": sacrebleu.CHRF(),
@@ -42,6 +42,11 @@ def corpus_scores(
         score = metric.corpus_score(list(translations), [list(references)]).score
         scores[name] = {"score": score, "signature": str(metric.get_signature())}
     return scores
+
+
+def bleu_signature() -> str:
+    """sacreBLEU's signature of the `val_bleu` that training logs: mixed case, 13a."""
+    return str(corpus_scores(["-"], ["-"])["bleu"]["signature"])
 
 
 def evaluate(

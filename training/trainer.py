@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
+from keras_attn_nmt.training.evaluation import bleu_signature
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.splits import load_split
 
@@ -140,6 +141,7 @@ def train(
         "resumed_after_epoch": done,
         "best_epoch": best + 1,
         "metrics": history[best],
+        "bleu_signature": bleu_signature(),
         "history": history,
     }
     files.write_text(output / files.TRAINING, json.dumps(report, indent=2) + "\n")

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 from keras_attn_nmt.training.datasets.values import SPLITS
+from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 
 _LIBRARIES = ("babel", "num2words")
 
@@ -111,7 +112,7 @@ class PhrasesConfig(tfds.core.BuilderConfig):
         return cls(**arguments)
 
 
-class Phrases(tfds.core.ShardBasedBuilder):
+class Phrases(ShardBasedBuilder):
     """Numbers, dates, times and amounts of money in two languages, made on the fly, no download.
 
     Example:

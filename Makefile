@@ -1,0 +1,64 @@
+# Every target sets up what it needs: Python 3.10 to 3.13 with venv is enough. `make PYTHON=python3.12
+# test` chooses the interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
+	attention cells decoder encoder losses metrics model readout search))
+
+.PHONY: help demo test lint format test-lowest clean
+
+help:
+	@echo 'make demo         train a small model and look at its attention (build/demo)'
+	@echo 'make test         linters, types and all tests'
+	@echo 'make lint         linters and types alone'
+	@echo 'make format       format the code'
+	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
+	@echo 'make clean        remove everything that the other targets made'
+
+demo: .venv/ready
+	rm -rf build/demo
+	$(BIN)/keras-attn-nmt demo --output build/demo
+
+test: lint
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(MODEL_TESTS)
+
+# mypy cannot know of package_dir in setup.cfg, so it reads a copy that is laid out as installed.
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typed
+	mkdir -p build/typed
+	cp -R keras_attn_nmt build/typed/
+	cp -R training build/typed/keras_attn_nmt/
+	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+		-p keras_attn_nmt
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-lowest: .venv-lowest/ready
+	KERAS_BACKEND=tensorflow .venv-lowest/bin/python -m pytest
+	KERAS_BACKEND=jax .venv-lowest/bin/python -m pytest $(MODEL_TESTS)
+
+# The pip that comes with Python 3.10 and 3.11 takes very long to choose versions that fit together.
+.venv/ready: setup.cfg
+	@echo 'Installing into .venv (TensorFlow among others, which takes some minutes) ...'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --upgrade pip
+	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# The constraints are the install_requires of setup.cfg with == in place of >=.
+.venv-lowest/ready: setup.cfg
+	@echo 'Installing into .venv-lowest (TensorFlow among others, which takes some minutes) ...'
+	@$(PYTHON) -m venv --clear .venv-lowest
+	@sed -n '/^install_requires/,/^\[/s/^ *\([A-Za-z0-9_-]*\)>=\([0-9.]*\).*/\1==\2/p' setup.cfg \
+		> .venv-lowest/constraints.txt
+	@.venv-lowest/bin/pip install --quiet --upgrade pip
+	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,115 @@
+"""Both attentions against the oracle, and what a decoder relies on."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from layer_checks import assert_same, call, check_layer, flat, gradients, randomize, to_numpy
+from layer_weights import Values, attention_params
+from reference.attention import attend
+
+from keras_attn_nmt.attention import BahdanauAttention, LuongAttention
+
+# The last sentence has no word at all.
+MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])
+
+
+def make(kind: str, **kwargs: Any) -> keras.layers.Layer:
+    return BahdanauAttention(6, **kwargs) if kind == "additive" else LuongAttention(**kwargs)
+
+
+def example(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {
+        "state": rng.normal(size=(3, 5)).astype("float32"),
+        "annotations": rng.normal(size=(3, 4, 3)).astype("float32"),
+        "mask": MASK,
+    }
+
+
+every_kind = pytest.mark.parametrize("kind", ["additive", "multiplicative"])
+with_and_without_norm = pytest.mark.parametrize("norm", [False, True])
+
+
+@every_kind
+@with_and_without_norm
+def test_is_the_papers(rng: np.random.Generator, kind: str, norm: bool) -> None:
+    inputs = example(rng)
+    attention = make(kind, layer_normalization=norm)
+    call(attention, inputs)
+    randomize(attention, rng)
+    contexts, weights = to_numpy(call(attention, inputs))
+    params = attention_params(attention, Values())
+    for b in range(3):
+        context, alpha = attend(kind, params, inputs["state"][b], inputs["annotations"][b], MASK[b])
+        np.testing.assert_allclose(contexts[b], context, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(weights[b], alpha, rtol=1e-5, atol=1e-5)
+
+
+@every_kind
+@with_and_without_norm
+def test_layer(rng: np.random.Generator, tmp_path: Path, kind: str, norm: bool) -> None:
+    check_layer(
+        lambda dtype: make(kind, layer_normalization=norm, dtype=dtype),
+        example(rng),
+        tmp_path,
+        source_inputs=["annotations"],
+        # Times the query it adds one number to all energies, which the softmax takes out again.
+        unused=["key_normalization/beta"] if kind == "multiplicative" else [],
+    )
+
+
+@every_kind
+def test_nothing_to_attend_to_gives_zeros(rng: np.random.Generator, kind: str) -> None:
+    inputs = example(rng)
+    inputs["mask"] = np.zeros_like(MASK)
+    attention = make(kind, layer_normalization=True)
+    for output in flat(call(attention, inputs)):
+        np.testing.assert_array_equal(output, 0)
+
+    def total() -> Any:
+        context, weights = call(attention, inputs)
+        return keras.ops.sum(context**2) + keras.ops.sum(weights)
+
+    for gradient in gradients(total, attention.trainable_weights)[1]:
+        np.testing.assert_array_equal(gradient, 0)
+
+
+@every_kind
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16", "float64"])
+def test_weights_are_float32_and_sum_to_1(rng: np.random.Generator, kind: str, policy: str) -> None:
+    attention = make(kind, dtype=policy)
+    inputs = example(rng)
+    # Energies far apart, as at the end of a training, and not representable as softmax in half.
+    inputs["annotations"] *= 30
+    _, weights = call(attention, inputs)
+    assert keras.backend.standardize_dtype(weights.dtype) == "float32"
+    weights = to_numpy(weights)
+    np.testing.assert_allclose(weights.sum(-1), [1, 1, 0], atol=1e-6)
+    np.testing.assert_array_equal(weights[~MASK], 0)
+
+
+@every_kind
+def test_keys_computed_before_are_the_same(rng: np.random.Generator, kind: str) -> None:
+    inputs = example(rng)
+    attention = make(kind, layer_normalization=True)
+    expected = call(attention, inputs)
+    randomize(attention, rng)
+    expected = call(attention, inputs)
+    inputs["keys"] = to_numpy(attention.project(inputs["annotations"]))
+    assert_same(call(attention, inputs), expected, 1e-6)
+
+
+@every_kind
+@with_and_without_norm
+def test_many_states_look_at_one_sentence(rng: np.random.Generator, kind: str, norm: bool) -> None:
+    inputs = example(rng)
+    states = rng.normal(size=(3, 2, 5)).astype("float32")
+    attention = make(kind, layer_normalization=norm)
+    context, weights = attention(states, inputs["annotations"], mask=MASK)
+    assert context.shape == (3, 2, 3)
+    assert weights.shape == (3, 2, 4)
+    for query in range(2):
+        alone = attention(states[:, query], inputs["annotations"], mask=MASK)
+        assert_same((context[:, query], weights[:, query]), alone, 1e-6)

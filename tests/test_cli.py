@@ -1,0 +1,157 @@
+"""The command line as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_attn_nmt import cli, files
+from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.model import build_model
+from keras_attn_nmt.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
+    size = tokenizer.vocabulary_size
+    config = ModelConfig(
+        size, size, embedding_units=6, encoder_units=5, decoder_units=7, attention_units=4
+    )
+    network = build_model(config)
+    generator = np.random.default_rng(1)
+    network.set_weights([generator.normal(size=w.shape) * 0.5 for w in network.get_weights()])
+    directory = tmp_path_factory.mktemp("cli") / "model"
+    files.save_model(directory, files.ModelFiles(network, config, tokenizer, tokenizer))
+    return str(directory)
+
+
+def run(capfd, monkeypatch, arguments, text=b""):
+    """Runs a command in this process: exit code, standard output, standard error."""
+    import io
+
+    class Input(io.StringIO):
+        buffer = io.BytesIO(text)
+
+    monkeypatch.setattr(sys, "stdin", Input())
+    try:
+        code = cli.main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capfd.readouterr()
+    return code, out, err
+
+
+def test_help_answers_without_tensorflow():
+    code = (
+        "import sys, keras_attn_nmt.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('keras', 'tensorflow', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "translate", "evaluate", "attention", "embeddings", "demo", "doctor"]
+)
+def test_every_command_has_help_with_an_example(capfd, monkeypatch, command):
+    code, out, _ = run(capfd, monkeypatch, [command, "--help"])
+    assert code == 0
+    assert f"Example: keras-attn-nmt {command}" in " ".join(out.split())
+
+
+def test_translate_is_a_filter(capfd, monkeypatch, model):
+    text = "ein Haus\n\nzwei Häuser\r\nam See".encode()
+    code, out, _ = run(capfd, monkeypatch, ["translate", model, "--beam-size", "2"], text)
+    lines = out.split("\n")
+    assert code == 0
+    assert len(lines) == 5
+    assert lines[1] == lines[4] == ""
+    assert lines[0]
+
+
+def test_translate_json_has_tokens_score_and_attention(capfd, monkeypatch, model):
+    arguments = ["translate", model, "--json", "--n-best", "2", "--beam-size", "3"]
+    code, out, _ = run(capfd, monkeypatch, arguments, b"ein Haus\n")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert len(rows) == 2
+    assert rows[0]["score"] >= rows[1]["score"]
+    attention = np.array(rows[0]["attention"])
+    assert attention.shape == (len(rows[0]["target_tokens"]), len(rows[0]["source_tokens"]))
+
+
+def test_translate_says_which_line_is_not_utf8(capfd, monkeypatch, model):
+    code, _, err = run(capfd, monkeypatch, ["translate", model], b"ein\n\xff\xfe\n")
+    assert code == 1
+    assert "Line 2 of the input is not UTF-8" in err
+
+
+def test_evaluate_prints_scores_with_signatures(capfd, monkeypatch, model, tmp_path):
+    (tmp_path / "t.de").write_text("ein Haus\nzwei\n")
+    (tmp_path / "t.en").write_text("a house\ntwo\n")
+    arguments = ["evaluate", model, "--source", str(tmp_path / "t.de")]
+    arguments += ["--reference", str(tmp_path / "t.en"), "--output", str(tmp_path / "out")]
+    code, out, _ = run(capfd, monkeypatch, arguments)
+    assert code == 0
+    assert "nrefs:1|case:lc|eff:no|tok:13a" in out
+    assert len((tmp_path / "out").read_text().splitlines()) == 2
+    code, _, err = run(capfd, monkeypatch, ["evaluate", model])
+    assert code == 1
+    assert "name the test files" in err
+
+
+def test_evaluate_refuses_files_of_unequal_length(capfd, monkeypatch, model, tmp_path):
+    (tmp_path / "t.de").write_text("ein Haus\nzwei\n")
+    (tmp_path / "t.en").write_text("a house\n")
+    arguments = ["evaluate", model, "--source", str(tmp_path / "t.de")]
+    code, _, err = run(capfd, monkeypatch, [*arguments, "--reference", str(tmp_path / "t.en")])
+    assert code == 1
+    assert "2" in err
+    assert "1" in err
+
+
+def test_attention_draws_a_picture(capfd, monkeypatch, model, tmp_path):
+    picture = tmp_path / "heat.png"
+    arguments = ["attention", model, "ein Haus", "--output", str(picture), "--max-length", "9"]
+    code, _, _ = run(capfd, monkeypatch, arguments)
+    assert code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    code, _, err = run(capfd, monkeypatch, ["attention", model, " ", "--output", str(picture)])
+    assert code == 1
+    assert "empty" in err
+
+
+def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
+    code, out, _ = run(capfd, monkeypatch, ["embeddings", model], b"ein Haus\nSee\n")
+    assert code == 0
+    assert [len(line.split("\t")) for line in out.splitlines()] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["translate", "missing"], 1, "No model directory at missing"),
+        (["train", "nothing", "--output", "x"], 1, "There is no recipe 'nothing'"),
+        (["train", "phrases", "--output", "x", "--set", "a.b=1"], 1, "no section 'a'"),
+        (["translate"], 2, "required: model"),
+        (["fly"], 2, "invalid choice"),
+        ([], 2, "required: COMMAND"),
+    ],
+)
+def test_errors_are_one_message_and_a_code(capfd, monkeypatch, arguments, code, message):
+    got, out, err = run(capfd, monkeypatch, arguments)
+    assert got == code
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_doctor_names_versions_and_devices(capfd, monkeypatch):
+    code, out, _ = run(capfd, monkeypatch, ["doctor", "--json"])
+    assert code == 0
+    assert {"tensorflow", "keras", "gpus", "problems"} <= set(json.loads(out))

@@ -1,0 +1,170 @@
+"""The decoder against the oracle, all at once and step by step."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from layer_checks import assert_same, call, check_layer, flat, gradients, randomize, to_numpy
+from layer_weights import CELLS, SCORES, Values, decoder_params
+from reference.decoder import decode
+from reference.encoder import Encoding
+
+from keras_attn_nmt.decoder import AttentionDecoder
+
+UNITS = 5
+MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])
+
+
+def make(**kwargs: Any) -> AttentionDecoder:
+    return AttentionDecoder(UNITS, **{"attention_units": 6, "initial_units": 2, **kwargs})
+
+
+def example(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {
+        "embedded": rng.normal(size=(3, 3, 3)).astype("float32"),
+        "annotations": (rng.normal(size=(3, 4, 4)) * MASK[:, :, None]).astype("float32"),
+        "sentence_vector": rng.normal(size=(3, 4)).astype("float32"),
+        "mask": MASK,
+    }
+
+
+def built(rng: np.random.Generator, **kwargs: Any) -> AttentionDecoder:
+    decoder = make(**kwargs)
+    decoder.build((None, None, 3), (None, None, 4), (None, 4))
+    randomize(decoder, rng)
+    return decoder
+
+
+every_attention = pytest.mark.parametrize("attention", list(SCORES))
+every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
+
+
+@every_cell
+@every_attention
+@pytest.mark.parametrize("norm", [False, True])
+def test_is_the_papers(
+    rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool
+) -> None:
+    inputs = example(rng)
+    decoder = built(
+        rng, cell=cell, reset_after=reset_after, attention=attention, layer_normalization=norm
+    )
+    results = to_numpy(call(decoder, inputs))
+    params = decoder_params(decoder, Values())
+    for b in range(3):
+        forward, backward = np.split(inputs["sentence_vector"][b], 2)
+        encoding = Encoding(inputs["annotations"][b], (forward,), (backward,))
+        expected = decode(
+            params,
+            encoding,
+            MASK[b],
+            inputs["embedded"][b],
+            cell=CELLS[cell, reset_after],
+            attention=SCORES[attention],
+        )
+        for result, reference in zip(results, expected, strict=True):
+            np.testing.assert_allclose(result[b], reference, rtol=1e-5, atol=1e-5)
+
+
+def test_starts_from_the_whole_vector_where_not_told(rng: np.random.Generator) -> None:
+    inputs = example(rng)
+    decoder = built(rng, initial_units=None)
+    params = decoder_params(decoder, Values())
+    (state,) = to_numpy(decoder.initial_state(inputs["sentence_vector"]))
+    expected = np.tanh(inputs["sentence_vector"] @ params["W_s"].T + params["b_s"])
+    np.testing.assert_allclose(state, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cell", "attention"), [("gru", "bahdanau"), ("lstm", "luong"), ("gru", "none")]
+)
+def test_layer(rng: np.random.Generator, tmp_path: Path, cell: str, attention: str) -> None:
+    check_layer(
+        lambda dtype: make(cell=cell, attention=attention, dtype=dtype),
+        example(rng),
+        tmp_path,
+        source_inputs=["annotations"],
+    )
+
+
+@every_attention
+def test_nothing_to_attend_to(rng: np.random.Generator, attention: str) -> None:
+    inputs = example(rng)
+    inputs["mask"] = np.zeros_like(MASK)
+    decoder = built(rng, attention=attention)
+    *_, contexts, weights = call(decoder, inputs)
+    np.testing.assert_array_equal(to_numpy(weights), 0)
+    if attention != "none":
+        np.testing.assert_array_equal(to_numpy(contexts), 0)
+
+    def total() -> Any:
+        return sum(keras.ops.sum(output**2) for output in call(decoder, inputs))
+
+    for gradient in gradients(total, decoder.trainable_weights)[1]:
+        assert gradient is None or np.isfinite(gradient).all()
+
+
+def run_steps(
+    decoder: AttentionDecoder, inputs: dict[str, np.ndarray], queries: int | None = None
+) -> tuple[list, list]:
+    """States and weights by `step`, as search runs it; with `queries` equal hypotheses."""
+    memory = decoder.prepare(inputs["annotations"], inputs["sentence_vector"], inputs["mask"])
+    state = decoder.initial_state(inputs["sentence_vector"])
+    embedded = keras.ops.convert_to_tensor(inputs["embedded"])
+    if queries is not None:
+        state = tuple(keras.ops.repeat(each[:, None], queries, axis=1) for each in state)
+        embedded = keras.ops.repeat(embedded[:, None], queries, axis=1)
+    states, weights = [], []
+    for i in range(inputs["embedded"].shape[1]):
+        state, attention = decoder.step(decoder.embed_gates(embedded[..., i, :]), state, memory)
+        states.append(state[0])
+        weights.append(attention)
+    return states, weights
+
+
+@every_attention
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_step_by_step_is_the_same(rng: np.random.Generator, cell: str, attention: str) -> None:
+    inputs = example(rng)
+    decoder = built(rng, cell=cell, attention=attention, layer_normalization=True)
+    states, _, _, weights = call(decoder, inputs)
+    steps = run_steps(decoder, inputs)
+    assert_same([keras.ops.stack(each, axis=1) for each in steps], [states, weights], 1e-6)
+
+    for each, together in zip(run_steps(decoder, inputs, queries=2), steps, strict=True):
+        for beam, alone in zip(each, together, strict=True):
+            assert beam.shape[1] == 2
+            assert_same([beam[:, 0], beam[:, 1]], [alone, alone], 1e-6)
+
+
+@every_attention
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision(rng: np.random.Generator, attention: str, policy: str) -> None:
+    inputs = example(rng)
+    decoder = built(rng, attention=attention, dtype=policy)
+    states, _, _, weights = call(decoder, inputs)
+    assert keras.backend.standardize_dtype(weights.dtype) == "float32"
+    total = 0 if attention == "none" else 1
+    np.testing.assert_allclose(to_numpy(weights).sum(-1)[:2], total, atol=1e-6)
+    half = {
+        name: keras.ops.cast(value, decoder.compute_dtype) if value.dtype == "float32" else value
+        for name, value in inputs.items()
+    }
+    steps = run_steps(decoder, half)
+    assert_same([keras.ops.stack(each, axis=1) for each in steps], [states, weights], 0.05)
+
+
+@pytest.mark.parametrize("wrong", [{"cell": "rnn"}, {"attention": "dot"}])
+def test_unknown_choice_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"rnn|dot"):
+        make(**wrong).build((None, None, 3), (None, None, 4), (None, 4))
+
+
+def test_outputs_are_finite_for_large_numbers(rng: np.random.Generator) -> None:
+    inputs = example(rng)
+    decoder = built(rng)
+    for name in ("embedded", "annotations", "sentence_vector"):
+        inputs[name] = inputs[name] * 1e4
+    assert all(np.isfinite(each).all() for each in flat(call(decoder, inputs)))

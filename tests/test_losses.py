@@ -1,0 +1,97 @@
+"""The loss against the oracle."""
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from layer_checks import gradients, to_numpy
+from reference.losses import crossentropy
+
+from keras_attn_nmt.losses import MaskedCrossentropy
+
+LABELS = np.array([[3, 5, 2, 0], [2, 0, 0, 0], [0, 0, 0, 0]], "int32")
+
+
+@pytest.fixture
+def logits(rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(scale=3, size=(3, 4, 6)).astype("float32")
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_is_the_papers(logits: np.ndarray, smoothing: float) -> None:
+    loss = MaskedCrossentropy(smoothing)(LABELS, logits)
+    assert float(loss) == pytest.approx(crossentropy(LABELS, logits, smoothing), rel=1e-5)
+
+
+def test_more_padding_changes_nothing(logits: np.ndarray, rng: np.random.Generator) -> None:
+    loss = MaskedCrossentropy(0.1)
+    expected = float(loss(LABELS, logits))
+    labels = np.pad(LABELS, [(0, 2), (0, 3)])
+    garbage = rng.normal(scale=100, size=(5, 7, 6)).astype("float32")
+    garbage[:3, :4] = logits
+    assert float(loss(labels, garbage)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_gradient(logits: np.ndarray) -> None:
+    variable = keras.Variable(logits)
+
+    def loss() -> Any:
+        return MaskedCrossentropy(0.1)(LABELS, keras.ops.convert_to_tensor(variable))
+
+    _, (gradient,) = gradients(loss, [variable])
+    wide = logits.astype("float64")
+    for position in np.ndindex(logits.shape):
+        step = np.zeros_like(wide)
+        step[position] = 1e-5
+        slope = crossentropy(LABELS, wide + step, 0.1) - crossentropy(LABELS, wide - step, 0.1)
+        assert gradient[position] == pytest.approx(slope / 2e-5, abs=1e-6)
+
+
+def test_batch_without_a_word(logits: np.ndarray) -> None:
+    variable = keras.Variable(logits)
+
+    def loss() -> Any:
+        return MaskedCrossentropy(0.1)(np.zeros_like(LABELS), keras.ops.convert_to_tensor(variable))
+
+    value, (gradient,) = gradients(loss, [variable])
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_logits_are_summed_in_float32(logits: np.ndarray, dtype: str) -> None:
+    half = keras.ops.cast(logits, dtype)
+    loss = MaskedCrossentropy(0.1)(LABELS, half)
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    expected = crossentropy(LABELS, to_numpy(half).astype("float64"), 0.1)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_large_logits_stay_finite() -> None:
+    logits = np.array([[[3e4, -3e4, 0.0, 0.0]]], "float32")
+    assert float(MaskedCrossentropy()([[1]], logits)) == pytest.approx(6e4)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 4)])
+def test_sample_weights(logits: np.ndarray, shape: tuple) -> None:
+    weights = np.zeros(shape, "float32")
+    weights[1] = 2.0
+    loss = MaskedCrossentropy(0.1)(LABELS, logits, sample_weight=weights)
+    assert float(loss) == pytest.approx(crossentropy(LABELS[1:2], logits[1:2], 0.1), rel=1e-5)
+
+
+def test_config_round_trip(logits: np.ndarray) -> None:
+    loss = MaskedCrossentropy(0.1, name="nll")
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(loss)))
+    again = keras.saving.deserialize_keras_object(config)
+    assert isinstance(again, MaskedCrossentropy)
+    assert again.get_config() == loss.get_config()
+    assert float(again(LABELS, logits)) == float(loss(LABELS, logits))
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, 2])
+def test_smoothing_out_of_range(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=str(smoothing)):
+        MaskedCrossentropy(smoothing)

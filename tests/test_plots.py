@@ -1,0 +1,208 @@
+import io
+import itertools
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+
+from keras_attn_nmt.plots import plot_attention
+
+SOURCE = ["▁ein", "und", "vier", "zig", "</s>"]
+TARGET = ["▁forty", "-", "one", "</s>"]
+
+
+def uniform(target: int, source: int) -> np.ndarray:
+    return np.full((target, source), 1 / source)
+
+
+def labels(figure: Figure) -> tuple[list[str], list[str]]:
+    axes = figure.axes[0]
+    return (
+        [label.get_text() for label in axes.get_xticklabels()],
+        [label.get_text() for label in axes.get_yticklabels()],
+    )
+
+
+def source_labels(tokens: list[str]) -> list[str]:
+    return labels(plot_attention(uniform(1, len(tokens)), tokens, ["x"]))[0]
+
+
+def dejavu_entry() -> font_manager.FontEntry:
+    path = font_manager.findfont("DejaVu Sans")
+    return next(entry for entry in font_manager.fontManager.ttflist if entry.fname == path)
+
+
+@pytest.fixture
+def only_dejavu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without any font but Matplotlib's default one."""
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [dejavu_entry()])
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+
+
+def test_a_cell_has_the_shade_of_its_weight():
+    weights = np.random.default_rng(0).random((4, 5))
+    weights[0, 3], weights[2, 0] = 1.0, 0.0
+    figure = plot_attention(weights, SOURCE, TARGET)
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())
+    to_pixels = figure.axes[0].transData.transform
+    for row, column in np.ndindex(weights.shape):
+        x, y = to_pixels((column + 0.5, row + 0.5))
+        shade = pixels[len(pixels) - 1 - int(y), int(x), :3]
+        np.testing.assert_allclose(shade, 255 * weights[row, column], atol=1.5)
+
+
+def test_source_is_above_and_target_at_the_left_and_nothing_is_cut_off():
+    title = "einundvierzig kostet viel mehr als dreißig und viel weniger als hundert → forty-one"
+    figure = plot_attention(uniform(4, 5), SOURCE, TARGET, title=title)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    assert labels(figure) == (
+        ["_ein", "und", "vier", "zig", "</s>"],
+        ["_forty", "-", "one", "</s>"],
+    )
+    cells = axes.get_window_extent()
+    for column, label in enumerate(axes.get_xticklabels()):
+        box = label.get_window_extent()
+        assert box.y0 >= cells.y1
+        assert int(axes.transData.inverted().transform(box.get_points()).mean(axis=0)[0]) == column
+    for row, label in enumerate(axes.get_yticklabels()):
+        box = label.get_window_extent()
+        assert box.x1 <= cells.x0
+        assert int(axes.transData.inverted().transform(box.get_points()).mean(axis=0)[1]) == row
+    for text in (*axes.get_xticklabels(), *axes.get_yticklabels(), axes.title):
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 80])
+def test_labels_are_legible_and_do_not_overlap(tokens):
+    names = [f"▁Wort{index}" for index in range(tokens)]
+    figure = plot_attention(uniform(tokens, tokens), names, names)
+    figure.canvas.draw()
+    across = figure.axes[0].get_xticklabels()
+    down = figure.axes[0].get_yticklabels()
+    assert len(across) == len(down) == tokens
+    assert all(label.get_fontsize() * figure.dpi / 72 >= 13 for label in (*across, *down))
+    columns = [label.get_window_extent() for label in across]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(columns))
+    rows = [label.get_window_extent() for label in down]
+    assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(rows))
+
+
+def test_cells_are_square_and_the_picture_grows_up_to_a_bound():
+    sizes = []
+    for tokens in (5, 50, 300, 2000):
+        names = ["x"] * tokens
+        figure = plot_attention(uniform(2, tokens), names, ["a", "b"])
+        cells = figure.axes[0].get_window_extent()
+        assert cells.width / tokens == pytest.approx(cells.height / 2)
+        sizes.append(figure.get_size_inches()[0])
+    assert sizes == sorted(sizes)
+    assert sizes[-1] < 42
+    assert len(labels(figure)[0]) < 2000
+
+
+def test_tokens_are_written_as_they_are():
+    tokens = ["▁$5", "$x^2$", "x_1", "100%", "", " "]
+    figure = plot_attention(uniform(1, 6), tokens, ["x"], title="$5 and $6")
+    assert labels(figure)[0] == ["_$5", "$x^2$", "x_1", "100%", "", " "]
+    assert not any(label.get_parse_math() for label in figure.axes[0].get_xticklabels())
+    assert not figure.axes[0].title.get_parse_math()
+
+
+def test_tokens_that_would_break_the_picture_are_written_otherwise():
+    assert source_labels(["\n", "a\tb"]) == ["U+000A", "a U+0009 b"]
+    (label,) = source_labels(["a" * 500])
+    assert len(label) == 32
+    assert label.endswith("a…")
+
+
+def test_byte_pieces_name_the_character_they_spell():
+    tokens = ["<0xC3>", "<0xA9>", "<0x41>", "e", "<0xE2>", "<0x82>", "<0xFF>", "<0x0A>"]
+    assert source_labels(tokens) == [
+        *("é 1/2", "é 2/2", "A", "e"),
+        *("<0xE2>", "<0x82>", "<0xFF>", "<0x0A>"),
+    ]
+
+
+def test_characters_without_a_font_are_spelled_out_with_a_warning(only_dejavu):
+    with pytest.warns(UserWarning, match=r"2 of the characters: 日本 .*Noto Sans CJK") as caught:
+        figure = plot_attention(uniform(1, 2), ["▁日本", "a"], ["x"], title="日")
+    assert Path(caught[0].filename) == Path(__file__)
+    assert labels(figure)[0] == ["_ U+65E5 U+672C", "a"]
+    assert figure.axes[0].get_title() == "U+65E5"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(io.BytesIO(), format="png")
+
+
+def test_characters_come_from_another_font_even_one_installed_later(monkeypatch):
+    monkeypatch.setattr(
+        font_manager.fontManager,
+        "ttflist",
+        [entry for entry in font_manager.fontManager.ttflist if entry.name == "STIXGeneral"],
+    )
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [dejavu, __file__])
+    dejavu = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+    with warnings.catch_warnings(), matplotlib.rc_context({"font.family": "STIXGeneral"}):
+        warnings.simplefilter("error")
+        figure = plot_attention(uniform(1, 2), ["שלום", "word"], ["x"])
+        figure.savefig(io.BytesIO(), format="png")
+    label = figure.axes[0].get_xticklabels()[0]
+    assert label.get_text() == "שלום"
+    assert label.get_fontfamily() == ["STIXGeneral", "DejaVu Sans"]
+
+
+def test_japanese_is_drawn_where_a_font_has_it():
+    tokens = ["彼", "は", "日本", "語", "を", "話す", "。"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure = plot_attention(uniform(1, len(tokens)), tokens, ["x"])
+        figure.savefig(io.BytesIO(), format="png")
+    if any("No installed font" in str(warning.message) for warning in caught):
+        pytest.skip("no font with Japanese characters is installed")
+    assert not caught
+    assert labels(figure)[0] == tokens
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_saves_in_the_usual_formats(tmp_path, suffix):
+    path = tmp_path / f"heat.{suffix}"
+    plot_attention(uniform(4, 5), SOURCE, TARGET).savefig(path)
+    assert path.stat().st_size > 1000
+
+
+def test_leaves_pyplot_alone():
+    program = (
+        "import sys; from keras_attn_nmt.plots import plot_attention; "
+        "plot_attention([[1.0]], ['a'], ['b']); print('matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (uniform(5, 4), r"shape \(5, 4\), but 4 target tokens and 5 source tokens .* \(4, 5\)"),
+        (uniform(4, 5)[None], r"shape \(1, 4, 5\)"),
+        (uniform(4, 5) * 100, "goes from 20 to 20; expected weights from 0 to 1"),
+        (uniform(4, 5) * np.nan, "goes from nan to nan; expected weights from 0 to 1"),
+    ],
+)
+def test_wrong_weights_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        plot_attention(weights, SOURCE, TARGET)
+
+
+def test_no_tokens_are_refused():
+    with pytest.raises(ValueError, match="5 source and 0 target tokens"):
+        plot_attention(np.zeros((0, 5)), SOURCE, [])

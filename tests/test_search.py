@@ -1,0 +1,166 @@
+"""Greedy and beam search against exhaustive search, and against teacher forcing."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attn_nmt import search as searching
+from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.model import build_model
+from keras_attn_nmt.search import BOS, EOS, PAD, Stepper, search
+
+VOCABULARY, LONGEST = 7, 4
+SOURCE = np.array([[4, 5, 6, 2, 0, 0], [6, 4, 2, 0, 0, 0], [0] * 6, [5, 5, 4, 6, 4, 2]], "int32")
+
+
+def random_model(seed: int, **settings) -> keras.Model:
+    sizes = {
+        "embedding_units": 6,
+        "encoder_units": 5,
+        "decoder_units": 7,
+        "attention_units": 4,
+    }
+    model = build_model(ModelConfig(VOCABULARY, VOCABULARY, **{**sizes, **settings}))
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.normal(size=w.shape) * 0.7 for w in model.get_weights()])
+    return model
+
+
+def found_by(model, source=SOURCE, **options) -> searching.Hypotheses:
+    options = {"max_length": LONGEST, **options}
+    found = search(Stepper(model), source, **options)
+    return searching.Hypotheses(*(ops.convert_to_numpy(each) for each in found))
+
+
+def penalty(length: int, alpha: float) -> float:
+    return ((5 + length) / 6) ** alpha
+
+
+def all_translations() -> list[tuple[int, ...]]:
+    """Every sequence a search may give: closed by EOS, or cut at the limit."""
+    words = [word for word in range(VOCABULARY) if word not in (PAD, BOS, EOS)]
+    closed = [
+        (*sequence, EOS)
+        for length in range(LONGEST)
+        for sequence in itertools.product(words, repeat=length)
+    ]
+    return closed + list(itertools.product(words, repeat=LONGEST))
+
+
+def exhaustive(model, source: np.ndarray, alpha: float) -> list[tuple[float, tuple[int, ...]]]:
+    """Scores all translations of one source by teacher forcing, the best first."""
+    sequences = all_translations()
+    padded = np.zeros((len(sequences), LONGEST), "int32")
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    target = np.concatenate([np.full((len(padded), 1), BOS), padded[:, :-1]], axis=1)
+    sources = np.repeat(source[np.newaxis], len(padded), axis=0)
+    logits = model.predict({"source": sources, "target": target}, verbose=0)["logits"]
+    logits = logits.astype("float64")
+    log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    results = []
+    for row, sequence in enumerate(sequences):
+        total = sum(log_probabilities[row, i, word] for i, word in enumerate(sequence))
+        results.append((total / penalty(len(sequence), alpha), sequence))
+    return sorted(results, reverse=True)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, alpha):
+    model = random_model(seed)
+    # Before the last step there are 21 translations that have ended and 64 that go on: nothing is
+    # dropped.
+    beam = 100
+    for row in (0, 1, 3):
+        expected = exhaustive(model, SOURCE[row], alpha)
+        widest = found_by(model, SOURCE[row : row + 1], beam_size=beam, length_alpha=alpha)
+        best = tuple(widest.tokens[0, 0, : widest.lengths[0, 0]])
+        assert widest.scores[0, 0] == pytest.approx(expected[0][0], abs=1e-4)
+        assert best == expected[0][1]
+        # All that the beam gives are translations, with their true scores, in order.
+        scores = {sequence: score for score, sequence in expected}
+        for k in range(beam):
+            sequence = tuple(widest.tokens[0, k, : widest.lengths[0, k]])
+            assert widest.scores[0, k] == pytest.approx(scores[sequence], abs=1e-4)
+        assert np.all(np.diff(widest.scores[0]) <= 1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"cell": "lstm"},
+        {"attention": "luong"},
+        {"attention": "none", "source_order": "twice"},
+        {"readout": "maxout", "tie_target_embeddings": False, "reset_after": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("beam", [1, 3])
+def test_scores_and_attention_are_those_of_teacher_forcing(settings, beam):
+    model = random_model(3, **settings)
+    found = found_by(model, beam_size=beam, length_alpha=0.6)
+    for row, k in itertools.product((0, 1, 3), range(beam)):
+        length = found.lengths[row, k]
+        forced = searching.score(
+            model, SOURCE[row : row + 1], found.tokens[row : row + 1, k], length_alpha=0.6
+        )
+        forced = searching.Hypotheses(*(ops.convert_to_numpy(each)[0, 0] for each in forced))
+        assert forced.lengths == length
+        assert found.scores[row, k] == pytest.approx(forced.scores, abs=1e-4)
+        np.testing.assert_allclose(found.token_scores[row, k], forced.token_scores, atol=1e-4)
+        np.testing.assert_allclose(found.attention[row, k], forced.attention, atol=1e-5)
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_batch_mates_and_padding_change_nothing(beam):
+    model = random_model(4)
+    together = found_by(model, beam_size=beam, length_alpha=1.0, max_length=9)
+    for row in (0, 1, 3):
+        length = np.count_nonzero(SOURCE[row])
+        alone = found_by(
+            model, SOURCE[row : row + 1, :length], beam_size=beam, length_alpha=1.0, max_length=9
+        )
+        np.testing.assert_array_equal(together.tokens[row], alone.tokens[0])
+        np.testing.assert_allclose(together.scores[row], alone.scores[0], atol=1e-5)
+        np.testing.assert_allclose(
+            together.attention[row, ..., :length], alone.attention[0], atol=1e-5
+        )
+        assert not together.attention[row, ..., length:].any()
+
+
+def test_a_sentence_without_tokens_has_an_empty_translation():
+    for beam in (1, 3):
+        found = found_by(random_model(5), beam_size=beam)
+        assert found.lengths[2, 0] == 0
+        assert found.scores[2, 0] == 0
+        assert not found.tokens[2, 0].any()
+        assert np.isfinite(found.scores).all()
+
+
+def test_padding_and_begin_are_never_written():
+    model = random_model(6)
+    bias = model.get_layer("target_embedding").bias
+    bias.assign(ops.convert_to_tensor([50.0, 50.0] + [0.0] * (VOCABULARY - 2)))
+    found = found_by(model, beam_size=2)
+    for row, k in itertools.product((0, 1, 3), range(2)):
+        assert not set(found.tokens[row, k, : found.lengths[row, k]]) & {PAD, BOS}
+
+
+def test_length_penalty_is_that_of_wu_et_al():
+    assert float(searching.length_penalty(7, 0.0)) == 1.0
+    assert float(searching.length_penalty(7, 0.6)) == pytest.approx(2**0.6)
+
+
+def test_no_translation_is_longer_than_its_limit():
+    model = random_model(7)
+    bias = model.get_layer("target_embedding").bias
+    bias.assign(ops.convert_to_tensor([0.0, 0.0, -50.0] + [0.0] * (VOCABULARY - 3)))
+    found = found_by(model, beam_size=2, max_length=30)
+    # Three times the source and 20 more, here 3 * 3 + 20.
+    assert found.lengths[1].tolist() == [29, 29]
+    assert found.lengths[0].tolist() == [30, 30]

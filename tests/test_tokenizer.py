@@ -1,0 +1,232 @@
+"""The tokenizer: nothing of a text is lost, ids are the same everywhere, damage is noticed."""
+
+import errno
+import hashlib
+import io
+import logging
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import sentencepiece
+
+from keras_attn_nmt.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+
+SENTENCES = [
+    "Ein kleiner Junge spielt am 3. Oktober 1990 im Garten.",
+    "Zwei Männer in weißen Hemden stehen vor dem Haus und lachen.",
+    "Die Frau liest im Garten ein Buch über die Geschichte der Stadt.",
+    "Im Jahr 2024 spielten 41 Kinder vor dem alten Haus Fußball.",
+]
+
+ODD_TEXTS = [
+    "",
+    " ",
+    "   ",
+    " leading and trailing ",
+    "two  spaces",
+    "tab\tand\nline\r\nbreaks\x0b\x0c\x85\u2028\n",
+    "\x01\x1b[0m\x7f",
+    "NUL\0inside",
+    "\0",
+    "👨‍👩‍👧‍👦🏳️‍🌈🇩🇪 emoji",
+    "שלום עולם \u202eمرحبا\u202c",
+    "日本語の文。",
+    "e\u0301 and é, ﬁ and fi, Å and Å",
+    "no-break\u00a0space, ideographic\u3000space, zero\u200bwidth, \ufeffBOM",
+    "\U0010ffff\ufffd\ufffe\ue000\u2585\u2047",
+    "<s> </s> <pad> <unk> <0x41> ⁇",
+    "x" * 5000,
+    "".join(map(chr, range(1, 0x300))),
+]
+
+
+@pytest.fixture(scope="module", params=["unigram", "bpe"])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    return Tokenizer.learn(SENTENCES, 340, model_type=request.param)
+
+
+@pytest.fixture(scope="module")
+def random_texts() -> list[str]:
+    generator = random.Random(0)
+    ranges = [(0x20, 0x7F), (0xA0, 0x250), (0x370, 0x700), (0x3040, 0x30FF), (0x1F300, 0x1F700)]
+    characters = [chr(c) for low, high in ranges for c in range(low, high)] + [" "] * 400
+    return ["".join(generator.choices(characters, k=generator.randrange(60))) for _ in range(300)]
+
+
+def test_every_text_survives(tokenizer: Tokenizer, random_texts: list[str]) -> None:
+    texts = ODD_TEXTS + random_texts + SENTENCES
+    assert tokenizer.decode(tokenizer.encode(texts)) == texts
+
+
+def test_the_documented_limits(tokenizer: Tokenizer) -> None:
+    assert tokenizer.decode(tokenizer.encode(["a▁b"])) == ["a b"]
+    with pytest.raises(ValueError, match=r"texts\[1\] holds a lone surrogate \(character 2"):
+        tokenizer.encode(["fine", "no\ud800"])
+
+
+def test_tf_text_gives_the_same_ids(tokenizer: Tokenizer, random_texts: list[str]) -> None:
+    texts = [*ODD_TEXTS, "a▁b", *random_texts, *SENTENCES]
+    tf_tokenizer = tokenizer.tf_tokenizer()
+    ids = tf_tokenizer.tokenize(texts)
+    assert ids.dtype == "int32"
+    assert ids.to_list() == tokenizer.encode(texts)
+    # As documented, TF Text differs in the leading spaces of what it puts together again.
+    texts = [text.lstrip(" ") for text in random_texts + SENTENCES]
+    together = tf_tokenizer.detokenize(tf_tokenizer.tokenize(texts)).numpy()
+    assert [text.decode() for text in together] == texts
+
+
+def test_special_ids(tokenizer: Tokenizer) -> None:
+    assert (PAD, BOS, EOS, UNK) == (0, 1, 2, 3)
+    assert tokenizer.pieces([PAD, BOS, EOS, UNK]) == ["<pad>", "<s>", "</s>", "<unk>"]
+    ids = [i for text in tokenizer.encode(ODD_TEXTS + SENTENCES) for i in text]
+    # A text that spells "</s>" does not end the sentence, and nothing is unknown.
+    assert not {PAD, BOS, EOS, UNK} & set(ids)
+
+
+def test_decode_leaves_out_special_ids(tokenizer: Tokenizer) -> None:
+    [ids] = tokenizer.encode([SENTENCES[0]])
+    padded = np.array([[BOS, *ids, EOS, PAD, PAD]], np.int32)
+    assert tokenizer.decode(padded) == [SENTENCES[0]]
+    assert tokenizer.decode([[PAD, EOS]]) == [""]
+    assert tokenizer.decode([]) == [] == tokenizer.encode([])
+
+
+def test_pieces_spell_the_text(tokenizer: Tokenizer) -> None:
+    [ids] = tokenizer.encode(["im Haus"])
+    assert "".join(tokenizer.pieces(ids)) == "▁im▁Haus"
+
+
+def test_digits_are_spelled(tokenizer: Tokenizer) -> None:
+    pieces = tokenizer.pieces(range(260, tokenizer.vocabulary_size))
+    assert not [piece for piece in pieces if any(c.isdigit() for c in piece) and len(piece) > 1]
+
+
+def test_ids_of_another_vocabulary(tokenizer: Tokenizer) -> None:
+    for wrong in (-1, tokenizer.vocabulary_size):
+        with pytest.raises(ValueError, match=f"id {wrong} is outside.*0 to"):
+            tokenizer.decode([[5], [5, wrong]])
+        with pytest.raises(ValueError, match=f"id {wrong} is outside"):
+            tokenizer.pieces([wrong])
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_learning_is_the_same_in_every_process(model_type: str) -> None:
+    """And needs no TensorFlow."""
+    program = (
+        "import hashlib, sys\n"
+        "from keras_attn_nmt.tokenizer import Tokenizer\n"
+        f"texts = (str(n) + ' Häuser und Gärten'[: n % 19] for n in range(3000))\n"
+        "made = Tokenizer.learn(texts, 300, maximum_texts=500, seed=7, "
+        f"model_type={model_type!r})\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "print(hashlib.sha256(made.model_proto).hexdigest())\n"
+    )
+
+    def learn(seed: int) -> str:
+        texts = (str(n) + " Häuser und Gärten"[: n % 19] for n in range(3000))
+        made = Tokenizer.learn(texts, 300, model_type=model_type, maximum_texts=500, seed=seed)
+        return hashlib.sha256(made.model_proto).hexdigest()
+
+    other = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert learn(7) == other.stdout.strip()
+    assert learn(7) != learn(8)
+
+
+def test_sample_is_reported_and_covers_all(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    texts = ["a"] * 5000 + ["b"] * 5000
+    tokenizer = Tokenizer.learn(texts, 300, maximum_texts=100)
+    assert "sample of 100 of 10,000 texts" in caplog.text
+    assert {"a", "b"} <= set(tokenizer.pieces(range(260, tokenizer.vocabulary_size)))
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_vocabulary_size(model_type: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert Tokenizer.learn(SENTENCES, 320, model_type=model_type).vocabulary_size == 320
+    assert not caplog.records
+    tokenizer = Tokenizer.learn(SENTENCES, 8000, model_type=model_type)
+    assert 300 < tokenizer.vocabulary_size < 8000
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{tokenizer.vocabulary_size} pieces in place of 8,000" in caplog.text
+
+
+def test_long_texts_are_learned_from() -> None:
+    tokenizer = Tokenizer.learn([" ".join(["Donau", "Dampf", "Schiff"] * 1000)], 300)
+    assert "▁Schiff" in tokenizer.pieces(range(260, tokenizer.vocabulary_size))
+
+
+def test_learning_errors() -> None:
+    for texts in ([], [""], iter(["", ""])):
+        with pytest.raises(ValueError, match="no text to learn a vocabulary from"):
+            Tokenizer.learn(texts, 300)
+    with pytest.raises(ValueError, match="got one string"):
+        Tokenizer.learn("one text", 300)
+    with pytest.raises(ValueError, match=r"texts\[1\] must be a str, got bytes"):
+        Tokenizer.learn(["a", b"b"], 300)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="lone surrogate"):
+        Tokenizer.learn(["a\udfff"], 300)
+    with pytest.raises(ValueError, match=r"at least 30\d; raise vocabulary_size"):
+        Tokenizer.learn(SENTENCES, 270)
+    with pytest.raises(ValueError, match="above 260"):
+        Tokenizer.learn(SENTENCES, 100)
+    with pytest.raises(ValueError, match="'unigram' or 'bpe', got 'word'"):
+        Tokenizer.learn(SENTENCES, 300, model_type="word")
+    with pytest.raises(ValueError, match="nothing but line breaks"):
+        Tokenizer.learn(["\n"], 300)
+
+
+def test_save_and_load(tokenizer: Tokenizer, tmp_path: os.PathLike[str]) -> None:
+    path = os.path.join(tmp_path, "source.spm")
+    tokenizer.save(path)
+    assert Tokenizer.load(path).encode(SENTENCES) == tokenizer.encode(SENTENCES)
+    # The file is an ordinary SentencePiece model, for other programs as well.
+    other = sentencepiece.SentencePieceProcessor(model_file=path)
+    assert other.encode(SENTENCES) == tokenizer.encode(SENTENCES)
+
+
+def test_full_disk_leaves_the_old_file(
+    tokenizer: Tokenizer, tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = os.path.join(tmp_path, "source.spm")
+    tokenizer.save(path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        Tokenizer.learn(["other"], 266).save(path)
+    assert Tokenizer.load(path).model_proto == tokenizer.model_proto
+    assert os.listdir(tmp_path) == ["source.spm"]
+
+
+def test_damaged_files(tmp_path: os.PathLike[str]) -> None:
+    path = os.path.join(tmp_path, "source.spm")
+    with pytest.raises(FileNotFoundError):
+        Tokenizer.load(path)
+    whole = Tokenizer.learn(SENTENCES, 320).model_proto
+    for content in [b"", b"not a model", b"\0" * 100, *(whole[:n] for n in range(5, 4500, 97))]:
+        with open(path, "wb") as file:
+            file.write(content)
+        with pytest.raises(ValueError, match=r"source\.spm: .*SentencePiece model"):
+            Tokenizer.load(path)
+
+
+def test_models_with_other_special_ids() -> None:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES), model_writer=model, vocab_size=60, minloglevel=2
+    )
+    with pytest.raises(ValueError, match=r"= \(-1, 1, 2, 0\), expected \(0, 1, 2, 3\)"):
+        Tokenizer(model.getvalue())
+
+
+def test_path_in_place_of_bytes() -> None:
+    with pytest.raises(ValueError, match=r"Tokenizer\.load"):
+        Tokenizer("source.spm")  # type: ignore[arg-type]

@@ -1,0 +1,182 @@
+"""Translator and model directory, on a small model with random weights."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_attn_nmt import files
+from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.model import build_model
+from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.translator import MAX_SOURCE_LENGTH, Translator
+
+TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "   ", "日本 🙂", "ein Haus"]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> files.ModelFiles:
+    tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
+    config = ModelConfig(
+        tokenizer.vocabulary_size,
+        tokenizer.vocabulary_size,
+        embedding_units=6,
+        encoder_units=5,
+        decoder_units=7,
+        attention_units=4,
+    )
+    model = build_model(config)
+    generator = np.random.default_rng(1)
+    model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
+    return files.ModelFiles(model, config, tokenizer, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def translator(loaded) -> Translator:
+    return Translator(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer)
+
+
+@pytest.fixture
+def directory(loaded, tmp_path):
+    files.save_model(tmp_path / "model", loaded)
+    return tmp_path / "model"
+
+
+def test_every_translation_comes_with_its_attention(translator):
+    for text, found in zip(TEXTS, translator(TEXTS, beam_size=3), strict=True):
+        shape = (len(found.target_tokens), len(found.source_tokens))
+        assert found.attention.shape == shape
+        assert found.token_scores.shape == shape[:1]
+        if text.strip():
+            assert found.source_tokens[-1] == "</s>"
+            np.testing.assert_allclose(found.attention.sum(1), 1, atol=1e-5)
+        else:
+            assert (found.text, found.score, shape) == ("", 0.0, (0, 0))
+
+
+def test_translations_do_not_depend_on_the_batch(translator):
+    together = translator(TEXTS, beam_size=3, batch_size=2)
+    for text, found in zip(TEXTS, together, strict=True):
+        (alone,) = translator([text], beam_size=3)
+        assert alone.text == found.text
+        assert alone.score == pytest.approx(found.score, abs=1e-4)
+        np.testing.assert_allclose(alone.attention, found.attention, atol=1e-5)
+
+
+def test_scoring_a_translation_gives_the_score_of_the_search(translator):
+    (found,) = translator(["zwei Häuser"], beam_size=2, max_length=8)
+    scored = translator.score(["zwei Häuser", "ein"], [found.text, "See"])
+    if translator.target_tokenizer.encode([found.text])[0] == _ids(translator, found):
+        assert scored[0].score == pytest.approx(found.score, abs=1e-4)
+    assert scored[1].target_tokens[-1] == "</s>"
+
+
+def _ids(translator, found):
+    pieces = [piece for piece in found.target_tokens if piece != "</s>"]
+    table = {
+        translator.target_tokenizer.pieces([i])[0]: i
+        for i in range(translator.target_tokenizer.vocabulary_size)
+    }
+    return [table[piece] for piece in pieces]
+
+
+def test_nbest_is_ordered_and_different(translator):
+    (hypotheses,) = translator.nbest(["ein Haus"], beam_size=4, max_length=6)
+    assert len(hypotheses) == 4
+    assert sorted((each.score for each in hypotheses), reverse=True) == [
+        each.score for each in hypotheses
+    ]
+    assert len({tuple(each.target_tokens) for each in hypotheses}) == 4
+    assert len(translator.nbest([""], beam_size=4)[0]) == 1
+
+
+def test_no_texts_no_translations(translator):
+    assert translator([]) == []
+    assert translator.embed([]).shape == (0, 10)
+
+
+def test_embeddings_do_not_depend_on_the_batch(translator):
+    together = translator.embed(TEXTS)
+    assert together.shape == (len(TEXTS), 10)
+    np.testing.assert_allclose(translator.embed(TEXTS[2:3])[0], together[2], atol=1e-6)
+    assert not together[1].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam_size": 0}, "beam_size must be a whole number of at least 1, got 0"),
+        ({"length_penalty": -1}, "length_penalty must be at least 0"),
+        ({"max_length": 0}, "max_length"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_options_out_of_range_are_refused(translator, options, message):
+    with pytest.raises(ValueError, match=message):
+        translator(["ein"], **options)
+
+
+def test_texts_of_the_wrong_kind_are_refused(translator):
+    with pytest.raises(ValueError, match="put the text into a list"):
+        translator("ein Haus")
+    with pytest.raises(ValueError, match=f"the limit is {MAX_SOURCE_LENGTH}"):
+        translator(["ein " * MAX_SOURCE_LENGTH])
+    with pytest.raises(ValueError, match="2 texts and 1 references"):
+        translator.score(["a", "b"], ["c"])
+
+
+def test_a_saved_model_translates_as_before(loaded, translator, directory):
+    again = Translator.load(directory)
+    for before, after in zip(translator(TEXTS), again(TEXTS), strict=True):
+        assert after.text == before.text
+        assert after.score == pytest.approx(before.score, abs=1e-5)
+    # The .keras file alone is a model, too, that loads in safe mode.
+    assert keras.saving.load_model(directory / "model.keras", safe_mode=True).name
+
+
+def test_a_model_trained_in_half_precision_is_loaded_in_single(loaded, directory, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = build_model(loaded.config)
+        half.set_weights(loaded.model.get_weights())
+        files.save_model(tmp_path / "half", loaded._replace(model=half))
+        assert Translator.load(tmp_path / "half").model.get_layer("decoder").compute_dtype == (
+            "float32"
+        )
+        # The model in training can translate as well.
+        during = Translator(half, loaded.source_tokenizer, loaded.target_tokenizer)
+        assert during(["ein Haus"], beam_size=2)[0].target_tokens
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_missing_and_damaged_files_are_named(directory, tmp_path):
+    with pytest.raises(FileNotFoundError, match="No model directory at"):
+        files.load_model(tmp_path / "none")
+    (directory / "model.keras").write_bytes(b"PK damaged")
+    with pytest.raises(ValueError, match=r"model\.keras is damaged or does not fit"):
+        files.load_model(directory)
+    (directory / "source.spm").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"source\.spm"):
+        files.load_model(directory)
+    (directory / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json: Not a model config"):
+        files.load_model(directory)
+    (directory / "target.spm").unlink()
+    with pytest.raises(FileNotFoundError, match=r"target\.spm missing"):
+        files.load_model(directory)
+
+
+def test_a_vocabulary_of_another_model_is_refused(directory):
+    Tokenizer.learn(["etwas ganz anderes"], 290).save(directory / "target.spm")
+    with pytest.raises(ValueError, match="does not belong to this model"):
+        files.load_model(directory)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "config.json"
+    files.write_text(path, "old")
+    with pytest.raises(OSError, match="full"), files.replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise OSError("disk full")
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["config.json"]

@@ -1,0 +1,236 @@
+import gzip
+import itertools
+import re
+
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from keras_attn_nmt.training.corpora import from_pairs, read_lines, read_tfds, read_tsv
+
+
+def texts(dataset):
+    return [(source.decode(), target.decode()) for source, target in dataset.as_numpy_iterator()]
+
+
+def write(path, content):
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_lines_are_paired_in_order_and_counted(tmp_path):
+    source = write(tmp_path / "a.de", "eins\n\nzwölf\n")
+    target = write(tmp_path / "a.en", "one\n\ntwelve")
+    dataset = read_lines(source, str(target))
+    assert texts(dataset) == [("eins", "one"), ("", ""), ("zwölf", "twelve")]
+    assert texts(dataset) == texts(dataset)
+    assert dataset.cardinality() == 3
+    assert dataset.element_spec == (tf.TensorSpec((), tf.string),) * 2
+
+
+def test_gzip_is_known_by_its_content(tmp_path):
+    """A downloaded file may have lost its suffix, or been unpacked under its old name."""
+    source = write(tmp_path / "a", gzip.compress(b"eins\n") + gzip.compress(b"zwei\n"))
+    target = write(tmp_path / "b.gz", "one\ntwo\n")
+    assert texts(read_lines(source, target)) == [("eins", "one"), ("zwei", "two")]
+
+
+def test_nothing_but_a_line_feed_ends_a_line(tmp_path):
+    odd = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\rh\x00"
+    source = write(tmp_path / "a", f"{odd}\nzwei\n")
+    target = write(tmp_path / "b", "one\ntwo\n")
+    assert texts(read_lines(source, target)) == [(odd, "one"), ("zwei", "two")]
+
+
+def test_windows_line_ends_and_byte_order_mark_are_not_text(tmp_path):
+    source = write(tmp_path / "a", b"\xef\xbb\xbfeins\r\n\xef\xbb\xbfzwei\r\n")
+    target = write(tmp_path / "b", b"one\r\ntwo\r\n")
+    assert texts(read_lines(source, target)) == [("eins", "one"), ("\ufeffzwei", "two")]
+
+
+def test_more_lines_than_one_chunk(tmp_path):
+    count = 2_500
+    source = write(tmp_path / "a", "".join(f"s{i}\n" for i in range(count)))
+    target = write(tmp_path / "b", "".join(f"t{i}\n" for i in range(count)))
+    dataset = read_lines(source, target)
+    assert dataset.cardinality() == count
+    assert texts(dataset) == [(f"s{i}", f"t{i}") for i in range(count)]
+
+
+def test_unequal_files_say_both_counts(tmp_path):
+    source = write(tmp_path / "a.de", "1\n2\n3\n")
+    target = write(tmp_path / "a.en", gzip.compress(b"1\n2\n"))
+    with pytest.raises(ValueError, match=r"a\.de has 3 lines and .*a\.en has 2"):
+        read_lines(source, target)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "bad.* is empty"),
+        (gzip.compress(b""), "bad.* is empty"),
+        ("gut\nschön\n".encode("latin-1"), r"bad.*, line 2: not UTF-8 \(byte 0xf6 at position 3\)"),
+        ("gut".encode("utf-16"), "bad.* is UTF-16"),
+        (gzip.compress(b"1\n" * 90_000)[:-40], "bad.* is a damaged gzip file"),
+        (gzip.compress(b"1\n")[:3] + b"rubbish", "bad.* is a damaged gzip file"),
+    ],
+)
+def test_bad_files_are_refused_before_training(tmp_path, content, message):
+    good, bad = write(tmp_path / "good", "one\ntwo\n"), write(tmp_path / "bad", content)
+    with pytest.raises(ValueError, match=message):
+        read_lines(good, bad)
+    with pytest.raises(ValueError, match=message):
+        read_lines(bad, good)
+    with pytest.raises(ValueError, match=message):
+        read_tsv(bad, 0, 0)
+
+
+def test_missing_files_and_folders(tmp_path):
+    good = write(tmp_path / "good", "one\n")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.en"):
+        read_lines(good, tmp_path / "nowhere.en")
+    with pytest.raises(ValueError, match="is a folder"):
+        read_lines(tmp_path, good)
+
+
+def test_tsv_columns(tmp_path):
+    rows = "1\tone\t\teins\tCC-BY\n2\ttwo\tx\tzwei\n"
+    for content in (rows.encode(), gzip.compress(rows.encode())):
+        path = write(tmp_path / "a.tsv", content)
+        assert texts(read_tsv(path, 3, 1)) == [("eins", "one"), ("zwei", "two")]
+        assert texts(read_tsv(path)) == [("1", "one"), ("2", "two")]
+        assert texts(read_tsv(path, 2, 1)) == [("", "one"), ("x", "two")]
+    assert read_tsv(path).cardinality() == 2
+
+
+def test_tsv_with_too_few_columns_says_the_line(tmp_path):
+    path = write(tmp_path / "a.tsv", "eins\tone\nzwei two\n")
+    with pytest.raises(ValueError, match=r"a\.tsv, line 2: 1 tab-separated column.*at least 2"):
+        read_tsv(path)
+    with pytest.raises(ValueError, match=r"line 1: 2 tab.*target_column=5 .*at least 6"):
+        read_tsv(path, target_column=5)
+    with pytest.raises(ValueError, match="must not be negative"):
+        read_tsv(path, target_column=-1)
+
+
+def test_pairs_of_python(tmp_path):
+    pairs = [("eins\n", "one\0"), (b"zwei", b"two")]
+    dataset = from_pairs(pairs)
+    assert texts(dataset) == texts(dataset) == [("eins\n", "one\0"), ("zwei", "two")]
+    assert dataset.cardinality() == 2
+
+
+def test_a_function_is_called_for_each_epoch_and_read_lazily():
+    def numbers():
+        return ((f"s{i}", f"t{i}") for i in itertools.count())
+
+    dataset = from_pairs(numbers)
+    assert texts(dataset.take(2)) == texts(dataset.take(2)) == [("s0", "t0"), ("s1", "t1")]
+    assert dataset.cardinality() == tf.data.UNKNOWN_CARDINALITY
+    assert from_pairs(numbers, count=10**9).cardinality() == 10**9
+
+
+def test_an_iterator_has_one_epoch_and_the_second_is_not_silently_empty():
+    dataset = from_pairs(iter([("eins", "one")]))
+    assert texts(dataset) == [("eins", "one")]
+    with pytest.raises(tf.errors.OpError, match="read only once"):
+        texts(dataset)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([], "empty"),
+        ([("a", "b"), ("c",)], r"Pair 1 is \('c',\)"),
+        (["ab"], "Pair 0 is 'ab'"),
+        ([("a", None)], r"Pair 0 .*NoneType is not text"),
+        ([("a", "\ud800")], "Pair 0 .*surrogates"),
+        ([("a", b"\xff")], "Pair 0 .*utf-8"),
+    ],
+)
+def test_bad_pairs(pairs, message):
+    with pytest.raises(ValueError, match=message):
+        from_pairs(pairs)
+
+
+def test_wrong_counts():
+    with pytest.raises(ValueError, match=re.escape("count=3, but the collection has 1 pairs")):
+        from_pairs([("a", "b")], count=3)
+    with pytest.raises(tf.errors.OpError):
+        texts(from_pairs(lambda: [("a", "b")], count=3))
+
+
+class ToyTranslate(tfds.core.GeneratorBasedBuilder):
+    """Languages in every way in which TFDS translation data sets have them."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        text = tfds.features.Text()
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "src": text,
+                    "dst": text,
+                    "label": tf.int64,
+                    "pair": tfds.features.Translation(languages=("de", "en")),
+                    "talk": tfds.features.TranslationVariableLanguages(
+                        languages=("fr", "it", "ru")
+                    ),
+                }
+            ),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        talks = [
+            {"fr": "un", "it": "uno", "ru": ["один", "раз"]},
+            {"fr": "deux"},
+            {"it": "tre", "fr": ["trois", "III"]},
+        ]
+        for number, talk in enumerate(talks):
+            yield (
+                number,
+                {
+                    "src": f"s{number}",
+                    "dst": f"d{number}",
+                    "label": number,
+                    "pair": {"de": f"de{number}", "en": f"en{number}"},
+                    "talk": talk,
+                },
+            )
+
+
+def test_tfds_data_sets_by_name(tmp_path, capfd, caplog):
+    def read(*languages):
+        return read_tfds("toy_translate", "train", *languages, data_dir=tmp_path)
+
+    assert texts(read("de", "en")) == [(f"de{i}", f"en{i}") for i in range(3)]
+    assert texts(read("en", "de")) == [(f"en{i}", f"de{i}") for i in range(3)]
+    assert texts(read("src", "dst")) == [(f"s{i}", f"d{i}") for i in range(3)]
+    assert read("de", "en").cardinality() == 3
+    assert read_tfds("toy_translate", "train[:1]", "de", "en", tmp_path).cardinality() == 1
+    assert not caplog.records
+    assert texts(read("it", "fr")) == [("uno", "un"), ("tre", "III")]
+    assert "left out" in caplog.text
+    assert capfd.readouterr().out == ""
+
+
+def test_tfds_mistakes(tmp_path):
+    with pytest.raises(ValueError, match=r"'de' and 'fr'\. It has: de, dst, en, fr, it, ru, src"):
+        read_tfds("toy_translate", "train", "de", "fr", tmp_path)
+    with pytest.raises(ValueError, match=r"no data set 'toy_translte'.*mean toy_translate"):
+        read_tfds("toy_translte", "train", "de", "en", tmp_path)
+    with pytest.raises(ValueError, match="Unknown split 'dev'"):
+        read_tfds("toy_translate", "dev", "de", "en", tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_tfds("toy_translate", "train", "de", "en", tmp_path, manual_dir=tmp_path / "nowhere")
+
+
+def test_stock_data_sets_of_tfds(tmp_path):
+    with tfds.testing.mock_data(num_examples=3):
+        dataset = read_tfds("wmt14_translate/fr-en", "train", "fr", "en", tmp_path)
+        assert len(texts(dataset)) == 3

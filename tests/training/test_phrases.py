@@ -1,0 +1,265 @@
+import datetime
+import itertools
+import logging
+import random
+import socket
+from decimal import Decimal
+
+import pytest
+from babel.dates import format_date
+from keras_attn_nmt.training.corpora import read_tfds
+from keras_attn_nmt.training.datasets import Phrases, PhrasesConfig, phrases
+from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
+from keras_attn_nmt.training.datasets.values import KINDS, SPLITS, Money, split_of
+from keras_attn_nmt.training.datasets.wording import Language, supported_languages
+from num2words import num2words
+
+
+@pytest.fixture(scope="module")
+def book():
+    return Phrasebook("de", "en")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "source", "target"),
+    [
+        ("cardinal", 41, "einundvierzig", "forty-one"),
+        ("ordinal", 41, "einundvierzigste", "forty-first"),
+        ("year", 1990, "neunzehnhundertneunzig", "nineteen ninety"),
+        (
+            "date_full",
+            datetime.date(1990, 10, 3),
+            "Mittwoch, 3. Oktober 1990",
+            "Wednesday, October 3, 1990",
+        ),
+        ("date_medium", datetime.date(1990, 10, 3), "03.10.1990", "Oct 3, 1990"),
+        ("time_short", datetime.time(14, 5), "14:05", "2:05 PM"),
+        ("money_symbol", Money(Decimal("1234.50"), "EUR"), "1.234,50 €", "€1,234.50"),
+        ("money_name", Money(Decimal("7.25"), "USD"), "7,25 US-Dollar", "7.25 US dollars"),
+        (
+            "money_words",
+            Money(Decimal("41.05"), "EUR"),
+            "einundvierzig Euro und fünf Cent",
+            "forty-one euro, five cents",
+        ),
+    ],
+)
+def test_words_values_as_both_languages_do(book, kind, value, source, target):
+    assert book.pair(kind, value) == (source, target)
+
+
+def test_texts_can_be_typed(book):
+    """CLDR is full of no-break spaces and direction marks, which no user's input has."""
+    texts = itertools.chain.from_iterable(
+        Phrasebook(*pair).pairs("train", 2_000) for pair in (("fr", "ar"), ("he", "en"))
+    )
+    odd = {c for text in itertools.chain.from_iterable(texts) for c in text} & set(
+        "\u00a0\u202f\u200e\u200f\u061c\t\n"
+    )
+    assert not odd
+
+
+@pytest.mark.parametrize("code", ["de", "ja", "lt", "pt_BR", "fa", "hu"])
+def test_what_is_cached_reads_as_the_libraries_write_it(code):
+    language, rng = Language(code), random.Random(5)
+    for _ in range(400):
+        day = KINDS["date_full"].draw(rng)
+        for name, form in [("date_full", "full"), ("date_long", "long"), ("date_medium", "medium")]:
+            expected = " ".join(format_date(day, form, locale=code).split())
+            assert language.word(KINDS[name], day) == expected
+    for _ in range(200):
+        number = KINDS["cardinal"].draw(rng)
+        expected = " ".join(num2words(number, lang=code).split())
+        assert language.word(KINDS["cardinal"], number) == expected
+
+
+def canonical(value):
+    """What must not be in two splits, written independently of `split_of`."""
+    if isinstance(value, Money):
+        return float(value.amount)
+    return float(value) if isinstance(value, int) else value
+
+
+@pytest.mark.parametrize("languages", [("de", "en"), ("en", "de"), ("fr", "en")])
+def test_one_source_has_one_target_and_splits_share_neither_values_nor_texts(languages):
+    sizes = {"train": 50_000, "validation": 1_000, "test": 1_000}
+    targets: dict[str, str] = {}
+    values: dict[object, str] = {}
+    splits: dict[str, str] = {}
+    for split, size in sizes.items():
+        for phrase in itertools.islice(Phrasebook(*languages).draw(split), size):
+            assert targets.setdefault(phrase.source, phrase.target) == phrase.target
+            assert splits.setdefault(phrase.source, split) == split, phrase
+            assert values.setdefault(canonical(phrase.value), split) == split, phrase
+
+
+@pytest.mark.parametrize("code", ["ar", "be", "cy", "ja", "kk", "pt_BR", "sr", "th", "tr", "vi"])
+def test_odd_languages_are_unambiguous_too(code):
+    for languages in ((code, "en"), ("en", code)):
+        targets: dict[str, str] = {}
+        for source, target in Phrasebook(*languages).pairs("train", 1_500):
+            assert targets.setdefault(source, target) == target
+
+
+def test_a_value_is_in_one_split_whatever_it_stands_for():
+    assert split_of(1990) == split_of(Money(Decimal("1990.00"), "EUR"))
+    assert split_of(Money(Decimal("12.50"), "EUR")) == split_of(Money(Decimal("12.5"), "USD"))
+    assert {split_of(n) for n in range(100)} == {"train"}
+    # Never to change: who trained on an earlier release must not find old training data in "test".
+    assert [split_of(n) for n in (102, 103, 106, 1066, 1990)] == [
+        "train",
+        "validation",
+        "test",
+        "validation",
+        "train",
+    ]
+
+
+def test_about_a_tenth_of_the_values_is_held_out():
+    counts = {split: 0 for split in SPLITS}
+    for number in range(100, 10_100):
+        counts[split_of(number)] += 1
+    assert 400 < counts["validation"] < 600
+    assert 400 < counts["test"] < 600
+
+
+def test_small_numbers_are_well_represented(book):
+    phrases = itertools.islice(book.draw("train"), 10_000)
+    numbers = [phrase.value for phrase in phrases if phrase.kind == "cardinal"]
+    assert 0.4 < sum(number < 1_000 for number in numbers) / len(numbers) < 0.6
+    assert max(numbers) > 900_000
+    assert set(range(30)) <= set(numbers)
+
+
+def test_held_out_pairs_come_up_once(book):
+    pairs = list(book.pairs("test", 3_000))
+    assert len(set(pairs)) == 3_000
+
+
+def test_a_split_without_more_pairs_says_how_many_it_has():
+    clock = Phrasebook("de", "en", ["time_short"])
+    with pytest.raises(ValueError, match=r"only (\d+) distinct test pairs.*time_short") as error:
+        list(clock.pairs("test", 1_440))
+    count = int(str(error.value).split("only ")[1].split()[0])
+    assert len(list(clock.pairs("test", count))) == count
+
+
+def test_same_seed_same_pairs_anywhere(book):
+    first = list(book.pairs("train", 300, seed=3))
+    assert first == list(Phrasebook("de", "en").pairs("train", 300, seed=3))
+    assert first != list(book.pairs("train", 300, seed=4))
+    # Whatever the process and the machine; only the wording may change with the libraries.
+    drawn = itertools.islice(Phrasebook("de", "en", ["cardinal"]).draw("train", seed=0), 6)
+    assert [phrase.value for phrase in drawn] == [143_894, 9_952, 8, 266_673, 728_163, 82]
+
+
+def test_kinds_that_a_language_lacks_are_left_out_and_named(caplog):
+    with caplog.at_level(logging.INFO, logger="keras_attn_nmt"):
+        book = Phrasebook("fr", "en")
+    # French years read like numbers; English ones do not.
+    assert book.left_out == ("year",)
+    assert "fr-en" in caplog.text and "year" in caplog.text
+    assert {phrase.kind for phrase in itertools.islice(book.draw("train"), 500)} == set(book.kinds)
+
+
+def test_regional_variants_and_spellings():
+    assert Language("pt-br").code == "pt_BR"
+    assert Phrasebook("de", "en_GB").pair("date_long", datetime.date(1990, 10, 3)) == (
+        "3. Oktober 1990",
+        "3 October 1990",
+    )
+    assert {"de", "en", "fr", "ja", "kk", "pt_BR"} <= set(supported_languages())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("german", "en"), "'german'.*mean 'de'.*Supported.*fr"),
+        (("de", "zh"), "'zh'.*Supported.*vi"),
+        (("de", "de"), "both 'de'"),
+        (("de", "en", ["cardinals"]), "cardinals.*cardinal, ordinal"),
+        (("th", "en", ["ordinal"]), "none of these kinds: ordinal"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Phrasebook(*arguments)
+
+
+def test_unknown_split(book):
+    with pytest.raises(ValueError, match=r"'dev'.*train, validation, test"):
+        book.pairs("dev")
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError(f"tried to reach the network: {arguments[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def texts(dataset):
+    return [(source.decode(), target.decode()) for source, target in dataset.as_numpy_iterator()]
+
+
+def test_tfds_data_set_has_the_phrases_of_the_book(book, tmp_path, monkeypatch, no_network, capfd):
+    monkeypatch.setattr(phrases, "_SHARD", 40)
+    name = "phrases/de-en.100-20-30.seed7"
+    for split, size in {"train": 100, "validation": 20, "test": 30}.items():
+        dataset = read_tfds(name, split, "de", "en", data_dir=tmp_path)
+        assert dataset.cardinality() == size
+        assert sorted(texts(dataset)) == sorted(book.pairs(split, size, seed=7))
+        assert texts(dataset) == texts(dataset)
+    assert capfd.readouterr().out == ""
+    reverse = read_tfds(name, "test", "en", "de", data_dir=tmp_path)
+    assert sorted(texts(reverse)) == sorted((t, s) for s, t in book.pairs("test", 30, seed=7))
+
+
+def test_configuration_name_says_all_that_the_content_depends_on():
+    base = PhrasesConfig(train_size=100)
+    others = [
+        PhrasesConfig(train_size=101),
+        PhrasesConfig(train_size=100, validation_size=999),
+        PhrasesConfig(train_size=100, test_size=999),
+        PhrasesConfig(train_size=100, seed=1),
+        PhrasesConfig(train_size=100, source_language="fr"),
+        PhrasesConfig(train_size=100, target_language="en_GB"),
+        PhrasesConfig(train_size=100, kinds=("cardinal", "date_full")),
+    ]
+    names = {config.name for config in [base, *others]}
+    assert len(names) == len(others) + 1
+    for config in others:
+        parsed = PhrasesConfig.parse(config.name)
+        assert parsed.name == config.name
+        assert (parsed.sizes, parsed.seed, parsed.kinds) == (
+            config.sizes,
+            config.seed,
+            config.kinds,
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("deen", "Expected SOURCE-TARGET"),
+        ("de-en.100", "Expected SOURCE-TARGET"),
+        ("de-xx", "'xx'"),
+        ("de-en.100-10-0.seed0", "test_size is 0"),
+        ("de-en.9-9-9.seed0.babel0.1.num2words0.1", "another version of babel"),
+    ],
+)
+def test_bad_configuration_names(name, message):
+    with pytest.raises(ValueError, match=message):
+        PhrasesConfig.parse(name)
+
+
+def test_builder_takes_a_configuration(tmp_path):
+    config = PhrasesConfig(train_size=5, validation_size=5, test_size=5, kinds=("cardinal",))
+    for _ in range(2):
+        builder = Phrases(config=config, data_dir=tmp_path)
+        builder.download_and_prepare()
+    assert builder.info.splits["train"].num_examples == 5
+    again = Phrases(config=config.name, data_dir=tmp_path)
+    assert again.info.splits["test"].num_examples == 5

@@ -1,0 +1,61 @@
+"""Recipes: those that come with the package, overrides, and what is refused."""
+
+import pytest
+
+from keras_attn_nmt.training.recipe import load_recipe, recipe_names
+
+
+def test_every_recipe_of_the_package_is_valid():
+    assert {"bahdanau2015", "multi30k", "phrases", "tanaka_enja"} <= set(recipe_names())
+    for name in recipe_names():
+        assert load_recipe(name).data.corpus
+
+
+def test_the_papers_recipe_is_the_papers():
+    recipe = load_recipe("bahdanau2015")
+    assert recipe.model["reset_after"] is False
+    assert recipe.model["readout"] == "maxout"
+    assert recipe.model["initializer"] == "paper"
+    assert (recipe.training.optimizer, recipe.training.clip_norm) == ("adadelta", 1.0)
+
+
+def test_overrides_are_read_as_toml_and_as_plain_words():
+    recipe = load_recipe(
+        "multi30k",
+        ["training.epochs=3", "model.cell=lstm", "data.folder=/data", "training.learning_rate=1"],
+    )
+    assert recipe.training.epochs == 3
+    assert recipe.model["cell"] == "lstm"
+    assert recipe.data.folder == "/data"
+    assert recipe.training.learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.epoch=3"], "Did you mean 'epochs'"),
+        (["trainin.epochs=3"], "Did you mean 'training'"),
+        (["epochs=3"], "is not section.key=value"),
+        (["training.epochs=many"], r"training\.epochs must be of type int, got 'many'"),
+        (["training.epochs=0"], r"training\.epochs must be at least 1"),
+        (["training.optimizer=sgd"], r"training\.optimizer must be one of"),
+        (["model.cell=rnn"], "cell must be one of"),
+        (["model.cel=gru"], "Did you mean 'cell'"),
+        (["model.source_vocabulary_size=9"], r"set vocabulary\.source_size"),
+        (["training.bleu_sentences=0"], "val_bleu"),
+        (["training.schedule=plateau"], "warmup_steps"),
+    ],
+)
+def test_what_is_not_known_is_refused(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe("multi30k", overrides)
+
+
+def test_unknown_recipes_and_files(tmp_path):
+    with pytest.raises(ValueError, match="Known: bahdanau2015, multi30k"):
+        load_recipe("multi40k")
+    with pytest.raises(FileNotFoundError, match="No recipe file"):
+        load_recipe(tmp_path / "mine.toml")
+    (tmp_path / "mine.toml").write_text("[data\n")
+    with pytest.raises(ValueError, match="not a TOML file"):
+        load_recipe(tmp_path / "mine.toml")

@@ -1,0 +1,165 @@
+"""A training from recipe to model directory: what is written, and that a stop costs nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_attn_nmt import files
+from keras_attn_nmt.training import callbacks, load_recipe, train
+from keras_attn_nmt.translator import Translator
+
+WORDS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "und": "and"}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    generator = np.random.default_rng(1)
+    for split, count in (("train", 300), ("validation", 20), ("test", 20)):
+        lines = [generator.choice(list(WORDS), generator.integers(1, 5)) for _ in range(count)]
+        source = "\n".join(" ".join(line) for line in lines)
+        target = "\n".join(" ".join(WORDS[word] for word in line) for line in lines)
+        (folder / f"{split}.de").write_text(source + "\n")
+        (folder / f"{split}.en").write_text(target + "\n")
+    return folder
+
+
+def small(folder, *overrides):
+    return load_recipe(
+        "phrases",
+        [
+            "data.corpus=lines",
+            f"data.folder={folder}",
+            "data.size=0",
+            "vocabulary.source_size=280",
+            "vocabulary.target_size=280",
+            "model.embedding_units=8",
+            "model.encoder_units=8",
+            "model.decoder_units=12",
+            "model.attention_units=8",
+            "model.embedding_dropout=0.2",
+            "model.readout_dropout=0.2",
+            "training.epochs=3",
+            "training.tokens_per_batch=512",
+            "training.bleu_sentences=10",
+            *overrides,
+        ],
+    )
+
+
+class Stop(Exception):
+    pass
+
+
+def weights_of(directory):
+    return files.load_model(directory).model.get_weights()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        (
+            "training.schedule=plateau",
+            "training.warmup_steps=0",
+            "training.plateau_patience=1",
+            "training.monitor=val_loss",
+            "training.patience=3",
+            "training.learning_rate=0.3",
+        ),
+    ],
+    ids=["cosine", "plateau"],
+)
+def test_a_resumed_training_ends_at_the_same_weights(corpus, tmp_path, monkeypatch, overrides):
+    recipe = small(corpus, *overrides)
+    whole = train(recipe, tmp_path / "whole", quiet=True)
+
+    save = callbacks.Checkpoints.on_epoch_end
+
+    def stop_in_the_third(self, epoch, logs=None):
+        if epoch == 2:
+            raise Stop
+        save(self, epoch, logs)
+
+    monkeypatch.setattr(callbacks.Checkpoints, "on_epoch_end", stop_in_the_third)
+    with pytest.raises(Stop):
+        train(recipe, tmp_path / "stopped", quiet=True)
+    monkeypatch.undo()
+    assert not (tmp_path / "stopped" / files.MODEL).exists()
+    with pytest.raises(FileExistsError, match="go on with --resume"):
+        train(recipe, tmp_path / "stopped", quiet=True)
+    with pytest.raises(ValueError, match=r"other values of training\.seed"):
+        train(small(corpus, *overrides, "training.seed=2"), tmp_path / "stopped", resume=True)
+
+    resumed = train(recipe, tmp_path / "stopped", resume=True, quiet=True)
+    assert resumed["resumed_after_epoch"] == 2
+    assert len(resumed["history"]) == len(whole["history"]) == 3
+    assert resumed["best_epoch"] == whole["best_epoch"]
+    for before, after in zip(
+        weights_of(tmp_path / "whole"), weights_of(tmp_path / "stopped"), strict=True
+    ):
+        np.testing.assert_allclose(after, before, atol=1e-6)
+    for name, value in whole["history"][-1].items():
+        assert resumed["history"][-1][name] == pytest.approx(value, rel=1e-4)
+
+
+def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
+    recipe = small(corpus, "training.epochs=2")
+    report = train(recipe, tmp_path / "model", quiet=True)
+    written = {path.name for path in (tmp_path / "model").iterdir()}
+    assert {"model.keras", "config.json", "source.spm", "target.spm", "training.json"} <= written
+    assert json.loads((tmp_path / "model" / files.TRAINING).read_text()) == report
+    assert report["pairs"] == 300
+    assert report["recipe"] == recipe.to_dict()
+    assert {"val_bleu", "val_loss", "val_perplexity", "loss"} <= set(report["metrics"])
+    assert report["bleu_signature"].startswith("nrefs:1|case:mixed")
+    # No optimizer state: about the weights.
+    size = (tmp_path / "model" / files.MODEL).stat().st_size
+    assert size < 4 * report["parameters"] * 1.5 + 200_000
+    assert list((tmp_path / "model" / "tensorboard").rglob("events*"))
+    assert Translator.load(tmp_path / "model")(["eins und zwei"])[0].target_tokens
+    with pytest.raises(FileExistsError, match="already holds a model"):
+        train(recipe, tmp_path / "model")
+
+
+def test_a_full_disk_costs_one_epoch_only(corpus, tmp_path, monkeypatch):
+    recipe = small(corpus, "training.epochs=2")
+    replacing = files.replacing
+
+    def full(path):
+        if path.name.startswith("epoch_002"):
+            raise OSError(28, "No space left on device")
+        return replacing(path)
+
+    monkeypatch.setattr(files, "replacing", full)
+    with pytest.raises(OSError, match=r"Could not save epoch 2 .*No space left.*--resume"):
+        train(recipe, tmp_path / "model", quiet=True)
+    monkeypatch.undo()
+    state = callbacks.read_state(tmp_path / "model" / files.CHECKPOINTS)
+    assert state is not None
+    assert state["epochs"] == 1
+    assert train(recipe, tmp_path / "model", resume=True, quiet=True)["resumed_after_epoch"] == 1
+
+
+def test_nothing_to_resume_is_said(corpus, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train(small(corpus), tmp_path / "none", resume=True)
+
+
+def test_data_errors_leave_no_directory(corpus, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data\.folder"):
+        train(small(corpus, "data.train=missing"), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_validation_can_be_held_out_of_training(corpus, tmp_path):
+    report = train(small(corpus, "data.validation=''", "training.epochs=1"), tmp_path / "m", quiet=True)
+    assert report["pairs"] == 285
+
+
+def test_the_best_epoch_is_the_earliest_of_equals():
+    history = [{"val_loss": 2.0, "val_bleu": 1.0}, {"val_loss": 1.0, "val_bleu": 3.0}]
+    history.append({"val_loss": 1.0, "val_bleu": 3.0})
+    assert callbacks.best_epoch(history, "val_loss") == 1
+    assert callbacks.best_epoch(history, "val_bleu") == 1
