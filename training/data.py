@@ -161,17 +161,17 @@ class BatchedPairs:
         """`(source (S,), target (T,), bucket ())` of each pair."""
         table = tf.constant(self.plan.bucket_table())
 
-        def pairs_of(chunk: _Chunk) -> tf.data.Dataset:
+        def pairs_of(chunk: _Chunk) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
             lengths = tf.stack([chunk.source_lengths, chunk.target_lengths], axis=1)
-            return tf.data.Dataset.from_tensor_slices(
-                (
-                    _ragged(chunk.source_ids, chunk.source_lengths),
-                    _ragged(chunk.target_ids, chunk.target_lengths),
-                    tf.gather_nd(table, lengths),
-                )
+            return (
+                _ragged(chunk.source_ids, chunk.source_lengths),
+                _ragged(chunk.target_ids, chunk.target_lengths),
+                tf.gather_nd(table, lengths),
             )
 
-        return self._chunks.flat_map(pairs_of)
+        # Not from_tensor_slices: its elements share memory with their chunk, and one of them in a
+        # shuffle buffer would keep the whole chunk.
+        return self._chunks.map(pairs_of).unbatch()
 
     def _batches(self, pairs: tf.data.Dataset) -> tf.data.Dataset:
         buckets = self.plan.buckets

@@ -92,9 +92,7 @@ class Language:
         return text
 
     def _format_money(self, money: Money, form: Literal["standard", "name"]) -> str:
-        return format_currency(
-            money.amount, money.currency, locale=self._locale, format_type=form
-        )
+        return format_currency(money.amount, money.currency, locale=self._locale, format_type=form)
 
     def _format_time(self, time: datetime.time, form: str) -> str:
         return format_time(time, form, locale=self._locale)

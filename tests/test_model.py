@@ -1,0 +1,322 @@
+"""The whole teacher-forced pass against the oracle, its gradients, and what people do with it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from layer_checks import assert_same, call, gradients, randomize, to_numpy
+from layer_weights import Values, model_options, model_params
+from reference.losses import crossentropy
+from reference.model import teacher_forced
+
+from keras_attn_nmt import ModelConfig, build_model
+from keras_attn_nmt.losses import MaskedCrossentropy
+from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
+from keras_attn_nmt.model import SourceOrder
+
+# A sentence, a shorter one, and one without any word; likewise targets.
+SOURCE = np.array([[4, 7, 5, 2], [6, 2, 0, 0], [0, 0, 0, 0]], "int32")
+TARGET = np.array([[1, 5, 4], [1, 6, 0], [1, 0, 0]], "int32")
+LABELS = np.array([[5, 4, 2], [6, 2, 0], [2, 0, 0]], "int32")
+BATCH = {"source": SOURCE, "target": TARGET}
+
+PAPER = {
+    "reset_after": False,
+    "readout": "maxout",
+    "tie_target_embeddings": False,
+    "layer_normalization": False,
+    "initializer": "paper",
+}
+NO_ATTENTION = {"attention": "none", "layer_normalization": False}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": PAPER,
+    "lstm": {"cell": "lstm"},
+    "two layers": {"encoder_layers": 2, "layer_normalization": False},
+    "one direction": {"bidirectional": False, "cell": "lstm"},
+    "luong": {"attention": "luong"},
+    "luong, no normalization": {"attention": "luong", "layer_normalization": False},
+    "maxout, normalized": {"readout": "maxout", "tie_target_embeddings": False},
+    "untied": {"tie_target_embeddings": False},
+    "no attention": {"attention": "none"},
+    "no attention, one direction": {**NO_ATTENTION, "bidirectional": False},
+    "no attention, reversed": {**NO_ATTENTION, "source_order": "reversed"},
+    "no attention, twice, lstm": {**NO_ATTENTION, "source_order": "twice", "cell": "lstm"},
+    "paper without attention": {**PAPER, "attention": "none"},
+}
+every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+some_options = pytest.mark.parametrize(
+    "options",
+    [OPTIONS[name] for name in ("default", "paper", "lstm", "luong", "no attention, twice, lstm")],
+    ids=["default", "paper", "lstm", "luong", "no attention"],
+)
+
+
+def config(**options: Any) -> ModelConfig:
+    return ModelConfig(
+        **{
+            "source_vocabulary_size": 9,
+            "target_vocabulary_size": 8,
+            "embedding_units": 3,
+            "encoder_units": 2,
+            "decoder_units": 4,
+            "attention_units": 5,
+            "readout_units": 3,
+            **options,
+        }
+    )
+
+
+def make(options: dict[str, Any], rng: np.random.Generator) -> keras.Model:
+    model = build_model(config(**options))
+    randomize(model, rng, scale=0.5)
+    return model
+
+
+@every_option
+def test_is_the_papers(rng: np.random.Generator, options: dict[str, Any]) -> None:
+    model = make(options, rng)
+    outputs = to_numpy(call(model, BATCH))
+    logits, weights = teacher_forced(
+        model_params(model, config(**options), Values()),
+        SOURCE,
+        TARGET,
+        **model_options(config(**options)),
+    )
+    np.testing.assert_allclose(outputs["logits"], logits, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs["attention"], weights, rtol=1e-5, atol=1e-5)
+
+
+@some_options
+def test_gradient_by_finite_differences(rng: np.random.Generator, options: dict[str, Any]) -> None:
+    """By differences of the oracle in float64; three entries of every weight."""
+    policy = keras.config.dtype_policy()
+    # JAX computes in float64 only where the whole process is told to.
+    keras.config.set_dtype_policy(
+        "float64" if keras.backend.backend() == "tensorflow" else "float32"
+    )
+    try:
+        model = make(options, rng)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    values = Values()
+    params = model_params(model, config(**options), values)
+
+    def loss() -> Any:
+        return MaskedCrossentropy(0.1)(LABELS, call(model, BATCH)["logits"])
+
+    def reference() -> float:
+        return crossentropy(
+            LABELS,
+            teacher_forced(params, SOURCE, TARGET, **model_options(config(**options)))[0],
+            smoothing=0.1,
+        )
+
+    value, found = gradients(loss, model.trainable_weights)
+    assert value == pytest.approx(reference(), rel=1e-5)
+    for weight, gradient in zip(model.trainable_weights, found, strict=True):
+        assert gradient is not None, weight.path
+        assert np.isfinite(gradient).all(), weight.path
+        entries = values(weight)
+        # Where the gradient is large, and so shows most.
+        for index in np.argsort(-np.abs(gradient), axis=None)[:3]:
+            position = np.unravel_index(index, gradient.shape)
+            before = entries[position]
+            entries[position] = before + 1e-5
+            above = reference()
+            entries[position] = before - 1e-5
+            below = reference()
+            entries[position] = before
+            slope = (above - below) / 2e-5
+            assert gradient[position] == pytest.approx(slope, rel=1e-4, abs=1e-6), weight.path
+
+
+@every_option
+def test_padding_and_batch_mates_change_nothing(
+    rng: np.random.Generator, options: dict[str, Any]
+) -> None:
+    model = make(options, rng)
+    outputs = to_numpy(call(model, BATCH))
+    padded = {
+        "source": np.pad(SOURCE, [(0, 0), (0, 3)]),
+        "target": np.pad(TARGET, [(0, 0), (0, 2)]),
+    }
+    with_more = to_numpy(call(model, padded))
+    np.testing.assert_allclose(with_more["logits"][:, :3], outputs["logits"], atol=2e-6)
+    np.testing.assert_allclose(with_more["attention"][:, :3, :4], outputs["attention"], atol=1e-6)
+    np.testing.assert_array_equal(with_more["attention"][:, :, 4:], 0)
+
+    alone = to_numpy(call(model, {"source": SOURCE[1:2, :2], "target": TARGET[1:2, :2]}))
+    np.testing.assert_allclose(alone["logits"][0], outputs["logits"][1, :2], atol=2e-6)
+    np.testing.assert_allclose(alone["attention"][0], outputs["attention"][1, :2, :2], atol=1e-6)
+
+
+def test_order_of_source() -> None:
+    source = np.array([[5, 6, 2, 0], [2, 0, 0, 0], [0, 0, 0, 0], [7, 6, 5, 2]], "int32")
+    expected = {
+        "forward": source,
+        "reversed": [[2, 6, 5, 0], [2, 0, 0, 0], [0, 0, 0, 0], [2, 5, 6, 7]],
+        "twice": [
+            [5, 6, 2, 5, 6, 2, 0, 0],
+            [2, 2, 0, 0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 0, 0, 0],
+            [7, 6, 5, 2, 7, 6, 5, 2],
+        ],
+    }
+    for order, result in expected.items():
+        ordered = SourceOrder(order)(source)
+        assert keras.backend.standardize_dtype(ordered.dtype) == "int32"
+        np.testing.assert_array_equal(to_numpy(ordered), result)
+
+
+@every_option
+def test_saves_and_loads(rng: np.random.Generator, tmp_path: Path, options: dict[str, Any]) -> None:
+    model = make(options, rng)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    for weight, again in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(again), to_numpy(weight), err_msg=weight.path)
+    assert_same(call(loaded, BATCH), call(model, BATCH), 0)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision(rng: np.random.Generator, policy: str) -> None:
+    model = make({"encoder_layers": 2}, rng)
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        half = build_model(config(encoder_layers=2))
+    finally:
+        keras.config.set_dtype_policy(previous)
+    assert {weight.dtype for weight in half.weights} == {"float32"}
+    half.set_weights(model.get_weights())
+    outputs = call(half, BATCH)
+    for output in outputs.values():
+        assert keras.backend.standardize_dtype(output.dtype) == "float32"
+    np.testing.assert_allclose(
+        to_numpy(outputs["attention"]).sum(-1), [[1] * 3, [1] * 3, [0] * 3], atol=1e-6
+    )
+    assert_same(outputs, call(model, BATCH), 0.06)
+
+
+def test_dropout_acts_in_training_only(rng: np.random.Generator) -> None:
+    plain = make({"encoder_layers": 2}, rng)
+    expected = to_numpy(call(plain, BATCH))["logits"]
+    for rate in ("embedding_dropout", "annotation_dropout", "readout_dropout"):
+        model = build_model(config(encoder_layers=2, **{rate: 0.5}))
+        for weight, value in zip(model.trainable_weights, plain.trainable_weights, strict=True):
+            weight.assign(value)
+        np.testing.assert_allclose(to_numpy(call(model, BATCH))["logits"], expected, atol=1e-6)
+        trained = to_numpy(model(BATCH, training=True))["logits"]
+        assert np.abs(trained - expected).max() > 0.01, rate
+
+
+def test_papers_initialization() -> None:
+    keras.utils.set_random_seed(0)
+    sizes = {name: 40 for name in ("embedding_units", "encoder_units", "decoder_units")}
+    model = build_model(config(**{**PAPER, **sizes, "attention_units": 40, "readout_units": 40}))
+    seen = {weight.path: to_numpy(weight) for weight in model.trainable_weights}
+    for path, value in seen.items():
+        kind = path.split("/")[-1]
+        if kind in ("bias", "score_vector"):
+            np.testing.assert_array_equal(value, 0, err_msg=path)
+        elif kind == "recurrent_kernel":
+            for gate in np.split(value, 3, axis=1):
+                np.testing.assert_allclose(gate @ gate.T, np.eye(40), atol=1e-5, err_msg=path)
+        else:
+            deviation = 0.001 if "attention" in path else 0.01
+            assert value.std() == pytest.approx(deviation, rel=0.15), path
+            assert value.mean() == pytest.approx(0, abs=deviation / 5), path
+
+
+@pytest.mark.parametrize(
+    "options", [PAPER, OPTIONS["no attention, twice, lstm"]], ids=["paper", "no attention"]
+)
+def test_compiled_is_the_same(rng: np.random.Generator, options: dict[str, Any]) -> None:
+    model = make(options, rng)
+    assert_same(model.predict(BATCH, verbose=0), model(BATCH))
+    shorter = {"source": SOURCE[:2, :3], "target": TARGET[:2, :2]}
+    assert_same(model.predict(shorter, verbose=0), model(shorter))
+
+
+def test_fit_learns_and_reports() -> None:
+    keras.utils.set_random_seed(0)
+    units = {name + "_units": 12 for name in ("embedding", "encoder", "decoder", "attention")}
+    model = build_model(config(**units))
+    model.compile(
+        keras.optimizers.Adam(0.03),
+        loss={"logits": MaskedCrossentropy(0.1)},
+        metrics={"logits": [TokenAccuracy(), Perplexity()]},
+    )
+    # Every token to itself.
+    source = np.array([[4, 5, 2, 0], [6, 2, 0, 0], [7, 4, 5, 2], [5, 2, 0, 0]], "int32")
+    target = np.array([[1, 4, 5, 0], [1, 6, 0, 0], [1, 7, 4, 5], [1, 5, 0, 0]], "int32")
+    history = model.fit(
+        {"source": source, "target": target}, {"logits": source}, epochs=60, verbose=0
+    ).history
+    assert history["loss"][-1] < history["loss"][0]
+    accuracy = next(values for name, values in history.items() if "token_accuracy" in name)
+    perplexity = next(values for name, values in history.items() if "perplexity" in name)
+    assert accuracy[-1] == 1
+    assert 1 < perplexity[-1] < 1.5 < perplexity[0]
+
+
+# Run where TensorFlow cannot be imported: it loads what this process saved, and trains.
+ON_JAX = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tensorflow_text", "tensorflow_datasets"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+import keras_attn_nmt
+
+assert "keras" not in sys.modules, "importing the package has to be quick"
+import json
+import keras
+import numpy as np
+from keras_attn_nmt import MaskedCrossentropy, ModelConfig, TokenAccuracy, build_model
+
+folder = sys.argv[1]
+assert keras.backend.backend() == "jax"
+model = build_model(ModelConfig.from_json(open(f"{folder}/config.json").read()))
+model.load_weights(f"{folder}/model.keras")
+batch = dict(np.load(f"{folder}/batch.npz"))
+labels = batch.pop("labels")
+np.savez(f"{folder}/outputs.npz", **model.predict(batch, verbose=0))
+model.compile(
+    "adam", loss={"logits": MaskedCrossentropy(0.1)}, metrics={"logits": [TokenAccuracy()]}
+)
+history = model.fit(batch, {"logits": labels}, epochs=3, verbose=0).history
+print(json.dumps(history["loss"]))
+assert "tensorflow" not in sys.modules
+"""
+
+
+def test_jax_without_tensorflow(rng: np.random.Generator, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    model = make({}, rng)
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "config.json").write_text(config().to_json(), encoding="utf-8")
+    np.savez(tmp_path / "batch.npz", labels=LABELS, **BATCH)
+    finished = subprocess.run(
+        [sys.executable, "-c", ON_JAX, str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert finished.returncode == 0, finished.stderr
+    outputs = np.load(tmp_path / "outputs.npz")
+    for name, expected in to_numpy(call(model, BATCH)).items():
+        np.testing.assert_allclose(outputs[name], expected, rtol=1e-5, atol=1e-5)
+    losses = json.loads(finished.stdout)
+    assert losses[2] < losses[0]
