@@ -54,7 +54,8 @@ def main() -> None:
     plan = batched.plan
     print(
         f"counted {plan.pairs_read:,} pairs in {time.perf_counter() - started:,.0f} s: "
-        f"{plan.padding:.1%} padding, {len(plan.buckets)} shapes, {plan.steps_per_epoch:,} batches; "
+        f"{plan.padding:.1%} padding, {len(plan.buckets)} shapes, "
+        f"{plan.steps_per_epoch:,} batches; "
         f"peak memory {peak_mebibytes():,.0f} MiB",
         flush=True,
     )

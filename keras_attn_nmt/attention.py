@@ -54,10 +54,14 @@ class Attention(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def score(self, state: Any, keys: Any) -> Any:
-        """Energies of states `(batch, queries, units)` against keys `(batch, source_length, units)`.
+        """Compares states with keys.
+
+        Args:
+            state: `(batch, queries, decoder_units)`.
+            keys: `(batch, source_length, key_units)`.
 
         Returns:
-            `(batch, queries, source_length)`.
+            Energies, `(batch, queries, source_length)`.
         """
 
     def project(self, annotations: Any) -> Any:
@@ -114,7 +118,8 @@ class Attention(keras.layers.Layer, abc.ABC):
 class BahdanauAttention(Attention):
     """Additive attention over encoder annotations (Bahdanau et al. 2015, appendix A.1.2).
 
-        e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j),   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
+        e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j)
+        alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
     Args:
         units: Size of the hidden layer that compares state and annotation (n' in the paper).
@@ -176,7 +181,9 @@ class BahdanauAttention(Attention):
         if self.query_normalization is not None:
             query = self.query_normalization(query)
         compared = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))
-        return ops.squeeze(ops.matmul(compared, ops.cast(self.score_vector.value, self.compute_dtype)), -1)
+        return ops.squeeze(
+            ops.matmul(compared, ops.cast(self.score_vector.value, self.compute_dtype)), -1
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {

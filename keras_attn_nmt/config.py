@@ -100,7 +100,9 @@ class ModelConfig:
         elif name.endswith(("_units", "_size", "_layers")):
             least = SMALLEST_VOCABULARY if name.endswith("_size") else 1
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+                raise ValueError(
+                    f"{name} must be a whole number of at least {least}, got {value!r}."
+                )
         elif not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, got {value!r}.")
 

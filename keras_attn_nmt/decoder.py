@@ -198,7 +198,15 @@ class AttentionDecoder(keras.layers.Layer):
         return cells.advance(cells.recurrence(self.cell), gates + context_gates, state), looked
 
     def context(self, attention: Any, memory: Memory) -> Any:
-        """c_i of `(batch, queries, source_length)` weights: `(batch, queries, annotation_units)`."""
+        """c_i of given weights.
+
+        Args:
+            attention: `(batch, queries, source_length)`.
+            memory: What `prepare` made of the source.
+
+        Returns:
+            `(batch, queries, annotation_units)`.
+        """
         if self.attention is None:
             return ops.repeat(memory.annotations, ops.shape(attention)[1], axis=1)
         return ops.matmul(ops.cast(attention, memory.annotations.dtype), memory.annotations)

@@ -143,7 +143,9 @@ class BidirectionalEncoder(keras.layers.Layer):
         gates, masks = [], []
         for rnn in rnns:
             read = ops.flip(inputs, axis=0) if rnn.go_backwards else inputs
-            gates.append(ops.matmul(read, cells.input_kernel(rnn.cell)) + cells.input_bias(rnn.cell))
+            gates.append(
+                ops.matmul(read, cells.input_kernel(rnn.cell)) + cells.input_bias(rnn.cell)
+            )
             masks.append(ops.flip(mask_steps, axis=0) if rnn.go_backwards else mask_steps)
         weights = cells.stack([cells.recurrence(rnn.cell) for rnn in rnns])
 

@@ -1,6 +1,6 @@
 """The directory that a trained model is: read with every check, written whole or not at all.
 
-    model.keras  config.json  source.spm  target.spm  training.json  checkpoints/
+model.keras  config.json  source.spm  target.spm  training.json  checkpoints/
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
             f"No model directory at {directory}: expected a directory with {MODEL}, {CONFIG}, "
             f"{SOURCE} and {TARGET}, as training writes it."
         )
-    missing = [
-        name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()
-    ]
+    missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"{directory} is not a whole model directory: {', '.join(missing)} missing. "

@@ -61,9 +61,7 @@ class Stepper:
         self.decoder = model.get_layer("decoder")
         self.readout = model.get_layer("readout")
         self.output = (
-            None
-            if isinstance(self.target_embedding, TiedEmbedding)
-            else model.get_layer("output")
+            None if isinstance(self.target_embedding, TiedEmbedding) else model.get_layer("output")
         )
 
     def encode(self, source: Any) -> tuple[Memory, cells.State]:
@@ -187,7 +185,13 @@ def search(
         return ops.logical_and(step < max_length, ops.logical_not(ops.all(ended)))
 
     def body(
-        step: Any, tokens: Any, state: Any, log_probabilities: Any, lengths: Any, ended: Any, history: Any
+        step: Any,
+        tokens: Any,
+        state: Any,
+        log_probabilities: Any,
+        lengths: Any,
+        ended: Any,
+        history: Any,
     ) -> tuple[Any, ...]:
         logits, advanced, attention = stepper.step(tokens, state, memory)
         candidates = _continuations(logits, log_probabilities, lengths, ended, beam, length_alpha)
@@ -201,9 +205,7 @@ def search(
             ops.scatter_update(past, ops.reshape(step, (1, 1)), ops.expand_dims(record, 0))
             for past, record in zip(history, records, strict=True)
         )
-        ended = ops.logical_or(
-            new_ended, ops.logical_or(ops.equal(tokens, EOS), lengths >= limits)
-        )
+        ended = ops.logical_or(new_ended, ops.logical_or(ops.equal(tokens, EOS), lengths >= limits))
         return step + 1, tokens, state, log_probabilities, lengths, ended, history
 
     start = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
@@ -281,9 +283,7 @@ def _trace_back(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) 
     tokens = ops.transpose(ops.where(real, tokens, PAD), (1, 2, 0))
     token_scores = ops.transpose(ops.where(real, token_scores, 0.0), (1, 2, 0))
     attention = ops.where(ops.expand_dims(real, 3), attention, 0.0)
-    return Hypotheses(
-        tokens, lengths, scores, token_scores, ops.transpose(attention, (1, 2, 0, 3))
-    )
+    return Hypotheses(tokens, lengths, scores, token_scores, ops.transpose(attention, (1, 2, 0, 3)))
 
 
 def score(model: keras.Model, source: Any, reference: Any, length_alpha: float = 0.0) -> Hypotheses:
@@ -307,5 +307,7 @@ def score(model: keras.Model, source: Any, reference: Any, length_alpha: float =
     lengths = ops.sum(ops.cast(real, "int32"), axis=1)
     total = ops.sum(token_scores, axis=1) / length_penalty(lengths, length_alpha)
     attention = ops.where(ops.expand_dims(real, 2), outputs["attention"], 0.0)
-    one = [ops.expand_dims(each, 1) for each in (reference, lengths, total, token_scores, attention)]
+    one = [
+        ops.expand_dims(each, 1) for each in (reference, lengths, total, token_scores, attention)
+    ]
     return Hypotheses(*one)

@@ -120,7 +120,7 @@ def check_layer(
     outputs = call(layer, inputs)
     randomize(layer, rng)
     outputs = to_numpy(call(layer, inputs))
-    check_config(layer, inputs, outputs)
+    check_config(layer)
     check_saving(layer, inputs, outputs, folder)
     check_policies(make, layer, inputs, outputs)
     check_gradients(layer, inputs, unused)
@@ -129,14 +129,11 @@ def check_layer(
         check_mask(layer, inputs, outputs, source_inputs)
 
 
-def check_config(layer: keras.layers.Layer, inputs: Arrays, outputs: Any) -> None:
-    """What get_config says is JSON, and makes the same layer again."""
+def check_config(layer: keras.layers.Layer) -> None:
+    """What get_config says is JSON, and makes a layer that says the same."""
     config = json.loads(json.dumps(layer.get_config()))
     clone = type(layer).from_config(config)
     assert json.loads(json.dumps(clone.get_config())) == config
-    call(clone, inputs)
-    clone.set_weights(layer.get_weights())
-    assert_same(call(clone, inputs), outputs, tolerance=0)
 
 
 def check_saving(layer: keras.layers.Layer, inputs: Arrays, outputs: Any, folder: Path) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras_attn_nmt.training.evaluation import corpus_scores
 from tqdm import tqdm
 
 from keras_attn_nmt import files
 from keras_attn_nmt.plots import plot_attention
+from keras_attn_nmt.training.evaluation import corpus_scores
 from keras_attn_nmt.translator import Translator
 
 STATE = "state.json"
@@ -162,7 +162,9 @@ def read_state(directory: Path) -> dict[str, Any] | None:
         state = json.loads(path.read_text(encoding="utf-8"))
         return {"epochs": state["epochs"], "best_epoch": state["best_epoch"], **state}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); begin anew in another directory.") from error
+        raise ValueError(
+            f"{path} is damaged ({error}); begin anew in another directory."
+        ) from error
 
 
 class Progress(keras.callbacks.Callback):

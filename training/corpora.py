@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
 from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 
 logger = logging.getLogger(__name__)

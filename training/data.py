@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
 from keras_attn_nmt.training.buckets import (
     BatchPlan,
     BatchSizes,
@@ -23,8 +25,6 @@ from keras_attn_nmt.training.buckets import (
     by_tokens,
     plan_buckets,
 )
-
-from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
 
 _logger = logging.getLogger(__name__)
 

@@ -252,6 +252,4 @@ def _check_model(model: Mapping[str, Any]) -> None:
                 f"model.{name} follows from the vocabulary; set vocabulary.source_size and "
                 "vocabulary.target_size."
             )
-    ModelConfig.from_dict(
-        {**model, "source_vocabulary_size": 1000, "target_vocabulary_size": 1000}
-    )
+    ModelConfig.from_dict({**model, "source_vocabulary_size": 1000, "target_vocabulary_size": 1000})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import tensorflow as tf
+
+from keras_attn_nmt.files import TRAINING
 from keras_attn_nmt.training.corpora import read_lines, read_tfds, read_tsv
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 

@@ -11,12 +11,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras_attn_nmt.training import callbacks
-from keras_attn_nmt.training.data import BatchedPairs
-from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
-from keras_attn_nmt.training.evaluation import bleu_signature
-from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
-from keras_attn_nmt.training.splits import load_split
 
 from keras_attn_nmt import files
 from keras_attn_nmt.config import ModelConfig
@@ -24,6 +18,12 @@ from keras_attn_nmt.losses import MaskedCrossentropy
 from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.training import callbacks
+from keras_attn_nmt.training.data import BatchedPairs
+from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
+from keras_attn_nmt.training.evaluation import bleu_signature
+from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
+from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.translator import Translator
 
 # What a resumed training is compared with.
@@ -60,7 +60,10 @@ def train(
     keras.config.set_dtype_policy(settings.dtype_policy)
     start = time.perf_counter()
 
-    pairs, validation_pairs = load_split(recipe.data, "train"), load_split(recipe.data, "validation")
+    pairs, validation_pairs = (
+        load_split(recipe.data, "train"),
+        load_split(recipe.data, "validation"),
+    )
     source_tokenizer, target_tokenizer = _tokenizers(recipe.vocabulary, pairs, output, resume)
     batching: dict[str, Any] = {
         "tokens_per_batch": settings.tokens_per_batch,
@@ -123,9 +126,7 @@ def train(
     keras.config.set_dtype_policy("float32")
     final = build_model(config)
     final.load_weights(checkpoints / f"epoch_{best + 1:03d}.weights.h5", skip_mismatch=False)
-    files.save_model(
-        output, files.ModelFiles(final, config, source_tokenizer, target_tokenizer)
-    )
+    files.save_model(output, files.ModelFiles(final, config, source_tokenizer, target_tokenizer))
     report = {
         "recipe": recipe.to_dict(),
         "seed": settings.seed,
@@ -146,7 +147,6 @@ def train(
     }
     files.write_text(output / files.TRAINING, json.dumps(report, indent=2) + "\n")
     return report
-
 
 
 def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from keras_attn_nmt.training.buckets import (
     BatchPlan,
     Bucket,

@@ -5,6 +5,7 @@ import re
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
 from keras_attn_nmt.training.corpora import from_pairs, read_lines, read_tfds, read_tsv
 
 

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_attn_nmt.training import data
-from keras_attn_nmt.training.data import BatchedPairs
 
 from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
+from keras_attn_nmt.training import data
+from keras_attn_nmt.training.data import BatchedPairs
 
 MULTI30K = Path(__file__).parents[3] / "shared" / "data" / "multi30k"
 

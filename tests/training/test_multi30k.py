@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.checksums import UrlInfo
+
 from keras_attn_nmt.training.corpora import read_tfds
 from keras_attn_nmt.training.datasets import Multi30k, multi30k
-from tensorflow_datasets.core.download.checksums import UrlInfo
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "multi30k"
 SIZES = {"train": 12, "val": 3, "test_2016_flickr": 2}

@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import pytest
 from babel.dates import format_date
+from num2words import num2words
+
 from keras_attn_nmt.training.corpora import read_tfds
 from keras_attn_nmt.training.datasets import Phrases, PhrasesConfig, phrases
 from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 from keras_attn_nmt.training.datasets.values import KINDS, SPLITS, Money, split_of
 from keras_attn_nmt.training.datasets.wording import Language, supported_languages
-from num2words import num2words
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,9 @@ def test_data_errors_leave_no_directory(corpus, tmp_path):
 
 
 def test_validation_can_be_held_out_of_training(corpus, tmp_path):
-    report = train(small(corpus, "data.validation=''", "training.epochs=1"), tmp_path / "m", quiet=True)
+    report = train(
+        small(corpus, "data.validation=''", "training.epochs=1"), tmp_path / "m", quiet=True
+    )
     assert report["pairs"] == 285
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 from tensorflow_datasets.core.download.checksums import UrlInfo
+
+from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/"
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
+
 from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 from keras_attn_nmt.training.datasets.values import SPLITS
-from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 
 _LIBRARIES = ("babel", "num2words")
 
