@@ -2,6 +2,7 @@
 # test` chooses the interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
+LOWEST := .venv-lowest/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder losses metrics model readout search))
 
@@ -39,25 +40,27 @@ format: .venv/ready
 	$(BIN)/ruff format .
 
 test-lowest: .venv-lowest/ready
-	KERAS_BACKEND=tensorflow .venv-lowest/bin/python -m pytest
-	KERAS_BACKEND=jax .venv-lowest/bin/python -m pytest $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest
+	KERAS_BACKEND=jax $(LOWEST)/python -m pytest $(MODEL_TESTS)
 
-# The pip that comes with Python 3.10 and 3.11 takes very long to choose versions that fit together.
+# A newer pip first: the one that comes with Python 3.10 and 3.11 takes very long to choose versions
+# that fit together. And no warnings: setuptools has one for the package lying in the root folder.
 .venv/ready: setup.cfg
 	@echo 'Installing into .venv (TensorFlow among others, which takes some minutes) ...'
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install --quiet --upgrade pip
-	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
 # The constraints are the install_requires of setup.cfg with == in place of >=.
 .venv-lowest/ready: setup.cfg
 	@echo 'Installing into .venv-lowest (TensorFlow among others, which takes some minutes) ...'
 	@$(PYTHON) -m venv --clear .venv-lowest
+	@$(LOWEST)/pip install --quiet --upgrade pip
 	@sed -n '/^install_requires/,/^\[/s/^ *\([A-Za-z0-9_-]*\)>=\([0-9.]*\).*/\1==\2/p' setup.cfg \
 		> .venv-lowest/constraints.txt
-	@.venv-lowest/bin/pip install --quiet --upgrade pip
-	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable '.[dev]'
+	@PYTHONWARNINGS=ignore $(LOWEST)/pip install --quiet --editable '.[dev]' \
+		--constraint .venv-lowest/constraints.txt
 	@touch $@
 
 clean:

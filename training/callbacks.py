@@ -130,7 +130,12 @@ class Checkpoints(keras.callbacks.Callback):
         history = [*self.history, {name: float(value) for name, value in logs.items()}]
         name = f"epoch_{epoch + 1:03d}.weights.h5"
         best = best_epoch(history, self.monitor)
-        state = {"epochs": epoch + 1, "best_epoch": best + 1, "history": history}
+        state = {
+            "epochs": epoch + 1,
+            "best_epoch": best + 1,
+            "finished": bool(self.model.stop_training),
+            "history": history,
+        }
         try:
             with files.replacing(self.directory / name) as temporary:
                 self.model.save_weights(temporary)
@@ -160,7 +165,7 @@ def read_state(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        return {"epochs": state["epochs"], "best_epoch": state["best_epoch"], **state}
+        return {name: state[name] for name in ("epochs", "best_epoch", "finished", "history")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged ({error}); begin anew in another directory."
@@ -170,14 +175,14 @@ def read_state(directory: Path) -> dict[str, Any] | None:
 class Progress(keras.callbacks.Callback):
     """A bar for each epoch, with loss, target tokens a second and time left.
 
+    Logs `tokens_per_second`, validation not counted, and `seconds`, all counted, so it stands
+    behind the callbacks that take time and before those that write logs.
+
     Args:
         steps: Batches in an epoch.
         tokens: Target tokens in an epoch, padding left out.
         epochs: Epochs in all.
         quiet: Show nothing.
-
-    Attributes:
-        tokens_per_second: Of each epoch, validation not counted.
     """
 
     def __init__(self, steps: int, tokens: int, epochs: int, quiet: bool = False):
@@ -186,7 +191,6 @@ class Progress(keras.callbacks.Callback):
         self.tokens = tokens
         self.epochs = epochs
         self.quiet = quiet
-        self.tokens_per_second: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.bar = tqdm(
@@ -197,16 +201,17 @@ class Progress(keras.callbacks.Callback):
             mininterval=1.0,
         )
         self.start = time.perf_counter()
+        self.tokens_per_second = 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.bar.update()
         elapsed = time.perf_counter() - self.start
-        speed = self.tokens * (batch + 1) / self.steps / elapsed
-        self.bar.set_postfix_str(f"loss {logs['loss']:.3f}, {speed:,.0f} tokens/s", refresh=False)
-        if batch + 1 == self.steps:
-            self.tokens_per_second.append(self.tokens / elapsed)
+        self.tokens_per_second = self.tokens * (batch + 1) / self.steps / elapsed
+        speed = f"{self.tokens_per_second:,.0f} tokens/s"
+        self.bar.set_postfix_str(f"loss {logs['loss']:.3f}, {speed}", refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        self.bar.set_postfix_str(f"{self.tokens_per_second[-1]:,.0f} tokens/s, {figures}")
+        logs["tokens_per_second"] = self.tokens_per_second
+        logs["seconds"] = time.perf_counter() - self.start
+        self.bar.set_postfix_str(", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
         self.bar.close()

@@ -109,8 +109,8 @@ def train(
     translator = Translator(model, source_tokenizer, target_tokenizer)
     progress = callbacks.Progress(steps, data.plan.target_tokens, settings.epochs, quiet)
     listeners, keeper = _callbacks(recipe, translator, validation_pairs, output, history, progress)
-    stopped_early = bool(state and state.get("finished"))
-    if done < settings.epochs and not stopped_early:
+    setup_seconds = time.perf_counter() - start
+    if done < settings.epochs and not (state and state["finished"]):
         model.fit(
             data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
             epochs=settings.epochs,
@@ -137,8 +137,7 @@ def train(
         "dropped_pairs": dict(data.plan.dropped),
         "padding": data.plan.padding,
         "target_tokens_per_epoch": data.plan.target_tokens,
-        "target_tokens_per_second": progress.tokens_per_second,
-        "seconds": time.perf_counter() - start,
+        "seconds": setup_seconds + sum(epoch["seconds"] for epoch in history),
         "resumed_after_epoch": done,
         "best_epoch": best + 1,
         "metrics": history[best],
@@ -255,5 +254,5 @@ def _callbacks(
     keeper = callbacks.Checkpoints(
         output / files.CHECKPOINTS, settings.monitor, history, replayed=from_logs
     )
-    result += [*from_logs, keras.callbacks.TensorBoard(logs), keeper, progress]
+    result += [*from_logs, progress, keras.callbacks.TensorBoard(logs), keeper]
     return result, keeper

@@ -101,7 +101,8 @@ def test_a_resumed_training_ends_at_the_same_weights(corpus, tmp_path, monkeypat
     ):
         np.testing.assert_allclose(after, before, atol=1e-6)
     for name, value in whole["history"][-1].items():
-        assert resumed["history"][-1][name] == pytest.approx(value, rel=1e-4)
+        if name not in ("seconds", "tokens_per_second"):
+            assert resumed["history"][-1][name] == pytest.approx(value, rel=1e-4)
 
 
 def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
