@@ -106,7 +106,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     translations = result.pop("translations")
     if options.output:
-        from keras_attn_nmt.files import write_text
+        from keras_attn_nmt.writing import write_text
 
         write_text(options.output, "".join(f"{_one_line(text)}\n" for text in translations))
     if options.json:
@@ -132,7 +132,7 @@ def _attention(options: argparse.Namespace) -> None:
         (found,) = translator.score([options.sentence], [options.reference])
     if not found.target_tokens:
         raise ValueError("There is nothing to look at: the sentence is empty.")
-    from keras_attn_nmt.files import replacing
+    from keras_attn_nmt.writing import replacing
 
     figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
     with replacing(options.output) as temporary:

@@ -5,10 +5,7 @@ model.keras  config.json  source.spm  target.spm  training.json  checkpoints/
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +14,7 @@ import keras
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.writing import replacing, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
 TRAINING, CHECKPOINTS = "training.json", "checkpoints"
@@ -29,28 +27,6 @@ class ModelFiles(NamedTuple):
     config: ModelConfig
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, which takes the place of `path` on success.
-
-    A failure (a full disk, a kill) leaves what was at `path` as it was. The temporary name has the
-    ending of `path`, as Keras chooses the format by it.
-    """
-    path = Path(path)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory:
-        temporary = Path(directory) / path.name
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a UTF-8 file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:

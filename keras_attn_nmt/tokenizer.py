@@ -5,17 +5,17 @@ Nothing here needs TensorFlow; `Tokenizer.tf_tokenizer` imports TF Text when it 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
 import random
 import re
-import tempfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import sentencepiece
+
+from keras_attn_nmt.writing import replacing
 
 if TYPE_CHECKING:
     import tensorflow_text
@@ -177,20 +177,8 @@ class Tokenizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model file, whole or not at all: a file that was there survives a failure."""
-        directory, name = os.path.split(os.path.abspath(path))
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
-        try:
-            with open(handle, "wb") as file:
-                file.write(self._model_proto)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp makes files for the owner alone; a model is meant to be shared.
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
+        with replacing(path) as temporary:
+            temporary.write_bytes(self._model_proto)
 
     @property
     def model_proto(self) -> bytes:

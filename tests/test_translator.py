@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attn_nmt import files
+from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
@@ -174,8 +174,8 @@ def test_a_vocabulary_of_another_model_is_refused(directory):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "config.json"
-    files.write_text(path, "old")
-    with pytest.raises(OSError, match="full"), files.replacing(path) as temporary:
+    writing.write_text(path, "old")
+    with pytest.raises(OSError, match="full"), writing.replacing(path) as temporary:
         temporary.write_text("half of the n")
         raise OSError("disk full")
     assert path.read_text() == "old"

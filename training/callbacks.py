@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_attn_nmt import files
+from keras_attn_nmt import writing
 from keras_attn_nmt.plots import plot_attention
 from keras_attn_nmt.training.evaluation import corpus_scores
 from keras_attn_nmt.translator import Translator
@@ -137,9 +137,9 @@ class Checkpoints(keras.callbacks.Callback):
             "history": history,
         }
         try:
-            with files.replacing(self.directory / name) as temporary:
+            with writing.replacing(self.directory / name) as temporary:
                 self.model.save_weights(temporary)
-            files.write_text(self.directory / STATE, json.dumps(state, indent=2) + "\n")
+            writing.write_text(self.directory / STATE, json.dumps(state, indent=2) + "\n")
         except (OSError, RuntimeError) as error:
             raise OSError(
                 f"Could not save epoch {epoch + 1} to {self.directory}: {error}. The epochs before "

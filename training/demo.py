@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_attn_nmt import files
+from keras_attn_nmt import writing
 from keras_attn_nmt.plots import plot_attention
 from keras_attn_nmt.training.evaluation import evaluate
 from keras_attn_nmt.training.recipe import load_recipe
@@ -90,7 +90,7 @@ def run_demo(
         "parameters": trained["parameters"],
         "translations": translations,
     }
-    files.write_text(output / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    writing.write_text(output / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     logger.info(
         "%.1f %% of %d held-out phrases are right to the letter, BLEU %.1f; %.0f seconds in all",
         100 * report["exact_match"],

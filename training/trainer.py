@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_attn_nmt import files
+from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.losses import MaskedCrossentropy
 from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
@@ -94,8 +94,8 @@ def train(
 
     if state is None:
         output.mkdir(parents=True, exist_ok=True)
-        files.write_text(output / files.CONFIG, config.to_json())
-        files.write_text(output / RECIPE, json.dumps(recipe.to_dict(), indent=2) + "\n")
+        writing.write_text(output / files.CONFIG, config.to_json())
+        writing.write_text(output / RECIPE, json.dumps(recipe.to_dict(), indent=2) + "\n")
         source_tokenizer.save(output / files.SOURCE)
         target_tokenizer.save(output / files.TARGET)
     checkpoints = output / files.CHECKPOINTS
@@ -144,7 +144,7 @@ def train(
         "bleu_signature": bleu_signature(),
         "history": history,
     }
-    files.write_text(output / files.TRAINING, json.dumps(report, indent=2) + "\n")
+    writing.write_text(output / files.TRAINING, json.dumps(report, indent=2) + "\n")
     return report
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_attn_nmt import files
+from keras_attn_nmt import files, writing
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.translator import Translator
 
@@ -126,14 +126,14 @@ def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
 
 def test_a_full_disk_costs_one_epoch_only(corpus, tmp_path, monkeypatch):
     recipe = small(corpus, "training.epochs=2")
-    replacing = files.replacing
+    replacing = writing.replacing
 
     def full(path):
         if path.name.startswith("epoch_002"):
             raise OSError(28, "No space left on device")
         return replacing(path)
 
-    monkeypatch.setattr(files, "replacing", full)
+    monkeypatch.setattr(writing, "replacing", full)
     with pytest.raises(OSError, match=r"Could not save epoch 2 .*No space left.*--resume"):
         train(recipe, tmp_path / "model", quiet=True)
     monkeypatch.undo()
