@@ -118,6 +118,7 @@ def train(
             steps_per_epoch=steps,
             validation_data=validation.in_order(),
             callbacks=listeners,
+            shuffle=False,
             verbose=0,
         )
         history = keeper.history
