@@ -336,7 +336,7 @@ def test_multi30k_padding_and_shapes() -> None:
         gzip.decompress((MULTI30K / f"train.{language}.gz").read_bytes()).decode().splitlines()
         for language in ("de", "en")
     ]
-    tokenizer = Tokenizer.learn([*sides[0], *sides[1]], 8000)
+    tokenizer = Tokenizer.learn([*sides[0], *sides[1]], 8000, maximum_texts=20_000)
     batched = BatchedPairs(
         tf.data.Dataset.from_tensor_slices(tuple(sides)),
         tokenizer,
