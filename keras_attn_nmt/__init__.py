@@ -1,7 +1,7 @@
 """Neural machine translation with Bahdanau attention, in Keras 3 and TensorFlow.
 
-Names are imported when first used, so that the command line answers at once. Where Keras is
-loaded already, the layers are registered right away, and `keras.saving.load_model` knows them.
+Names are imported when first used, so that the command line answers at once. To load a `.keras`
+file with `keras.saving.load_model`, import Keras before this package, or use any name of it.
 """
 
 from __future__ import annotations
@@ -67,13 +67,20 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    _register()
+    return value
 
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-if "keras" in sys.modules:
-    for _module in ("losses", "metrics", "model"):
-        importlib.import_module(f"{__name__}.{_module}")
+def _register() -> None:
+    """Lets `keras.saving.load_model` know the layers, where Keras is loaded already."""
+    if "keras" in sys.modules:
+        for module in ("losses", "metrics", "model"):
+            importlib.import_module(f"{__name__}.{module}")
+
+
+_register()

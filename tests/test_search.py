@@ -58,7 +58,7 @@ def exhaustive(model, source: np.ndarray, alpha: float) -> list[tuple[float, tup
         row[: len(sequence)] = sequence
     target = np.concatenate([np.full((len(padded), 1), BOS), padded[:, :-1]], axis=1)
     sources = np.repeat(source[np.newaxis], len(padded), axis=0)
-    logits = model.predict({"source": sources, "target": target}, verbose=0)["logits"]
+    logits = ops.convert_to_numpy(model({"source": sources, "target": target})["logits"])
     logits = logits.astype("float64")
     log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     results = []
