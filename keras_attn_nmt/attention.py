@@ -49,8 +49,16 @@ class Attention(keras.layers.Layer, abc.ABC):
         layer.build(input_shape)
         return layer
 
-    def _project_with(self, layer: Any) -> dict[str, Any]:
-        return {"use_bias": False, "kernel_initializer": self.kernel_initializer, "name": layer}
+    def _projection(self, name: str, input_shape: tuple, units: int) -> Any:
+        # A clone, as one initialiser would give both projections the same numbers.
+        return self._child(
+            keras.layers.Dense,
+            input_shape,
+            units=units,
+            use_bias=False,
+            kernel_initializer=self.kernel_initializer.clone(),
+            name=name,
+        )
 
     @abc.abstractmethod
     def score(self, state: Any, keys: Any) -> Any:
@@ -164,13 +172,8 @@ class BahdanauAttention(Attention):
         self.score_initializer = keras.initializers.get(score_initializer)
 
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
-        dense = keras.layers.Dense
-        self.query_projection = self._child(
-            dense, state_shape, units=self.units, **self._project_with("query")
-        )
-        self.key_projection = self._child(
-            dense, annotations_shape, units=self.units, **self._project_with("key")
-        )
+        self.query_projection = self._projection("query", state_shape, self.units)
+        self.key_projection = self._projection("key", annotations_shape, self.units)
         self._build_normalization(self.units, self.units)
         self.score_vector = self.add_weight(
             shape=(self.units, 1), initializer=self.score_initializer, name="score_vector"
@@ -195,7 +198,7 @@ class BahdanauAttention(Attention):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class LuongAttention(Attention):
-    """Multiplicative attention over encoder annotations (Luong et al. 2015, eq. 8, "general").
+    """Multiplicative attention over encoder annotations (Luong et al. 2015, 3.1, "general").
 
         e_ij = s_{i-1}^T W_a h_j,   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
@@ -221,9 +224,7 @@ class LuongAttention(Attention):
 
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
         units = state_shape[-1]
-        self.key_projection = self._child(
-            keras.layers.Dense, annotations_shape, units=units, **self._project_with("key")
-        )
+        self.key_projection = self._projection("key", annotations_shape, units)
         self._build_normalization(units, units)
 
     def score(self, state: Any, keys: Any) -> Any:

@@ -1,22 +1,18 @@
-"""The command line `keras-attn-nmt`. Imports are inside of the commands: `--help` needs none."""
+"""The command line `keras-attn-nmt`: its arguments, and what its exit codes mean."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from keras_attn_nmt.translator import Translation, Translator
+from keras_attn_nmt import commands
 
 PROGRAM = "keras-attn-nmt"
-# Lines that a pipe is read ahead, in batches: enough to put like lengths together.
-BATCHES_AHEAD = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,18 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough: as for any filter, no error. Python would still try
         # to flush what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except commands.UsageError as error:
+        print(f"{PROGRAM} {options.command}: error: {error}", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
-        print(f"{PROGRAM}: error: {_one_paragraph(error)}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {str(error).strip() or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        hint = " Go on with --resume." if options.command == "train" else ""
+        hint = (
+            " Go on from the last saved epoch with --resume." if options.command == "train" else ""
+        )
         print(f"\n{PROGRAM}: stopped.{hint}", file=sys.stderr)
         return 130
     return 0
-
-
-def _one_paragraph(error: BaseException) -> str:
-    return str(error).strip() or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -63,187 +60,44 @@ def _quiet_start() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _train(options: argparse.Namespace) -> None:
-    from keras_attn_nmt.training import load_recipe, train
-
-    recipe = load_recipe(options.recipe, options.set)
-    report = train(recipe, options.output, resume=options.resume, quiet=options.quiet)
-    if options.json:
-        print(json.dumps(report))
-    else:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items())
-        print(f"{options.output}: best epoch {report['best_epoch']}, {figures}")
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
-def _translate(options: argparse.Namespace) -> None:
-    translator = _load(options.model)
-    search = _search_options(options)
-    if options.n_best > search["beam_size"]:
-        raise ValueError(
-            f"--n-best {options.n_best} needs a --beam-size of at least as many, got "
-            f"{search['beam_size']}."
-        )
-    ahead = 1 if sys.stdin.isatty() else search["batch_size"] * BATCHES_AHEAD
-    for lines in _chunks(_read_lines(sys.stdin.buffer), ahead):
-        for source, found in zip(lines, translator.nbest(lines, **search), strict=True):
-            for translation in found[: options.n_best]:
-                if options.json:
-                    print(json.dumps(_as_json(source, translation), ensure_ascii=False))
-                else:
-                    print(_one_line(translation.text))
-        sys.stdout.flush()
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from keras_attn_nmt.training.evaluation import evaluate
-
-    if (options.source is None) != (options.reference is None):
-        raise ValueError("Give both --source and --reference, or neither.")
-    sources, references = _test_pairs(options)
-    translator = _load(options.model)
-    result = evaluate(
-        translator, sources, references, tokenize=options.tokenize, **_search_options(options)
-    )
-    translations = result.pop("translations")
-    if options.output:
-        from keras_attn_nmt.writing import write_text
-
-        write_text(options.output, "".join(f"{_one_line(text)}\n" for text in translations))
-    if options.json:
-        print(json.dumps(result))
-        return
-    for name in ("bleu", "bleu_lowercase", "chrf"):
-        print(f"{name:15} {result[name]['score']:6.2f}   {result[name]['signature']}")
-    print(f"{'exact match':15} {result['exact_match']:6.1%}")
-    print(
-        f"{result['sentences']} sentences in {result['seconds']:.1f} s, "
-        f"{result['sentences_per_second']:.0f} sentences/s, "
-        f"{result['target_tokens_per_second']:.0f} tokens/s"
-    )
-
-
-def _attention(options: argparse.Namespace) -> None:
-    from keras_attn_nmt.plots import plot_attention
-
-    translator = _load(options.model)
-    if options.reference is None:
-        (found,) = translator([options.sentence], **_search_options(options))
-    else:
-        (found,) = translator.score([options.sentence], [options.reference])
-    if not found.target_tokens:
-        raise ValueError("There is nothing to look at: the sentence is empty.")
-    from keras_attn_nmt.writing import replacing
-
-    figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
-    with replacing(options.output) as temporary:
-        figure.savefig(temporary)
-    if options.json:
-        print(json.dumps(_as_json(options.sentence, found), ensure_ascii=False))
-    else:
-        print(found.text)
-
-
-def _embeddings(options: argparse.Namespace) -> None:
-    translator = _load(options.model)
-    for lines in _chunks(_read_lines(sys.stdin.buffer), 512):
-        for line, vector in zip(lines, translator.embed(lines), strict=True):
-            numbers = [round(float(value), 6) for value in vector]
-            if options.json:
-                print(json.dumps({"text": line, "embedding": numbers}, ensure_ascii=False))
-            else:
-                print("\t".join(map(str, numbers)))
-
-
-def _demo(options: argparse.Namespace) -> None:
-    from keras_attn_nmt.training.demo import run_demo
-
-    report = run_demo(options.output, options.sentence, options.set)
-    if options.json:
-        print(json.dumps(report, ensure_ascii=False))
-
-
-def _doctor(options: argparse.Namespace) -> None:
-    from keras_attn_nmt.training.device import describe_environment
-
-    report = describe_environment()
-    if options.json:
-        print(json.dumps(report))
-    else:
-        for name, value in report.items():
-            print(f"{name:22} {value}")
-
-
-def _load(directory: str) -> Translator:
-    from keras_attn_nmt.translator import Translator
-
-    return Translator.load(directory)
-
-
-def _test_pairs(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    from keras_attn_nmt.training.corpora import read_lines
-    from keras_attn_nmt.training.splits import load_split, recorded_data
-
-    if options.source is not None:
-        pairs = read_lines(options.source, options.reference)
-    else:
-        pairs = load_split(recorded_data(options.model), options.split)
-    sides = [[side.decode("utf-8") for side in pair] for pair in pairs.as_numpy_iterator()]
-    return [pair[0] for pair in sides], [pair[1] for pair in sides]
-
-
-def _read_lines(stream: Any) -> Iterator[str]:
-    for number, line in enumerate(stream, 1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"Line {number} of the input is not UTF-8 ({error.reason} at byte {error.start}): "
-                "convert it, with iconv for example."
-            ) from error
-
-
-def _chunks(lines: Iterator[str], size: int) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    for line in lines:
-        chunk.append(line)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.splitlines())
-
-
-def _as_json(source: str, found: Translation) -> dict[str, Any]:
-    return {
-        "source": source,
-        "translation": found.text,
-        "score": round(found.score, 6),
-        "source_tokens": found.source_tokens,
-        "target_tokens": found.target_tokens,
-        "token_scores": [round(float(score), 6) for score in found.token_scores],
-        "attention": [[round(float(weight), 6) for weight in row] for row in found.attention],
-    }
-
-
-def _search_options(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("beam_size", "length_penalty", "max_length", "batch_size")
-    return {name: getattr(options, name) for name in names}
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
 
 
 def _add_search_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("search")
-    group.add_argument("--beam-size", type=int, default=5, metavar="K", help="1 is greedy (5)")
     group.add_argument(
-        "--length-penalty", type=float, default=1.0, metavar="A", help="exponent, 0 for none (1.0)"
+        "--beam-size", type=_positive, default=5, metavar="K", help="1 is greedy (5)"
     )
     group.add_argument(
-        "--max-length", type=int, default=200, metavar="N", help="longest translation, tokens (200)"
+        "--length-penalty",
+        type=_not_negative,
+        default=1.0,
+        metavar="A",
+        help="exponent, 0 for none (1.0)",
     )
-    group.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences (64)")
+    group.add_argument(
+        "--max-length",
+        type=_positive,
+        default=200,
+        metavar="N",
+        help="most tokens (200)",
+    )
+    group.add_argument(
+        "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -253,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Begin with: {PROGRAM} demo --output demo",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Any, about: str, example: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
+        command = subparsers.add_parser(
             name, help=about, description=about, epilog=f"Example: {PROGRAM} {name} {example}"
         )
         command.set_defaults(run=run)
@@ -265,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "train",
-        _train,
+        commands.train,
         "Train a model by a recipe.",
         "multi30k --output model --set training.epochs=5",
     )
@@ -283,19 +137,19 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "translate",
-        _translate,
+        commands.translate,
         "Translate standard input to standard output, line by line.",
         "model < source.txt > translation.txt",
     )
     command.add_argument("model", help="model directory")
     command.add_argument(
-        "--n-best", type=int, default=1, metavar="N", help="translations of each line (1)"
+        "--n-best", type=_positive, default=1, metavar="N", help="translations of each line (1)"
     )
     _add_search_options(command)
 
     command = add(
         "evaluate",
-        _evaluate,
+        commands.evaluate,
         "BLEU, chrF and speed on a test set.",
         "model --source test.de --reference test.en",
     )
@@ -316,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "attention",
-        _attention,
+        commands.attention,
         "Translate one sentence and draw what the model looked at.",
         'model "einundvierzig" --output heat.png',
     )
@@ -328,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "embeddings",
-        _embeddings,
+        commands.embeddings,
         "The sentence vector of each line of standard input, tab-separated.",
         "model < source.txt > vectors.tsv",
     )
@@ -336,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "demo",
-        _demo,
+        commands.demo,
         "Train on generated phrases, translate, and draw the attention; about three minutes.",
         '--output demo --sentence "zweiundvierzig"',
     )
@@ -346,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for train"
     )
 
-    add("doctor", _doctor, "Versions, devices, and what is wrong with them.", "--json")
+    add("doctor", commands.doctor, "Versions, devices, and what is wrong with them.", "--json")
     return parser
 
 

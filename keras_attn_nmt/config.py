@@ -19,6 +19,13 @@ CHOICES = {
 SMALLEST_VOCABULARY = 5
 
 
+def check_choice(name: str, value: Any) -> Any:
+    """Returns `value` if it is one of `CHOICES[name]`, else raises `ValueError`."""
+    if value not in CHOICES[name]:
+        raise ValueError(f"{name} must be one of {CHOICES[name]}, got {value!r}.")
+    return value
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Sizes and choices of a translation model; the defaults suit corpora of 10k to 1M sentences.
@@ -92,8 +99,7 @@ class ModelConfig:
 
     def _check(self, name: str, value: Any) -> None:
         if name in CHOICES:
-            if value not in CHOICES[name]:
-                raise ValueError(f"{name} must be one of {CHOICES[name]}, got {value!r}.")
+            check_choice(name, value)
         elif name.endswith("_dropout"):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
                 raise ValueError(f"{name} must be a number in [0, 1), got {value!r}.")

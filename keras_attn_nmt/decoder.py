@@ -1,4 +1,4 @@
-"""The decoder: one step used by training, search and every exported model alike."""
+"""The decoder: one step used by training and search alike."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
+from keras_attn_nmt.config import check_choice
 
 
 class Memory(NamedTuple):
@@ -88,13 +89,13 @@ class AttentionDecoder(keras.layers.Layer):
         # TensorFlow's scan has no fixed length, which XLA needs.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.units = units
-        self.cell_kind = cell
+        self.cell_kind = check_choice("cell", cell)
         self.reset_after = reset_after
-        self.attention_kind = attention
+        self.attention_kind = check_choice("attention", attention)
         self.attention_units = attention_units
         self.layer_normalization = layer_normalization
         self.initial_units = initial_units
-        self.initializer = initializer
+        self.initializer = check_choice("initializer", initializer)
 
     def build(
         self,
@@ -158,7 +159,14 @@ class AttentionDecoder(keras.layers.Layer):
         return Memory(annotations, keys, gates, mask)
 
     def initial_state(self, sentence_vector: Any) -> cells.State:
-        """s_0 = tanh(W_s h_1<-): a tuple of `(batch, units)` tensors, one for GRU, two for LSTM."""
+        """s_0 = tanh(W_s h_1<-).
+
+        Args:
+            sentence_vector: `(batch, annotation_units)`.
+
+        Returns:
+            A tuple of `(batch, units)` tensors, one for GRU, two for LSTM.
+        """
         if self.initial_units is not None:
             sentence_vector = sentence_vector[..., -self.initial_units :]
         initial = self.initial_projection(sentence_vector)
@@ -240,7 +248,9 @@ class AttentionDecoder(keras.layers.Layer):
         self, embedded: Any, annotations: Any, sentence_vector: Any, mask: Any = None
     ) -> tuple[keras.KerasTensor, ...]:
         batch, length = embedded.shape[:2]
-        shapes = [(self.units,), (self.units,), annotations.shape[-1:], annotations.shape[1:2]]
+        # With a source fed twice there are more annotations than source positions.
+        looked_at = annotations.shape[1:2] if mask is None else mask.shape[1:2]
+        shapes = [(self.units,), (self.units,), annotations.shape[-1:], looked_at]
         dtypes = [self.compute_dtype] * 3 + ["float32"]
         return tuple(
             keras.KerasTensor((batch, length, *shape), dtype=dtype)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_attn_nmt import cells
+from keras_attn_nmt.config import check_choice
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -68,11 +69,11 @@ class BidirectionalEncoder(keras.layers.Layer):
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.units = units
         self.num_layers = num_layers
-        self.cell = cell
+        self.cell = check_choice("cell", cell)
         self.reset_after = reset_after
         self.bidirectional = bidirectional
         self.dropout = dropout
-        self.initializer = initializer
+        self.initializer = check_choice("initializer", initializer)
         self.use_cudnn = use_cudnn
 
     def build(self, embedded_shape: tuple, **_: Any) -> None:

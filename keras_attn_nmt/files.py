@@ -5,6 +5,9 @@ model.keras  config.json  source.spm  target.spm  training.json  checkpoints/
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +21,8 @@ from keras_attn_nmt.writing import replacing, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
 TRAINING, CHECKPOINTS = "training.json", "checkpoints"
+# In config.json, beside the settings of ModelConfig.
+VOCABULARIES = "vocabularies"
 
 
 class ModelFiles(NamedTuple):
@@ -35,9 +40,35 @@ def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     files.source_tokenizer.save(directory / SOURCE)
     files.target_tokenizer.save(directory / TARGET)
-    write_text(directory / CONFIG, files.config.to_json())
+    write_config(directory, files)
     with replacing(directory / MODEL) as temporary:
         files.model.save(temporary)
+
+
+def write_config(directory: Path, files: ModelFiles) -> None:
+    """Writes `config.json`: the model's settings, and which vocabularies belong to it."""
+    values = dataclasses.asdict(files.config)
+    values[VOCABULARIES] = {
+        SOURCE: _digest(files.source_tokenizer),
+        TARGET: _digest(files.target_tokenizer),
+    }
+    write_text(directory / CONFIG, json.dumps(values, indent=2) + "\n")
+
+
+def read_config(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
+    """Reads `config.json`: the settings, and the SHA-256 of each vocabulary by file name."""
+    try:
+        values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"expected a JSON object, got {type(values).__name__}")
+        digests = values.pop(VOCABULARIES, {})
+        return ModelConfig.from_dict(values), digests
+    except ValueError as error:
+        raise ValueError(f"{directory / CONFIG} is not a model config: {error}") from error
+
+
+def _digest(tokenizer: Tokenizer) -> str:
+    return hashlib.sha256(tokenizer.model_proto).hexdigest()
 
 
 def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
@@ -62,21 +93,19 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
             f"{directory} is not a whole model directory: {', '.join(missing)} missing. "
             "Train again, or copy the missing files from where the model came from."
         )
-    try:
-        config = ModelConfig.from_json((directory / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{directory / CONFIG}: {error}") from error
+    config, digests = read_config(directory)
     tokenizers = []
     for name, size in (
         (SOURCE, config.source_vocabulary_size),
         (TARGET, config.target_vocabulary_size),
     ):
         tokenizer = Tokenizer.load(directory / name)
-        if tokenizer.vocabulary_size != size:
+        known = digests.get(name, _digest(tokenizer))
+        if tokenizer.vocabulary_size != size or known != _digest(tokenizer):
             raise ValueError(
-                f"{directory / name} has {tokenizer.vocabulary_size} pieces, but the model was "
-                f"made for {size}: the vocabulary does not belong to this model. Put back the "
-                "one that it was trained with."
+                f"{directory / name}, {tokenizer.vocabulary_size} pieces, does not belong to this "
+                f"model, which was made for another vocabulary of {size} pieces. Put back the one "
+                "that it was trained with."
             )
         tokenizers.append(tokenizer)
     policy = keras.config.dtype_policy()

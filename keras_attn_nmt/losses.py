@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-PAD = 0
+from keras_attn_nmt.special_ids import PAD
 
 
 def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) -> Any:
@@ -58,7 +58,15 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
 
 
 def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
-    """Weight of each token: 0 at padding, else 1 or the sample's weight; float32."""
+    """Weight of each token: 0 at padding, else 1 or the sample's weight.
+
+    Args:
+        labels: Ids, int, `(batch, target_length)`.
+        sample_weight: Optional weights, `(batch,)` or `(batch, target_length)`.
+
+    Returns:
+        float32, `(batch, target_length)`.
+    """
     weights = ops.cast(ops.not_equal(labels, PAD), "float32")
     if sample_weight is None:
         return weights
@@ -78,7 +86,6 @@ class MaskedCrossentropy(keras.losses.Loss):
     Args:
         label_smoothing: Share of the probability spread over the vocabulary, in [0, 1).
         name: Name of the loss.
-        dtype: Keras dtype policy of the loss.
 
     Call arguments:
         y_true: Labels, int, `(batch, target_length)`, 0 at padding.
@@ -104,11 +111,10 @@ class MaskedCrossentropy(keras.losses.Loss):
         self,
         label_smoothing: float = 0.0,
         name: str = "masked_crossentropy",
-        dtype: Any = None,
     ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}.")
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype=dtype)
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
         self.label_smoothing = label_smoothing
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
@@ -118,8 +124,4 @@ class MaskedCrossentropy(keras.losses.Loss):
         return token_cross_entropy(y_true, y_pred, self.label_smoothing)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "label_smoothing": self.label_smoothing,
-            "name": self.name,
-            "dtype": self.dtype,
-        }
+        return {"label_smoothing": self.label_smoothing, "name": self.name}

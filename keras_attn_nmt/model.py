@@ -8,12 +8,11 @@ import keras
 from keras import ops
 
 from keras_attn_nmt import cells
-from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.config import ModelConfig, check_choice
 from keras_attn_nmt.decoder import AttentionDecoder
 from keras_attn_nmt.encoder import BidirectionalEncoder
 from keras_attn_nmt.readout import MaxoutReadout, TanhReadout, TiedEmbedding
-
-PAD = 0
+from keras_attn_nmt.special_ids import PAD
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -36,7 +35,7 @@ class SourceOrder(keras.layers.Layer):
 
     def __init__(self, order: str = "forward", **kwargs: Any):
         super().__init__(**kwargs)
-        self.order = order
+        self.order = check_choice("source_order", order)
 
     def call(self, source: Any) -> Any:
         if self.order == "forward":
@@ -87,9 +86,14 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         moved right by one (it begins with `BOS`), and outputs `{"logits": (batch, target_length,
         target_vocabulary_size), "attention": (batch, target_length, source_length)}`, float32.
     """
-    paper = config.initializer == "paper"
-    embedding_initializer = keras.initializers.RandomNormal(stddev=0.01) if paper else "uniform"
-    kernel_initializer = cells.recurrent_initializers(config.initializer)["kernel_initializer"]
+
+    # One object for each layer: a Keras initialiser draws the same numbers at every call.
+    def embedding_initializer() -> Any:
+        paper = config.initializer == "paper"
+        return keras.initializers.RandomNormal(stddev=0.01) if paper else "uniform"
+
+    def kernel_initializer() -> Any:
+        return cells.recurrent_initializers(config.initializer)["kernel_initializer"]
 
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
@@ -98,7 +102,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
     source_embedding = keras.layers.Embedding(
         config.source_vocabulary_size,
         config.embedding_units,
-        embeddings_initializer=embedding_initializer,
+        embeddings_initializer=embedding_initializer(),
         name="source_embedding",
     )
     embedded = keras.layers.Dropout(config.embedding_dropout)(source_embedding(read))
@@ -118,7 +122,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
     target_embedding = make_embedding(
         config.target_vocabulary_size,
         config.embedding_units,
-        embeddings_initializer=embedding_initializer,
+        embeddings_initializer=embedding_initializer(),
         name="target_embedding",
     )
     embedded = keras.layers.Dropout(config.embedding_dropout)(target_embedding(target))
@@ -138,7 +142,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
     readout = (MaxoutReadout if maxout else TanhReadout)(
         config.readout_units if maxout else config.embedding_units,
         layer_normalization=config.layer_normalization,
-        kernel_initializer=kernel_initializer,
+        kernel_initializer=kernel_initializer(),
         name="readout",
     )
     features = readout(embedded, states, previous_states, contexts)
@@ -147,7 +151,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         logits = target_embedding(features, reverse=True)
     else:
         logits = keras.layers.Dense(
-            config.target_vocabulary_size, kernel_initializer=kernel_initializer, name="output"
+            config.target_vocabulary_size, kernel_initializer=kernel_initializer(), name="output"
         )(features)
     outputs = {"logits": ops.cast(logits, "float32"), "attention": attention}
     return TranslationModel({"source": source, "target": target}, outputs, name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import keras
@@ -79,40 +80,27 @@ class TiedEmbedding(keras.layers.Layer):
         }
 
 
-@keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class MaxoutReadout(keras.layers.Layer):
-    """The paper's deep output with one maxout layer (Bahdanau et al. 2015, A.2.2).
-
-        t~_i = U_o s_{i-1} + V_o E y_{i-1} + C_o c_i,   t_ij = max(t~_{i,2j-1}, t~_{i,2j})
-
-    It reads the state *before* the step, s_{i-1}, as A.2.2 writes and the authors' program does.
+class Readout(keras.layers.Layer, abc.ABC):
+    """What both readouts share: one projection of state, embedding and context.
 
     Args:
-        units: Size of t (l in the paper).
-        layer_normalization: Normalise t~ (Ba et al. 2016), not in the paper.
-        kernel_initializer: Initialiser of `U_o`, `V_o`, `C_o`.
+        units: Size of the result.
+        layer_normalization: Normalise the projection (Ba et al. 2016), not in the paper.
+        kernel_initializer: Initialiser of the projection.
         **kwargs: `name`, `dtype` and the like.
 
     Call arguments:
         embedded: E y_{i-1}, `(..., embedding_units)`.
-        state: s_i, `(..., decoder_units)`; not read.
+        state: s_i, `(..., decoder_units)`.
         previous_state: s_{i-1}, `(..., decoder_units)`.
         context: c_i, `(..., annotation_units)`.
 
     Returns:
         t, `(..., units)`.
-
-    Example:
-        >>> ones = keras.ops.ones((2, 3, 4))
-        >>> MaxoutReadout(8)(ones, ones, ones, ones).shape
-        (2, 3, 8)
-
-    References:
-        [Goodfellow et al. 2013](https://arxiv.org/abs/1302.4389),
-        [Pascanu et al. 2014](https://arxiv.org/abs/1312.6026)
     """
 
-    pieces = 2
+    # Projected numbers for each number of the result.
+    pieces = 1
 
     def __init__(
         self,
@@ -148,12 +136,9 @@ class MaxoutReadout(keras.layers.Layer):
             )
             self.normalization.build((None, self.units * self.pieces))
 
+    @abc.abstractmethod
     def call(self, embedded: Any, state: Any, previous_state: Any, context: Any) -> Any:
-        t = self._combine(previous_state, embedded, context)
-        pairs = ops.reshape(t, (*ops.shape(t)[:-1], self.units, self.pieces))
-        # Not ops.max over the axis: its gradient looks for the largest by comparing again, and
-        # divides by how many it found, none where a compiler rounded the two differently.
-        return ops.maximum(pairs[..., 0], pairs[..., 1])
+        """See the class."""
 
     def _combine(self, *inputs: Any) -> Any:
         t = self.projection(ops.concatenate(inputs, axis=-1))
@@ -174,14 +159,43 @@ class MaxoutReadout(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class TanhReadout(MaxoutReadout):
+class MaxoutReadout(Readout):
+    """The paper's deep output with one maxout layer (Bahdanau et al. 2015, A.2.2).
+
+        t~_i = U_o s_{i-1} + V_o E y_{i-1} + C_o c_i,   t_ij = max(t~_{i,2j-1}, t~_{i,2j})
+
+    It reads the state *before* the step, s_{i-1}, as A.2.2 writes, and not s_i. Arguments, call
+    arguments and result are those of `Readout`; `units` is l in the paper.
+
+    Example:
+        >>> ones = keras.ops.ones((2, 3, 4))
+        >>> MaxoutReadout(8)(ones, ones, ones, ones).shape
+        (2, 3, 8)
+
+    References:
+        [Goodfellow et al. 2013](https://arxiv.org/abs/1302.4389),
+        [Pascanu et al. 2014](https://arxiv.org/abs/1312.6026)
+    """
+
+    pieces = 2
+
+    def call(self, embedded: Any, state: Any, previous_state: Any, context: Any) -> Any:
+        t = self._combine(previous_state, embedded, context)
+        pairs = ops.reshape(t, (*ops.shape(t)[:-1], self.units, self.pieces))
+        # Not ops.max over the axis: its gradient looks for the largest by comparing again, and
+        # divides by how many it found, none where a compiler rounded the two differently.
+        return ops.maximum(pairs[..., 0], pairs[..., 1])
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class TanhReadout(Readout):
     """A plain readout of the state *after* the step (eq. 4 of the paper, with one tanh layer).
 
         t_i = tanh(W [s_i ; E y_{i-1} ; c_i] + b)
 
     Smaller than the maxout readout, and with as many units as the target embedding its output
-    weights can be tied. Arguments and results are those of `MaxoutReadout`, but s_i is read and
-    s_{i-1} is not.
+    weights can be tied. Arguments, call arguments and result are those of `Readout`; s_{i-1} is
+    not read.
 
     Example:
         >>> ones = keras.ops.ones((2, 3, 4))
@@ -191,8 +205,6 @@ class TanhReadout(MaxoutReadout):
     References:
         [Bahdanau, Cho & Bengio 2015](https://arxiv.org/abs/1409.0473)
     """
-
-    pieces = 1
 
     def call(self, embedded: Any, state: Any, previous_state: Any, context: Any) -> Any:
         return ops.tanh(self._combine(state, embedded, context))

@@ -19,8 +19,8 @@ from keras_attn_nmt import cells
 from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.losses import token_cross_entropy
 from keras_attn_nmt.readout import TiedEmbedding
+from keras_attn_nmt.special_ids import BOS, EOS, PAD
 
-PAD, BOS, EOS = 0, 1, 2
 # Stands for the log-probability of what cannot happen; finite, as a product with 0 has to be 0.
 IMPOSSIBLE = -1e9
 
@@ -78,7 +78,14 @@ class Stepper:
         return memory, tuple(ops.expand_dims(each, 1) for each in state)
 
     def embed(self, source: Any) -> Any:
-        """The sentence vector `[h_S-> ; h_1<-]`, `(batch, annotation_units)`."""
+        """The sentence vector `[h_S-> ; h_1<-]`.
+
+        Args:
+            source: Ids, int32, `(batch, source_length)`.
+
+        Returns:
+            `(batch, annotation_units)`.
+        """
         return self._read(source)[1]
 
     def _read(self, source: Any) -> tuple[Memory, Any]:
@@ -219,6 +226,14 @@ def _continuations(
 ) -> tuple[Any, Any, Any]:
     """The `beam` best ways to go on, among all hypotheses of a sentence, best first.
 
+    Args:
+        logits: `(batch, beam, vocabulary_size)`.
+        log_probabilities: Of the hypotheses so far, `(batch, beam)`.
+        lengths: Of the hypotheses so far, int32, `(batch, beam)`.
+        ended: Which of them have ended, bool, `(batch, beam)`.
+        beam: Beam size.
+        alpha: Exponent of the length penalty.
+
     Returns:
         Tokens, the hypotheses they continue, and their log-probabilities, each `(batch, beam)`.
     """
@@ -249,7 +264,7 @@ def _continuations(
 
 
 def _follow(tensor: Any, parents: Any, beam: int) -> Any:
-    """What each hypothesis inherits: `(batch, beam, ...)` of the parents."""
+    """What hypotheses inherit: `(batch, beam, ...)` at their `parents`, int32, `(batch, beam)`."""
     if beam == 1:
         return tensor
     index = ops.reshape(parents, (*ops.shape(parents), *[1] * (len(tensor.shape) - 2)))
@@ -257,7 +272,16 @@ def _follow(tensor: Any, parents: Any, beam: int) -> Any:
 
 
 def _trace_back(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -> Hypotheses:
-    """Follows every hypothesis from its end to its beginning, and gathers what it went through."""
+    """Follows every hypothesis from its end to its beginning, and gathers what it went through.
+
+    Args:
+        history: Tokens, parents, token scores, each `(max_length, batch, beam)`, and attention,
+            `(max_length, batch, beam, source_length)`.
+        steps: How many steps were taken, int32 scalar.
+        lengths: int32, `(batch, beam)`.
+        scores: `(batch, beam)`.
+        beam: Beam size.
+    """
     tokens, parents, token_scores, attention = history
     max_length, batch = ops.shape(tokens)[0], ops.shape(tokens)[1]
     own = ops.broadcast_to(ops.expand_dims(ops.arange(beam, dtype="int32"), 0), (batch, beam))

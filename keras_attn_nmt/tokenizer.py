@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 
 import sentencepiece
 
+from keras_attn_nmt.special_ids import BOS, EOS, PAD, UNK
 from keras_attn_nmt.writing import replacing
 
 if TYPE_CHECKING:
     import tensorflow_text
 
-PAD, BOS, EOS, UNK = 0, 1, 2, 3
-
 _SPECIAL_IDS = (PAD, BOS, EOS, UNK)
-_FIXED_PIECES = len(_SPECIAL_IDS) + 256
 
 # SentencePiece sums expected counts thread by thread, so this number is part of the result.
 _LEARNING_THREADS = 16
@@ -91,6 +89,7 @@ class Tokenizer:
         *,
         model_type: str = "unigram",
         character_coverage: float = 0.9995,
+        byte_fallback: bool = True,
         maximum_texts: int = 1_000_000,
         seed: int = 0,
     ) -> Tokenizer:
@@ -105,6 +104,8 @@ class Tokenizer:
             model_type: `"unigram"` (Kudo 2018) or `"bpe"` (Sennrich et al. 2016).
             character_coverage: Share of the text that is written in characters with a piece of
                 their own; the rarest others are spelled in bytes.
+            byte_fallback: Spell other characters in bytes. Without it they become the unknown
+                piece, the vocabulary has 256 pieces less, and not every text survives.
             maximum_texts: Of more texts than these, a random sample of this size is learned from.
             seed: Seed of that sample.
 
@@ -114,9 +115,10 @@ class Tokenizer:
         """
         if model_type not in ("unigram", "bpe"):
             raise ValueError(f"model_type must be 'unigram' or 'bpe', got {model_type!r}")
-        if vocabulary_size <= _FIXED_PIECES:
+        fixed = len(_SPECIAL_IDS) + 256 * byte_fallback
+        if vocabulary_size <= fixed:
             raise ValueError(
-                f"vocabulary_size must be above {_FIXED_PIECES} (4 special ids and 256 byte "
+                f"vocabulary_size must be above {fixed} (special ids and, for byte_fallback, byte "
                 f"pieces), got {vocabulary_size}"
             )
         if not 0.98 <= character_coverage <= 1:
@@ -139,7 +141,7 @@ class Tokenizer:
                 bos_id=BOS,
                 eos_id=EOS,
                 unk_id=UNK,
-                byte_fallback=True,
+                byte_fallback=byte_fallback,
                 split_digits=True,
                 normalization_rule_name="identity",
                 remove_extra_whitespaces=False,

@@ -13,7 +13,8 @@ import numpy as np
 
 from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
-from keras_attn_nmt.tokenizer import EOS, PAD, Tokenizer
+from keras_attn_nmt.special_ids import EOS, PAD
+from keras_attn_nmt.tokenizer import Tokenizer
 
 MAX_SOURCE_LENGTH = 1000
 # Lengths are rounded up to a multiple on backends that compile for every shape.
@@ -31,7 +32,8 @@ class Translation:
         target_tokens: Pieces of the translation, `</s>` last unless it was cut at its limit.
         token_scores: Log-probability of each target token, float32, `(len(target_tokens),)`.
         attention: Weight on each source token when each target token was written, float32,
-            `(len(target_tokens), len(source_tokens))`; rows sum to 1.
+            `(len(target_tokens), len(source_tokens))`; rows sum to 1, or are zeros where the model
+            has no attention.
     """
 
     text: str
@@ -40,6 +42,27 @@ class Translation:
     target_tokens: list[str]
     token_scores: np.ndarray
     attention: np.ndarray
+
+    @property
+    def complete(self) -> bool:
+        """Whether the translation ended by itself, and was not cut at its limit."""
+        return not self.source_tokens or self.target_tokens[-1:] == ["</s>"]
+
+
+class TextTooLong(ValueError):
+    """A text has more tokens than can be translated.
+
+    Attributes:
+        index: Its place among the texts, from 0.
+        reason: What is wrong with it, without its place.
+    """
+
+    def __init__(self, index: int, length: int):
+        self.index = index
+        self.reason = (
+            f"has {length} tokens, the limit is {MAX_SOURCE_LENGTH}: split it into sentences."
+        )
+        super().__init__(f"Text {index + 1} {self.reason}")
 
 
 class Translator:
@@ -63,7 +86,7 @@ class Translator:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self._stepper = searching.Stepper(model)
-        self._embed = _compiled(self._stepper.embed)
+        self._embed = _compiled(self._stepper.embed, model, 1)
         self._searches: dict[tuple, Callable] = {}
         self._scorings: dict[float, Callable] = {}
 
@@ -99,8 +122,8 @@ class Translator:
             batch_size: Sentences translated at a time.
 
         Raises:
-            ValueError: An option is out of its range, or a text is longer than
-                `MAX_SOURCE_LENGTH` tokens.
+            TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
+            ValueError: An option is out of its range.
         """
         for name, value in (
             ("beam_size", beam_size),
@@ -108,8 +131,7 @@ class Translator:
             ("batch_size", batch_size),
         ):
             _check_positive(name, value)
-        if length_penalty < 0:
-            raise ValueError(f"length_penalty must be at least 0, got {length_penalty!r}.")
+        _check_penalty(length_penalty)
         key = (beam_size, float(length_penalty), max_length)
         if key not in self._searches:
             self._searches[key] = _compiled(
@@ -119,7 +141,9 @@ class Translator:
                     beam_size=beam_size,
                     length_alpha=float(length_penalty),
                     max_length=max_length,
-                )
+                ),
+                self.model,
+                1,
             )
         ids = self._source_ids(texts)
         results: list[list[Translation]] = [[] for _ in ids]
@@ -154,10 +178,11 @@ class Translator:
                 f"{len(references)} references."
             )
         _check_positive("batch_size", batch_size)
+        _check_penalty(length_penalty)
         alpha = float(length_penalty)
         if alpha not in self._scorings:
             self._scorings[alpha] = _compiled(
-                functools.partial(searching.score, self.model, length_alpha=alpha)
+                functools.partial(searching.score, self.model, length_alpha=alpha), self.model, 2
             )
         ids = self._source_ids(texts)
         targets = self._ids(self.target_tokenizer, references, "reference")
@@ -173,7 +198,10 @@ class Translator:
         return [result for result in results if result is not None]
 
     def embed(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
-        """The sentence vectors of texts, float32, `(len(texts), 2 * encoder_units)`."""
+        """The sentence vectors of texts, float32, `(len(texts), annotation_units)`.
+
+        Annotations have `2 * encoder_units`, or `encoder_units` without the backward encoder.
+        """
         _check_positive("batch_size", batch_size)
         ids = self._source_ids(texts)
         width = self._stepper.encoder.units * (2 if self._stepper.encoder.bidirectional else 1)
@@ -193,12 +221,9 @@ class Translator:
         if isinstance(texts, (str, bytes)):
             raise ValueError(f"Expected a list of strings, got one: put the {kind} into a list.")
         ids = [[*each, EOS] for each in tokenizer.encode(texts)]
-        for number, each in enumerate(ids, 1):
+        for index, each in enumerate(ids):
             if len(each) > MAX_SOURCE_LENGTH:
-                raise ValueError(
-                    f"{kind.capitalize()} {number} of {len(ids)} has {len(each)} tokens, the limit "
-                    f"is {MAX_SOURCE_LENGTH}: split it into sentences."
-                )
+                raise TextTooLong(index, len(each))
         return ids
 
     def _translations(
@@ -229,6 +254,11 @@ def _check_positive(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
 
+def _check_penalty(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"length_penalty must be a number of at least 0, got {value!r}.")
+
+
 def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:
     """Indices in batches of like lengths, the longest first."""
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
@@ -249,15 +279,29 @@ def _to_numpy(found: searching.Hypotheses) -> searching.Hypotheses:
     return searching.Hypotheses(*(keras.ops.convert_to_numpy(each) for each in found))
 
 
-def _compiled(function: Callable) -> Callable:
-    """The function as one graph of the backend, for ids of any batch size and length."""
+def _compiled(function: Callable, model: keras.Model, arguments: int) -> Callable:
+    """The function as one graph of the backend, for ids of any batch size and length.
+
+    Args:
+        function: Takes id tensors, int32, `(batch, length)`.
+        model: Whose weights it uses, as they are when it is called.
+        arguments: How many tensors it takes.
+    """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # Without reduce_retracing every new length would be traced anew.
-        return tf.function(function, reduce_retracing=True, autograph=False)
+        ids = tf.TensorSpec((None, None), tf.int32)
+        return tf.function(function, input_signature=[ids] * arguments, autograph=False)
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(function)
+        # The weights are an argument: what jit finds in a closure stays as it was first seen.
+        def stateless(values: list, *inputs: Any) -> Any:
+            with keras.StatelessScope(
+                state_mapping=list(zip(model.variables, values, strict=True))
+            ):
+                return function(*inputs)
+
+        compiled = jax.jit(stateless)
+        return lambda *inputs: compiled([each.value for each in model.variables], *inputs)
     return function

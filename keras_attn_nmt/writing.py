@@ -17,9 +17,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ending of `path`, as Keras chooses the format by it.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"No folder {path.parent} to write {path.name} into.")
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory:
         temporary = Path(directory) / path.name
-        yield temporary
+        try:
+            yield temporary
+        except RuntimeError as error:  # So says h5py of a full disk.
+            raise OSError(f"Could not write {path}: {error}") from error
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -1,6 +1,7 @@
 """The command line as a user types it."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -85,6 +86,23 @@ def test_translate_json_has_tokens_score_and_attention(capfd, monkeypatch, model
     assert attention.shape == (len(rows[0]["target_tokens"]), len(rows[0]["source_tokens"]))
 
 
+def test_translate_says_which_line_is_too_long(capfd, monkeypatch, model):
+    text = b"ein\n" * 600 + b"ein " * 1000 + b"\n"
+    arguments = ["translate", model, "--beam-size", "1", "--max-length", "2"]
+    code, out, err = run(capfd, monkeypatch, arguments, text)
+    assert code == 1
+    assert "Line 601 of the input has" in err
+    assert len(out.splitlines()) == 512
+
+
+def test_every_line_has_as_many_best_translations(capfd, monkeypatch, model):
+    arguments = ["translate", model, "--n-best", "2", "--beam-size", "2"]
+    code, out, _ = run(capfd, monkeypatch, arguments, b"\nein Haus\n")
+    assert code == 0
+    assert out.split("\n")[:2] == ["", ""]
+    assert len(out.split("\n")) == 5
+
+
 def test_translate_says_which_line_is_not_utf8(capfd, monkeypatch, model):
     code, _, err = run(capfd, monkeypatch, ["translate", model], b"ein\n\xff\xfe\n")
     assert code == 1
@@ -111,8 +129,8 @@ def test_evaluate_refuses_files_of_unequal_length(capfd, monkeypatch, model, tmp
     arguments = ["evaluate", model, "--source", str(tmp_path / "t.de")]
     code, _, err = run(capfd, monkeypatch, [*arguments, "--reference", str(tmp_path / "t.en")])
     assert code == 1
-    assert "2" in err
-    assert "1" in err
+    assert re.search(r"\b2 lines\b", err)
+    assert re.search(r"\b1 line", err)
 
 
 def test_attention_draws_a_picture(capfd, monkeypatch, model, tmp_path):
@@ -139,6 +157,10 @@ def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
         (["train", "nothing", "--output", "x"], 1, "There is no recipe 'nothing'"),
         (["train", "phrases", "--output", "x", "--set", "a.b=1"], 1, "no section 'a'"),
         (["translate"], 2, "required: model"),
+        (["translate", "x", "--beam-size", "0"], 2, "not a whole number of at least 1"),
+        (["translate", "x", "--n-best", "9"], 2, "needs a --beam-size"),
+        (["evaluate", "x", "--source", "y"], 2, "give both --source and --reference"),
+        (["attention", "x", "y", "--output", "heat"], 2, "has to end with .png"),
         (["fly"], 2, "invalid choice"),
         ([], 2, "required: COMMAND"),
     ],

@@ -156,7 +156,6 @@ def test_half_precision(rng: np.random.Generator, attention: str, policy: str) -
     assert_same([keras.ops.stack(each, axis=1) for each in steps], [states, weights], 0.05)
 
 
-@pytest.mark.xfail(strict=True, reason="other names make an LSTM and Bahdanau attention")
 @pytest.mark.parametrize("wrong", [{"cell": "rnn"}, {"attention": "dot"}])
 def test_unknown_choice_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"rnn|dot"):

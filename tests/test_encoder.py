@@ -93,7 +93,6 @@ def test_dropout_is_between_layers_and_in_training_only(rng: np.random.Generator
     assert np.abs(flat(two(**inputs, training=True))[0] - flat(call(two, inputs))[0]).max() > 0.01
 
 
-@pytest.mark.xfail(strict=True, reason="any other name makes an LSTM")
 def test_unknown_cell_is_refused() -> None:
     with pytest.raises(ValueError, match="rnn"):
         BidirectionalEncoder(2, cell="rnn").build((None, None, 3))

@@ -310,3 +310,22 @@ def test_jax_without_tensorflow(tmp_path: Path) -> None:
         np.testing.assert_allclose(outputs[name], expected, rtol=1e-5, atol=1e-5)
     losses = json.loads(finished.stdout)
     assert losses[2] < losses[0]
+
+
+def test_no_two_weights_begin_with_the_same_numbers() -> None:
+    for initializer in ("glorot", "paper"):
+        model = build_model(
+            ModelConfig(
+                20,
+                20,
+                embedding_units=6,
+                encoder_units=4,
+                decoder_units=8,
+                attention_units=8,
+                tie_target_embeddings=False,
+                initializer=initializer,
+            )
+        )
+        drawn = [w for w in (to_numpy(each) for each in model.trainable_weights) if w.std() > 0]
+        starts = [tuple(np.sign(weight.ravel()[:24])) for weight in drawn]
+        assert len(set(starts)) == len(starts)

@@ -63,20 +63,35 @@ def test_translations_do_not_depend_on_the_batch(translator):
 
 
 def test_scoring_a_translation_gives_the_score_of_the_search(translator):
-    (found,) = translator(["zwei Häuser"], beam_size=2, max_length=8)
-    scored = translator.score(["zwei Häuser", "ein"], [found.text, "See"])
-    if translator.target_tokenizer.encode([found.text])[0] == _ids(translator, found):
-        assert scored[0].score == pytest.approx(found.score, abs=1e-4)
-    assert scored[1].target_tokens[-1] == "</s>"
+    # Of many hypotheses, some have ended and are spelled as the tokeniser would spell them.
+    (hypotheses,) = translator.nbest(["zwei Häuser"], beam_size=200, max_length=4)
+    texts = [each.text for each in hypotheses]
+    scored = translator.score(["zwei Häuser"] * len(texts), texts)
+    same = [
+        (found, forced)
+        for found, forced in zip(hypotheses, scored, strict=True)
+        if found.complete and found.target_tokens == forced.target_tokens
+    ]
+    assert same
+    for found, forced in same:
+        assert forced.score == pytest.approx(found.score, abs=1e-4)
+        np.testing.assert_allclose(forced.attention, found.attention, atol=1e-5)
 
 
-def _ids(translator, found):
-    pieces = [piece for piece in found.target_tokens if piece != "</s>"]
-    table = {
-        translator.target_tokenizer.pieces([i])[0]: i
-        for i in range(translator.target_tokenizer.vocabulary_size)
-    }
-    return [table[piece] for piece in pieces]
+def test_a_translator_follows_the_weights_of_its_model(loaded):
+    model = build_model(loaded.config)
+    translator = Translator(model, loaded.source_tokenizer, loaded.target_tokenizer)
+    before = translator.embed(["ein Haus"])
+    model.set_weights([weight + 0.1 for weight in model.get_weights()])
+    assert np.abs(translator.embed(["ein Haus"]) - before).max() > 1e-3
+
+
+def test_a_translation_says_whether_it_was_cut(translator):
+    (hypotheses,) = translator.nbest(["ein Haus"], beam_size=200, max_length=4)
+    assert {each.complete for each in hypotheses} == {True, False}
+    for each in hypotheses:
+        assert each.complete == (each.target_tokens[-1] == "</s>")
+    assert translator([""])[0].complete
 
 
 def test_nbest_is_ordered_and_different(translator):
@@ -118,7 +133,7 @@ def test_options_out_of_range_are_refused(translator, options, message):
 def test_texts_of_the_wrong_kind_are_refused(translator):
     with pytest.raises(ValueError, match="put the text into a list"):
         translator("ein Haus")
-    with pytest.raises(ValueError, match=f"the limit is {MAX_SOURCE_LENGTH}"):
+    with pytest.raises(ValueError, match=f"Text 1 has .* the limit is {MAX_SOURCE_LENGTH}"):
         translator(["ein " * MAX_SOURCE_LENGTH])
     with pytest.raises(ValueError, match="2 texts and 1 references"):
         translator.score(["a", "b"], ["c"])
@@ -159,7 +174,7 @@ def test_missing_and_damaged_files_are_named(directory, tmp_path):
     with pytest.raises(ValueError, match=r"source\.spm"):
         files.load_model(directory)
     (directory / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json: Not a model config"):
+    with pytest.raises(ValueError, match=r"config\.json is not a model config"):
         files.load_model(directory)
     (directory / "target.spm").unlink()
     with pytest.raises(FileNotFoundError, match=r"target\.spm missing"):
@@ -168,6 +183,17 @@ def test_missing_and_damaged_files_are_named(directory, tmp_path):
 
 def test_a_vocabulary_of_another_model_is_refused(directory):
     Tokenizer.learn(["etwas ganz anderes"], 290).save(directory / "target.spm")
+    with pytest.raises(ValueError, match="does not belong to this model"):
+        files.load_model(directory)
+
+
+def test_a_vocabulary_of_the_same_size_is_refused_too(loaded, directory):
+    texts = ["ein Haus am See", "zwei kleine Häuser am See"] * 3
+    other = Tokenizer.learn([text.upper() for text in texts], loaded.config.target_vocabulary_size)
+    if other.vocabulary_size != loaded.config.target_vocabulary_size:
+        size = min(other.vocabulary_size, loaded.config.target_vocabulary_size)
+        pytest.fail(f"the two vocabularies have to be of one size, such as {size}")
+    other.save(directory / "target.spm")
     with pytest.raises(ValueError, match="does not belong to this model"):
         files.load_model(directory)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,16 +116,22 @@ class Checkpoints(keras.callbacks.Callback):
         self.history = list(history)
         self.replayed = replayed
         directory.mkdir(parents=True, exist_ok=True)
+        # What a kill left half written.
+        for path in directory.glob(".*.weights.h5.*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def on_train_begin(self, logs: Any = None) -> None:
+        if not self.history or not self.replayed:
+            return
         # The learning rate in the checkpoint is lowered already: the replay must not do it again.
         optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         fixed = isinstance(optimizer._learning_rate, keras.Variable)
-        learning_rate = float(optimizer.learning_rate) if fixed else None
+        learning_rate = float(optimizer.learning_rate)
         for epoch, past in enumerate(self.history):
             for callback in self.replayed:
                 callback.on_epoch_end(epoch, dict(past))
-        if learning_rate is not None:
+        if fixed:
             optimizer.learning_rate = learning_rate
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -140,7 +148,7 @@ class Checkpoints(keras.callbacks.Callback):
             with writing.replacing(self.directory / name) as temporary:
                 self.model.save_weights(temporary)
             writing.write_text(self.directory / STATE, json.dumps(state, indent=2) + "\n")
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             raise OSError(
                 f"Could not save epoch {epoch + 1} to {self.directory}: {error}. The epochs before "
                 "it are as they were; make room and go on with --resume."
@@ -165,7 +173,7 @@ def read_state(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        return {name: state[name] for name in ("epochs", "best_epoch", "finished", "history")}
+        return {name: state[name] for name in ("epochs", "finished", "history")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged ({error}); begin anew in another directory."
@@ -204,6 +212,11 @@ class Progress(keras.callbacks.Callback):
         self.tokens_per_second = 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise ValueError(
+                f"The loss became {logs['loss']} in batch {batch + 1} of this epoch. The epochs "
+                "before it are saved; train anew with a lower training.learning_rate."
+            )
         self.bar.update()
         elapsed = time.perf_counter() - self.start
         self.tokens_per_second = self.tokens * (batch + 1) / self.steps / elapsed

@@ -238,7 +238,14 @@ def _prepare(builder: Any, manual_dir: str | os.PathLike[str] | None) -> None:
     )
     # TFDS prints to stdout, where a command's results belong.
     with contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare(download_config=config)
+        try:
+            builder.download_and_prepare(download_config=config)
+        except (ValueError, OSError):
+            raise
+        except Exception as error:  # TFDS and its downloader have many of their own.
+            raise OSError(
+                f"Could not prepare {builder.info.full_name}: {type(error).__name__}: {error}"
+            ) from error
 
 
 def _close_name(name: str) -> str:

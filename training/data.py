@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
+from keras_attn_nmt.special_ids import BOS, EOS, PAD
+from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.training.buckets import (
     BatchPlan,
     BatchSizes,

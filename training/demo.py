@@ -27,6 +27,8 @@ SENTENCES = (
     "Freitag, 24. Dezember 2027",
 )
 REPORT = "report.json"
+# Says that what is in a directory may be replaced by the next demo.
+MARK = "demo.txt"
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +54,13 @@ def run_demo(
     start = time.perf_counter()
     output = Path(output)
     model = output / "model"
-    if (output / REPORT).is_file():
-        shutil.rmtree(model, ignore_errors=True)
-        (output / REPORT).unlink()
     recipe = load_recipe("phrases", overrides)
+    if (output / MARK).is_file():
+        shutil.rmtree(model, ignore_errors=True)
+    elif model.exists():
+        raise FileExistsError(f"{model} was not written by a demo: give another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    writing.write_text(output / MARK, "What is here was written by keras-attn-nmt demo.\n")
     logger.info("1/3 training on generated phrases")
     trained = train(recipe, model)
     trained_seconds = time.perf_counter() - start
@@ -74,9 +79,9 @@ def run_demo(
     for number, found in enumerate(translator(sentences), 1):
         picture = output / f"attention_{number}.png"
         if found.target_tokens:
-            plot_attention(found.attention, found.source_tokens, found.target_tokens).savefig(
-                picture
-            )
+            figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
+            with writing.replacing(picture) as temporary:
+                figure.savefig(temporary)
         source = sentences[number - 1]
         logger.info("  %s  ->  %s   (%s)", source, found.text, picture)
         translations.append({"source": source, "translation": found.text, "score": found.score})

@@ -46,11 +46,12 @@ def describe_device(model: keras.Model) -> str:
 def unused_gpu() -> str | None:
     """What to do where the machine has an NVIDIA GPU that TensorFlow cannot use, else `None`."""
     present = shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
-    if not present or tf.config.list_physical_devices("GPU"):
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if not present or hidden or tf.config.list_physical_devices("GPU"):
         return None
     return (
         "There is an NVIDIA GPU in this machine, but TensorFlow cannot use it: training runs on "
-        "the CPU. Install the CUDA libraries with: pip install 'keras_attn_nmt[gpu]'"
+        "the CPU. Install the CUDA libraries with: pip install 'tensorflow[and-cuda]'"
     )
 
 

@@ -33,7 +33,7 @@ class DataRecipe:
             empty string: `multi30k` is downloaded, file names are relative to where you are.
         train: `lines`: file name without the language, so that `train` means `train.de` and
             `train.en`; `tsv`: file name; TFDS: split. All but TFDS may end with `.gz`.
-        validation: Likewise. Empty: the last sentences of training are held out.
+        validation: Likewise. Empty: the last sentences of `lines` or `tsv` are held out.
         test: Likewise, for `evaluate`.
         size: `phrases`: number of training pairs; else at most so many are used, 0 for all.
         validation_size: `phrases`: number of validation pairs, and of test pairs.
@@ -53,6 +53,13 @@ class DataRecipe:
     max_length: int = 80
     cache: bool = True
 
+    def __post_init__(self) -> None:
+        for name, least in (("size", 0), ("validation_size", 1), ("max_length", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"data.{name} must be at least {least}, got {getattr(self, name)}."
+                )
+
 
 @dataclasses.dataclass(frozen=True)
 class VocabularyRecipe:
@@ -63,12 +70,16 @@ class VocabularyRecipe:
         target_size: Number of target pieces.
         shared: One vocabulary of `source_size` for both languages.
         model_type: `"unigram"` or `"bpe"`.
+        character_coverage: Share of the text in characters that have a piece of their own.
+        byte_fallback: Spell other characters in bytes, so that no text is lost.
     """
 
     source_size: int = 8000
     target_size: int = 8000
     shared: bool = False
     model_type: str = "unigram"
+    character_coverage: float = 0.9995
+    byte_fallback: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +136,13 @@ class TrainingRecipe:
         for name in ("epochs", "tokens_per_batch", "plateau_patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
+        for name in ("learning_rate", "clip_norm", "plateau_factor"):
+            if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"training.{name} must be above 0, got {getattr(self, name)}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"training.label_smoothing must be in [0, 1), got {self.label_smoothing}."
+            )
         for name in ("seed", "warmup_steps", "patience", "bleu_sentences"):
             if getattr(self, name) < 0:
                 raise ValueError(f"training.{name} must not be negative.")
@@ -220,7 +235,9 @@ def _override(values: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    values.setdefault(section, {})[name] = value
+    if not isinstance(values.setdefault(section, {}), dict):
+        raise ValueError(f"[{section}] must be a section of a recipe, got {values[section]!r}.")
+    values[section][name] = value
 
 
 def _known(name: str, names: Iterable[str], message: str) -> None:

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from keras_attn_nmt.files import TRAINING
 from keras_attn_nmt.training.corpora import read_lines, read_tfds, read_tsv
+from keras_attn_nmt.training.datasets.multi30k import STEMS
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 
 SPLITS = ("train", "validation", "test")
-MULTI30K_FILES = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
 # Held out of the end of training where a recipe names no validation data.
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000
 
@@ -81,7 +81,7 @@ def _read(data: DataRecipe, split: str) -> tf.data.Dataset:
         )
     if data.corpus == "multi30k":
         if data.folder:
-            stem = MULTI30K_FILES[split]
+            stem = STEMS[split]
             return read_lines(_file(data, f"{stem}.{source}"), _file(data, f"{stem}.{target}"))
         return read_tfds(f"multi30k/{source}-{target}", split, source, target)
     if not name:

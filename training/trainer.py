@@ -57,14 +57,27 @@ def train(
     state = _check_output(output, recipe, resume)
     settings = recipe.training
     keras.utils.set_random_seed(settings.seed)
+    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.dtype_policy)
+    try:
+        return _train(recipe, output, state, quiet)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _train(
+    recipe: Recipe, output: Path, state: dict[str, Any] | None, quiet: bool
+) -> dict[str, Any]:
+    settings = recipe.training
     start = time.perf_counter()
 
     pairs, validation_pairs = (
         load_split(recipe.data, "train"),
         load_split(recipe.data, "validation"),
     )
-    source_tokenizer, target_tokenizer = _tokenizers(recipe.vocabulary, pairs, output, resume)
+    source_tokenizer, target_tokenizer = _tokenizers(
+        recipe.vocabulary, pairs, output, resume=state is not None
+    )
     batching: dict[str, Any] = {
         "tokens_per_batch": settings.tokens_per_batch,
         "max_length": recipe.data.max_length,
@@ -94,10 +107,12 @@ def train(
 
     if state is None:
         output.mkdir(parents=True, exist_ok=True)
-        writing.write_text(output / files.CONFIG, config.to_json())
-        writing.write_text(output / RECIPE, json.dumps(recipe.to_dict(), indent=2) + "\n")
         source_tokenizer.save(output / files.SOURCE)
         target_tokenizer.save(output / files.TARGET)
+        files.write_config(
+            output, files.ModelFiles(model, config, source_tokenizer, target_tokenizer)
+        )
+        writing.write_text(output / RECIPE, json.dumps(recipe.to_dict(), indent=2) + "\n")
     checkpoints = output / files.CHECKPOINTS
     done = state["epochs"] if state else 0
     history = state["history"] if state else []
@@ -166,7 +181,15 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] 
         raise FileNotFoundError(
             f"There is nothing to resume in {output}: no epoch was saved. Start without --resume."
         )
-    before = json.loads((output / RECIPE).read_text(encoding="utf-8"))
+    try:
+        # With the defaults of what the recipe of an older release did not have.
+        text = (output / RECIPE).read_text(encoding="utf-8")
+        before = Recipe.from_dict(json.loads(text)).to_dict()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{output / RECIPE} is missing or damaged ({error}): the training in {output} cannot "
+            "go on. Start in another directory."
+        ) from error
     for section, values in recipe.to_dict().items():
         if values != before.get(section):
             changed = [key for key in values if values[key] != before.get(section, {}).get(key)]
@@ -179,7 +202,7 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] 
 
 
 def _tokenizers(
-    vocabulary: VocabularyRecipe, pairs: tf.data.Dataset, output: Path, resume: bool
+    vocabulary: VocabularyRecipe, pairs: tf.data.Dataset, output: Path, *, resume: bool
 ) -> tuple[Tokenizer, Tokenizer]:
     if resume:
         return Tokenizer.load(output / files.SOURCE), Tokenizer.load(output / files.TARGET)
@@ -189,13 +212,16 @@ def _tokenizers(
             for side in sides:
                 yield pair[side].decode("utf-8")
 
-    kind: Any = vocabulary.model_type
+    options: dict[str, Any] = {
+        name: getattr(vocabulary, name)
+        for name in ("model_type", "character_coverage", "byte_fallback")
+    }
     if vocabulary.shared:
-        both = Tokenizer.learn(texts(0, 1), vocabulary.source_size, model_type=kind)
+        both = Tokenizer.learn(texts(0, 1), vocabulary.source_size, **options)
         return both, both
     return (
-        Tokenizer.learn(texts(0), vocabulary.source_size, model_type=kind),
-        Tokenizer.learn(texts(1), vocabulary.target_size, model_type=kind),
+        Tokenizer.learn(texts(0), vocabulary.source_size, **options),
+        Tokenizer.learn(texts(1), vocabulary.target_size, **options),
     )
 
 
@@ -232,11 +258,11 @@ def _callbacks(
     settings = recipe.training
     logs = output / "tensorboard"
     result: list[keras.callbacks.Callback] = [callbacks.SeedEpochs(settings.seed)]
+    pictures: list[keras.callbacks.Callback] = []
     if settings.bleu_sentences:
-        chosen = list(validation_pairs.take(settings.bleu_sentences).as_numpy_iterator())
-        sources, references = ([pair[side].decode() for pair in chosen] for side in (0, 1))
+        sources, references = _bleu_pairs(recipe, translator, validation_pairs)
         result.append(callbacks.ValidationBleu(translator, sources, references))
-        result.append(callbacks.AttentionPicture(translator, sources[0], logs))
+        pictures.append(callbacks.AttentionPicture(translator, sources[0], logs))
     mode = "min" if settings.monitor.endswith("loss") else "max"
     from_logs: list[keras.callbacks.Callback] = []
     if settings.schedule == "plateau":
@@ -255,5 +281,22 @@ def _callbacks(
     keeper = callbacks.Checkpoints(
         output / files.CHECKPOINTS, settings.monitor, history, replayed=from_logs
     )
-    result += [*from_logs, progress, keras.callbacks.TensorBoard(logs), keeper]
+    # The epoch is on disk before anything that could do without is written.
+    result += [*from_logs, progress, keeper, keras.callbacks.TensorBoard(logs), *pictures]
     return result, keeper
+
+
+def _bleu_pairs(
+    recipe: Recipe, translator: Translator, pairs: tf.data.Dataset
+) -> tuple[list[str], list[str]]:
+    """The validation sentences that are translated after each epoch, and their references."""
+    sources, references = [], []
+    for source, target in pairs.as_numpy_iterator():
+        source, target = source.decode("utf-8"), target.decode("utf-8")
+        (ids,) = translator.source_tokenizer.encode([source])
+        if source.strip() and target.strip() and len(ids) < recipe.data.max_length:
+            sources.append(source)
+            references.append(target)
+        if len(sources) == recipe.training.bleu_sentences:
+            break
+    return sources, references

@@ -1,0 +1,219 @@
+"""What each command of the command line does; imports are inside, as `--help` needs none."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.translator import Translation, Translator
+
+# Lines that a pipe is read ahead, in batches: enough to put like lengths together.
+BATCHES_AHEAD = 8
+
+
+class UsageError(Exception):
+    """Arguments that do not go together: exit code 2."""
+
+
+def train(options: argparse.Namespace) -> None:
+    from keras_attn_nmt import training
+
+    recipe = training.load_recipe(options.recipe, options.set)
+    report = training.train(recipe, options.output, resume=options.resume, quiet=options.quiet)
+    if options.json:
+        print(json.dumps(report))
+    else:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items())
+        print(f"{options.output}: best epoch {report['best_epoch']}, {figures}")
+
+
+def translate(options: argparse.Namespace) -> None:
+    search = _search_options(options)
+    if options.n_best > search["beam_size"]:
+        raise UsageError(
+            f"--n-best {options.n_best} needs a --beam-size of at least as many, got "
+            f"{search['beam_size']}."
+        )
+    translator = _load(options.model)
+    ahead = 1 if sys.stdin.isatty() else search["batch_size"] * BATCHES_AHEAD
+    done = cut = 0
+    for lines in _chunks(_read_lines(sys.stdin.buffer), ahead):
+        with _numbering_lines(done):
+            found = translator.nbest(lines, **search)
+        for source, hypotheses in zip(lines, found, strict=True):
+            best = hypotheses[: options.n_best]
+            cut += not best[0].complete
+            if options.json:
+                for translation in best:
+                    print(json.dumps(_as_json(source, translation), ensure_ascii=False))
+            else:
+                # As many lines for each line, also where there are fewer translations.
+                texts = [_one_line(translation.text) for translation in best]
+                print("\n".join(texts + [""] * (options.n_best - len(texts))))
+        done += len(lines)
+        sys.stdout.flush()
+    if cut:
+        logging.warning("%d translations were cut at their longest, see --max-length", cut)
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.training import evaluation
+
+    if (options.source is None) != (options.reference is None):
+        raise UsageError("give both --source and --reference, or neither.")
+    sources, references = _test_pairs(options)
+    translator = _load(options.model)
+    result = evaluation.evaluate(
+        translator, sources, references, tokenize=options.tokenize, **_search_options(options)
+    )
+    translations = result.pop("translations")
+    if options.output:
+        from keras_attn_nmt.writing import write_text
+
+        write_text(options.output, "".join(f"{_one_line(text)}\n" for text in translations))
+    if options.json:
+        print(json.dumps(result))
+        return
+    for name in ("bleu", "bleu_lowercase", "chrf"):
+        print(f"{name:15} {result[name]['score']:6.2f}   {result[name]['signature']}")
+    print(f"{'exact match':15} {result['exact_match']:6.1%}")
+    print(
+        f"{result['sentences']} sentences in {result['seconds']:.1f} s, "
+        f"{result['sentences_per_second']:.0f} sentences/s, "
+        f"{result['target_tokens_per_second']:.0f} tokens/s"
+    )
+
+
+def attention(options: argparse.Namespace) -> None:
+    if not options.output.endswith((".png", ".svg", ".pdf")):
+        raise UsageError(f"--output has to end with .png, .svg or .pdf, got {options.output!r}.")
+    from keras_attn_nmt.plots import plot_attention
+    from keras_attn_nmt.writing import replacing
+
+    translator = _load(options.model)
+    if options.reference is None:
+        (found,) = translator([options.sentence], **_search_options(options))
+    else:
+        (found,) = translator.score([options.sentence], [options.reference])
+    if not found.target_tokens:
+        raise ValueError("There is nothing to look at: the sentence is empty.")
+    figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
+    with replacing(options.output) as temporary:
+        figure.savefig(temporary)
+    if options.json:
+        print(json.dumps(_as_json(options.sentence, found), ensure_ascii=False))
+    else:
+        print(found.text)
+
+
+def embeddings(options: argparse.Namespace) -> None:
+    translator = _load(options.model)
+    done = 0
+    for lines in _chunks(_read_lines(sys.stdin.buffer), 512):
+        with _numbering_lines(done):
+            vectors = translator.embed(lines)
+        done += len(lines)
+        for line, vector in zip(lines, vectors, strict=True):
+            numbers = [round(float(value), 6) for value in vector]
+            if options.json:
+                print(json.dumps({"text": line, "embedding": numbers}, ensure_ascii=False))
+            else:
+                print("\t".join(map(str, numbers)))
+
+
+def demo(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.training.demo import run_demo
+
+    report = run_demo(options.output, options.sentence, options.set)
+    if options.json:
+        print(json.dumps(report, ensure_ascii=False))
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.training.device import describe_environment
+
+    report = describe_environment()
+    if options.json:
+        print(json.dumps(report))
+    else:
+        for name, value in report.items():
+            print(f"{name:22} {value}")
+
+
+def _load(directory: str) -> Translator:
+    from keras_attn_nmt.translator import Translator
+
+    return Translator.load(directory)
+
+
+def _test_pairs(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    from keras_attn_nmt.training.corpora import read_lines
+    from keras_attn_nmt.training.splits import load_split, recorded_data
+
+    if options.source is not None:
+        pairs = read_lines(options.source, options.reference)
+    else:
+        pairs = load_split(recorded_data(options.model), options.split)
+    sides = [[side.decode("utf-8") for side in pair] for pair in pairs.as_numpy_iterator()]
+    return [pair[0] for pair in sides], [pair[1] for pair in sides]
+
+
+def _read_lines(stream: Any) -> Iterator[str]:
+    for number, line in enumerate(stream, 1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"Line {number} of the input is not UTF-8 ({error.reason} at byte {error.start}): "
+                "convert it, with iconv for example."
+            ) from error
+
+
+@contextlib.contextmanager
+def _numbering_lines(before: int) -> Iterator[None]:
+    """Says the line of the input of which a text is too long."""
+    from keras_attn_nmt.translator import TextTooLong
+
+    try:
+        yield
+    except TextTooLong as error:
+        raise ValueError(f"Line {before + error.index + 1} of the input {error.reason}") from error
+
+
+def _chunks(lines: Iterator[str], size: int) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    for line in lines:
+        chunk.append(line)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
+
+
+def _as_json(source: str, found: Translation) -> dict[str, Any]:
+    return {
+        "source": source,
+        "translation": found.text,
+        "score": round(found.score, 6),
+        "complete": found.complete,
+        "source_tokens": found.source_tokens,
+        "target_tokens": found.target_tokens,
+        "token_scores": [round(float(score), 6) for score in found.token_scores],
+        "attention": [[round(float(weight), 6) for weight in row] for row in found.attention],
+    }
+
+
+def _search_options(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("beam_size", "length_penalty", "max_length", "batch_size")
+    return {name: getattr(options, name) for name in names}
