@@ -21,8 +21,8 @@ demo: .venv/ready
 	$(BIN)/keras-attn-nmt demo --output build/demo
 
 test: lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 $(MODEL_TESTS)
 
 # mypy cannot know of package_dir in setup.cfg, so it reads a copy that is laid out as installed.
 lint: .venv/ready

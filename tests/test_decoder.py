@@ -42,8 +42,10 @@ every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
 
 
 @every_cell
-@every_attention
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize(
+    ("attention", "norm"),
+    [("bahdanau", False), ("bahdanau", True), ("luong", False), ("luong", True), ("none", False)],
+)
 def test_is_the_papers(
     rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool
 ) -> None:
@@ -139,8 +141,10 @@ def test_step_by_step_is_the_same(rng: np.random.Generator, cell: str, attention
             assert_same([beam[:, 0], beam[:, 1]], [alone, alone], 1e-6)
 
 
-@every_attention
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("attention", "policy"),
+    [("bahdanau", "mixed_bfloat16"), ("luong", "mixed_float16"), ("none", "mixed_float16")],
+)
 def test_half_precision(rng: np.random.Generator, attention: str, policy: str) -> None:
     inputs = example(rng)
     decoder = built(rng, attention=attention, dtype=policy)

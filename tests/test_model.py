@@ -296,7 +296,7 @@ def test_jax_without_tensorflow(tmp_path: Path) -> None:
     model = made("default")
     model.save(tmp_path / "model.keras")
     (tmp_path / "config.json").write_text(config().to_json(), encoding="utf-8")
-    np.savez(tmp_path / "batch.npz", labels=LABELS, **BATCH)
+    np.savez(tmp_path / "batch.npz", labels=LABELS, source=SOURCE, target=TARGET)
     finished = subprocess.run(
         [sys.executable, "-c", ON_JAX, str(tmp_path)],
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
