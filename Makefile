@@ -40,8 +40,8 @@ format: .venv/ready
 	$(BIN)/ruff format .
 
 test-lowest: .venv-lowest/ready
-	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest
-	KERAS_BACKEND=jax $(LOWEST)/python -m pytest $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest -n 2
+	KERAS_BACKEND=jax $(LOWEST)/python -m pytest -n 2 $(MODEL_TESTS)
 
 # A newer pip first: the one that comes with Python 3.10 and 3.11 takes very long to choose versions
 # that fit together. And no warnings: setuptools has one for the package lying in the root folder.
