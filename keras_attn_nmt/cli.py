@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add(
         "demo",
         commands.demo,
-        "Train on generated phrases, translate, and draw the attention; about three minutes.",
+        "Train on generated phrases, translate, and draw the attention; some minutes.",
         '--output demo --sentence "zweiundvierzig"',
     )
     command.add_argument("--output", default="demo", metavar="DIR", help="where to write (demo)")
