@@ -33,6 +33,7 @@ _CHUNK_PAIRS = 1024
 # Buckets give up their incomplete batches together, at the end of an epoch. Mixing the order of
 # batches keeps these from being the last thing the model sees.
 _MIXED_BATCHES = 128
+_PREFETCHED_BATCHES = 16
 _PROGRESS_PAIRS = 1_000_000
 
 _KEPT, _EMPTY, _SOURCE_TOO_LONG, _TARGET_TOO_LONG = range(4)
@@ -197,12 +198,10 @@ class BatchedPairs:
 
     def _finish(self, batches: tf.data.Dataset, epochs: int) -> tf.data.Dataset:
         steps = epochs * self.plan.steps_per_epoch
-        options = tf.data.Options()
-        options.deterministic = True
         return (
             batches.apply(tf.data.experimental.assert_cardinality(steps))
-            .prefetch(tf.data.AUTOTUNE)
-            .with_options(options)
+            .prefetch(_PREFETCHED_BATCHES)
+            .with_options(_options())
         )
 
 
@@ -252,7 +251,16 @@ def _tokenize(
             outcomes=tf.math.bincount(outcome, minlength=4, maxlength=4),
         )
 
-    return pairs.batch(_CHUNK_PAIRS).map(tokenize, tf.data.AUTOTUNE, deterministic=True)
+    chunks = pairs.batch(_CHUNK_PAIRS).map(tokenize, os.cpu_count(), deterministic=True)
+    return chunks.with_options(_options())
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Its thread sleeps, and whoever frees an iterator waits until it wakes: up to a minute.
+    options.autotune.enabled = False
+    return options
 
 
 def _blank(text: tf.Tensor) -> tf.Tensor:
