@@ -31,7 +31,7 @@ lint: .venv/ready
 	rm -rf build/typed
 	mkdir -p build/typed
 	cp -R keras_attn_nmt build/typed/
-	cp -R training build/typed/keras_attn_nmt/
+	cp -R training export build/typed/keras_attn_nmt/
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
 		-p keras_attn_nmt
 

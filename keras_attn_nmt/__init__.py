@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from keras_attn_nmt.plots import plot_attention
     from keras_attn_nmt.readout import MaxoutReadout, TanhReadout, TiedEmbedding
     from keras_attn_nmt.tokenizer import Tokenizer
-    from keras_attn_nmt.translator import Translation, Translator
+    from keras_attn_nmt.translation import TextTooLong, Translation
+    from keras_attn_nmt.translator import Translator
 
 _MODULES = {
     "AttentionDecoder": "decoder",
@@ -36,7 +37,8 @@ _MODULES = {
     "TiedEmbedding": "readout",
     "TokenAccuracy": "metrics",
     "Tokenizer": "tokenizer",
-    "Translation": "translator",
+    "TextTooLong": "translation",
+    "Translation": "translation",
     "Translator": "translator",
     "build_model": "model",
     "plot_attention": "plots",
@@ -52,6 +54,7 @@ __all__ = [
     "ModelConfig",
     "Perplexity",
     "TanhReadout",
+    "TextTooLong",
     "TiedEmbedding",
     "TokenAccuracy",
     "Tokenizer",

@@ -21,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("absl", "matplotlib", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    if options.command == "export":
+        # Whatever the model was trained on: what is exported is TensorFlow's.
+        os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         with _quiet_start():
             import keras  # noqa: F401
@@ -76,7 +79,7 @@ def _not_negative(text: str) -> float:
     return value
 
 
-def _add_search_options(parser: argparse.ArgumentParser) -> None:
+def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
     group = parser.add_argument_group("search")
     group.add_argument(
         "--beam-size", type=_positive, default=5, metavar="K", help="1 is greedy (5)"
@@ -95,9 +98,10 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most tokens (200)",
     )
-    group.add_argument(
-        "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
-    )
+    if batch:
+        group.add_argument(
+            "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,9 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Any, about: str, example: str) -> argparse.ArgumentParser:
-        command = subparsers.add_parser(
-            name, help=about, description=about, epilog=f"Example: {PROGRAM} {name} {example}"
+    def add(
+        name: str, run: Any, about: str, example: str, parent: Any = subparsers
+    ) -> argparse.ArgumentParser:
+        whole_name = name if parent is subparsers else f"export {name}"
+        command = parent.add_parser(
+            name, help=about, description=about, epilog=f"Example: {PROGRAM} {whole_name} {example}"
         )
         command.set_defaults(run=run)
         command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -141,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         "Translate standard input to standard output, line by line.",
         "model < source.txt > translation.txt",
     )
-    command.add_argument("model", help="model directory")
+    command.add_argument("model", help="model directory, or a .tflite file")
     command.add_argument(
         "--n-best", type=_positive, default=1, metavar="N", help="translations of each line (1)"
     )
@@ -167,6 +174,54 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", metavar="FILE", help="write the translations there")
     _add_search_options(command)
+
+    about = "Write a model for a server or a device."
+    export = subparsers.add_parser("export", help=about, description=about).add_subparsers(
+        dest="what", required=True, metavar="WHAT"
+    )
+    command = add(
+        "saved-model",
+        commands.export_saved_model,
+        "A SavedModel for TensorFlow Serving: text in, text and attention out.",
+        "model --output served",
+        parent=export,
+    )
+    command.add_argument("model", help="model directory")
+    command.add_argument(
+        "--output", required=True, metavar="DIR", help="gets DIR/1, next time DIR/2, ..."
+    )
+    command.add_argument("--version", type=_positive, metavar="N", help="another number than that")
+    _add_search_options(command, batch=False)
+
+    command = add(
+        "tflite",
+        commands.export_tflite,
+        "One file for devices, with the attention: builtin ops of TensorFlow Lite alone.",
+        "model --output model.tflite --quantize int8",
+        parent=export,
+    )
+    command.add_argument("model", help="model directory")
+    command.add_argument("--output", required=True, metavar="FILE", help="NAME.tflite")
+    command.add_argument(
+        "--quantize",
+        default="none",
+        choices=("none", "float16", "int8"),
+        help="size of the weights: all, half, or a quarter (none)",
+    )
+    for side in ("source", "target"):
+        command.add_argument(
+            f"--max-{side}-length",
+            type=_positive,
+            default=64,
+            metavar="N",
+            help=f"most tokens of a {side} (64)",
+        )
+    command.add_argument(
+        "--beam-size", type=_positive, default=5, metavar="K", help="largest beam (5)"
+    )
+    command.add_argument(
+        "--length-penalty", type=_not_negative, default=1.0, metavar="A", help="exponent (1.0)"
+    )
 
     command = add(
         "attention",

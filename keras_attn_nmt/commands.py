@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_attn_nmt.translator import Translation, Translator
+    from keras_attn_nmt.translation import Translation
+    from keras_attn_nmt.translator import Translator
 
 # Lines that a pipe is read ahead, in batches: enough to put like lengths together.
 BATCHES_AHEAD = 8
@@ -40,7 +41,13 @@ def translate(options: argparse.Namespace) -> None:
             f"--n-best {options.n_best} needs a --beam-size of at least as many, got "
             f"{search['beam_size']}."
         )
-    translator = _load(options.model)
+    translator: Any
+    if options.model.endswith(".tflite"):
+        from keras_attn_nmt.export.runner import TFLiteTranslator
+
+        translator = TFLiteTranslator(options.model)
+    else:
+        translator = _load(options.model)
     ahead = 1 if sys.stdin.isatty() else search["batch_size"] * BATCHES_AHEAD
     done = cut = 0
     for lines in _chunks(_read_lines(sys.stdin.buffer), ahead):
@@ -88,6 +95,35 @@ def evaluate(options: argparse.Namespace) -> None:
         f"{result['sentences_per_second']:.0f} sentences/s, "
         f"{result['target_tokens_per_second']:.0f} tokens/s"
     )
+
+
+def export_saved_model(options: argparse.Namespace) -> None:
+    from keras_attn_nmt import export
+
+    path = export.export_saved_model(
+        options.model,
+        options.output,
+        version=options.version,
+        beam_size=options.beam_size,
+        length_penalty=options.length_penalty,
+        max_length=options.max_length,
+    )
+    print(json.dumps({"path": str(path)}) if options.json else path)
+
+
+def export_tflite(options: argparse.Namespace) -> None:
+    from keras_attn_nmt import export
+
+    path = export.export_tflite(
+        options.model,
+        options.output,
+        quantize=options.quantize,
+        max_source_length=options.max_source_length,
+        max_target_length=options.max_target_length,
+        beam_size=options.beam_size,
+        length_penalty=options.length_penalty,
+    )
+    print(json.dumps({"path": str(path)}) if options.json else path)
 
 
 def attention(options: argparse.Namespace) -> None:
@@ -178,7 +214,7 @@ def _read_lines(stream: Any) -> Iterator[str]:
 @contextlib.contextmanager
 def _numbering_lines(before: int) -> Iterator[None]:
     """Says the line of the input of which a text is too long."""
-    from keras_attn_nmt.translator import TextTooLong
+    from keras_attn_nmt.translation import TextTooLong
 
     try:
         yield

@@ -6,7 +6,6 @@ model.keras  config.json  source.spm  target.spm  training.json  checkpoints/
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -49,8 +48,8 @@ def write_config(directory: Path, files: ModelFiles) -> None:
     """Writes `config.json`: the model's settings, and which vocabularies belong to it."""
     values = dataclasses.asdict(files.config)
     values[VOCABULARIES] = {
-        SOURCE: _digest(files.source_tokenizer),
-        TARGET: _digest(files.target_tokenizer),
+        SOURCE: files.source_tokenizer.digest,
+        TARGET: files.target_tokenizer.digest,
     }
     write_text(directory / CONFIG, json.dumps(values, indent=2) + "\n")
 
@@ -65,10 +64,6 @@ def read_config(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
         return ModelConfig.from_dict(values), digests
     except ValueError as error:
         raise ValueError(f"{directory / CONFIG} is not a model config: {error}") from error
-
-
-def _digest(tokenizer: Tokenizer) -> str:
-    return hashlib.sha256(tokenizer.model_proto).hexdigest()
 
 
 def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
@@ -100,8 +95,8 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
         (TARGET, config.target_vocabulary_size),
     ):
         tokenizer = Tokenizer.load(directory / name)
-        known = digests.get(name, _digest(tokenizer))
-        if tokenizer.vocabulary_size != size or known != _digest(tokenizer):
+        known = digests.get(name, tokenizer.digest)
+        if tokenizer.vocabulary_size != size or known != tokenizer.digest:
             raise ValueError(
                 f"{directory / name}, {tokenizer.vocabulary_size} pieces, does not belong to this "
                 f"model, which was made for another vocabulary of {size} pieces. Put back the one "

@@ -5,6 +5,7 @@ Nothing here needs TensorFlow; `Tokenizer.tf_tokenizer` imports TF Text when it 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
@@ -188,6 +189,11 @@ class Tokenizer:
         return self._model_proto
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of `model_proto`, in hexadecimal."""
+        return hashlib.sha256(self._model_proto).hexdigest()
+
+    @property
     def vocabulary_size(self) -> int:
         """Number of ids, special ones included."""
         return self._processor.get_piece_size()
@@ -232,7 +238,10 @@ class Tokenizer:
         import tensorflow as tf
         import tensorflow_text
 
-        return tensorflow_text.SentencepieceTokenizer(model=self._model_proto, out_type=tf.int32)
+        # A SavedModel's process keeps vocabularies by name: another one must have another name.
+        return tensorflow_text.SentencepieceTokenizer(
+            model=self._model_proto, out_type=tf.int32, name=f"spm_{self.digest[:16]}"
+        )
 
     def _known(self, ids: Iterable[int]) -> list[int]:
         known = [int(i) for i in ids]

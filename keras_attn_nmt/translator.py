@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -15,54 +14,11 @@ from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.translation import TextTooLong, Translation
 
 MAX_SOURCE_LENGTH = 1000
 # Lengths are rounded up to a multiple on backends that compile for every shape.
 LENGTH_STEP = 16
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Translation:
-    """One translation, and what the model looked at.
-
-    Attributes:
-        text: The translation.
-        score: Log-probability divided by the length penalty, in nats.
-        source_tokens: Pieces of the source, `</s>` last.
-        target_tokens: Pieces of the translation, `</s>` last unless it was cut at its limit.
-        token_scores: Log-probability of each target token, float32, `(len(target_tokens),)`.
-        attention: Weight on each source token when each target token was written, float32,
-            `(len(target_tokens), len(source_tokens))`; rows sum to 1, or are zeros where the model
-            has no attention.
-    """
-
-    text: str
-    score: float
-    source_tokens: list[str]
-    target_tokens: list[str]
-    token_scores: np.ndarray
-    attention: np.ndarray
-
-    @property
-    def complete(self) -> bool:
-        """Whether the translation ended by itself, and was not cut at its limit."""
-        return not self.source_tokens or self.target_tokens[-1:] == ["</s>"]
-
-
-class TextTooLong(ValueError):
-    """A text has more tokens than can be translated.
-
-    Attributes:
-        index: Its place among the texts, from 0.
-        reason: What is wrong with it, without its place.
-    """
-
-    def __init__(self, index: int, length: int):
-        self.index = index
-        self.reason = (
-            f"has {length} tokens, the limit is {MAX_SOURCE_LENGTH}: split it into sentences."
-        )
-        super().__init__(f"Text {index + 1} {self.reason}")
 
 
 class Translator:
@@ -223,7 +179,7 @@ class Translator:
         ids = [[*each, EOS] for each in tokenizer.encode(texts)]
         for index, each in enumerate(ids):
             if len(each) > MAX_SOURCE_LENGTH:
-                raise TextTooLong(index, len(each))
+                raise TextTooLong(index, len(each), MAX_SOURCE_LENGTH)
         return ids
 
     def _translations(

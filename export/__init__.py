@@ -1,0 +1,31 @@
+"""Trained models for servers and devices.
+
+Names are imported when first used: the runner of a `.tflite` file and the client of a server do
+without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.export.errors import ExportError
+    from keras_attn_nmt.export.runner import TFLiteTranslator
+    from keras_attn_nmt.export.saved_model import export_saved_model
+    from keras_attn_nmt.export.tflite import export_tflite
+
+_MODULES = {
+    "ExportError": "errors",
+    "TFLiteTranslator": "runner",
+    "export_saved_model": "saved_model",
+    "export_tflite": "tflite",
+}
+
+__all__ = ["ExportError", "TFLiteTranslator", "export_saved_model", "export_tflite"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,258 @@
+"""Runs a `.tflite` file: the reference for apps that do so in another language.
+
+Needs NumPy, ai-edge-litert and, for text, sentencepiece; neither TensorFlow nor Keras.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_attn_nmt.special_ids import BOS, EOS, PAD
+from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.translation import TextTooLong, Translation
+
+METADATA = "metadata.json"
+
+
+class TFLiteTranslator:
+    """Translates with a `.tflite` file, as `Translator` does with a model directory.
+
+    Args:
+        path: The file.
+        source_vocabulary: SentencePiece model of the source language; the one beside the file
+            that its metadata names by default.
+        target_vocabulary: Likewise, of the target language.
+        threads: Of the interpreter.
+
+    Attributes:
+        metadata: What the file says about itself: languages, vocabularies, limits.
+
+    Raises:
+        FileNotFoundError: The file or a vocabulary is missing.
+        ValueError: The file is damaged or was not written by `export_tflite`, or a vocabulary is
+            not the one it was trained with.
+
+    Example:
+        >>> translator = TFLiteTranslator("demo.tflite")
+        >>> translator(["einundvierzig"])[0].text
+        'forty-one'
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        source_vocabulary: str | os.PathLike[str] | None = None,
+        target_vocabulary: str | os.PathLike[str] | None = None,
+        threads: int = 1,
+    ):
+        path = Path(path)
+        self.metadata = read_metadata(path)
+        given = {"source": source_vocabulary, "target": target_vocabulary}
+        self._source_tokenizer, self._target_tokenizer = (
+            self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()
+        )
+        try:
+            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        self._translate = interpreter.get_signature_runner("translate")
+        self._encode = interpreter.get_signature_runner("encode")
+        self._decode_step = interpreter.get_signature_runner("decode_step")
+
+    def _vocabulary(
+        self, side: str, folder: Path, given: str | os.PathLike[str] | None
+    ) -> Tokenizer:
+        path = Path(given or folder / self.metadata[f"{side}_vocabulary"])
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"No vocabulary of the {side} language at {path}: the export wrote it beside the "
+                ".tflite file, keep them together."
+            )
+        tokenizer = Tokenizer.load(path)
+        if tokenizer.digest != self.metadata[f"{side}_vocabulary_sha256"]:
+            raise ValueError(
+                f"{path} is not the vocabulary that this model was trained with; take the one that "
+                "was exported with it."
+            )
+        return tokenizer
+
+    def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
+        """Translates texts; the best translation of each. Options as in `nbest`."""
+        return [hypotheses[0] for hypotheses in self.nbest(texts, **options)]
+
+    def nbest(
+        self,
+        texts: Sequence[str],
+        *,
+        beam_size: int = 1,
+        length_penalty: float | None = None,
+        max_length: int | None = None,
+        batch_size: int = 1,
+    ) -> list[list[Translation]]:
+        """Translates texts; up to `beam_size` translations of each, the best first.
+
+        Args:
+            texts: Sentences. One of nothing but white space has one empty translation.
+            beam_size: Hypotheses kept, at most as many as the file was exported for; 1 is greedy
+                search, all of it inside of the file.
+            length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); what the file
+                was exported with by default.
+            max_length: Longest translation in tokens, `</s>` included; never more than the file
+                was exported for.
+            batch_size: Without effect, as a device takes one sentence after another; it is there
+                to be called as `Translator` is.
+
+        Raises:
+            TextTooLong: A text has more tokens than the file was exported for.
+            ValueError: An option is out of its range.
+        """
+        if isinstance(texts, (str, bytes)):
+            raise ValueError("Expected a list of strings, got one: put the text into a list.")
+        most = self.metadata["beam_size"]
+        if not 1 <= beam_size <= most:
+            raise ValueError(
+                f"beam_size must be from 1 to {most}, got {beam_size}: for more, export the file "
+                "with a larger --beam-size."
+            )
+        alpha = self.metadata["length_penalty"] if length_penalty is None else length_penalty
+        limit = self.metadata["max_target_length"]
+        limit = min(limit, max_length or limit)
+        source_limit = self.metadata["max_source_length"]
+        sources = []
+        for index, (text, ids) in enumerate(
+            zip(texts, self._source_tokenizer.encode(texts), strict=True)
+        ):
+            source = [*ids, EOS] if text.strip() else []
+            if len(source) > source_limit:
+                raise TextTooLong(index, len(source), source_limit)
+            sources.append(source)
+        search = self._greedy if beam_size == 1 else self._beam
+        return [
+            search(source, min(limit, 3 * len(source) + 20), alpha, beam_size)
+            if source
+            # Nothing to translate: one empty translation.
+            else [self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]
+            for source in sources
+        ]
+
+    def _greedy(
+        self, source: list[int], limit: int, alpha: float, beam_size: int
+    ) -> list[Translation]:
+        found = self._translate(source_ids=self._padded(source))
+        tokens = [int(token) for token in found["target_ids"][0] if token != PAD][:limit]
+        scores = found["token_scores"][0, : len(tokens)]
+        return [self._translation(source, tokens, scores, found["attention"][0], alpha)]
+
+    def _beam(
+        self, source: list[int], limit: int, alpha: float, beam_size: int
+    ) -> list[Translation]:
+        """Beam search as in `keras_attn_nmt.search.search`: what has ended competes, frozen."""
+        memory = self._encode(source_ids=self._padded(source))
+        state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
+        places = self.metadata["beam_size"]
+        state = {name: np.repeat(value, places, axis=1) for name, value in state.items()}
+        beam = [_Hypothesis([], [], [])]
+        for _ in range(limit):
+            if all(each.ended for each in beam):
+                break
+            last = [each.tokens[-1] if each.tokens else BOS for each in beam]
+            tokens = np.full((1, places), PAD, "int32")
+            tokens[0, : len(beam)] = last
+            found = self._decode_step(tokens=tokens, **state, **memory)
+            continued = []
+            for place, each in enumerate(beam):
+                if each.ended:
+                    continued.append((each, place))
+                    continue
+                # Padding and begin are no continuations.
+                log_probabilities = found["log_probabilities"][0, place, EOS:]
+                best = np.argpartition(-log_probabilities, beam_size)[:beam_size]
+                attention = found["attention"][0, place]
+                for token in best:
+                    score = log_probabilities[token]
+                    continued.append((each.followed_by(int(token) + EOS, score, attention), place))
+            continued.sort(key=lambda pair: -pair[0].score(alpha))
+            continued = continued[:beam_size]
+            beam = [each for each, _ in continued]
+            parents = [place for _, place in continued]
+            parents += [0] * (places - len(parents))
+            state = {name: found[name][:, parents] for name in state}
+        return [
+            self._translation(
+                source, each.tokens, each.token_scores, np.array(each.attention), alpha
+            )
+            for each in beam
+        ]
+
+    def _padded(self, source: list[int]) -> np.ndarray:
+        ids = np.full((1, self.metadata["max_source_length"]), PAD, "int32")
+        ids[0, : len(source)] = source
+        return ids
+
+    def _translation(
+        self,
+        source: list[int],
+        tokens: list[int],
+        token_scores: Any,
+        attention: np.ndarray,
+        alpha: float,
+    ) -> Translation:
+        return Translation(
+            text=self._target_tokenizer.decode([tokens])[0],
+            score=float(np.sum(token_scores)) / _length_penalty(len(tokens), alpha),
+            source_tokens=self._source_tokenizer.pieces(source),
+            target_tokens=self._target_tokenizer.pieces(tokens),
+            token_scores=np.asarray(token_scores, "float32"),
+            attention=attention[: len(tokens), : len(source)],
+        )
+
+
+class _Hypothesis:
+    """Tokens so far, with the log-probability and the attention of each."""
+
+    def __init__(self, tokens: list[int], token_scores: list[float], attention: list[np.ndarray]):
+        self.tokens = tokens
+        self.token_scores = token_scores
+        self.attention = attention
+
+    @property
+    def ended(self) -> bool:
+        return self.tokens[-1:] == [EOS]
+
+    def followed_by(self, token: int, score: float, attention: np.ndarray) -> _Hypothesis:
+        return _Hypothesis(
+            [*self.tokens, token], [*self.token_scores, score], [*self.attention, attention]
+        )
+
+    def score(self, alpha: float) -> float:
+        return float(np.sum(self.token_scores)) / _length_penalty(len(self.tokens), alpha)
+
+
+def _length_penalty(length: int, alpha: float) -> float:
+    return ((5 + length) / 6) ** alpha
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a `.tflite` file says about itself.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: `export_tflite` did not write it, or it is damaged.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No model at {path}.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(METADATA))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged, or was not written by keras-attn-nmt export tflite: {error}"
+        ) from error

@@ -1,0 +1,228 @@
+"""A model directory to a SavedModel for TensorFlow Serving, checked before anybody sees it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_attn_nmt import __version__
+from keras_attn_nmt.export import samples, saved_model_check, warmup
+from keras_attn_nmt.export.errors import ExportError
+from keras_attn_nmt.export.languages import languages
+from keras_attn_nmt.export.served import SearchOptions, ServedTranslator
+from keras_attn_nmt.files import ModelFiles, load_model
+from keras_attn_nmt.search import IMPOSSIBLE
+from keras_attn_nmt.translation import Translation
+from keras_attn_nmt.translator import MAX_SOURCE_LENGTH, Translator
+
+METADATA = "assets.extra/keras_attn_nmt.json"
+
+logger = logging.getLogger(__name__)
+
+
+def export_saved_model(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    version: int | None = None,
+    beam_size: int = 5,
+    length_penalty: float = 1.0,
+    max_length: int = 200,
+) -> Path:
+    """Writes a model directory as a SavedModel that takes text and gives text with its attention.
+
+    It is loaded again in a process of its own, which has only TensorFlow and TF Text, and
+    compared with `Translator` there, before it gets its name: a version is there whole and right,
+    or not at all.
+
+    Args:
+        model: Model directory, trained on whatever backend and device.
+        output: Directory of the versions, the `--model_base_path` of `tensorflow_model_server`.
+        version: Number of this version; one more than the highest there by default.
+        beam_size: As in `Translator.nbest`; likewise the next two.
+        length_penalty: See `beam_size`.
+        max_length: See `beam_size`.
+
+    Returns:
+        The directory that was written, `output/<version>`.
+
+    Raises:
+        FileExistsError: There is such a version already.
+        FileNotFoundError: The model directory or one of its files is missing.
+        ValueError: The model directory is damaged, an option is out of its range, or Keras does
+            not run on TensorFlow.
+        ExportError: What was written is not what it should be; nothing of it is left.
+        OSError: The disk is full, or cannot be written to; nothing is left then.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Export needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: set "
+            "KERAS_BACKEND=tensorflow. The model may come from any backend."
+        )
+    output = Path(output)
+    version = _next_version(output) if version is None else version
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ValueError(f"version must be a whole number of at least 1, got {version!r}.")
+    final = output / str(version)
+    if final.exists():
+        raise FileExistsError(
+            f"{final} exists: versions are never replaced. Give another version, or none for the "
+            "next one."
+        )
+    options = SearchOptions(beam_size, float(length_penalty), max_length)
+    files = load_model(model)
+    expected = _expected(files, options)
+
+    created = not output.exists()
+    output.mkdir(parents=True, exist_ok=True)
+    # TensorFlow Serving takes no notice of a name that is no number.
+    unfinished = output / f".{version}.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        _write(files, options, unfinished, expected["text"], languages(model))
+        _check(unfinished, expected)
+        unfinished.rename(final)
+    except BaseException as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if created:
+            shutil.rmtree(output, ignore_errors=True)
+        if isinstance(error, (tf.errors.ResourceExhaustedError, tf.errors.OpError)):
+            raise OSError(f"Could not write {final}: {error.message}") from error
+        raise
+    logger.info("%s: written, loaded again and compared", final)
+    return final
+
+
+def _next_version(output: Path) -> int:
+    names = [path.name for path in output.iterdir()] if output.is_dir() else []
+    return 1 + max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def _write(
+    files: ModelFiles,
+    options: SearchOptions,
+    directory: Path,
+    texts: list[str],
+    of_languages: dict[str, str],
+) -> None:
+    module = ServedTranslator(files, options)
+    tf.saved_model.save(module, str(directory), signatures=module.signatures())
+    metadata: dict[str, Any] = {
+        "producer": f"keras_attn_nmt {__version__}",
+        **of_languages,
+        "beam_size": options.beam_size,
+        "length_penalty": options.length_penalty,
+        "max_length": options.max_length,
+        "max_source_length": MAX_SOURCE_LENGTH,
+        "parameters": files.model.count_params(),
+    }
+    path = directory / METADATA
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    warmup.write(directory, texts)
+
+
+def _expected(files: ModelFiles, options: SearchOptions) -> dict[str, Any]:
+    """What the exported model has to answer, said by the `Translator`."""
+    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
+    texts = samples.texts(files.source_tokenizer)
+    found = translator.nbest(
+        texts,
+        beam_size=options.beam_size,
+        length_penalty=options.length_penalty,
+        max_length=options.max_length,
+    )
+    references = [hypotheses[-1].text for hypotheses in found]
+    best = [hypotheses[0] for hypotheses in found]
+    scored = translator.score(texts, references, length_penalty=options.length_penalty)
+    return {
+        "text": texts,
+        "reference": references,
+        "serving_default": _as_outputs(best),
+        "translate": {key: _as_outputs(best)[key] for key in ("translation", "score")},
+        "nbest": {
+            "translation": _strings([[each.text for each in row] for row in found]),
+            "score": _numbers([[each.score for each in row] for row in found], IMPOSSIBLE),
+        },
+        "score": {
+            key: value
+            for key, value in _as_outputs(scored).items()
+            if key in ("score", "token_scores", "target_tokens", "attention")
+        },
+        "embed": {"embedding": translator.embed(texts)},
+    }
+
+
+def _as_outputs(translations: list[Translation]) -> dict[str, np.ndarray]:
+    return {
+        "translation": _strings([each.text for each in translations]),
+        "score": np.array([each.score for each in translations], "float32"),
+        "source_tokens": _strings([each.source_tokens for each in translations]),
+        "target_tokens": _strings([each.target_tokens for each in translations]),
+        "source_length": np.array([len(each.source_tokens) for each in translations]),
+        "target_length": np.array([len(each.target_tokens) for each in translations]),
+        "token_scores": _numbers([each.token_scores for each in translations]),
+        "attention": _numbers([each.attention for each in translations]),
+    }
+
+
+def _strings(rows: list[Any]) -> np.ndarray:
+    """Strings, or rows of them, in UTF-8, filled up with empty ones."""
+    if not rows or isinstance(rows[0], str):
+        return np.array([text.encode() for text in rows])
+    width = max(1, *map(len, rows))
+    return np.array([[text.encode() for text in row] + [b""] * (width - len(row)) for row in rows])
+
+
+def _numbers(rows: list[Any], fill: float = 0.0) -> np.ndarray:
+    """Arrays of unequal shapes as one, filled up."""
+    arrays = [np.asarray(row, "float32") for row in rows]
+    shape = [max(1, *sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
+    result = np.full((len(rows), *shape), fill, "float32")
+    for place, array in zip(result, arrays, strict=True):
+        place[tuple(slice(size) for size in array.shape)] = array
+    return result
+
+
+def _check(directory: Path, expected: dict[str, Any]) -> None:
+    """Loads the SavedModel where there is nothing but TensorFlow, and compares.
+
+    Raises:
+        ExportError: It does not load, has an op that TensorFlow Serving lacks, or answers
+            something else.
+    """
+    arrays = {
+        "input/text": _strings(expected["text"]),
+        "input/reference": _strings(expected["reference"]),
+        **{
+            f"{signature}/{name}": value
+            for signature, outputs in expected.items()
+            if isinstance(outputs, dict)
+            for name, value in outputs.items()
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "expected.npz")
+        np.savez(path, **arrays)
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        # Isolated: neither the user's site-packages nor the folder it runs in.
+        done = subprocess.run(
+            [sys.executable, "-I", saved_model_check.__file__, str(directory), str(path)],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+    if done.returncode:
+        reason = done.stdout or "\n".join(done.stderr.strip().splitlines()[-5:])
+        raise ExportError(f"The exported model failed its check: {reason}")

@@ -1,0 +1,215 @@
+"""The functions behind the SavedModel's signatures: text in, text and attention out, all dense.
+
+    text -> ids, closed by eos -> search (the one of `keras_attn_nmt.search`) -> pieces, text
+
+What an answer is depends on its own text alone, never on what shares a batch with it. So a text
+that cannot be translated gives no error, which would take the others' answers with it:
+
+- a blank text has an empty translation, with a score of 0;
+- a text of more than `MAX_SOURCE_LENGTH` tokens has an empty translation too, but a score of
+  `IMPOSSIBLE`, and its `source_length` says how many tokens it has;
+- bytes that are not UTF-8 are read as U+FFFD.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_attn_nmt import search as searching
+from keras_attn_nmt.files import ModelFiles
+from keras_attn_nmt.search import IMPOSSIBLE
+from keras_attn_nmt.special_ids import EOS, PAD, UNK
+from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.translator import MAX_SOURCE_LENGTH
+
+# What `str.strip` takes away.
+_BLANK = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]*"
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """How the exported model searches; as the arguments of `Translator.nbest`."""
+
+    beam_size: int = 5
+    length_penalty: float = 1.0
+    max_length: int = 200
+
+
+class ServedTranslator(tf.Module):
+    """A model with its tokenisers, as `tf.saved_model.save` takes it.
+
+    Args:
+        files: The model directory, loaded.
+        options: How to search.
+    """
+
+    def __init__(self, files: ModelFiles, options: SearchOptions):
+        super().__init__()
+        # What was trained on cuDNN runs without it: same weights, same result.
+        files.model.get_layer("encoder").use_cudnn = False
+        self.variables_of_model = list(files.model.weights)
+        self.source = _TextSide(files.source_tokenizer)
+        self.target = _TextSide(files.target_tokenizer)
+        self._model = _Untracked(files.model)
+        self._stepper = _Untracked(searching.Stepper(files.model))
+        self._options = options
+
+    def signatures(self) -> dict[str, Callable]:
+        """The five functions by name, each with its input signature."""
+        text = tf.TensorSpec([None], tf.string, name="text")
+        reference = tf.TensorSpec([None], tf.string, name="reference")
+
+        def function(python_function: Callable, *specs: tf.TensorSpec) -> Callable:
+            return tf.function(python_function, input_signature=specs, autograph=False)
+
+        return {
+            "serving_default": function(self.translate_with_attention, text),
+            "translate": function(self.translate, text),
+            "nbest": function(self.nbest, text),
+            "score": function(self.score, text, reference),
+            "embed": function(self.embed, text),
+        }
+
+    def nbest(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`beam_size` translations of each text, the best first."""
+        return self._search(text, keep=self._options.beam_size)
+
+    def translate_with_attention(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The best translation of each text, and what the model looked at."""
+        return _first(self._search(text, keep=1))
+
+    def translate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The best translation of each text and its score alone."""
+        answers = _first(self._search(text, keep=1))
+        return {name: answers[name] for name in ("translation", "score")}
+
+    def _search(self, text: tf.Tensor, keep: int) -> dict[str, tf.Tensor]:
+        source, source_length = self.source.read(text)
+        found = searching.search(
+            self._stepper.value,
+            source,
+            beam_size=self._options.beam_size,
+            length_alpha=self._options.length_penalty,
+            max_length=self._options.max_length,
+        )
+        kept = searching.Hypotheses(*(each[:, :keep] for each in found))
+        return self._answers(kept, source, source_length)
+
+    def score(self, text: tf.Tensor, reference: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the model thinks of given translations."""
+        same = tf.debugging.assert_equal(
+            tf.shape(text), tf.shape(reference), "text and reference must be as many"
+        )
+        with tf.control_dependencies([same]):
+            source, source_length = self.source.read(text)
+        target, target_length = self.target.read(reference, keep_blank=True)
+        scored = searching.score(
+            self._model.value, source, target, length_alpha=self._options.length_penalty
+        )
+        answers = _first(self._answers(scored, source, source_length, target_length))
+        names = ("score", "token_scores", "target_tokens", "target_length", "attention")
+        return {name: answers[name] for name in names}
+
+    def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The sentence vectors of texts."""
+        source, _ = self.source.read(text)
+        return {"embedding": self._stepper.value.embed(source)}
+
+    def _answers(
+        self,
+        found: searching.Hypotheses,
+        source: tf.Tensor,
+        source_length: tf.Tensor,
+        target_length: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Hypotheses as outputs, no longer than the longest of the batch."""
+        lengths = found.lengths
+        width = tf.maximum(1, tf.reduce_max(lengths))
+        tokens = found.tokens[:, :, :width]
+        unread = tf.equal(tf.reduce_max(source, axis=1), PAD) & (source_length > 0)
+        scores = tf.where(unread[:, tf.newaxis], IMPOSSIBLE, found.scores)
+        if target_length is not None:
+            unread = tf.equal(lengths[:, 0], 0)
+            scores = tf.where(unread[:, tf.newaxis], IMPOSSIBLE, scores)
+            lengths = target_length[:, tf.newaxis]
+        return {
+            "translation": self.target.text(tokens, found.lengths),
+            # A place in the beam that no hypothesis took has the same score whatever its parents.
+            "score": tf.where(scores < IMPOSSIBLE / 1000, IMPOSSIBLE, scores),
+            "token_scores": found.token_scores[:, :, :width],
+            "source_tokens": self.source.pieces(source),
+            "target_tokens": self.target.pieces(tokens),
+            "source_length": source_length,
+            "target_length": lengths,
+            "attention": found.attention[:, :, :width],
+        }
+
+
+def _first(answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The answers with the best hypothesis alone, and so without the axis of hypotheses."""
+    of_the_text = ("source_tokens", "source_length")
+    return {name: value if name in of_the_text else value[:, 0] for name, value in answers.items()}
+
+
+class _Untracked:
+    """Hides Keras objects from `tf.Module`, which would save more of them than their weights."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+
+class _TextSide(tf.Module):
+    """A vocabulary in a graph."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        super().__init__()
+        self.tokenizer = tokenizer.tf_tokenizer()
+        # `detokenize` strips all leading spaces, where a sentence has but one too many: put a
+        # visible piece before it, and take that away again.
+        self._first_id, self._first_text = next(
+            (number, text)
+            for number in range(UNK + 1, tokenizer.vocabulary_size)
+            if (text := tokenizer.decode([[number]])[0]).isprintable() and text.strip() == text
+            if text
+        )
+
+    def read(self, text: tf.Tensor, keep_blank: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """Ids `(batch, length)`, closed by eos, and how many there are, `(batch,)`, both int32.
+
+        Rows of texts that are too long, and of blank ones unless these are kept, hold padding
+        alone; a blank one has a length of 0.
+        """
+        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", replacement_char=0xFFFD)
+        ids = self.tokenizer.tokenize(text)
+        lengths = tf.cast(ids.row_lengths(), tf.int32) + 1
+        if not keep_blank:
+            lengths = tf.where(tf.strings.regex_full_match(text, _BLANK), 0, lengths)
+        kept = tf.where(lengths > MAX_SOURCE_LENGTH, 0, lengths)
+        width = tf.maximum(1, tf.reduce_max(kept))
+        # At least as wide as the longest that is kept, eos included.
+        dense = ids[:, : MAX_SOURCE_LENGTH + 1].to_tensor(PAD, shape=[None, MAX_SOURCE_LENGTH + 1])
+        dense = dense[:, :width]
+        last = tf.expand_dims(kept - 1, 1)
+        position = tf.range(width)[tf.newaxis]
+        dense = tf.where(position < last, dense, tf.where(position == last, EOS, PAD))
+        return dense, lengths
+
+    def pieces(self, ids: tf.Tensor) -> tf.Tensor:
+        """The piece of each id, `""` at padding; ids of any shape."""
+        found = self.tokenizer.id_to_string(tf.reshape(ids, [-1]))
+        return tf.where(ids == PAD, "", tf.reshape(found, tf.shape(ids)))
+
+    def text(self, ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+        """Ids `(batch, hypotheses, length)` to texts, `(batch, hypotheses)`."""
+        flat = tf.reshape(ids, [-1, tf.shape(ids)[-1]])
+        rows = tf.RaggedTensor.from_tensor(flat, tf.reshape(lengths, [-1]))
+        rows = tf.ragged.boolean_mask(rows, rows != EOS)
+        first = tf.fill([tf.shape(flat)[0], 1], self._first_id)
+        text = self.tokenizer.detokenize(tf.concat([first, rows], axis=1))
+        text = tf.strings.substr(text, len(self._first_text.encode()), -1)
+        text = tf.strings.regex_replace(text, "^ ", "")
+        return tf.reshape(text, tf.shape(lengths))

@@ -1,0 +1,242 @@
+"""A model directory to one `.tflite` file for devices: builtin ops, and the attention.
+
+    translate(source_ids) -> target_ids, score, token_scores, attention      greedy, all of it
+    encode(source_ids) -> memory, state                                       for a beam of
+    decode_step(tokens, state, memory) -> log_probabilities, state, attention   one's own
+
+All shapes are fixed. What each side of the file needs to know of it stands in `metadata.json`, in
+a zip archive at its end (as TensorFlow Lite's metadata has it): `unzip -p model.tflite
+metadata.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_attn_nmt import __version__
+from keras_attn_nmt import search as searching
+from keras_attn_nmt.decoder import Memory
+from keras_attn_nmt.export import samples
+from keras_attn_nmt.export.errors import ExportError
+from keras_attn_nmt.export.languages import languages
+from keras_attn_nmt.export.runner import METADATA, TFLiteTranslator
+from keras_attn_nmt.files import ModelFiles, load_model
+from keras_attn_nmt.translator import Translator
+from keras_attn_nmt.writing import replacing
+
+QUANTIZATIONS = ("none", "float16", "int8")
+
+logger = logging.getLogger(__name__)
+
+
+def export_tflite(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    quantize: str = "none",
+    max_source_length: int = 64,
+    max_target_length: int = 64,
+    beam_size: int = 5,
+    length_penalty: float = 1.0,
+) -> Path:
+    """Writes a model directory as a `.tflite` file of builtin ops, with its vocabularies beside it.
+
+    Args:
+        model: Model directory, trained on whatever backend and device.
+        output: The file, `NAME.tflite`. Its vocabularies become `NAME.source.spm` and
+            `NAME.target.spm`. What is there of these names is replaced, each file whole.
+        quantize: `"none"`, `"float16"` (weights of half the size) or `"int8"` (dynamic range: a
+            quarter, and faster).
+        max_source_length: Longest source in tokens, `</s>` included.
+        max_target_length: Longest translation in tokens, `</s>` included.
+        beam_size: Hypotheses that `decode_step` takes.
+        length_penalty: As in `Translator.nbest`, for the score.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        FileNotFoundError: The model directory or one of its files is missing.
+        ValueError: The model directory is damaged, an option is out of its range, or Keras does
+            not run on TensorFlow.
+        ExportError: The model has ops that are no builtins, or the float file translates other
+            than the model does; no file is written then.
+        OSError: The disk is full, or cannot be written to.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Export needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: set "
+            "KERAS_BACKEND=tensorflow. The model may come from any backend."
+        )
+    if quantize not in QUANTIZATIONS:
+        raise ValueError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}.")
+    for name, value in (
+        ("max_source_length", max_source_length),
+        ("max_target_length", max_target_length),
+        ("beam_size", beam_size),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    output = Path(output)
+    if output.suffix != ".tflite":
+        raise ValueError(f"The file has to end with .tflite, got {str(output)!r}.")
+    files = load_model(model)
+    vocabularies = [output.with_suffix(f".{side}.spm") for side in ("source", "target")]
+    metadata: dict[str, Any] = {
+        "producer": f"keras_attn_nmt {__version__}",
+        **languages(model),
+        "source_vocabulary": vocabularies[0].name,
+        "target_vocabulary": vocabularies[1].name,
+        "source_vocabulary_sha256": files.source_tokenizer.digest,
+        "target_vocabulary_sha256": files.target_tokenizer.digest,
+        "max_source_length": max_source_length,
+        "max_target_length": max_target_length,
+        "beam_size": beam_size,
+        "length_penalty": float(length_penalty),
+        "quantization": quantize,
+    }
+    content = _convert(files, metadata)
+    files.source_tokenizer.save(vocabularies[0])
+    files.target_tokenizer.save(vocabularies[1])
+    with replacing(output) as temporary:
+        temporary.write_bytes(content)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
+        _check(files, temporary, vocabularies, metadata)
+    logger.info("%s: %.1f MB, run and compared", output, output.stat().st_size / 1e6)
+    return output
+
+
+def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
+    functions = _functions(files, metadata)
+    module = tf.Module()
+    module.functions = functions
+    with tempfile.TemporaryDirectory() as directory:
+        tf.saved_model.save(module, directory, signatures=functions)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            directory, signature_keys=list(functions)
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if metadata["quantization"] != "none":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if metadata["quantization"] == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        try:
+            return converter.convert()
+        except Exception as error:  # The converter's own, which it does not export.
+            raise ExportError(f"The model has ops that are no builtins: {error}") from error
+
+
+def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
+    """The signatures of the file as concrete functions with fixed shapes."""
+    # What was trained on cuDNN runs without it: same weights, same result.
+    files.model.get_layer("encoder").use_cudnn = False
+    stepper = searching.Stepper(files.model)
+    weights = files.model.weights
+    values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]
+
+    def concrete(function: Callable, *specs: tf.TensorSpec) -> Any:
+        # Constants in place of variables, which the file would have to be given at run time.
+        def frozen(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            constants = [tf.constant(value) for value in values]
+            mapping = list(zip(weights, constants, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return function(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
+
+        return tf.function(frozen, autograph=False).get_concrete_function(*specs)
+
+    def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = searching.search(
+            stepper,
+            source_ids,
+            beam_size=1,
+            length_alpha=metadata["length_penalty"],
+            max_length=metadata["max_target_length"],
+        )
+        return {
+            "target_ids": found.tokens[:, 0],
+            "score": found.scores[:, 0],
+            "token_scores": found.token_scores[:, 0],
+            "attention": found.attention[:, 0],
+        }
+
+    def encode(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        memory, state = stepper.encode(source_ids)
+        return {**memory._asdict(), **_named(state)}
+
+    def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        memory = Memory(*(inputs[name] for name in Memory._fields))
+        state = tuple(inputs[name] for name in sorted(set(inputs) - set(Memory._fields)))
+        logits, state, attention = stepper.step(tokens, state, memory)
+        normalizer = ops.logsumexp(logits, axis=-1, keepdims=True)
+        return {
+            "log_probabilities": logits - normalizer,
+            "attention": attention,
+            **_named(state),
+        }
+
+    source = tf.TensorSpec((1, metadata["max_source_length"]), tf.int32, "source_ids")
+    tokens = tf.TensorSpec((1, metadata["beam_size"]), tf.int32, "tokens")
+    encoded = concrete(encode, source)
+    inputs = []
+    for name, output in encoded.structured_outputs.items():
+        shape = list(output.shape)
+        if name not in Memory._fields:  # One state for each hypothesis.
+            shape[1] = metadata["beam_size"]
+        inputs.append(tf.TensorSpec(shape, output.dtype, name))
+    return {
+        "translate": concrete(translate, source),
+        "encode": encoded,
+        "decode_step": concrete(decode_step, tokens, *inputs),
+    }
+
+
+def _named(state: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+    return {f"state_{number}": each for number, each in enumerate(state)}
+
+
+def _check(
+    files: ModelFiles, path: Path, vocabularies: list[Path], metadata: dict[str, Any]
+) -> None:
+    """Runs the file: greedy and with the beam, it has to translate as the model does."""
+    source, target = vocabularies
+    runner = TFLiteTranslator(path, source, target)
+    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
+    texts = [
+        text
+        for text in samples.texts(files.source_tokenizer)
+        if len(files.source_tokenizer.encode([text])[0]) < metadata["max_source_length"]
+    ]
+    options: dict[str, Any] = {
+        "length_penalty": metadata["length_penalty"],
+        "max_length": metadata["max_target_length"],
+    }
+    for beam_size in (1, metadata["beam_size"]):
+        found = runner(texts, beam_size=beam_size, **options)
+        if metadata["quantization"] != "none":
+            continue  # Near enough is a matter of BLEU.
+        for text, got, wanted in zip(
+            texts, found, translator(texts, beam_size=beam_size, **options), strict=True
+        ):
+            if (
+                got.text != wanted.text
+                or abs(got.score - wanted.score) > 1e-4
+                or np.abs(got.attention - wanted.attention).max(initial=0) > 1e-4
+            ):
+                raise ExportError(
+                    f"The exported model failed its check: with a beam of {beam_size}, it gives "
+                    f"{got.text!r} ({got.score:.5f}) for {text!r}, and the model {wanted.text!r} "
+                    f"({wanted.score:.5f})."
+                )

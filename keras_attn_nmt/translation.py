@@ -1,0 +1,52 @@
+"""What a translation is, wherever it was made: by a model, by a server or on a device.
+
+Needs nothing but NumPy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Translation:
+    """One translation, and what the model looked at.
+
+    Attributes:
+        text: The translation.
+        score: Log-probability divided by the length penalty, in nats.
+        source_tokens: Pieces of the source, `</s>` last.
+        target_tokens: Pieces of the translation, `</s>` last unless it was cut at its limit.
+        token_scores: Log-probability of each target token, float32, `(len(target_tokens),)`.
+        attention: Weight on each source token when each target token was written, float32,
+            `(len(target_tokens), len(source_tokens))`; rows sum to 1, or are zeros where the model
+            has no attention.
+    """
+
+    text: str
+    score: float
+    source_tokens: list[str]
+    target_tokens: list[str]
+    token_scores: np.ndarray
+    attention: np.ndarray
+
+    @property
+    def complete(self) -> bool:
+        """Whether the translation ended by itself, and was not cut at its limit."""
+        return not self.source_tokens or self.target_tokens[-1:] == ["</s>"]
+
+
+class TextTooLong(ValueError):
+    """A text has more tokens than can be translated.
+
+    Attributes:
+        index: Its place among the texts, from 0.
+        reason: What is wrong with it, without its place.
+    """
+
+    def __init__(self, index: int, length: int, limit: int):
+        self.index = index
+        self.reason = f"has {length} tokens, the limit is {limit}: split it into sentences."
+        super().__init__(f"Text {index + 1} {self.reason}")

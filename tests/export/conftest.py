@@ -1,0 +1,32 @@
+"""A model to export, with two vocabularies and weights from a process that ran on JAX."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SAVE = """
+import sys
+import numpy as np
+from keras_attn_nmt import ModelConfig, Tokenizer, build_model, files
+
+german = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
+english = Tokenizer.learn(["a house by the lake", "two little houses by the lake"] * 3, 310)
+config = ModelConfig(
+    german.vocabulary_size, english.vocabulary_size, embedding_units=6, encoder_units=5,
+    decoder_units=7, attention_units=4,
+)
+model = build_model(config)
+generator = np.random.default_rng(1)
+model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
+files.save_model(sys.argv[1], files.ModelFiles(model, config, german, english))
+"""
+
+
+@pytest.fixture(scope="session")
+def model_directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("export") / "model"
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", SAVE, str(directory)], check=True, env=environment)
+    return directory

@@ -1,0 +1,147 @@
+"""The `.tflite` file translates as the `Translator` does, without TensorFlow."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_attn_nmt import Translator, cli
+from keras_attn_nmt.export import ExportError, TFLiteTranslator, export_tflite, tflite
+from keras_attn_nmt.translation import TextTooLong
+
+TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "  ein  Haus ", "🙂 שלום", "ein"]
+LENGTHS = {"max_source_length": 32, "max_target_length": 12}
+
+
+@pytest.fixture(scope="module")
+def exported(model_directory, tmp_path_factory):
+    path = tmp_path_factory.mktemp("device") / "small.tflite"
+    return export_tflite(model_directory, path, beam_size=3, **LENGTHS)
+
+
+@pytest.fixture(scope="module")
+def runner(exported):
+    return TFLiteTranslator(exported)
+
+
+@pytest.fixture(scope="module")
+def translator(model_directory):
+    return Translator.load(model_directory)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 3])
+def test_it_translates_as_the_translator(runner, translator, beam_size):
+    options = {"beam_size": beam_size, "length_penalty": 0.6, "max_length": 12}
+    found = runner.nbest(TEXTS, **options)
+    for hypotheses, expected in zip(found, translator.nbest(TEXTS, **options), strict=True):
+        assert len(hypotheses) == len(expected)
+        for got, wanted in zip(hypotheses, expected, strict=True):
+            assert got.text == wanted.text
+            assert got.target_tokens == wanted.target_tokens
+            assert got.source_tokens == wanted.source_tokens
+            assert got.complete == wanted.complete
+            np.testing.assert_allclose(got.score, wanted.score, atol=1e-4)
+            np.testing.assert_allclose(got.token_scores, wanted.token_scores, atol=1e-4)
+            np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-5)
+
+
+def test_it_runs_where_neither_tensorflow_nor_keras_is_imported(exported):
+    program = f"""
+import sys
+from keras_attn_nmt.export.runner import TFLiteTranslator
+print(TFLiteTranslator({str(exported)!r})(["ein Haus"])[0].target_tokens)
+assert not {{"tensorflow", "keras", "jax"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_all_signatures_share_the_weights(exported, translator):
+    size = 4 * translator.model.count_params()
+    graphs = 150_000  # Three of them, whatever the model.
+    assert exported.stat().st_size < 2 * size + graphs
+
+
+@pytest.mark.parametrize("quantize", ["float16", "int8"])
+def test_quantised_files_stay_near(model_directory, tmp_path, runner, quantize):
+    path = tmp_path / "small.tflite"
+    export_tflite(model_directory, path, quantize=quantize, beam_size=3, **LENGTHS)
+    quantised = TFLiteTranslator(path)
+    assert quantised.metadata["quantization"] == quantize
+    for got, wanted in zip(quantised(TEXTS), runner(TEXTS), strict=True):
+        assert got.text == wanted.text
+        np.testing.assert_allclose(got.attention, wanted.attention, atol=0.02)
+
+
+def test_the_command_translates_with_the_file(exported, runner, monkeypatch, capsys, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("ein Haus\n\n", encoding="utf-8")
+    with lines.open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert cli.main(["translate", str(exported), "--beam-size", "3", "--json"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    wanted = runner(["ein Haus"], beam_size=3, length_penalty=1.0)[0]
+    assert first["translation"] == wanted.text
+    assert second["translation"] == ""
+
+
+def test_too_long_a_text_is_refused(runner):
+    with pytest.raises(TextTooLong, match=r"Text 2 has .* the limit is 32"):
+        runner(["ein", "e" * 10_000])
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (lambda path: path.unlink(), FileNotFoundError, "No model at"),
+        (lambda path: path.write_bytes(b"no model"), ValueError, "damaged, or was not written by"),
+        (
+            lambda path: path.with_suffix(".source.spm").unlink(),
+            FileNotFoundError,
+            "No vocabulary of the source language",
+        ),
+        (
+            lambda path: shutil.copy(
+                path.with_suffix(".target.spm"), path.with_suffix(".source.spm")
+            ),
+            ValueError,
+            "is not the vocabulary that this model was trained with",
+        ),
+    ],
+)
+def test_what_is_missing_or_damaged_is_said(exported, tmp_path, damage, error, words):
+    folder = tmp_path / "copy"
+    shutil.copytree(exported.parent, folder)
+    damage(folder / exported.name)
+    with pytest.raises(error, match=words):
+        TFLiteTranslator(folder / exported.name)
+
+
+def test_a_file_that_fails_its_check_is_not_there(model_directory, tmp_path, monkeypatch, exported):
+    content = exported.read_bytes()
+    content = content[: content.index(b"PK\x03\x04")]
+    translated = Translator.__call__
+
+    def other(*arguments, **options):
+        return translated(*arguments, **options)[::-1]
+
+    monkeypatch.setattr(tflite, "_convert", lambda *_: content)
+    monkeypatch.setattr(Translator, "__call__", other)
+    with pytest.raises(ExportError, match="failed its check"):
+        export_tflite(model_directory, tmp_path / "new.tflite", beam_size=3, **LENGTHS)
+    assert not (tmp_path / "new.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"quantize": "int4"}, "quantize must be one of none, float16, int8, got 'int4'"),
+        ({"max_source_length": 0}, "max_source_length must be a whole number of at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(model_directory, tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        export_tflite(model_directory, tmp_path / "new.tflite", **options)
+    assert not list(tmp_path.iterdir())
