@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import TextTooLong, Translation
@@ -60,7 +61,8 @@ class TFLiteTranslator:
             self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()
         )
         try:
-            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            with quiet_stderr():
+                interpreter = Interpreter(model_path=str(path), num_threads=threads)
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
         self._translate = interpreter.get_signature_runner("translate")

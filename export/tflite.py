@@ -33,6 +33,7 @@ from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.languages import languages
 from keras_attn_nmt.export.runner import METADATA, TFLiteTranslator
 from keras_attn_nmt.files import ModelFiles, load_model
+from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.translator import Translator
 from keras_attn_nmt.writing import replacing
 
@@ -134,7 +135,8 @@ def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
         if metadata["quantization"] == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
-            return converter.convert()
+            with quiet_stderr():
+                return converter.convert()
         except Exception as error:  # The converter's own, which it does not export.
             raise ExportError(f"The model has ops that are no builtins: {error}") from error
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from keras_attn_nmt import commands
+from keras_attn_nmt.quiet import quiet_stderr
 
 PROGRAM = "keras-attn-nmt"
 
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whatever the model was trained on: what is exported is TensorFlow's.
         os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
-        with _quiet_start():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        with quiet_stderr():
             import keras  # noqa: F401
         options.run(options)
         sys.stdout.flush()
@@ -46,21 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{PROGRAM}: stopped.{hint}", file=sys.stderr)
         return 130
     return 0
-
-
-@contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Keeps the libraries' C++ start-up messages, which no setting silences, off the terminal."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
 
 
 def _positive(text: str) -> int:

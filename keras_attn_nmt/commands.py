@@ -164,9 +164,10 @@ def embeddings(options: argparse.Namespace) -> None:
 
 
 def demo(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.export.demo import export_demo
     from keras_attn_nmt.training.demo import run_demo
 
-    report = run_demo(options.output, options.sentence, options.set)
+    report = run_demo(options.output, options.sentence, options.set, export_demo)
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
 

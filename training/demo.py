@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ logger = logging.getLogger(__name__)
 
 
 def run_demo(
-    output: str | os.PathLike[str], sentence: str | None = None, overrides: Iterable[str] = ()
+    output: str | os.PathLike[str],
+    sentence: str | None = None,
+    overrides: Iterable[str] = (),
+    export: Callable[[Path, list[dict[str, Any]]], bool] | None = None,
 ) -> dict[str, Any]:
     """Trains on phrases de-en, scores held-out values, translates five sentences, draws them.
 
@@ -43,10 +46,12 @@ def run_demo(
             earlier demo wrote there is replaced.
         sentence: A sentence in place of the fifth.
         overrides: As for `load_recipe`.
+        export: What else to do with `output` and the translations, to which it may add; says
+            whether the exported models translate the same.
 
     Returns:
         What `report.json` holds: `exact_match` as a fraction of 1, `bleu` on sacreBLEU's scale,
-        `train_seconds` and `seconds`, and the translations.
+        `train_seconds` and `seconds`, the translations, and `exports_agree`.
 
     Raises:
         FileExistsError: `output` has a model that no demo wrote.
@@ -56,16 +61,17 @@ def run_demo(
     model = output / "model"
     recipe = load_recipe("phrases", overrides)
     if (output / MARK).is_file():
-        shutil.rmtree(model, ignore_errors=True)
+        for old in (model, output / "served"):
+            shutil.rmtree(old, ignore_errors=True)
     elif model.exists():
         raise FileExistsError(f"{model} was not written by a demo: give another --output.")
     output.mkdir(parents=True, exist_ok=True)
     writing.write_text(output / MARK, "What is here was written by keras-attn-nmt demo.\n")
-    logger.info("1/3 training on generated phrases")
+    logger.info("1/4 training on generated phrases")
     trained = train(recipe, model)
     trained_seconds = time.perf_counter() - start
 
-    logger.info("2/3 translating held-out values")
+    logger.info("2/4 translating held-out values")
     translator = Translator.load(model)
     pairs = [
         [side.decode("utf-8") for side in pair]
@@ -73,7 +79,7 @@ def run_demo(
     ]
     scores = evaluate(translator, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
-    logger.info("3/3 drawing the attention")
+    logger.info("3/4 drawing the attention")
     sentences = [*SENTENCES[:4], sentence or SENTENCES[4]]
     translations = []
     for number, found in enumerate(translator(sentences), 1):
@@ -85,6 +91,14 @@ def run_demo(
         source = sentences[number - 1]
         logger.info("  %s  ->  %s   (%s)", source, found.text, picture)
         translations.append({"source": source, "translation": found.text, "score": found.score})
+    agree = None
+    if export is not None:
+        logger.info("4/4 exporting to TensorFlow Serving and TensorFlow Lite")
+        agree = export(output, translations)
+        logger.info(
+            "  in clean processes, SavedModel and .tflite file gave %s translations",
+            "the same" if agree else "OTHER",
+        )
     report = {
         "exact_match": scores["exact_match"],
         "bleu": scores["bleu"]["score"],
@@ -94,6 +108,7 @@ def run_demo(
         "seconds": time.perf_counter() - start,
         "parameters": trained["parameters"],
         "translations": translations,
+        "exports_agree": agree,
     }
     writing.write_text(output / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     logger.info(

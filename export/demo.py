@@ -1,0 +1,72 @@
+"""The demo's last part: its model as a SavedModel and as a `.tflite` file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_attn_nmt.export.saved_model import export_saved_model
+from keras_attn_nmt.export.tflite import export_tflite
+
+logger = logging.getLogger(__name__)
+
+# What is all that a server or an app has.
+_SAVED_MODEL = """
+import json, sys
+import tensorflow as tf
+import tensorflow_text
+served = tf.saved_model.load(sys.argv[1])
+found = served.signatures["serving_default"](text=tf.constant(json.loads(sys.argv[2])))
+print(json.dumps([text.decode() for text in found["translation"].numpy().tolist()]))
+"""
+_TFLITE = """
+import json, sys
+from keras_attn_nmt.export.runner import TFLiteTranslator
+runner = TFLiteTranslator(sys.argv[1])
+found = runner(json.loads(sys.argv[2]), beam_size=runner.metadata["beam_size"])
+print(json.dumps([each.text for each in found]))
+"""
+
+
+def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str, Any]]) -> bool:
+    """Exports `output/model` both ways, and translates with both in processes of their own.
+
+    Args:
+        output: What `run_demo` wrote; gets `served/1/` and `demo.tflite`.
+        translations: Of the demo's sentences, with `source` and `translation`; gets
+            `saved_model` and `tflite`.
+
+    Returns:
+        Whether all three gave the same translations.
+    """
+    output = Path(output)
+    options = {"beam_size": 5, "length_penalty": 1.0}
+    served = export_saved_model(output / "model", output / "served", **options)
+    device = export_tflite(output / "model", output / "demo.tflite", **options)
+    sources = [each["source"] for each in translations]
+    same = True
+    for name, program, path in (
+        ("saved_model", _SAVED_MODEL, served),
+        ("tflite", _TFLITE, device),
+    ):
+        for each, text in zip(translations, _run(program, path, sources), strict=True):
+            each[name] = text
+            same &= text == each["translation"]
+    return same
+
+
+def _run(program: str, path: Path, sources: list[str]) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(path), json.dumps(sources)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
