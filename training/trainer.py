@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.losses import MaskedCrossentropy
+from keras_attn_nmt.memory import keep_freed_memory
 from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
@@ -126,6 +127,7 @@ def _train(
     listeners, keeper = _callbacks(recipe, translator, validation_pairs, output, history, progress)
     setup_seconds = time.perf_counter() - start
     if done < settings.epochs and not (state and state["finished"]):
+        keep_freed_memory()
         model.fit(
             data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
             epochs=settings.epochs,
