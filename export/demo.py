@@ -46,7 +46,7 @@ def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str,
         Whether all three gave the same translations.
     """
     output = Path(output)
-    options = {"beam_size": 5, "length_penalty": 1.0}
+    options: dict[str, Any] = {"beam_size": 5, "length_penalty": 1.0}
     served = export_saved_model(output / "model", output / "served", **options)
     device = export_tflite(output / "model", output / "demo.tflite", **options)
     sources = [each["source"] for each in translations]

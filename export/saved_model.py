@@ -23,8 +23,8 @@ from keras_attn_nmt.export.languages import languages
 from keras_attn_nmt.export.served import SearchOptions, ServedTranslator
 from keras_attn_nmt.files import ModelFiles, load_model
 from keras_attn_nmt.search import IMPOSSIBLE
-from keras_attn_nmt.translation import Translation
-from keras_attn_nmt.translator import MAX_SOURCE_LENGTH, Translator
+from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation
+from keras_attn_nmt.translator import Translator
 
 METADATA = "assets.extra/keras_attn_nmt.json"
 

@@ -24,7 +24,7 @@ from keras_attn_nmt.files import ModelFiles
 from keras_attn_nmt.search import IMPOSSIBLE
 from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.translator import MAX_SOURCE_LENGTH
+from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
 
 # What `str.strip` takes away.
 _BLANK = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]*"

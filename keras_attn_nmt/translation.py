@@ -9,6 +9,9 @@ import dataclasses
 
 import numpy as np
 
+# Tokens of a text, `</s>` included.
+MAX_SOURCE_LENGTH = 1000
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Translation:

@@ -14,9 +14,8 @@ from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.translation import TextTooLong, Translation
+from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, TextTooLong, Translation
 
-MAX_SOURCE_LENGTH = 1000
 # Lengths are rounded up to a multiple on backends that compile for every shape.
 LENGTH_STEP = 16
 

@@ -10,7 +10,8 @@ from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.translator import MAX_SOURCE_LENGTH, Translator
+from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
+from keras_attn_nmt.translator import Translator
 
 TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "   ", "日本 🙂", "ein Haus"]
 
