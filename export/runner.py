@@ -63,11 +63,11 @@ class TFLiteTranslator:
         try:
             with quiet_stderr():
                 interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                self._translate = interpreter.get_signature_runner("translate")
+                self._encode = interpreter.get_signature_runner("encode")
+                self._decode_step = interpreter.get_signature_runner("decode_step")
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-        self._translate = interpreter.get_signature_runner("translate")
-        self._encode = interpreter.get_signature_runner("encode")
-        self._decode_step = interpreter.get_signature_runner("decode_step")
 
     def _vocabulary(
         self, side: str, folder: Path, given: str | os.PathLike[str] | None
