@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_attn_nmt.export.client import TranslationClient
     from keras_attn_nmt.export.errors import ExportError
     from keras_attn_nmt.export.runner import TFLiteTranslator
     from keras_attn_nmt.export.saved_model import export_saved_model
@@ -18,11 +19,18 @@ if TYPE_CHECKING:
 _MODULES = {
     "ExportError": "errors",
     "TFLiteTranslator": "runner",
+    "TranslationClient": "client",
     "export_saved_model": "saved_model",
     "export_tflite": "tflite",
 }
 
-__all__ = ["ExportError", "TFLiteTranslator", "export_saved_model", "export_tflite"]
+__all__ = [
+    "ExportError",
+    "TFLiteTranslator",
+    "TranslationClient",
+    "export_saved_model",
+    "export_tflite",
+]
 
 
 def __getattr__(name: str) -> Any:

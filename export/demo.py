@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -11,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.saved_model import export_saved_model
 from keras_attn_nmt.export.tflite import export_tflite
-
-logger = logging.getLogger(__name__)
 
 # What is all that a server or an app has.
 _SAVED_MODEL = """
@@ -39,8 +37,8 @@ def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str,
 
     Args:
         output: What `run_demo` wrote; gets `served/1/` and `demo.tflite`.
-        translations: Of the demo's sentences, with `source` and `translation`; gets
-            `saved_model` and `tflite`.
+        translations: Of the demo's sentences, with `source`, `translation` and `lengths`, how
+            many tokens both have; gets `saved_model` and `tflite`.
 
     Returns:
         Whether all three gave the same translations.
@@ -48,7 +46,15 @@ def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str,
     output = Path(output)
     options: dict[str, Any] = {"beam_size": 5, "length_penalty": 1.0}
     served = export_saved_model(output / "model", output / "served", **options)
-    device = export_tflite(output / "model", output / "demo.tflite", **options)
+    # Room for the longest, as its user may have given one of any length.
+    longest = max([64, *(max(each["lengths"]) for each in translations)])
+    device = export_tflite(
+        output / "model",
+        output / "demo.tflite",
+        max_source_length=longest,
+        max_target_length=longest,
+        **options,
+    )
     sources = [each["source"] for each in translations]
     same = True
     for name, program, path in (
@@ -65,8 +71,9 @@ def _run(program: str, path: Path, sources: list[str]) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-I", "-c", program, str(path), json.dumps(sources)],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=True,
+        capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        raise ExportError(f"{path} could not be run: {done.stderr.strip().splitlines()[-1:]}")
     return json.loads(done.stdout.splitlines()[-1])

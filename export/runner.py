@@ -18,9 +18,24 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.translation import TextTooLong, Translation
+from keras_attn_nmt.translation import (
+    TextTooLong,
+    Translation,
+    check_penalty,
+    check_positive,
+)
 
 METADATA = "metadata.json"
+_FIELDS = (
+    "source_vocabulary",
+    "target_vocabulary",
+    "source_vocabulary_sha256",
+    "target_vocabulary_sha256",
+    "max_source_length",
+    "max_target_length",
+    "beam_size",
+    "length_penalty",
+)
 
 
 class TFLiteTranslator:
@@ -119,14 +134,18 @@ class TFLiteTranslator:
         if isinstance(texts, (str, bytes)):
             raise ValueError("Expected a list of strings, got one: put the text into a list.")
         most = self.metadata["beam_size"]
-        if not 1 <= beam_size <= most:
+        check_positive("beam_size", beam_size)
+        if beam_size > most:
             raise ValueError(
                 f"beam_size must be from 1 to {most}, got {beam_size}: for more, export the file "
                 "with a larger --beam-size."
             )
         alpha = self.metadata["length_penalty"] if length_penalty is None else length_penalty
+        check_penalty(alpha)
         limit = self.metadata["max_target_length"]
-        limit = min(limit, max_length or limit)
+        if max_length is not None:
+            check_positive("max_length", max_length)
+            limit = min(limit, max_length)
         source_limit = self.metadata["max_source_length"]
         sources = []
         for index, (text, ids) in enumerate(
@@ -176,7 +195,7 @@ class TFLiteTranslator:
                     continue
                 # Padding and begin are no continuations.
                 log_probabilities = found["log_probabilities"][0, place, EOS:]
-                best = np.argpartition(-log_probabilities, beam_size)[:beam_size]
+                best = np.argsort(-log_probabilities)[:beam_size]
                 attention = found["attention"][0, place]
                 for token in best:
                     score = log_probabilities[token]
@@ -253,8 +272,9 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"No model at {path}.")
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(METADATA))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            metadata = json.loads(archive.read(METADATA))
+            return {name: metadata[name] for name in _FIELDS} | metadata
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged, or was not written by keras-attn-nmt export tflite: {error}"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -81,23 +82,26 @@ def export_saved_model(
             "next one."
         )
     options = SearchOptions(beam_size, float(length_penalty), max_length)
-    files = load_model(model)
-    expected = _expected(files, options)
+    # It is compared on a CPU, which is more exact than a GPU.
+    with tf.device("/CPU:0"):
+        files = load_model(model)
+        expected = _expected(files, options)
 
     created = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving takes no notice of a name that is no number.
-    unfinished = output / f".{version}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".unfinished", dir=output))
     try:
         _write(files, options, unfinished, expected["text"], languages(model))
         _check(unfinished, expected)
+        unfinished.chmod(0o755)
         unfinished.rename(final)
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         if created:
-            shutil.rmtree(output, ignore_errors=True)
-        if isinstance(error, (tf.errors.ResourceExhaustedError, tf.errors.OpError)):
+            with contextlib.suppress(OSError):  # Somebody else's version is there.
+                output.rmdir()
+        if isinstance(error, tf.errors.OpError):
             raise OSError(f"Could not write {final}: {error.message}") from error
         raise
     logger.info("%s: written, loaded again and compared", final)

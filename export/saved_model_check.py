@@ -45,6 +45,8 @@ def differences(directory: str, expected: dict[str, np.ndarray]) -> list[str]:
         name.split("/")[1]: value for name, value in expected.items() if name.startswith("input/")
     }
     found = []
+    missing = {name.split("/")[0] for name in expected} - {"input", *loaded.signatures}
+    found += [f"signature {name} is missing" for name in sorted(missing)]
     for signature, function in loaded.signatures.items():
         names = function.structured_input_signature[1]
         answers = function(**{name: tf.constant(inputs[name]) for name in names})
@@ -67,12 +69,13 @@ def differences(directory: str, expected: dict[str, np.ndarray]) -> list[str]:
 def main() -> int:
     """Prints what is wrong."""
     directory, path = sys.argv[1:]
-    foreign = [name for name in ("keras_attn_nmt", "sentencepiece") if name in sys.modules]
-    problems = [f"{name} was imported" for name in foreign]
+    problems = []
     if ops := wrong_ops(directory):
         problems.append(f"it has ops that TensorFlow Serving lacks: {', '.join(ops)}")
     with np.load(path) as file:
         problems += differences(directory, dict(file))
+    foreign = [name for name in ("keras_attn_nmt", "sentencepiece") if name in sys.modules]
+    problems += [f"{name} was imported" for name in foreign]
     print("; ".join(problems), end="")
     return bool(problems)
 

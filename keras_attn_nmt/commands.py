@@ -46,6 +46,8 @@ def translate(options: argparse.Namespace) -> None:
         from keras_attn_nmt.export.runner import TFLiteTranslator
 
         translator = TFLiteTranslator(options.model)
+        # Never more than the file was exported for.
+        search["beam_size"] = min(search["beam_size"], translator.metadata["beam_size"])
     else:
         translator = _load(options.model)
     ahead = 1 if sys.stdin.isatty() else search["batch_size"] * BATCHES_AHEAD

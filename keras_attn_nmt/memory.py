@@ -8,6 +8,8 @@ import sys
 # malloc.h of the GNU C library.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 _NEVER = 2**31 - 1
+# The most that older releases of the library take for _MMAP_THRESHOLD.
+_OLD_MAXIMUM = 2**25
 _GROWTH = 256 * 2**20
 
 
@@ -16,7 +18,7 @@ def keep_freed_memory() -> bool:
 
     TensorFlow allocates and frees the tensors of each step. The GNU C library gives large ones back
     to the system at once, and the system clears every page of them before the next use: more than
-    a third of the CPU time of a training. The peak of memory stays what it was.
+    a third of the CPU time of a training, where the peak of memory grew by a twentieth.
 
     Returns:
         Whether this system's C library can be told so; where not, nothing is changed.
@@ -26,10 +28,9 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    settings = (
-        (_ARENA_MAX, 1),
-        (_MMAP_THRESHOLD, _NEVER),
-        (_TRIM_THRESHOLD, _NEVER),
-        (_TOP_PAD, _GROWTH),
-    )
-    return all([mallopt(name, value) for name, value in settings])
+    # First: the others alone would fix the threshold where it is, and make it all worse.
+    if not (mallopt(_MMAP_THRESHOLD, _NEVER) or mallopt(_MMAP_THRESHOLD, _OLD_MAXIMUM)):
+        return False
+    for name, value in ((_ARENA_MAX, 1), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _GROWTH)):
+        mallopt(name, value)
+    return True

@@ -6,6 +6,7 @@ Needs nothing but NumPy.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -53,3 +54,15 @@ class TextTooLong(ValueError):
         self.index = index
         self.reason = f"has {length} tokens, the limit is {limit}: split it into sentences."
         super().__init__(f"Text {index + 1} {self.reason}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raises `ValueError` for what is no whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+
+
+def check_penalty(value: Any) -> None:
+    """Raises `ValueError` for what is no exponent of the length penalty."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"length_penalty must be a number of at least 0, got {value!r}.")

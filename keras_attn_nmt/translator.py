@@ -14,7 +14,13 @@ from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, TextTooLong, Translation
+from keras_attn_nmt.translation import (
+    MAX_SOURCE_LENGTH,
+    TextTooLong,
+    Translation,
+    check_penalty,
+    check_positive,
+)
 
 # Lengths are rounded up to a multiple on backends that compile for every shape.
 LENGTH_STEP = 16
@@ -85,8 +91,8 @@ class Translator:
             ("max_length", max_length),
             ("batch_size", batch_size),
         ):
-            _check_positive(name, value)
-        _check_penalty(length_penalty)
+            check_positive(name, value)
+        check_penalty(length_penalty)
         key = (beam_size, float(length_penalty), max_length)
         if key not in self._searches:
             self._searches[key] = _compiled(
@@ -132,8 +138,8 @@ class Translator:
                 f"Every text needs one reference: got {len(texts)} texts and "
                 f"{len(references)} references."
             )
-        _check_positive("batch_size", batch_size)
-        _check_penalty(length_penalty)
+        check_positive("batch_size", batch_size)
+        check_penalty(length_penalty)
         alpha = float(length_penalty)
         if alpha not in self._scorings:
             self._scorings[alpha] = _compiled(
@@ -157,7 +163,7 @@ class Translator:
 
         Annotations have `2 * encoder_units`, or `encoder_units` without the backward encoder.
         """
-        _check_positive("batch_size", batch_size)
+        check_positive("batch_size", batch_size)
         ids = self._source_ids(texts)
         width = self._stepper.encoder.units * (2 if self._stepper.encoder.bidirectional else 1)
         result = np.zeros((len(ids), width), "float32")
@@ -202,16 +208,6 @@ class Translator:
                 )
             )
         return results
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-
-
-def _check_penalty(value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ValueError(f"length_penalty must be a number of at least 0, got {value!r}.")
 
 
 def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:

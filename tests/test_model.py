@@ -131,7 +131,7 @@ def test_gradient_by_finite_differences(name: str) -> None:
             assert gradient[position] == pytest.approx(slope, rel=1e-4, abs=1e-6), weight.path
 
 
-@every_option
+@some_options
 def test_alone_is_as_in_any_batch(name: str) -> None:
     outputs = to_numpy(call(made(name), BATCH))
     alone = to_numpy(call(made(name), {"source": SOURCE[1:2, :2], "target": TARGET[1:2, :2]}))

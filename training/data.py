@@ -251,7 +251,7 @@ def _tokenize(
             outcomes=tf.math.bincount(outcome, minlength=4, maxlength=4),
         )
 
-    chunks = pairs.batch(_CHUNK_PAIRS).map(tokenize, os.cpu_count(), deterministic=True)
+    chunks = pairs.batch(_CHUNK_PAIRS).map(tokenize, os.cpu_count() or 1, deterministic=True)
     return chunks.with_options(_options())
 
 

@@ -90,7 +90,15 @@ def run_demo(
                 figure.savefig(temporary)
         source = sentences[number - 1]
         logger.info("  %s  ->  %s   (%s)", source, found.text, picture)
-        translations.append({"source": source, "translation": found.text, "score": found.score})
+        lengths = [len(found.source_tokens), len(found.target_tokens)]
+        translations.append(
+            {
+                "source": source,
+                "translation": found.text,
+                "score": found.score,
+                "lengths": lengths,
+            }
+        )
     agree = None
     if export is not None:
         logger.info("4/4 exporting to TensorFlow Serving and TensorFlow Lite")

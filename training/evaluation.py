@@ -72,8 +72,8 @@ def evaluate(
         reference, 0 to 1), `sentences`, `seconds`, `sentences_per_second`,
         `target_tokens_per_second` and `translations`.
     """
-    # The first sentences pay for tracing; they are translated again with all others.
     keep_freed_memory()
+    # The first sentences pay for tracing; they are translated again with all others.
     translator(list(sources[:1]), **options)
     start = time.perf_counter()
     found = translator(list(sources), **options)

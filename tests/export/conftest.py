@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from questions import OPTIONS
 
 SAVE = """
 import sys
@@ -30,3 +31,11 @@ def model_directory(tmp_path_factory):
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, "-c", SAVE, str(directory)], check=True, env=environment)
     return directory
+
+
+@pytest.fixture(scope="session")
+def served(model_directory, tmp_path_factory):
+    """A version of the SavedModel; not to be changed."""
+    from keras_attn_nmt.export import export_saved_model
+
+    return export_saved_model(model_directory, tmp_path_factory.mktemp("served"), **OPTIONS)

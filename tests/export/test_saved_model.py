@@ -6,19 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from questions import OPTIONS, TEXTS
 from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_attn_nmt import Translator
 from keras_attn_nmt.export import export_saved_model, saved_model
 from keras_attn_nmt.search import IMPOSSIBLE
-
-TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "  ein  Haus ", "🙂 שלום", "ein"]
-OPTIONS = {"beam_size": 3, "length_penalty": 0.6, "max_length": 12}
-
-
-@pytest.fixture(scope="module")
-def served(model_directory, tmp_path_factory):
-    return export_saved_model(model_directory, tmp_path_factory.mktemp("served"), **OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +162,9 @@ def test_a_model_that_fails_its_check_is_not_there(model_directory, served, tmp_
     monkeypatch.setattr(
         saved_model,
         "_write",
-        lambda files, options, unfinished, *_: shutil.copytree(served, unfinished),
+        lambda files, options, unfinished, *_: shutil.copytree(
+            served, unfinished, dirs_exist_ok=True
+        ),
     )
     with pytest.raises(saved_model.ExportError, match="nbest: translation has shape"):
         export_saved_model(model_directory, output, **{**OPTIONS, "beam_size": 2})

@@ -1,0 +1,275 @@
+"""A client of a served model, over REST or gRPC, that gives what `Translator` gives.
+
+REST needs requests and NumPy alone; the messages of gRPC come with TensorFlow, which they import.
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, TextTooLong, Translation
+
+# Of a text that was not translated, and of a place in the beam that no hypothesis took.
+IMPOSSIBLE = -1e9
+FIRST_WAIT_SECONDS = 0.1
+
+Arrays = dict[str, np.ndarray]
+
+
+class TranslationClient:
+    """Translates with a model that TensorFlow Serving serves.
+
+    Args:
+        address: `http://host:8501` for REST, `host:8500` for gRPC.
+        model: Name of the model on the server.
+        version: Of the model; the newest by default.
+        timeout: Seconds that a call may take, all of its batches and retries together.
+        retries: How often a batch is sent again while the server is unavailable, with twice the
+            wait each time. Nothing else is sent again.
+        batch_size: Texts in one request; more are sent in several.
+
+    Raises (every method):
+        TextTooLong: A text has more tokens than the server translates.
+        TimeoutError: There was no answer in time.
+        ConnectionError: The server stayed unavailable.
+        ValueError: The server refused the request, for instance as it has no such model.
+
+    Example:
+        >>> client = TranslationClient("http://localhost:8501", "demo")
+        >>> client(["einundvierzig"])[0].text
+        'forty-one'
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        *,
+        version: int | None = None,
+        timeout: float = 30.0,
+        retries: int = 5,
+        batch_size: int = 64,
+    ):
+        if timeout <= 0 or retries < 0 or batch_size < 1:
+            raise ValueError(
+                "timeout has to be above 0, retries at least 0 and batch_size at least 1, got "
+                f"{timeout}, {retries} and {batch_size}."
+            )
+        rest = address.startswith(("http://", "https://"))
+        self._transport: _Transport = (_Rest if rest else _Grpc)(address, model, version)
+        self._timeout = timeout
+        self._retries = retries
+        self._batch_size = batch_size
+
+    def __call__(self, texts: Sequence[str]) -> list[Translation]:
+        """The best translation of each text, with its attention."""
+        return self._answers("serving_default", _translation, text=texts)
+
+    def nbest(self, texts: Sequence[str]) -> list[list[Translation]]:
+        """The translations of each text, the best first."""
+        return self._answers("nbest", _translations, text=texts)
+
+    def score(self, texts: Sequence[str], references: Sequence[str]) -> list[Arrays]:
+        """For each text and reference: `score`, `token_scores`, `target_tokens`, `attention`."""
+        return self._answers("score", _scored, text=texts, reference=references)
+
+    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The sentence vector of each text."""
+        return self._answers("embed", lambda row: row["embedding"], text=texts)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._transport.close()
+
+    def _answers(
+        self, signature: str, make: Callable[[Arrays], Any], **inputs: Sequence[str]
+    ) -> list[Any]:
+        lengths = {name: len(values) for name, values in inputs.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"Every text needs one reference: got {lengths}.")
+        for name, values in inputs.items():
+            if isinstance(values, (str, bytes)) or not all(isinstance(v, str) for v in values):
+                raise ValueError(f"Expected a list of strings for {name}.")
+        deadline = time.monotonic() + self._timeout
+        results: list[Any] = []
+        for start in range(0, lengths["text"], self._batch_size):
+            batch = {
+                name: list(values[start : start + self._batch_size])
+                for name, values in inputs.items()
+            }
+            answers = self._send(signature, batch, deadline)
+            for row in range(len(batch["text"])):
+                try:
+                    results.append(make({name: value[row] for name, value in answers.items()}))
+                except _TooLong as error:
+                    raise TextTooLong(start + row, error.length, MAX_SOURCE_LENGTH) from error
+        return results
+
+    def _send(self, signature: str, batch: dict[str, list[str]], deadline: float) -> Arrays:
+        wait = FIRST_WAIT_SECONDS
+        for attempt in range(self._retries + 1):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"No answer in {self._timeout} seconds.")
+            try:
+                return self._transport.predict(signature, batch, left)
+            except _Unavailable as error:
+                if attempt == self._retries:
+                    raise ConnectionError(
+                        f"The server was not available, {attempt + 1} times: {error}"
+                    ) from error
+            time.sleep(min(wait, max(0.0, deadline - time.monotonic())))
+            wait *= 2
+        raise AssertionError("not reached")
+
+
+class _Unavailable(Exception):
+    """The server is not there for the moment."""
+
+
+class _TooLong(Exception):
+    """A text that was not translated."""
+
+    def __init__(self, length: int):
+        self.length = length
+
+
+class _Transport(abc.ABC):
+    """How a request gets to a server."""
+
+    @abc.abstractmethod
+    def __init__(self, address: str, model: str, version: int | None):
+        """Connects when it is first used."""
+
+    @abc.abstractmethod
+    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
+        """All outputs of a signature. Raises as `TranslationClient`, and `_Unavailable`."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Closes the connection."""
+
+
+class _Rest(_Transport):
+    def __init__(self, address: str, model: str, version: int | None):
+        import requests
+
+        self._requests = requests
+        self._session = requests.Session()
+        which = f"/versions/{version}" if version is not None else ""
+        self._url = f"{address.rstrip('/')}/v1/models/{model}{which}:predict"
+
+    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
+        body: Any = {"signature_name": signature, "inputs": inputs}
+        try:
+            answer = self._session.post(self._url, json=body, timeout=timeout)
+        except self._requests.Timeout as error:
+            raise TimeoutError(f"No answer from {self._url} in time.") from error
+        except self._requests.ConnectionError as error:
+            raise _Unavailable(str(error)) from error
+        if answer.status_code == 503:
+            raise _Unavailable(answer.text)
+        if answer.status_code == 504:
+            raise TimeoutError(f"No answer from {self._url} in time: {answer.text}")
+        if answer.status_code != 200:
+            raise ValueError(f"{self._url} refused the request: {answer.status_code} {answer.text}")
+        outputs = answer.json()["outputs"]
+        # An output that is alone comes without its name.
+        outputs = outputs if isinstance(outputs, dict) else {"embedding": outputs}
+        return {name: _array(value) for name, value in outputs.items()}
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class _Grpc(_Transport):
+    def __init__(self, address: str, model: str, version: int | None):
+        import grpc
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+        self._grpc = grpc
+        self._request = predict_pb2.PredictRequest
+        # No limit on the answer: attention takes room.
+        self._channel = grpc.insecure_channel(
+            address, options=[("grpc.max_receive_message_length", -1)]
+        )
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._model, self._version = model, version
+
+    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
+        import tensorflow as tf
+
+        request = self._request()
+        request.model_spec.name = self._model
+        request.model_spec.signature_name = signature
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values, shape=[len(values)]))
+        try:
+            answer = self._stub.Predict(request, timeout=timeout)
+        except self._grpc.RpcError as error:
+            code, details = error.code(), error.details()
+            if code == self._grpc.StatusCode.UNAVAILABLE:
+                raise _Unavailable(details) from error
+            if code == self._grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TimeoutError(f"No answer in time: {details}") from error
+            raise ValueError(f"The server refused the request: {code.name} {details}") from error
+        return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def _array(value: Any) -> np.ndarray:
+    array = np.array(value)
+    return array.astype("float32") if array.dtype.kind == "f" else array
+
+
+def _texts(values: Any) -> list[str]:
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _translation(row: Arrays) -> Translation:
+    source, target = int(row["source_length"]), int(row["target_length"])
+    if float(row["score"]) <= IMPOSSIBLE and source:
+        raise _TooLong(source)
+    return Translation(
+        text=_texts([row["translation"]])[0],
+        score=float(row["score"]),
+        source_tokens=_texts(row["source_tokens"][:source]),
+        target_tokens=_texts(row["target_tokens"][:target]),
+        token_scores=row["token_scores"][:target],
+        attention=row["attention"][:target, :source],
+    )
+
+
+def _translations(row: Arrays) -> list[Translation]:
+    of_text = ("source_tokens", "source_length")
+    result = []
+    for place in range(len(row["score"])):
+        if place and float(row["score"][place]) <= IMPOSSIBLE:
+            break
+        result.append(
+            _translation(
+                {name: value if name in of_text else value[place] for name, value in row.items()}
+            )
+        )
+    return result
+
+
+def _scored(row: Arrays) -> Arrays:
+    length = int(row["target_length"])
+    if float(row["score"]) <= IMPOSSIBLE:
+        raise _TooLong(length)
+    return {
+        "score": row["score"],
+        "token_scores": row["token_scores"][:length],
+        "target_tokens": np.array(_texts(row["target_tokens"][:length])),
+        "attention": row["attention"][:length],
+    }

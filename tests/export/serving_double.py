@@ -1,0 +1,125 @@
+"""Test code: a small stand-in for `tensorflow_model_server`, with TensorFlow Serving's own protos.
+
+Serves the newest version in a directory, over gRPC and REST on real sockets, and takes up a new one
+while it runs.
+"""
+
+import json
+import threading
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+
+class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Serves `directory` as the model `name`; a context manager.
+
+    Attributes:
+        unavailable: How many of the next requests are turned away.
+        delay: Seconds that each request takes longer.
+        requests: How many came in.
+    """
+
+    def __init__(self, directory, name):
+        self.directory, self.name = Path(directory), name
+        self.unavailable = self.requests = 0
+        self.delay = 0.0
+        self._loaded = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        self._grpc = grpc.server(futures.ThreadPoolExecutor(8))
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._grpc)
+        self.grpc_address = f"localhost:{self._grpc.add_insecure_port('localhost:0')}"
+        self._grpc.start()
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, answer = double.rest(self.path, body)
+                content = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self._rest = ThreadingHTTPServer(("localhost", 0), Handler)
+        self.rest_address = f"http://localhost:{self._rest.server_port}"
+        threading.Thread(target=self._rest.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._grpc.stop(None)
+        self._rest.shutdown()
+        self._rest.server_close()
+
+    def Predict(self, request, context):
+        if self._turned_away():
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not yet loaded")
+        spec = request.model_spec
+        if spec.name != self.name:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: {spec.name}")
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        answer = predict_pb2.PredictResponse()
+        for name, value in self._answer(spec.signature_name, inputs).items():
+            answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return answer
+
+    def rest(self, path, body):
+        """Status and answer, as TensorFlow Serving's REST API has them."""
+        if self._turned_away():
+            return 503, {"error": "not yet loaded"}
+        if path != f"/v1/models/{self.name}:predict":
+            return 404, {"error": f"Servable not found: {path}"}
+        signature = body.get("signature_name", "serving_default")
+        if "instances" in body:
+            inputs = {
+                name: [each[name] for each in body["instances"]] for name in body["instances"][0]
+            }
+        else:
+            inputs = body["inputs"]
+        answers = {
+            name: np.char.decode(value, "utf-8").tolist()
+            if value.dtype.kind in "SO"
+            else value.tolist()
+            for name, value in self._answer(signature, inputs).items()
+        }
+        if "inputs" in body:
+            return 200, {"outputs": answers if len(answers) > 1 else next(iter(answers.values()))}
+        rows = [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
+        return 200, {"predictions": rows}
+
+    def _turned_away(self):
+        with self._lock:
+            self.requests += 1
+            self.unavailable -= 1
+            if self.unavailable >= 0:
+                return True
+        threading.Event().wait(self.delay)
+        return False
+
+    def _answer(self, signature, inputs):
+        function = self._newest().signatures[signature or "serving_default"]
+        tensors = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
+        answers = {name: value.numpy() for name, value in function(**tensors).items()}
+        return {
+            name: value.astype("S") if value.dtype.kind == "O" else value
+            for name, value in answers.items()
+        }
+
+    def _newest(self):
+        with self._lock:
+            names = [path.name for path in self.directory.iterdir()]
+            version = max(int(name) for name in names if name.isdecimal())
+            if version not in self._loaded:
+                self._loaded[version] = tf.saved_model.load(str(self.directory / str(version)))
+            return self._loaded[version]

@@ -1,0 +1,136 @@
+"""The client gives what the `Translator` gives, over REST and gRPC, whatever happens on the way."""
+
+import concurrent.futures
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from questions import OPTIONS, TEXTS
+from serving_double import ServingDouble
+
+from keras_attn_nmt import Translator
+from keras_attn_nmt.export import TranslationClient
+from keras_attn_nmt.translation import TextTooLong
+
+
+@pytest.fixture(scope="module")
+def server(served, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("versions")
+    shutil.copytree(served, directory / "1")
+    with ServingDouble(directory, "small") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def translator(model_directory):
+    return Translator.load(model_directory)
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def connect(request, server):
+    address = server.rest_address if request.param == "rest" else server.grpc_address
+    return lambda **options: TranslationClient(address, options.pop("model", "small"), **options)
+
+
+def assert_same(got, wanted):
+    assert got.text == wanted.text
+    assert got.source_tokens == wanted.source_tokens
+    assert got.target_tokens == wanted.target_tokens
+    np.testing.assert_allclose(got.score, wanted.score, atol=1e-4)
+    np.testing.assert_allclose(got.token_scores, wanted.token_scores, atol=1e-4)
+    assert got.attention.shape == wanted.attention.shape
+    np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-5)
+
+
+def test_translations_are_those_of_the_translator(connect, translator):
+    for got, wanted in zip(connect()(TEXTS), translator(TEXTS, **OPTIONS), strict=True):
+        assert_same(got, wanted)
+
+
+def test_nbest_is_that_of_the_translator(connect, translator):
+    wanted = translator.nbest(TEXTS, **OPTIONS)
+    for got, expected in zip(connect().nbest(TEXTS), wanted, strict=True):
+        for pair in zip(got, expected, strict=True):
+            assert_same(*pair)
+
+
+def test_scores_and_vectors_are_those_of_the_translator(connect, translator):
+    references = ["a house", "", "two little houses", "", "lake", "a  house "]
+    scored = translator.score(TEXTS, references, length_penalty=OPTIONS["length_penalty"])
+    for got, wanted in zip(connect().score(TEXTS, references), scored, strict=True):
+        np.testing.assert_allclose(got["score"], wanted.score, atol=1e-4)
+        np.testing.assert_allclose(got["token_scores"], wanted.token_scores, atol=1e-4)
+        assert got["target_tokens"].tolist() == wanted.target_tokens
+    np.testing.assert_allclose(connect().embed(TEXTS), translator.embed(TEXTS), atol=1e-5)
+
+
+def test_many_texts_go_in_batches(connect, server):
+    before = server.requests
+    found = connect(batch_size=4)([*TEXTS, *TEXTS])
+    assert server.requests == before + 3
+    assert [each.text for each in found[:6]] == [each.text for each in found[6:]]
+    assert connect()([]) == []
+
+
+def test_an_unavailable_server_is_asked_again(connect, server):
+    server.unavailable = 2
+    assert len(connect()(["ein Haus"])) == 1
+    server.unavailable = 3
+    with pytest.raises(ConnectionError, match="not available, 2 times"):
+        connect(retries=1)(["ein Haus"])
+    server.unavailable = 0
+
+
+def test_nothing_else_is_asked_again(connect, server):
+    before = server.requests
+    with pytest.raises(ValueError, match="not found"):
+        connect(model="other")(["ein Haus"])
+    assert server.requests == before + 1
+
+
+def test_a_late_answer_is_an_error(connect, server):
+    server.delay = 5.0
+    try:
+        with pytest.raises(TimeoutError):
+            connect(timeout=0.3)(["ein Haus"])
+    finally:
+        server.delay = 0.0
+
+
+def test_too_long_a_text_is_named(connect):
+    with pytest.raises(TextTooLong, match=r"Text 2 has 10\d+ tokens, the limit is 1000"):
+        connect(batch_size=1)(["ein", "e" * 10_000])
+
+
+def test_wrong_arguments_are_refused(connect):
+    with pytest.raises(ValueError, match="Expected a list of strings"):
+        connect()("ein Haus")
+    with pytest.raises(ValueError, match="Every text needs one reference"):
+        connect().score(["ein"], [])
+
+
+def test_rest_does_without_tensorflow(server):
+    program = f"""
+import sys
+from keras_attn_nmt.export import TranslationClient
+print(TranslationClient({server.rest_address!r}, "small")(["ein Haus"])[0].text)
+assert not {{"tensorflow", "keras", "jax"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_no_answer_is_wrong_lost_or_mixed_up_while_a_new_version_comes(connect, server, translator):
+    client = connect(timeout=120)
+    words = ["ein", "Haus", "am", "See", "zwei", "kleine"]
+    texts = [" ".join(words[: 1 + number % 6]) for number in range(160)]
+    translated = translator(texts, **OPTIONS)
+    wanted = {text: found.text for text, found in zip(texts, translated, strict=True)}
+    newest = max(int(path.name) for path in server.directory.iterdir())
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(client, [text]) for text in texts]
+        shutil.copytree(server.directory / str(newest), server.directory / ".coming")
+        (server.directory / ".coming").rename(server.directory / str(newest + 1))
+        for text, answer in zip(texts, answers, strict=True):
+            assert answer.result()[0].text == wanted[text]
