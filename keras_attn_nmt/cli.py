@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whatever the model was trained on: what is exported is TensorFlow's.
         os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with quiet_stderr():
             import keras  # noqa: F401
         options.run(options)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import sentencepiece
 
+from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.special_ids import BOS, EOS, PAD, UNK
 from keras_attn_nmt.writing import replacing
 
@@ -239,9 +240,10 @@ class Tokenizer:
         import tensorflow_text
 
         # A SavedModel's process keeps vocabularies by name: another one must have another name.
-        return tensorflow_text.SentencepieceTokenizer(
-            model=self._model_proto, out_type=tf.int32, name=f"spm_{self.digest[:16]}"
-        )
+        with quiet_stderr():
+            return tensorflow_text.SentencepieceTokenizer(
+                model=self._model_proto, out_type=tf.int32, name=f"spm_{self.digest[:16]}"
+            )
 
     def _known(self, ids: Iterable[int]) -> list[int]:
         known = [int(i) for i in ids]
