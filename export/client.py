@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, TextTooLong, Translation
+from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
 
-# Of a text that was not translated, and of a place in the beam that no hypothesis took.
-IMPOSSIBLE = -1e9
 FIRST_WAIT_SECONDS = 0.1
 
 Arrays = dict[str, np.ndarray]
@@ -107,6 +105,11 @@ class TranslationClient:
                 try:
                     results.append(make({name: value[row] for name, value in answers.items()}))
                 except _TooLong as error:
+                    if error.length is None:
+                        raise ValueError(
+                            f"Text {start + row + 1} or its reference has more than "
+                            f"{MAX_SOURCE_LENGTH} tokens: split them into sentences."
+                        ) from error
                     raise TextTooLong(start + row, error.length, MAX_SOURCE_LENGTH) from error
         return results
 
@@ -133,9 +136,9 @@ class _Unavailable(Exception):
 
 
 class _TooLong(Exception):
-    """A text that was not translated."""
+    """A text that was not translated; of one that was to be scored, its length is not known."""
 
-    def __init__(self, length: int):
+    def __init__(self, length: int | None):
         self.length = length
 
 
@@ -266,7 +269,7 @@ def _translations(row: Arrays) -> list[Translation]:
 def _scored(row: Arrays) -> Arrays:
     length = int(row["target_length"])
     if float(row["score"]) <= IMPOSSIBLE:
-        raise _TooLong(length)
+        raise _TooLong(None)
     return {
         "score": row["score"],
         "token_scores": row["token_scores"][:length],

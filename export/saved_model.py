@@ -13,18 +13,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_attn_nmt import __version__
-from keras_attn_nmt.export import samples, saved_model_check, warmup
+from keras_attn_nmt.export import samples, saved_model_check, trained, warmup
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.languages import languages
 from keras_attn_nmt.export.served import SearchOptions, ServedTranslator
-from keras_attn_nmt.files import ModelFiles, load_model
-from keras_attn_nmt.search import IMPOSSIBLE
-from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation
+from keras_attn_nmt.files import ModelFiles
+from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, Translation, check_positive
 from keras_attn_nmt.translator import Translator
 
 METADATA = "assets.extra/keras_attn_nmt.json"
@@ -66,15 +63,9 @@ def export_saved_model(
         ExportError: What was written is not what it should be; nothing of it is left.
         OSError: The disk is full, or cannot be written to; nothing is left then.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"Export needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: set "
-            "KERAS_BACKEND=tensorflow. The model may come from any backend."
-        )
     output = Path(output)
     version = _next_version(output) if version is None else version
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError(f"version must be a whole number of at least 1, got {version!r}.")
+    check_positive("version", version)
     final = output / str(version)
     if final.exists():
         raise FileExistsError(
@@ -82,9 +73,9 @@ def export_saved_model(
             "next one."
         )
     options = SearchOptions(beam_size, float(length_penalty), max_length)
+    files = trained.load(model)
     # It is compared on a CPU, which is more exact than a GPU.
     with tf.device("/CPU:0"):
-        files = load_model(model)
         expected = _expected(files, options)
 
     created = not output.exists()
@@ -92,7 +83,7 @@ def export_saved_model(
     # TensorFlow Serving takes no notice of a name that is no number.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".unfinished", dir=output))
     try:
-        _write(files, options, unfinished, expected["text"], languages(model))
+        _write(files, options, unfinished, expected["text"], trained.languages(model))
         _check(unfinished, expected)
         unfinished.chmod(0o755)
         unfinished.rename(final)
@@ -118,13 +109,13 @@ def _write(
     options: SearchOptions,
     directory: Path,
     texts: list[str],
-    of_languages: dict[str, str],
+    languages: dict[str, str],
 ) -> None:
     module = ServedTranslator(files, options)
     tf.saved_model.save(module, str(directory), signatures=module.signatures())
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
-        **of_languages,
+        **languages,
         "beam_size": options.beam_size,
         "length_penalty": options.length_penalty,
         "max_length": options.max_length,

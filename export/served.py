@@ -21,10 +21,9 @@ import tensorflow as tf
 
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.files import ModelFiles
-from keras_attn_nmt.search import IMPOSSIBLE
 from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
+from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH
 
 # What `str.strip` takes away.
 _BLANK = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]*"
@@ -43,14 +42,12 @@ class ServedTranslator(tf.Module):
     """A model with its tokenisers, as `tf.saved_model.save` takes it.
 
     Args:
-        files: The model directory, loaded.
+        files: What `trained.load` gave.
         options: How to search.
     """
 
     def __init__(self, files: ModelFiles, options: SearchOptions):
         super().__init__()
-        # What was trained on cuDNN runs without it: same weights, same result.
-        files.model.get_layer("encoder").use_cudnn = False
         self.variables_of_model = list(files.model.weights)
         self.source = _TextSide(files.source_tokenizer)
         self.target = _TextSide(files.target_tokenizer)

@@ -28,13 +28,12 @@ from keras import ops
 from keras_attn_nmt import __version__
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.decoder import Memory
-from keras_attn_nmt.export import samples
+from keras_attn_nmt.export import samples, trained
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.languages import languages
 from keras_attn_nmt.export.runner import METADATA, TFLiteTranslator
-from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles, load_model
+from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.translation import Translation, check_penalty
+from keras_attn_nmt.translation import Translation, check_penalty, check_positive
 from keras_attn_nmt.translator import Translator
 from keras_attn_nmt.writing import replacing
 
@@ -78,11 +77,6 @@ def export_tflite(
             than the model does; no file is written then.
         OSError: The disk is full, or cannot be written to.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"Export needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: set "
-            "KERAS_BACKEND=tensorflow. The model may come from any backend."
-        )
     if quantize not in QUANTIZATIONS:
         raise ValueError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}.")
     for name, value in (
@@ -90,20 +84,18 @@ def export_tflite(
         ("max_target_length", max_target_length),
         ("beam_size", beam_size),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+        check_positive(name, value)
     check_penalty(length_penalty)
     output = Path(output)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.parent} to write {output.name} to.")
     if output.suffix != ".tflite":
         raise ValueError(f"The file has to end with .tflite, got {str(output)!r}.")
-    with tf.device("/CPU:0"):
-        files = load_model(model)
+    files = trained.load(model)
     vocabularies = [output.with_suffix(f".{side}.spm") for side in ("source", "target")]
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
-        **languages(model),
+        **trained.languages(model),
         "source_vocabulary": vocabularies[0].name,
         "target_vocabulary": vocabularies[1].name,
         "source_vocabulary_sha256": files.source_tokenizer.digest,
@@ -151,8 +143,6 @@ def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
 
 def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     """The signatures of the file as concrete functions with fixed shapes."""
-    # What was trained on cuDNN runs without it: same weights, same result.
-    files.model.get_layer("encoder").use_cudnn = False
     stepper = searching.Stepper(files.model)
     weights = files.model.weights
     values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]

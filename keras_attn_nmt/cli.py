@@ -139,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
         "--n-best", type=_positive, default=1, metavar="N", help="translations of each line (1)"
     )
     _add_search_options(command)
+    # A .tflite file has its own.
+    command.set_defaults(beam_size=None, length_penalty=None)
 
     command = add(
         "evaluate",

@@ -35,20 +35,21 @@ def train(options: argparse.Namespace) -> None:
 
 
 def translate(options: argparse.Namespace) -> None:
-    search = _search_options(options)
+    translator: Any = None
+    defaults: dict[str, Any] = {"beam_size": 5, "length_penalty": 1.0}
+    if options.model.endswith(".tflite"):
+        from keras_attn_nmt.export.runner import TFLiteTranslator
+
+        translator = TFLiteTranslator(options.model)
+        defaults = {name: translator.metadata[name] for name in defaults}
+    given = {name: value for name, value in _search_options(options).items() if value is not None}
+    search = {**defaults, **given}
     if options.n_best > search["beam_size"]:
         raise UsageError(
             f"--n-best {options.n_best} needs a --beam-size of at least as many, got "
             f"{search['beam_size']}."
         )
-    translator: Any
-    if options.model.endswith(".tflite"):
-        from keras_attn_nmt.export.runner import TFLiteTranslator
-
-        translator = TFLiteTranslator(options.model)
-        # Never more than the file was exported for.
-        search["beam_size"] = min(search["beam_size"], translator.metadata["beam_size"])
-    else:
+    if translator is None:
         translator = _load(options.model)
     ahead = 1 if sys.stdin.isatty() else search["batch_size"] * BATCHES_AHEAD
     done = cut = 0
@@ -172,6 +173,8 @@ def demo(options: argparse.Namespace) -> None:
     report = run_demo(options.output, options.sentence, options.set, export_demo)
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
+    if not report["exports_agree"]:
+        raise ValueError("The exported models translate other than the trained one, see above.")
 
 
 def doctor(options: argparse.Namespace) -> None:

@@ -20,9 +20,7 @@ from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.losses import token_cross_entropy
 from keras_attn_nmt.readout import TiedEmbedding
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
-
-# Stands for the log-probability of what cannot happen; finite, as a product with 0 has to be 0.
-IMPOSSIBLE = -1e9
+from keras_attn_nmt.translation import IMPOSSIBLE
 
 
 class Hypotheses(NamedTuple):

@@ -12,6 +12,8 @@ import numpy as np
 
 # Tokens of a text, `</s>` included.
 MAX_SOURCE_LENGTH = 1000
+# Stands for the log-probability of what cannot happen; finite, as a product with 0 has to be 0.
+IMPOSSIBLE = -1e9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from keras_attn_nmt import search as searching
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
+    IMPOSSIBLE,
     MAX_SOURCE_LENGTH,
     TextTooLong,
     Translation,
@@ -193,7 +194,7 @@ class Translator:
         results = []
         source_tokens = self.source_tokenizer.pieces(source)
         for beam, score in enumerate(found.scores[row]):
-            if score <= searching.IMPOSSIBLE / 1000:
+            if score <= IMPOSSIBLE / 1000:
                 continue
             length = int(found.lengths[row, beam])
             tokens = found.tokens[row, beam, :length].tolist()

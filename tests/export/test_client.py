@@ -102,6 +102,8 @@ def test_a_late_answer_is_an_error(connect, server):
 def test_too_long_a_text_is_named(connect):
     with pytest.raises(TextTooLong, match=r"Text 2 has 10\d+ tokens, the limit is 1000"):
         connect(batch_size=1)(["ein", "e" * 10_000])
+    with pytest.raises(ValueError, match="Text 2 or its reference has more than 1000 tokens"):
+        connect().score(["ein", "e" * 10_000], ["a", "a"])
 
 
 def test_wrong_arguments_are_refused(connect):

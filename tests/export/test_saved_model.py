@@ -11,7 +11,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_attn_nmt import Translator
 from keras_attn_nmt.export import export_saved_model, saved_model
-from keras_attn_nmt.search import IMPOSSIBLE
+from keras_attn_nmt.translation import IMPOSSIBLE
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ class Language:
         self._converter = _small_number_converter(self._words)
         self._dates: dict[tuple[str, int, int, int], list[str]] = {}
         self._told_apart: dict[str, set[str]] = {}
-        self._forms: dict[str, Callable[..., str]] = {
+        self._forms: dict[str, Callable[..., str | None]] = {
             "number": self._spell,
             "date": self._format_date,
             "time": self._format_time,
@@ -76,16 +76,18 @@ class Language:
             text = self._forms[kind.family](value, kind.form)
         except Exception:  # num2words: KeyError, TypeError, IndexError, ..., whatever comes up
             return None
+        if text is None:
+            return None
         # Splits at no-break spaces too, of which CLDR has many and a keyboard has none.
         return " ".join(text.translate(_MARKS).split()) or None
 
-    def _spell(self, number: int, form: str) -> str:
+    def _spell(self, number: int, form: str) -> str | None:
         if (self._words, form) in _DEFECTS:
-            raise NotImplementedError
+            return None
         text: str = getattr(self._converter, f"to_{form}")(number)
         if form == "ordinal" and text == self._converter.to_cardinal(number):
             # Languages that num2words has no ordinals of get their cardinals.
-            raise NotImplementedError
+            return None
         return text
 
     def _spell_money(self, money: Money, form: str) -> str:
@@ -98,7 +100,7 @@ class Language:
     def _format_time(self, time: datetime.time, form: str) -> str:
         return format_time(time, form, locale=self._locale)
 
-    def _format_date(self, day: datetime.date, form: str) -> str:
+    def _format_date(self, day: datetime.date, form: str) -> str | None:
         # Only its digits change from one year to another in which a day falls on the same weekday.
         key = (form, day.month, day.day, day.weekday())
         if key not in self._dates:
@@ -107,7 +109,7 @@ class Language:
         around = self._dates[key]
         if len(around) == 1:
             # A year of two digits, which could be in either century.
-            raise NotImplementedError
+            return None
         return f"{day.year}".join(around)
 
 

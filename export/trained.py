@@ -1,0 +1,41 @@
+"""The trained model that is exported, loaded so that what is made of it runs anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_attn_nmt.files import TRAINING, ModelFiles, load_model
+
+
+def load(model: str | os.PathLike[str]) -> ModelFiles:
+    """Loads a model directory, trained on whatever backend and device.
+
+    Raises:
+        FileNotFoundError: The directory or one of its files is missing.
+        ValueError: A file is damaged, or Keras does not run on TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"Export needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: set "
+            "KERAS_BACKEND=tensorflow. The model may come from any backend."
+        )
+    with tf.device("/CPU:0"):
+        files = load_model(model)
+    # What was trained on cuDNN runs without it: same weights, same result.
+    files.model.get_layer("encoder").use_cudnn = False
+    return files
+
+
+def languages(model: str | os.PathLike[str]) -> dict[str, str]:
+    """`source_language` and `target_language`, as far as the training of the model said them."""
+    try:
+        report = json.loads(Path(model, TRAINING).read_text(encoding="utf-8"))
+        data = report["recipe"]["data"]
+        return {f"{side}_language": data[f"{side}_language"] for side in ("source", "target")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
