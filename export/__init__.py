@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.export.errors import ExportError
     from keras_attn_nmt.export.runner import TFLiteTranslator
     from keras_attn_nmt.export.saved_model import export_saved_model
+    from keras_attn_nmt.export.serving import export_serving
     from keras_attn_nmt.export.tflite import export_tflite
 
 _MODULES = {
@@ -21,6 +22,7 @@ _MODULES = {
     "TFLiteTranslator": "runner",
     "TranslationClient": "client",
     "export_saved_model": "saved_model",
+    "export_serving": "serving",
     "export_tflite": "tflite",
 }
 
@@ -29,6 +31,7 @@ __all__ = [
     "TFLiteTranslator",
     "TranslationClient",
     "export_saved_model",
+    "export_serving",
     "export_tflite",
 ]
 

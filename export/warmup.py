@@ -43,3 +43,12 @@ def write(directory: Path, texts: list[str]) -> None:
                     predict_log=prediction_log_pb2.PredictLog(request=request)
                 )
                 writer.write(log.SerializeToString())
+
+
+def read(directory: Path) -> list[predict_pb2.PredictRequest]:
+    """The warm-up requests of a SavedModel."""
+    requests = []
+    for record in tf.data.TFRecordDataset(str(directory / PATH)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        requests.append(log.predict_log.request)
+    return requests

@@ -182,6 +182,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_search_options(command, batch=False)
 
     command = add(
+        "serving",
+        commands.export_serving,
+        "What an operator needs beside a SavedModel: configuration, compose.yaml and a README.",
+        'served --name captions --text "Zwei Hunde spielen im Schnee."',
+        parent=export,
+    )
+    command.add_argument("directory", metavar="DIR", help="what export saved-model wrote into")
+    command.add_argument("--name", help="of the model on the server (that of the directory)")
+    command.add_argument(
+        "--cores", type=_positive, metavar="N", help="of the server (as many as here)"
+    )
+    command.add_argument("--text", help="example in the README (one of the model's own words)")
+
+    command = add(
         "tflite",
         commands.export_tflite,
         "One file for devices, with the attention: builtin ops of TensorFlow Lite alone.",

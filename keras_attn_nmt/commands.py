@@ -114,6 +114,16 @@ def export_saved_model(options: argparse.Namespace) -> None:
     print(json.dumps({"path": str(path)}) if options.json else path)
 
 
+def export_serving(options: argparse.Namespace) -> None:
+    from keras_attn_nmt import export
+
+    written = export.export_serving(
+        options.directory, name=options.name, cores=options.cores, text=options.text
+    )
+    paths = [str(path) for path in written]
+    print(json.dumps({"paths": paths}) if options.json else "\n".join(paths))
+
+
 def export_tflite(options: argparse.Namespace) -> None:
     from keras_attn_nmt import export
 

@@ -1,0 +1,182 @@
+"""What an operator needs beside the versions of a SavedModel: `export/operator`, filled in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import string
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  Its ops are in the SavedModel.
+
+from keras_attn_nmt.export import warmup
+from keras_attn_nmt.export.saved_model import METADATA
+from keras_attn_nmt.translation import check_positive
+from keras_attn_nmt.writing import write_text
+
+FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")
+IMAGE_VERSION = "2.20.0"
+# Some seconds of work: beyond that an answer comes too late.
+QUEUED_BATCHES_PER_CORE = 16
+
+
+def export_serving(
+    directory: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    cores: int | None = None,
+    text: str | None = None,
+) -> list[Path]:
+    """Writes what TensorFlow Serving and its operator need beside the versions of a model.
+
+    That is its configuration, a `compose.yaml` for the stock image, and a README whose answers the
+    newest version gives here and now. Files of these names are replaced.
+
+    Args:
+        directory: What `export_saved_model` wrote into, with at least one version.
+        name: Of the model on the server; the name of the directory by default.
+        cores: Of the server; as many as here by default.
+        text: Example in the README; one out of the model's vocabulary by default.
+
+    Returns:
+        The files.
+
+    Raises:
+        FileNotFoundError: There is no version in the directory.
+        ValueError: The name is none for a URL, `cores` is not positive, or the newest version was
+            not written by `export_saved_model` or is damaged.
+        OSError: The disk is full, or cannot be written to.
+    """
+    directory = Path(directory)
+    name = directory.resolve().name if name is None else name
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise ValueError(
+            f"A model's name on a server has small letters, digits, _ and - alone, got {name!r}: "
+            "give another name."
+        )
+    cores = (os.cpu_count() or 1) if cores is None else cores
+    check_positive("cores", cores)
+    newest = _newest(directory)
+    metadata = _metadata(newest)
+    if text is None:
+        text = _sample(newest)
+    values = {
+        **metadata,
+        "name": name,
+        "version": newest.name,
+        "cores": cores,
+        "queue": QUEUED_BATCHES_PER_CORE * cores,
+        "image_version": IMAGE_VERSION,
+        "languages": _languages(metadata),
+        **_examples(newest, name, text),
+    }
+    templates = resources.files("keras_attn_nmt.export") / "operator"
+    written = []
+    for file in FILES:
+        template = string.Template((templates / file).read_text(encoding="utf-8"))
+        write_text(directory / file, template.substitute(values))
+        written.append(directory / file)
+    return written
+
+
+def _newest(directory: Path) -> Path:
+    versions = [path for path in directory.glob("*") if path.name.isdecimal() and path.is_dir()]
+    if not versions:
+        raise FileNotFoundError(
+            f"There is no version of a model in {directory}: write one with keras-attn-nmt export "
+            "saved-model MODEL --output DIR."
+        )
+    return max(versions, key=lambda path: int(path.name))
+
+
+def _sample(version: Path) -> str:
+    try:
+        request = warmup.read(version)[0]
+    except (IndexError, tf.errors.OpError) as error:
+        raise ValueError(f"{version} is damaged: {warmup.PATH} cannot be read: {error}") from error
+    return request.inputs["text"].string_val[0].decode()
+
+
+def _metadata(version: Path) -> dict[str, Any]:
+    path = version / METADATA
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        names = ("beam_size", "length_penalty", "max_length", "max_source_length")
+        return {name: metadata[name] for name in names} | metadata
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{version} is damaged, or was not written by keras-attn-nmt export saved-model: "
+            f"{error}"
+        ) from error
+
+
+def _languages(metadata: dict[str, Any]) -> str:
+    if "source_language" not in metadata:
+        return ""
+    return f" from `{metadata['source_language']}` to `{metadata['target_language']}`"
+
+
+def _examples(version: Path, name: str, text: str) -> dict[str, str]:
+    """Requests, and what the model answers to them."""
+    try:
+        with tf.device("/CPU:0"):
+            signatures = tf.saved_model.load(str(version)).signatures
+            answers = {
+                signature: _as_json(signatures[signature](text=tf.constant([text])))
+                for signature in ("translate", "serving_default")
+            }
+    except (OSError, KeyError, tf.errors.OpError) as error:
+        raise ValueError(f"{version} is damaged: {error}") from error
+    url = f"localhost:8501/v1/models/{name}:predict"
+
+    def request(**body: Any) -> str:
+        content = json.dumps({**body, "instances": [{"text": text}]}, ensure_ascii=False)
+        return f"curl -d {shlex.quote(content)} {url}"
+
+    return {
+        "text": json.dumps(text, ensure_ascii=False),
+        "translation": answers["translate"]["translation"],
+        "translate_request": request(signature_name="translate"),
+        "translate_answer": _shown(answers["translate"]),
+        "attention_request": request(),
+        "attention_answer": _shown(answers["serving_default"]),
+    }
+
+
+def _as_json(answers: dict[str, tf.Tensor]) -> dict[str, Any]:
+    """The outputs of the one text, as TensorFlow Serving writes them; floats rounded."""
+    result = {}
+    for name, output in sorted(answers.items()):
+        value = output[0].numpy()
+        if output.dtype == tf.string:
+            result[name] = _decoded(value)
+        elif output.dtype.is_floating:
+            # A float32 has as many digits as these; the lists would be hard to read with all.
+            result[name] = _rounded(value.tolist(), 6 if value.ndim == 0 else 3)
+        else:
+            result[name] = value.tolist()
+    return result
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else [each.decode() for each in value]
+
+
+def _rounded(value: Any, digits: int) -> Any:
+    if isinstance(value, list):
+        return [_rounded(each, digits) for each in value]
+    return round(value, digits)
+
+
+def _shown(row: dict[str, Any]) -> str:
+    """An answer with one output a line."""
+    lines = [
+        f"    {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+        for name, value in row.items()
+    ]
+    return '{"predictions": [{\n' + ",\n".join(lines) + "\n}]}"

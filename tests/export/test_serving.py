@@ -1,0 +1,106 @@
+"""The operator's files: TensorFlow Serving can read them, and the README says what it answers."""
+
+import json
+import re
+import shlex
+import shutil
+
+import numpy as np
+import pytest
+import requests
+from google.protobuf import text_format
+from serving_double import ServingDouble
+from tensorflow_serving.config import model_server_config_pb2
+
+from keras_attn_nmt import cli
+from keras_attn_nmt.export import export_serving
+
+TEXT = 'zwei "Häuser"'
+
+
+@pytest.fixture(scope="module")
+def directory(served, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("operator") / "small"
+    shutil.copytree(served, directory / "1")
+    export_serving(directory, cores=4, text=TEXT)
+    return directory
+
+
+def test_the_answers_in_the_readme_are_those_of_a_server(directory):
+    page = (directory / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```\n(curl -d .*?)\n```\n\n```json\n(.*?)\n```", page, re.DOTALL)
+    assert len(blocks) == 2
+    with ServingDouble(directory, "small") as server:
+        for command, shown in blocks:
+            _, _, body, url = shlex.split(command)
+            address = url.replace("localhost:8501", server.rest_address)
+            (answer,) = requests.post(address, data=body.encode(), timeout=60).json()["predictions"]
+            (wanted,) = json.loads(shown)["predictions"]
+            assert answer.keys() == wanted.keys()
+            for name, value in wanted.items():
+                if np.asarray(value).dtype.kind == "f":
+                    np.testing.assert_allclose(answer[name], value, atol=1e-3)
+                else:
+                    assert answer[name] == value
+
+
+def test_the_python_in_the_readme_prints_what_it_says(directory, capsys):
+    page = (directory / "README.md").read_text(encoding="utf-8")
+    program, printed = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.DOTALL).groups()
+    with ServingDouble(directory, "small") as server:
+        exec(program.replace("localhost:8500", server.grpc_address), {})
+    assert capsys.readouterr().out == printed
+
+
+def test_the_configuration_is_one_that_tensorflow_serving_reads(directory):
+    config = text_format.Parse(
+        (directory / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path) == ("small", "/models/small")
+    compose = (directory / "compose.yaml").read_text()
+    for name in ("models.config", "batching.config", "monitoring.config"):
+        assert f"=/models/small/{name}\n" in compose
+        assert "$" not in (directory / name).read_text()
+    assert "num_batch_threads { value: 4 }" in (directory / "batching.config").read_text()
+
+
+def test_the_command_finds_name_and_example_by_itself(served, tmp_path, capsys):
+    directory = tmp_path / "captions"
+    shutil.copytree(served, directory / "3")
+    (directory / ".4.unfinished").mkdir()
+    assert cli.main(["export", "serving", str(directory), "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["paths"]
+    assert len(written) == 5
+    page = (directory / "README.md").read_text(encoding="utf-8")
+    assert "v1/models/captions:predict" in page
+    assert "version 3" in page
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "error", "words"),
+    [
+        (lambda path: shutil.rmtree(path / "1"), {}, FileNotFoundError, "no version of a model in"),
+        (lambda path: None, {"name": "Ein Name"}, ValueError, "small letters, digits"),
+        (lambda path: None, {"cores": 0}, ValueError, "cores must be a whole number"),
+        (
+            lambda path: (path / "1/assets.extra/keras_attn_nmt.json").unlink(),
+            {},
+            ValueError,
+            "is damaged, or was not written by",
+        ),
+        (
+            lambda path: (path / "1/saved_model.pb").write_bytes(b"nothing"),
+            {"text": "ein"},
+            ValueError,
+            "1 is damaged",
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_said(directory, tmp_path, spoil, options, error, words):
+    copy = tmp_path / "small"
+    shutil.copytree(directory / "1", copy / "1")
+    spoil(copy)
+    with pytest.raises(error, match=words):
+        export_serving(copy, **options)
+    assert not (copy / "README.md").exists()
