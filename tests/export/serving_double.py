@@ -1,11 +1,20 @@
 """Test code: a small stand-in for `tensorflow_model_server`, with TensorFlow Serving's own protos.
 
 Serves the newest version in a directory, over gRPC and REST on real sockets, and takes up a new one
-while it runs.
+while it runs. Also a program with the flags of `tensorflow_model_server`.
 """
 
+import argparse
+import contextlib
 import json
+import shutil
+import socket
+import subprocess
+import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +22,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tensorflow as tf
+import tensorflow_text  # noqa: F401
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 
@@ -25,8 +35,9 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
         requests: How many came in.
     """
 
-    def __init__(self, directory, name):
+    def __init__(self, directory, name, grpc_port=0, rest_port=0):
         self.directory, self.name = Path(directory), name
+        self._ports = grpc_port, rest_port
         self.unavailable = self.requests = 0
         self.delay = 0.0
         self._loaded = {}
@@ -35,14 +46,24 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __enter__(self):
         self._grpc = grpc.server(futures.ThreadPoolExecutor(8))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._grpc)
-        self.grpc_address = f"localhost:{self._grpc.add_insecure_port('localhost:0')}"
+        port = self._grpc.add_insecure_port(f"localhost:{self._ports[0]}")
+        self.grpc_address = f"localhost:{port}"
         self._grpc.start()
         double = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, answer = double.rest(self.path, body)
+                self._answer(*double.rest(self.path, body))
+
+            def do_GET(self):
+                double._newest()
+                status = [{"version": "1", "state": "AVAILABLE"}]
+                self._answer(200, {"model_version_status": status})
+
+            def _answer(self, status, answer):
                 content = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
@@ -52,7 +73,7 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
             def log_message(self, *_):
                 pass
 
-        self._rest = ThreadingHTTPServer(("localhost", 0), Handler)
+        self._rest = ThreadingHTTPServer(("localhost", self._ports[1]), Handler)
         self.rest_address = f"http://localhost:{self._rest.server_port}"
         threading.Thread(target=self._rest.serve_forever, daemon=True).start()
         return self
@@ -123,3 +144,69 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
             if version not in self._loaded:
                 self._loaded[version] = tf.saved_model.load(str(self.directory / str(version)))
             return self._loaded[version]
+
+
+class ModelServer:
+    """`tensorflow_model_server`, or another program with its flags; a context manager."""
+
+    def __init__(self, program, directory, name):
+        self.directory = Path(directory)
+        self._ports = _free_port(), _free_port()
+        self._status = f"http://localhost:{self._ports[1]}/v1/models/{name}"
+        self._command = [
+            *program,
+            f"--port={self._ports[0]}",
+            f"--rest_api_port={self._ports[1]}",
+            f"--model_name={name}",
+            f"--model_base_path={self.directory.resolve()}",
+        ]
+
+    def __enter__(self):
+        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+        self.grpc_address, self.rest_address = (
+            f"localhost:{self._ports[0]}",
+            f"http://localhost:{self._ports[1]}",
+        )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with (
+                contextlib.suppress(urllib.error.URLError, ConnectionError),
+                urllib.request.urlopen(self._status, timeout=60) as answer,
+            ):
+                if b"AVAILABLE" in answer.read():
+                    return self
+            time.sleep(0.2)
+        self.__exit__()
+        raise RuntimeError(f"{self._command[0]} does not serve")
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait()
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def serve(directory, name):
+    """The real server where there is one, else the stand-in."""
+    program = shutil.which("tensorflow_model_server")
+    return ModelServer([program], directory, name) if program else ServingDouble(directory, name)
+
+
+def main():
+    """Serves until it is stopped."""
+    parser = argparse.ArgumentParser()
+    for flag in ("--port", "--rest_api_port"):
+        parser.add_argument(flag, type=int, required=True)
+    for flag in ("--model_name", "--model_base_path"):
+        parser.add_argument(flag, required=True)
+    flags = parser.parse_args()
+    with ServingDouble(flags.model_base_path, flags.model_name, flags.port, flags.rest_api_port):
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from questions import OPTIONS, TEXTS
-from serving_double import ServingDouble
+from serving_double import ServingDouble, serve
 
 from keras_attn_nmt import Translator
 from keras_attn_nmt.export import TranslationClient
@@ -19,8 +19,17 @@ from keras_attn_nmt.translation import TextTooLong
 def server(served, tmp_path_factory):
     directory = tmp_path_factory.mktemp("versions")
     shutil.copytree(served, directory / "1")
-    with ServingDouble(directory, "small") as server:
+    with serve(directory, "small") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def double(served, tmp_path_factory):
+    """A server that can be made to fail."""
+    directory = tmp_path_factory.mktemp("double")
+    shutil.copytree(served, directory / "1")
+    with ServingDouble(directory, "small") as double:
+        yield double
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +39,16 @@ def translator(model_directory):
 
 @pytest.fixture(params=["rest", "grpc"])
 def connect(request, server):
-    address = server.rest_address if request.param == "rest" else server.grpc_address
+    return connector(server, request.param)
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def connect_double(request, double):
+    return connector(double, request.param)
+
+
+def connector(server, protocol):
+    address = server.rest_address if protocol == "rest" else server.grpc_address
     return lambda **options: TranslationClient(address, options.pop("model", "small"), **options)
 
 
@@ -66,37 +84,37 @@ def test_scores_and_vectors_are_those_of_the_translator(connect, translator):
     np.testing.assert_allclose(connect().embed(TEXTS), translator.embed(TEXTS), atol=1e-5)
 
 
-def test_many_texts_go_in_batches(connect, server):
-    before = server.requests
-    found = connect(batch_size=4)([*TEXTS, *TEXTS])
-    assert server.requests == before + 3
+def test_many_texts_go_in_batches(connect_double, double):
+    before = double.requests
+    found = connect_double(batch_size=4)([*TEXTS, *TEXTS])
+    assert double.requests == before + 3
     assert [each.text for each in found[:6]] == [each.text for each in found[6:]]
-    assert connect()([]) == []
+    assert connect_double()([]) == []
 
 
-def test_an_unavailable_server_is_asked_again(connect, server):
-    server.unavailable = 2
-    assert len(connect()(["ein Haus"])) == 1
-    server.unavailable = 3
+def test_an_unavailable_server_is_asked_again(connect_double, double):
+    double.unavailable = 2
+    assert len(connect_double()(["ein Haus"])) == 1
+    double.unavailable = 3
     with pytest.raises(ConnectionError, match="not available, 2 times"):
-        connect(retries=1)(["ein Haus"])
-    server.unavailable = 0
+        connect_double(retries=1)(["ein Haus"])
+    double.unavailable = 0
 
 
-def test_nothing_else_is_asked_again(connect, server):
-    before = server.requests
+def test_nothing_else_is_asked_again(connect_double, double):
+    before = double.requests
     with pytest.raises(ValueError, match="not found"):
-        connect(model="other")(["ein Haus"])
-    assert server.requests == before + 1
+        connect_double(model="other")(["ein Haus"])
+    assert double.requests == before + 1
 
 
-def test_a_late_answer_is_an_error(connect, server):
-    server.delay = 5.0
+def test_a_late_answer_is_an_error(connect_double, double):
+    double.delay = 5.0
     try:
         with pytest.raises(TimeoutError):
-            connect(timeout=0.3)(["ein Haus"])
+            connect_double(timeout=0.3)(["ein Haus"])
     finally:
-        server.delay = 0.0
+        double.delay = 0.0
 
 
 def test_too_long_a_text_is_named(connect):
