@@ -71,6 +71,12 @@ class TFLiteTranslator:
     ):
         path = Path(path)
         self.metadata = read_metadata(path)
+        if self.metadata.get("text"):
+            raise ValueError(
+                f"{path} takes and gives text, with TF Text's own ops, which this runtime lacks: "
+                "run it with tf.lite.Interpreter and tensorflow_text.tflite_registrar, or export "
+                "it without --text."
+            )
         given = {"source": source_vocabulary, "target": target_vocabulary}
         self._source_tokenizer, self._target_tokenizer = (
             self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()

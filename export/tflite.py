@@ -4,6 +4,10 @@
     encode(source_ids) -> memory, state                                       for a beam of
     decode_step(tokens, state, memory) -> log_probabilities, state, attention   one's own
 
+or, with the vocabularies inside and TF Text's ops for them:
+
+    translate(text) -> translation, score, tokens and attention, as the SavedModel gives them
+
 All shapes are fixed. What each side of the file needs to know of it stands in `metadata.json`, in
 a zip archive at its end (as TensorFlow Lite's metadata has it): `unzip -p model.tflite
 metadata.json`.
@@ -15,6 +19,7 @@ import json
 import logging
 import os
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,17 +28,21 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_text
 from keras import ops
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.python.interpreter import InterpreterWithCustomOps
 
 from keras_attn_nmt import __version__
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.decoder import Memory
-from keras_attn_nmt.export import samples, trained
+from keras_attn_nmt.export import fast_sentencepiece, samples, trained
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.runner import METADATA, TFLiteTranslator
 from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.translation import Translation, check_penalty, check_positive
+from keras_attn_nmt.special_ids import EOS, PAD
+from keras_attn_nmt.translation import IMPOSSIBLE, Translation, check_penalty, check_positive
 from keras_attn_nmt.translator import Translator
 from keras_attn_nmt.writing import replacing
 
@@ -52,6 +61,7 @@ def export_tflite(
     max_target_length: int = 64,
     beam_size: int = 5,
     length_penalty: float = 1.0,
+    text: bool = False,
 ) -> Path:
     """Writes a model directory as a `.tflite` file of builtin ops, with its vocabularies beside it.
 
@@ -65,16 +75,18 @@ def export_tflite(
         max_target_length: Longest translation in tokens, `</s>` included.
         beam_size: Hypotheses that `decode_step` takes.
         length_penalty: As in `Translator.nbest`, for the score.
+        text: Take and give text, with the vocabularies inside: needs an interpreter with TF Text's
+            two SentencePiece ops. There is greedy search alone then, and no files beside it.
 
     Returns:
         The file that was written.
 
     Raises:
         FileNotFoundError: The model directory or one of its files is missing.
-        ValueError: The model directory is damaged, an option is out of its range, or Keras does
-            not run on TensorFlow.
-        ExportError: The model has ops that are no builtins, or the float file translates other
-            than the model does; no file is written then.
+        ValueError: The model directory is damaged, an option is out of its range, Keras does not
+            run on TensorFlow, or `text` is asked for and the vocabulary is a BPE model.
+        ExportError: The model has ops that are no builtins, which it names, or the float file
+            translates other than the model does; no file is written then.
         OSError: The disk is full, or cannot be written to.
     """
     if quantize not in QUANTIZATIONS:
@@ -105,6 +117,7 @@ def export_tflite(
         "beam_size": beam_size,
         "length_penalty": float(length_penalty),
         "quantization": quantize,
+        "text": text,
     }
     content = _convert(files, metadata)
     own = [Path(model, SOURCE), Path(model, TARGET)]
@@ -114,8 +127,9 @@ def export_tflite(
             archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
         with tf.device("/CPU:0"):  # As where it is to run, and more exact than a GPU.
             _check(files, temporary, own, metadata)
-        files.source_tokenizer.save(vocabularies[0])
-        files.target_tokenizer.save(vocabularies[1])
+        if not text:
+            files.source_tokenizer.save(vocabularies[0])
+            files.target_tokenizer.save(vocabularies[1])
     logger.info("%s: %.1f MB, run and compared", output, output.stat().st_size / 1e6)
     return output
 
@@ -130,15 +144,25 @@ def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
             directory, signature_keys=list(functions)
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.allow_custom_ops = metadata["text"]
         if metadata["quantization"] != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if metadata["quantization"] == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
             with quiet_stderr():
-                return converter.convert()
+                content = converter.convert()
         except Exception as error:  # The converter's own, which it does not export.
             raise ExportError(f"The model cannot be converted to builtin ops: {error}") from error
+    allowed = fast_sentencepiece.OPS if metadata["text"] else ()
+    if foreign := sorted(_custom_ops(content) - set(allowed)):
+        raise ExportError(f"The model has ops that are no builtins: {', '.join(foreign)}.")
+    return content
+
+
+def _custom_ops(content: bytes) -> set[str]:
+    codes = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content)).operatorCodes
+    return {code.customCode.decode() for code in codes if code.customCode}
 
 
 def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -187,6 +211,9 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
             **_named(state),
         }
 
+    if metadata["text"]:
+        text = tf.TensorSpec((1,), tf.string, "text")
+        return {"translate": concrete(_reading_text(translate, files, metadata), text)}
     source = tf.TensorSpec((1, metadata["max_source_length"]), tf.int32, "source_ids")
     tokens = tf.TensorSpec((1, metadata["beam_size"]), tf.int32, "tokens")
     encoded = concrete(encode, source)
@@ -203,6 +230,43 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _reading_text(
+    translate: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    files: ModelFiles,
+    metadata: dict[str, Any],
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """`translate` of ids as one of text, which answers as the SavedModel does."""
+    limit = metadata["max_source_length"]
+
+    def translate_text(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids = fast_sentencepiece.tokenize(files.source_tokenizer, text)
+        blank = tf.reduce_all(tf.gather(fast_sentencepiece.blanks(files.source_tokenizer), ids))
+        length = tf.where(blank, 0, tf.size(ids) + 1)
+        readable = length <= limit
+        last = tf.where(readable, length, 0) - 1
+        position = tf.range(limit)
+        padded = tf.concat([ids[:limit], tf.fill([limit], PAD)], axis=0)[:limit]
+        padded = tf.where(position < last, padded, tf.where(position == last, EOS, PAD))
+        source_ids = padded[tf.newaxis]
+        found = translate(source_ids)
+        target_ids = found.pop("target_ids")
+        source_pieces, target_pieces = (
+            tf.constant(fast_sentencepiece.pieces(tokenizer))
+            for tokenizer in (files.source_tokenizer, files.target_tokenizer)
+        )
+        return {
+            **found,
+            "translation": fast_sentencepiece.detokenize(files.target_tokenizer, target_ids[0]),
+            "score": tf.where(readable, found["score"], IMPOSSIBLE),
+            "source_tokens": tf.gather(source_pieces, source_ids),
+            "target_tokens": tf.gather(target_pieces, target_ids),
+            "source_length": length[tf.newaxis],
+            "target_length": tf.reduce_sum(tf.cast(target_ids != PAD, tf.int32), axis=1),
+        }
+
+    return translate_text
+
+
 def _named(state: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
     return {f"state_{number}": each for number, each in enumerate(state)}
 
@@ -211,8 +275,11 @@ def _check(
     files: ModelFiles, path: Path, vocabularies: list[Path], metadata: dict[str, Any]
 ) -> None:
     """Runs the file: greedy and with the beam, it has to translate as the model does."""
-    source, target = vocabularies
-    runner = TFLiteTranslator(path, source, target)
+    runner: Any
+    if metadata["text"]:
+        runner, beams = _TextRunner(path), {1}
+    else:
+        runner, beams = TFLiteTranslator(path, *vocabularies), {1, metadata["beam_size"]}
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
     texts = [
         text
@@ -223,7 +290,7 @@ def _check(
         "length_penalty": metadata["length_penalty"],
         "max_length": metadata["max_target_length"],
     }
-    for beam_size in (1, metadata["beam_size"]):
+    for beam_size in sorted(beams):
         found = runner(texts, beam_size=beam_size, **options)
         for text, got, wanted in zip(
             texts, found, translator(texts, beam_size=beam_size, **options), strict=True
@@ -234,6 +301,34 @@ def _check(
                     f"{got.text!r} ({got.score:.5f}) for {text!r}, and the model {wanted.text!r} "
                     f"({wanted.score:.5f})."
                 )
+
+
+class _TextRunner:
+    """Runs a file that takes text, where TensorFlow and TF Text are at hand."""
+
+    def __init__(self, path: Path):
+        with warnings.catch_warnings():  # Its successor has no place for other ops.
+            warnings.simplefilter("ignore")
+            self._interpreter = InterpreterWithCustomOps(
+                model_path=str(path),
+                custom_op_registerers=tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS,
+            )
+        self._translate = self._interpreter.get_signature_runner("translate")
+
+    def __call__(self, texts: list[str], **_: Any) -> list[Translation]:
+        return [self._translation(text) for text in texts]
+
+    def _translation(self, text: str) -> Translation:
+        found = self._translate(text=np.array([text]))
+        source, target = int(found["source_length"][0]), int(found["target_length"][0])
+        return Translation(
+            text=found["translation"][0].decode(),
+            score=float(found["score"][0]),
+            source_tokens=[piece.decode() for piece in found["source_tokens"][0, :source]],
+            target_tokens=[piece.decode() for piece in found["target_tokens"][0, :target]],
+            token_scores=found["token_scores"][0, :target],
+            attention=found["attention"][0, :target, :source],
+        )
 
 
 def _agree(got: Translation, wanted: Translation, exact: bool) -> bool:

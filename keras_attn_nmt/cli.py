@@ -225,6 +225,12 @@ def _parser() -> argparse.ArgumentParser:
         "--length-penalty", type=_not_negative, default=1.0, metavar="A", help="exponent (1.0)"
     )
 
+    command.add_argument(
+        "--text",
+        action="store_true",
+        help="take and give text: needs TF Text's SentencePiece ops on the device",
+    )
+
     command = add(
         "attention",
         commands.attention,

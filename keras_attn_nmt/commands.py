@@ -135,6 +135,7 @@ def export_tflite(options: argparse.Namespace) -> None:
         max_target_length=options.max_target_length,
         beam_size=options.beam_size,
         length_penalty=options.length_penalty,
+        text=options.text,
     )
     print(json.dumps({"path": str(path)}) if options.json else path)
 

@@ -1,0 +1,116 @@
+"""A vocabulary for the tokeniser that TF Text has in TensorFlow Lite, with the ids of `Tokenizer`.
+
+TF Text's `FastSentencepieceTokenizer` finds the best path through the bytes of a text. It knows
+neither byte pieces nor the absence of a normalization, takes tabs and line ends for spaces, and
+splits by the unigram model alone. So the vocabulary is written anew for it: byte pieces become
+ordinary ones of one byte, and a space is a space in all pieces.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import tensorflow as tf
+import tensorflow_text
+from sentencepiece import sentencepiece_model_pb2
+
+from keras_attn_nmt.special_ids import PAD
+from keras_attn_nmt.tokenizer import Tokenizer
+
+OPS = ("TFText>FastSentencepieceTokenize", "TFText>FastSentencepieceDetokenize")
+
+# What SentencePiece takes from the lowest score for a character that has no piece.
+_UNKNOWN_PENALTY = 10.0
+_SPACE = "▁".encode()
+_UNIGRAM = 1
+
+_ModelProto = sentencepiece_model_pb2.ModelProto
+_Piece = _ModelProto.SentencePiece
+
+
+def tokenize(tokenizer: Tokenizer, text: tf.Tensor) -> tf.Tensor:
+    """Ids of one text, without eos.
+
+    Args:
+        tokenizer: The vocabulary.
+        text: String, shape `(1,)`.
+
+    Returns:
+        int32, shape `(length,)`.
+
+    Raises:
+        ValueError: The vocabulary is no unigram model.
+    """
+    return _fast(tokenizer, encoding=True).tokenize(text).values
+
+
+def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
+    """The text of ids; special ones are left out.
+
+    Args:
+        tokenizer: The vocabulary.
+        ids: int32, shape `(length,)`.
+
+    Returns:
+        String, shape `(1,)`.
+    """
+    return _fast(tokenizer, encoding=False).detokenize(tf.RaggedTensor.from_tensor(ids[tf.newaxis]))
+
+
+def blanks(tokenizer: Tokenizer) -> list[bool]:
+    """For each id whether its text is white space."""
+    model = _ModelProto.FromString(tokenizer.model_proto)
+    return [_bytes(piece).decode(errors="replace").isspace() for piece in model.pieces]
+
+
+def pieces(tokenizer: Tokenizer) -> list[str]:
+    """The piece of each id, `""` for padding."""
+    names = tokenizer.pieces(range(tokenizer.vocabulary_size))
+    names[PAD] = ""
+    return names
+
+
+def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencepieceTokenizer:
+    model = _ModelProto.FromString(tokenizer.model_proto)
+    if model.trainer_spec.model_type != _UNIGRAM:
+        raise ValueError(
+            "TF Text's tokeniser for TensorFlow Lite splits texts by a unigram model alone, and "
+            "this vocabulary is a BPE model: export without text, or train with a unigram one."
+        )
+    known = {_bytes(piece) for piece in model.pieces if piece.type == _Piece.NORMAL}
+    lowest = min(piece.score for piece in model.pieces)
+    written = b""
+    for piece in model.pieces:
+        content, score, kind = _bytes(piece), piece.score, piece.type
+        if kind == _Piece.BYTE:
+            # A character in bytes costs as much as an unknown one, whatever its length.
+            continues = 0x80 <= content[0] < 0xC0
+            score = 0.0 if continues else lowest - _UNKNOWN_PENALTY
+            # A byte that is a piece itself is never spelled; strings there end at a NUL.
+            hidden = content == b"\0" or (encoding and content in known)
+            kind = _Piece.CONTROL if hidden else _Piece.NORMAL
+        written += _field(
+            1, _field(1, content) + struct.pack("<Bf", 0x15, score) + bytes([0x18, kind])
+        )
+    rest = _ModelProto(trainer_spec=model.trainer_spec, normalizer_spec=model.normalizer_spec)
+    rest.normalizer_spec.escape_whitespaces = False
+    if not rest.normalizer_spec.precompiled_charsmap:
+        # A table of no replacements: the absence of one is read as a table of any size.
+        rest.normalizer_spec.precompiled_charsmap = struct.pack("<I", 0)
+    return tensorflow_text.FastSentencepieceTokenizer(written + rest.SerializeToString())
+
+
+def _bytes(piece: _Piece) -> bytes:
+    if piece.type == _Piece.BYTE:
+        return bytes([int(piece.piece[3:5], 16)])  # "<0xE2>"
+    return piece.piece.encode().replace(_SPACE, b" ")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer; Python's own take no strings that are not UTF-8."""
+    return bytes([number << 3 | 2]) + _variable(len(content)) + content
+
+
+def _variable(number: int) -> bytes:
+    rest, low = number >> 7, number & 0x7F
+    return bytes([low | 0x80]) + _variable(rest) if rest else bytes([low])
