@@ -147,6 +147,8 @@ def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
         converter.allow_custom_ops = metadata["text"]
         if metadata["quantization"] != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            # One scale a table, so that the tied one is stored once for both of its uses.
+            converter._experimental_disable_per_channel = True
         if metadata["quantization"] == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
@@ -181,7 +183,10 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
 
         return tf.function(frozen, autograph=False).get_concrete_function(*specs)
 
+    limit = metadata["max_source_length"]
+
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        source_ids = _real(source_ids)
         found = searching.search(
             stepper,
             source_ids,
@@ -193,12 +198,13 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
             "target_ids": found.tokens[:, 0],
             "score": found.scores[:, 0],
             "token_scores": found.token_scores[:, 0],
-            "attention": found.attention[:, 0],
+            "attention": _filled(found.attention[:, 0], 2, limit),
         }
 
     def encode(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        memory, state = stepper.encode(source_ids)
-        return {**memory._asdict(), **_named(state)}
+        memory, state = stepper.encode(_real(source_ids))
+        filled = {name: _filled(value, 1, limit) for name, value in memory._asdict().items()}
+        return {**filled, **_named(state)}
 
     def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         memory = Memory(*(inputs[name] for name in Memory._fields))
@@ -265,6 +271,24 @@ def _reading_text(
         }
 
     return translate_text
+
+
+def _real(source_ids: tf.Tensor) -> tf.Tensor:
+    """The ids without padding: every loop over them stops where the sentence does."""
+    length = tf.reduce_sum(tf.cast(source_ids != PAD, tf.int32))
+    return source_ids[:, : tf.maximum(length, 1)]
+
+
+def _filled(tensor: tf.Tensor, axis: int, size: int) -> tf.Tensor:
+    """`tensor` with zeros up to `size` where the length of the sentence was."""
+    if tensor.shape[axis] is not None:  # Without attention there is one vector a sentence.
+        return tensor
+    if tensor.dtype == tf.bool:  # Which the op of the device does not fill up.
+        return _filled(tf.cast(tensor, tf.int32), axis, size) > 0
+    missing = size - tf.shape(tensor)[axis]
+    paddings = [[0, missing if place == axis else 0] for place in range(len(tensor.shape))]
+    shape = [size if place == axis else length for place, length in enumerate(tensor.shape)]
+    return tf.reshape(tf.pad(tensor, paddings), shape)
 
 
 def _named(state: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
