@@ -203,11 +203,17 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
 
     def encode(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         memory, state = stepper.encode(_real(source_ids))
-        filled = {name: _filled(value, 1, limit) for name, value in memory._asdict().items()}
+        # Without attention there are no keys, and a device has no tensors without numbers.
+        filled = {
+            name: _filled(value, 1, limit)
+            for name, value in memory._asdict().items()
+            if 0 not in value.shape
+        }
         return {**filled, **_named(state)}
 
     def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        memory = Memory(*(inputs[name] for name in Memory._fields))
+        nothing = inputs["annotations"][:, :, :0]
+        memory = Memory(*(inputs.get(name, nothing) for name in Memory._fields))
         state = tuple(inputs[name] for name in sorted(set(inputs) - set(Memory._fields)))
         logits, state, attention = stepper.step(tokens, state, memory)
         normalizer = ops.logsumexp(logits, axis=-1, keepdims=True)

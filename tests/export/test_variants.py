@@ -1,0 +1,75 @@
+"""Every kind of model exports; both exports compare themselves with the `Translator` as they do."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from questions import OPTIONS, TEXTS
+
+from keras_attn_nmt import ModelConfig, Translator, build_model, files
+from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite
+
+VARIANTS = {
+    "lstm_luong_maxout": {
+        "cell": "lstm",
+        "attention": "luong",
+        "readout": "maxout",
+        "tie_target_embeddings": False,
+        "layer_normalization": False,
+    },
+    "fixed_vector_source_twice": {"attention": "none", "source_order": "twice"},
+    "paper_cell_one_direction_two_layers": {
+        "reset_after": False,
+        "bidirectional": False,
+        "encoder_layers": 2,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request, model_directory, tmp_path_factory):
+    trained = files.load_model(model_directory)
+    config = ModelConfig(
+        trained.source_tokenizer.vocabulary_size,
+        trained.target_tokenizer.vocabulary_size,
+        embedding_units=6,
+        encoder_units=5,
+        decoder_units=7,
+        attention_units=4,
+        readout_units=4,
+        **VARIANTS[request.param],
+    )
+    model = build_model(config)
+    generator = np.random.default_rng(1)
+    model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
+    directory = tmp_path_factory.mktemp("variant") / "model"
+    files.save_model(
+        directory,
+        files.ModelFiles(model, config, trained.source_tokenizer, trained.target_tokenizer),
+    )
+    return directory
+
+
+def test_all_three_runtimes_translate_alike(variant, tmp_path):
+    translator = Translator.load(variant)
+    version = export_saved_model(variant, tmp_path / "served", **OPTIONS)
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    answers = served(text=tf.constant(TEXTS))
+    wanted = translator(TEXTS, **OPTIONS)
+    texts = [text.decode() for text in answers["translation"].numpy()]
+    assert texts == [each.text for each in wanted]
+
+    path = export_tflite(
+        variant,
+        tmp_path / "small.tflite",
+        beam_size=OPTIONS["beam_size"],
+        length_penalty=OPTIONS["length_penalty"],
+        max_source_length=32,
+        max_target_length=OPTIONS["max_length"],
+    )
+    for beam_size in (1, OPTIONS["beam_size"]):
+        options = {**OPTIONS, "beam_size": beam_size}
+        found = TFLiteTranslator(path)(TEXTS, beam_size=beam_size)
+        for got, expected in zip(found, translator(TEXTS, **options), strict=True):
+            assert got.text == expected.text
+            np.testing.assert_allclose(got.score, expected.score, atol=1e-4)
+            np.testing.assert_allclose(got.attention, expected.attention, atol=1e-4)
