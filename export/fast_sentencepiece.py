@@ -54,7 +54,9 @@ def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     Returns:
         String, shape `(1,)`.
     """
-    return _fast(tokenizer, encoding=False).detokenize(tf.RaggedTensor.from_tensor(ids[tf.newaxis]))
+    # The op of TensorFlow Lite takes row splits of int32 alone.
+    rows = tf.RaggedTensor.from_tensor(ids[tf.newaxis], row_splits_dtype=tf.int32)
+    return _fast(tokenizer, encoding=False).detokenize(rows)
 
 
 def blanks(tokenizer: Tokenizer) -> list[bool]:

@@ -139,7 +139,10 @@ def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
     module = tf.Module()
     module.functions = functions
     with tempfile.TemporaryDirectory() as directory:
-        tf.saved_model.save(module, directory, signatures=functions)
+        try:
+            tf.saved_model.save(module, directory, signatures=functions)
+        except tf.errors.OpError as error:
+            raise OSError(f"Could not write to {directory}: {error.message}") from error
         converter = tf.lite.TFLiteConverter.from_saved_model(
             directory, signature_keys=list(functions)
         )
@@ -305,11 +308,14 @@ def _check(
     files: ModelFiles, path: Path, vocabularies: list[Path], metadata: dict[str, Any]
 ) -> None:
     """Runs the file: greedy and with the beam, it has to translate as the model does."""
-    runner: Any
+    run: Callable[..., list[Translation]]
     if metadata["text"]:
-        runner, beams = _TextRunner(path), {1}
+        runner, beams = TextRunner(path), [1]
+
+        def run(texts: list[str], **_: Any) -> list[Translation]:
+            return [runner(text) for text in texts]
     else:
-        runner, beams = TFLiteTranslator(path, *vocabularies), {1, metadata["beam_size"]}
+        run, beams = TFLiteTranslator(path, *vocabularies), [1, metadata["beam_size"]]
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
     texts = [
         text
@@ -320,8 +326,8 @@ def _check(
         "length_penalty": metadata["length_penalty"],
         "max_length": metadata["max_target_length"],
     }
-    for beam_size in sorted(beams):
-        found = runner(texts, beam_size=beam_size, **options)
+    for beam_size in beams:
+        found = run(texts, beam_size=beam_size, **options)
         for text, got, wanted in zip(
             texts, found, translator(texts, beam_size=beam_size, **options), strict=True
         ):
@@ -333,10 +339,14 @@ def _check(
                 )
 
 
-class _TextRunner:
-    """Runs a file that takes text, where TensorFlow and TF Text are at hand."""
+class TextRunner:
+    """Runs a file that takes text, where TensorFlow and TF Text are at hand.
 
-    def __init__(self, path: Path):
+    Args:
+        path: What `export_tflite` wrote with `text=True`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
         with warnings.catch_warnings():  # Its successor has no place for other ops.
             warnings.simplefilter("ignore")
             self._interpreter = InterpreterWithCustomOps(
@@ -345,10 +355,8 @@ class _TextRunner:
             )
         self._translate = self._interpreter.get_signature_runner("translate")
 
-    def __call__(self, texts: list[str], **_: Any) -> list[Translation]:
-        return [self._translation(text) for text in texts]
-
-    def _translation(self, text: str) -> Translation:
+    def __call__(self, text: str) -> Translation:
+        """Translates one text; one that is too long gives `""` with a score of `IMPOSSIBLE`."""
         found = self._translate(text=np.array([text]))
         source, target = int(found["source_length"][0]), int(found["target_length"][0])
         return Translation(
@@ -368,7 +376,8 @@ def _agree(got: Translation, wanted: Translation, exact: bool) -> bool:
         return bool(np.isfinite(got.score) and np.all((np.abs(sums - 1) < 0.01) | (sums == 0)))
     if abs(got.score - wanted.score) > TOLERANCE:
         return False
-    # Of two translations as good as each other, rounding decides.
-    return got.target_tokens != wanted.target_tokens or bool(
+    if got.target_tokens != wanted.target_tokens:
+        return True  # Of two translations as good as each other, rounding decides.
+    return got.text == wanted.text and bool(
         np.abs(got.attention - wanted.attention).max(initial=0) <= TOLERANCE
     )

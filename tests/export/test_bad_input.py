@@ -1,0 +1,112 @@
+"""What no model was trained for has one answer, the same in all runtimes (README, "Bad input")."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from questions import OPTIONS
+from serving_double import ServingDouble
+
+from keras_attn_nmt import Translator
+from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, export_tflite, tflite
+from keras_attn_nmt.translation import TextTooLong
+
+STRANGE = [
+    "",
+    " \t\u3000",
+    "xyzzy",
+    "🙂🙃 👩‍👩‍👧",
+    "שלום עולם",
+    "مرحبا",
+    "日本語",
+    "a\tb\nc\x00d",
+    "\ufffd",
+    "e\u0301 \u200b",
+    "",
+    "ein Haus",
+]
+TOO_LONG = "Häuser " * 1428 + "Haus"  # 10,000 characters
+GREEDY = {**OPTIONS, "beam_size": 1}
+LIMITS = {
+    "max_source_length": 64,
+    "max_target_length": OPTIONS["max_length"],
+    "length_penalty": OPTIONS["length_penalty"],
+}
+
+
+@pytest.fixture(scope="module")
+def translator(model_directory):
+    return Translator.load(model_directory)
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with ServingDouble(served.parent, "small") as server:
+        yield TranslationClient(server.grpc_address, "small")
+
+
+@pytest.fixture(scope="module")
+def on_device(model_directory, tmp_path_factory):
+    path = tmp_path_factory.mktemp("device") / "small.tflite"
+    return TFLiteTranslator(export_tflite(model_directory, path, beam_size=3, **LIMITS))
+
+
+@pytest.fixture(scope="module")
+def with_text(model_directory, tmp_path_factory):
+    path = tmp_path_factory.mktemp("device") / "text.tflite"
+    return tflite.TextRunner(export_tflite(model_directory, path, text=True, **LIMITS))
+
+
+def assert_same(found, expected):
+    for got, wanted in zip(found, expected, strict=True):
+        assert got.text == wanted.text
+        assert got.source_tokens == wanted.source_tokens
+        assert got.target_tokens == wanted.target_tokens
+        np.testing.assert_allclose(got.score, wanted.score, atol=1e-4)
+        np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-4)
+
+
+def test_strange_texts_have_the_same_answer_everywhere(translator, client, on_device, with_text):
+    beams = translator(STRANGE, **OPTIONS)
+    assert_same(client(STRANGE), beams)
+    assert_same(on_device(STRANGE, **OPTIONS), beams)
+    greedy = translator(STRANGE, **GREEDY)
+    assert_same(on_device(STRANGE, **GREEDY), greedy)
+    # TF Text's tokeniser has no NUL, and no white space but that of the vocabulary.
+    known = [text for text in STRANGE if "\u3000" not in text and "\x00" not in text]
+    assert_same(
+        [with_text(text) for text in known],
+        [found for text, found in zip(STRANGE, greedy, strict=True) if text in known],
+    )
+
+
+def test_blank_texts_have_an_empty_translation(translator, client, on_device):
+    for translate in (translator, client, on_device):
+        for found in translate(["", " \t\u3000"]):
+            assert (found.text, found.score, found.target_tokens) == ("", 0.0, [])
+
+
+def test_no_texts_have_no_translations(translator, client, on_device):
+    assert translator([]) == client([]) == on_device([]) == []
+
+
+def test_an_empty_batch_is_answered_by_the_saved_model(served):
+    for name, signature in tf.saved_model.load(str(served)).signatures.items():
+        inputs = dict.fromkeys(signature.structured_input_signature[1], tf.zeros([0], tf.string))
+        for answer in signature(**inputs).values():
+            assert answer.shape[0] == 0, name
+
+
+def test_too_long_a_text_is_named_everywhere(translator, client, on_device, with_text):
+    for translate in (translator, client, on_device):
+        with pytest.raises(TextTooLong, match="Text 2 has"):
+            translate(["ein Haus", TOO_LONG])
+    assert (with_text(TOO_LONG).text, with_text(TOO_LONG).score) == ("", -1e9)
+    assert_same([with_text("ein Haus")], translator(["ein Haus"], **GREEDY))
+
+
+def test_bytes_that_are_not_utf8_are_read_as_replacement_characters(translator, served):
+    signature = tf.saved_model.load(str(served)).signatures["serving_default"]
+    answers = signature(text=tf.constant([b"ein\xff", b"\xe2\x96"]))
+    wanted = translator(["ein\ufffd", "\ufffd"], **OPTIONS)
+    texts = [text.decode() for text in answers["translation"].numpy()]
+    assert texts == [each.text for each in wanted]

@@ -1,0 +1,95 @@
+"""Whatever goes wrong in an export: what was there stays, and nothing half done is to be seen."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_attn_nmt import cli
+from keras_attn_nmt.export import TFLiteTranslator, export_tflite
+
+# Files cannot grow beyond a limit, which is to a program what a full disk is.
+ON_A_FULL_DISK = """
+import resource, sys
+from keras_attn_nmt.cli import main
+import tensorflow, tensorflow_text
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def versions(served, tmp_path):
+    """A directory that version 1 is served from."""
+    shutil.copytree(served.parent, tmp_path / "versions")
+    return tmp_path / "versions"
+
+
+@pytest.fixture
+def device_file(model_directory, tmp_path):
+    """A file that was exported before."""
+    folder = tmp_path / "device"
+    folder.mkdir()
+    return export_tflite(model_directory, folder / "small.tflite", max_source_length=8)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_full_disk_leaves_the_version_that_is_served(model_directory, versions):
+    before = contents(versions)
+    arguments = ["export", "saved-model", str(model_directory), "--output", str(versions)]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "error: Could not write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert contents(versions) == before
+
+
+def test_a_full_disk_leaves_the_file_that_an_app_has(model_directory, device_file):
+    before = contents(device_file.parent)
+    arguments = ["export", "tflite", str(model_directory), "--output", str(device_file)]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "error: Could not write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert contents(device_file.parent) == before
+    TFLiteTranslator(device_file)
+
+
+def test_a_kill_shows_no_server_a_half_written_version(model_directory, versions):
+    before = contents(versions)
+    arguments = ["export", "saved-model", str(model_directory), "--output", str(versions)]
+    program = [sys.executable, "-m", "keras_attn_nmt.cli", *arguments]
+    export = subprocess.Popen(program, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(versions.glob(".*.unfinished/saved_model.pb")):
+        assert export.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    export.send_signal(signal.SIGKILL)
+    export.wait()
+    assert [name for name in os.listdir(versions) if not name.startswith(".")] == ["1"]
+    assert contents(versions / "1") == {path: before[path] for path in before}
+    # The next one takes no harm from what the killed one left.
+    assert cli.main([*arguments, "--version", "2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "output"), [("saved-model", "served"), ("tflite", "small.tflite")]
+)
+def test_a_damaged_model_directory_is_named(model_directory, tmp_path, capsys, what, output):
+    damaged = tmp_path / "model"
+    shutil.copytree(model_directory, damaged)
+    (damaged / "config.json").write_text("{")
+    assert cli.main(["export", what, str(damaged), "--output", str(tmp_path / output)]) == 1
+    assert str(damaged / "config.json") in capsys.readouterr().err
+    assert not (tmp_path / output).exists()
