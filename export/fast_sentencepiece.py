@@ -9,6 +9,7 @@ ordinary ones of one byte, and a space is a space in all pieces.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_text
@@ -24,8 +25,10 @@ _UNKNOWN_PENALTY = 10.0
 _SPACE = "▁".encode()
 _UNIGRAM = 1
 
-_ModelProto = sentencepiece_model_pb2.ModelProto
-_Piece = _ModelProto.SentencePiece
+# Made when it is imported, so that mypy cannot know of it.
+_ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
+# Types of pieces (sentencepiece_model.proto).
+_NORMAL, _CONTROL, _BYTE = 1, 3, 6
 
 
 def tokenize(tokenizer: Tokenizer, text: tf.Tensor) -> tf.Tensor:
@@ -79,18 +82,18 @@ def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencep
             "TF Text's tokeniser for TensorFlow Lite splits texts by a unigram model alone, and "
             "this vocabulary is a BPE model: export without text, or train with a unigram one."
         )
-    known = {_bytes(piece) for piece in model.pieces if piece.type == _Piece.NORMAL}
+    known = {_bytes(piece) for piece in model.pieces if piece.type == _NORMAL}
     lowest = min(piece.score for piece in model.pieces)
     written = b""
     for piece in model.pieces:
         content, score, kind = _bytes(piece), piece.score, piece.type
-        if kind == _Piece.BYTE:
+        if kind == _BYTE:
             # A character in bytes costs as much as an unknown one, whatever its length.
             continues = 0x80 <= content[0] < 0xC0
             score = 0.0 if continues else lowest - _UNKNOWN_PENALTY
             # A byte that is a piece itself is never spelled; strings there end at a NUL.
             hidden = content == b"\0" or (encoding and content in known)
-            kind = _Piece.CONTROL if hidden else _Piece.NORMAL
+            kind = _CONTROL if hidden else _NORMAL
         written += _field(
             1, _field(1, content) + struct.pack("<Bf", 0x15, score) + bytes([0x18, kind])
         )
@@ -102,8 +105,8 @@ def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencep
     return tensorflow_text.FastSentencepieceTokenizer(written + rest.SerializeToString())
 
 
-def _bytes(piece: _Piece) -> bytes:
-    if piece.type == _Piece.BYTE:
+def _bytes(piece: Any) -> bytes:
+    if piece.type == _BYTE:
         return bytes([int(piece.piece[3:5], 16)])  # "<0xE2>"
     return piece.piece.encode().replace(_SPACE, b" ")
 

@@ -18,35 +18,31 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tempfile
-import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_text
 from keras import ops
 from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.python.interpreter import InterpreterWithCustomOps
 
 from keras_attn_nmt import __version__
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.decoder import Memory
-from keras_attn_nmt.export import fast_sentencepiece, samples, trained
+from keras_attn_nmt.export import fast_sentencepiece, tflite_check, trained
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.runner import METADATA, TFLiteTranslator
+from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.special_ids import EOS, PAD
-from keras_attn_nmt.translation import IMPOSSIBLE, Translation, check_penalty, check_positive
-from keras_attn_nmt.translator import Translator
+from keras_attn_nmt.translation import IMPOSSIBLE, check_penalty, check_positive
 from keras_attn_nmt.writing import replacing
 
-TOLERANCE = 1e-4
 QUANTIZATIONS = ("none", "float16", "int8")
 
 logger = logging.getLogger(__name__)
@@ -126,7 +122,7 @@ def export_tflite(
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
         with tf.device("/CPU:0"):  # As where it is to run, and more exact than a GPU.
-            _check(files, temporary, own, metadata)
+            tflite_check.check(files, temporary, own, metadata)
         if not text:
             files.source_tokenizer.save(vocabularies[0])
             files.target_tokenizer.save(vocabularies[1])
@@ -158,14 +154,21 @@ def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
             with quiet_stderr():
                 content = converter.convert()
         except Exception as error:  # The converter's own, which it does not export.
-            raise ExportError(f"The model cannot be converted to builtin ops: {error}") from error
+            if named := re.findall(r"^(?:Custom|Flex) ops: (.*)$", str(error), re.MULTILINE):
+                raise ExportError(_foreign_ops(named)) from error
+            raise ExportError(f"The model cannot be converted: {error}") from error
     allowed = fast_sentencepiece.OPS if metadata["text"] else ()
-    if foreign := sorted(_custom_ops(content) - set(allowed)):
-        raise ExportError(f"The model has ops that are no builtins: {', '.join(foreign)}.")
+    if foreign := custom_ops(content) - set(allowed):
+        raise ExportError(_foreign_ops(foreign))
     return content
 
 
-def _custom_ops(content: bytes) -> set[str]:
+def _foreign_ops(names: Iterable[str]) -> str:
+    return f"The model has ops that are no builtins: {', '.join(sorted(names))}."
+
+
+def custom_ops(content: bytes) -> set[str]:
+    """Names of the ops in a `.tflite` file that no runtime has of its own."""
     codes = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content)).operatorCodes
     return {code.customCode.decode() for code in codes if code.customCode}
 
@@ -302,82 +305,3 @@ def _filled(tensor: tf.Tensor, axis: int, size: int) -> tf.Tensor:
 
 def _named(state: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
     return {f"state_{number}": each for number, each in enumerate(state)}
-
-
-def _check(
-    files: ModelFiles, path: Path, vocabularies: list[Path], metadata: dict[str, Any]
-) -> None:
-    """Runs the file: greedy and with the beam, it has to translate as the model does."""
-    run: Callable[..., list[Translation]]
-    if metadata["text"]:
-        runner, beams = TextRunner(path), [1]
-
-        def run(texts: list[str], **_: Any) -> list[Translation]:
-            return [runner(text) for text in texts]
-    else:
-        run, beams = TFLiteTranslator(path, *vocabularies), [1, metadata["beam_size"]]
-    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
-    texts = [
-        text
-        for text in samples.texts(files.source_tokenizer)
-        if len(files.source_tokenizer.encode([text])[0]) < metadata["max_source_length"]
-    ]
-    options: dict[str, Any] = {
-        "length_penalty": metadata["length_penalty"],
-        "max_length": metadata["max_target_length"],
-    }
-    for beam_size in beams:
-        found = run(texts, beam_size=beam_size, **options)
-        for text, got, wanted in zip(
-            texts, found, translator(texts, beam_size=beam_size, **options), strict=True
-        ):
-            if not _agree(got, wanted, exact=metadata["quantization"] == "none"):
-                raise ExportError(
-                    f"The exported model failed its check: with a beam of {beam_size}, it gives "
-                    f"{got.text!r} ({got.score:.5f}) for {text!r}, and the model {wanted.text!r} "
-                    f"({wanted.score:.5f})."
-                )
-
-
-class TextRunner:
-    """Runs a file that takes text, where TensorFlow and TF Text are at hand.
-
-    Args:
-        path: What `export_tflite` wrote with `text=True`.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]):
-        with warnings.catch_warnings():  # Its successor has no place for other ops.
-            warnings.simplefilter("ignore")
-            self._interpreter = InterpreterWithCustomOps(
-                model_path=str(path),
-                custom_op_registerers=tensorflow_text.tflite_registrar.SELECT_TFTEXT_OPS,
-            )
-        self._translate = self._interpreter.get_signature_runner("translate")
-
-    def __call__(self, text: str) -> Translation:
-        """Translates one text; one that is too long gives `""` with a score of `IMPOSSIBLE`."""
-        found = self._translate(text=np.array([text]))
-        source, target = int(found["source_length"][0]), int(found["target_length"][0])
-        return Translation(
-            text=found["translation"][0].decode(),
-            score=float(found["score"][0]),
-            source_tokens=[piece.decode() for piece in found["source_tokens"][0, :source]],
-            target_tokens=[piece.decode() for piece in found["target_tokens"][0, :target]],
-            token_scores=found["token_scores"][0, :target],
-            attention=found["attention"][0, :target, :source],
-        )
-
-
-def _agree(got: Translation, wanted: Translation, exact: bool) -> bool:
-    if not exact:
-        # How near a quantised file comes is a matter of BLEU; broken ones are found here.
-        sums = got.attention.sum(axis=1)
-        return bool(np.isfinite(got.score) and np.all((np.abs(sums - 1) < 0.01) | (sums == 0)))
-    if abs(got.score - wanted.score) > TOLERANCE:
-        return False
-    if got.target_tokens != wanted.target_tokens:
-        return True  # Of two translations as good as each other, rounding decides.
-    return got.text == wanted.text and bool(
-        np.abs(got.attention - wanted.attention).max(initial=0) <= TOLERANCE
-    )

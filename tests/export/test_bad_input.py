@@ -7,7 +7,7 @@ from questions import OPTIONS
 from serving_double import ServingDouble
 
 from keras_attn_nmt import Translator
-from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, export_tflite, tflite
+from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, export_tflite, tflite_check
 from keras_attn_nmt.translation import TextTooLong
 
 STRANGE = [
@@ -53,7 +53,7 @@ def on_device(model_directory, tmp_path_factory):
 @pytest.fixture(scope="module")
 def with_text(model_directory, tmp_path_factory):
     path = tmp_path_factory.mktemp("device") / "text.tflite"
-    return tflite.TextRunner(export_tflite(model_directory, path, text=True, **LIMITS))
+    return tflite_check.TextRunner(export_tflite(model_directory, path, text=True, **LIMITS))
 
 
 def assert_same(found, expected):

@@ -4,13 +4,21 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from questions import TEXTS
 
-from keras_attn_nmt import Translator, cli
-from keras_attn_nmt.export import ExportError, TFLiteTranslator, export_tflite, tflite
+from keras_attn_nmt import Tokenizer, Translator, cli
+from keras_attn_nmt.export import (
+    ExportError,
+    TFLiteTranslator,
+    export_tflite,
+    fast_sentencepiece,
+    tflite,
+)
 from keras_attn_nmt.translation import TextTooLong
 
 LENGTHS = {"max_source_length": 32, "max_target_length": 12}
@@ -145,3 +153,62 @@ def test_options_out_of_range_are_refused(model_directory, tmp_path, options, wo
     with pytest.raises(ValueError, match=words):
         export_tflite(model_directory, tmp_path / "new.tflite", **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_program_in_the_docs_needs_the_runtime_alone(exported, runner):
+    program = Path(__file__).parents[2] / "docs" / "translate_on_device.py"
+    done = subprocess.run(
+        [sys.executable, str(program), str(exported), "ein Haus"],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+    )
+    (wanted,) = runner(["ein Haus"])
+    assert "keras_attn_nmt" not in program.read_text().split('"""')[2]
+    assert done.stdout.startswith(f"{wanted.text}\n")
+    assert done.stdout.count("looked at") == len(wanted.target_tokens)
+
+
+def test_ids_inside_of_the_file_are_those_of_sentencepiece(model_directory):
+    tokenizer = Tokenizer.load(model_directory / "source.spm")
+    texts = [*TEXTS, "zwei\tHäuser\nam  See", "日本語 ünï", "e\u0301 "]
+    for text in texts:
+        found = fast_sentencepiece.tokenize(tokenizer, tf.constant([text]))
+        ids = tokenizer.encode([text])[0]
+        assert found.numpy().tolist() == ids
+        back = fast_sentencepiece.detokenize(tokenizer, tf.constant(ids, tf.int32))
+        assert back.numpy()[0].decode() == text
+
+
+def test_a_file_of_text_has_the_two_ops_of_tf_text_and_no_other(model_directory, tmp_path):
+    path = export_tflite(model_directory, tmp_path / "text.tflite", text=True, **LENGTHS)
+    assert tflite.custom_ops(path.read_bytes()) == set(fast_sentencepiece.OPS)
+    assert [each.name for each in tmp_path.iterdir()] == ["text.tflite"]
+    with pytest.raises(ValueError, match="takes and gives text"):
+        TFLiteTranslator(path)
+
+
+def test_a_file_of_ids_has_builtin_ops_alone(exported):
+    assert tflite.custom_ops(exported.read_bytes()) == set()
+
+
+def test_ops_that_are_no_builtins_are_named(model_directory, tmp_path, monkeypatch):
+    class Foreign(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([1], tf.string, "text")])
+        def upper(self, text):
+            return {"upper": tf.strings.upper(text)}
+
+    foreign = Foreign()
+    monkeypatch.setattr(
+        tflite, "_functions", lambda *_: {"translate": foreign.upper.get_concrete_function()}
+    )
+    for text in (False, True):
+        with pytest.raises(ExportError, match=r"ops that are no builtins: \w*StringUpper\.$"):
+            export_tflite(model_directory, tmp_path / "new.tflite", text=text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bpe_vocabulary_is_refused_for_text():
+    tokenizer = Tokenizer.learn(["ein Haus am See"] * 3, 280, model_type="bpe")
+    with pytest.raises(ValueError, match="this vocabulary is a BPE model"):
+        fast_sentencepiece.tokenize(tokenizer, tf.constant(["ein"]))
