@@ -60,10 +60,12 @@ class TiedEmbedding(keras.layers.Layer):
         embeddings = ops.cast(self.embeddings, self.compute_dtype)
         if not reverse:
             return ops.take(embeddings, inputs, axis=0)
-        inputs = ops.cast(inputs, self.compute_dtype)
-        return ops.matmul(inputs, ops.transpose(embeddings)) + ops.cast(
+        # Rows of a matrix, as TensorFlow adds the bias inside of the product of matrices alone.
+        rows = ops.reshape(ops.cast(inputs, self.compute_dtype), (-1, self.output_dim))
+        logits = ops.matmul(rows, ops.transpose(embeddings)) + ops.cast(
             self.bias, self.compute_dtype
         )
+        return ops.reshape(logits, (*ops.shape(inputs)[:-1], self.input_dim))
 
     def compute_output_spec(self, inputs: Any, reverse: bool = False) -> keras.KerasTensor:
         shape = (

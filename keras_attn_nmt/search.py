@@ -16,6 +16,7 @@ import keras
 from keras import ops
 
 from keras_attn_nmt import cells
+from keras_attn_nmt.attention import MASKED
 from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.losses import token_cross_entropy
 from keras_attn_nmt.readout import TiedEmbedding
@@ -235,16 +236,15 @@ def _continuations(
     Returns:
         Tokens, the hypotheses they continue, and their log-probabilities, each `(batch, beam)`.
     """
-    # The softmax is only taken of what can be chosen.
-    # Padding and begin are no continuations.
     width = min(beam, logits.shape[-1] - EOS)
-    top, ids = ops.top_k(logits[..., EOS:], width)
+    top, ids = _top_tokens(logits, width)
+    # The softmax is only taken of what can be chosen.
     token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
     # The only continuation of what has ended is nothing, at no cost.
     ended = ops.expand_dims(ended, 2)
     nothing = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)
     token_scores = ops.where(ended, nothing, token_scores)
-    ids = ops.where(ended, PAD, ops.cast(ids, "int32") + EOS)
+    ids = ops.where(ended, PAD, ids)
     if beam == 1:
         return ids[..., 0], ops.zeros_like(ids[..., 0]), token_scores[..., 0]
 
@@ -261,12 +261,52 @@ def _continuations(
     )
 
 
+def _top_tokens(logits: Any, k: int) -> tuple[Any, Any]:
+    """The `k` largest logits of what can go on, and their ids, int32, best first.
+
+    Args:
+        logits: `(batch, beam, vocabulary_size)`.
+        k: How many.
+    """
+    size = logits.shape[-1]
+    # Padding and begin are no continuations: with as many more, there are enough without them.
+    wanted = min(k + EOS, size)
+    group = next((each for each in range(64, 15, -1) if size % each == 0), 0)
+    if k == 1 or not group or size < group * wanted:
+        top, ids = ops.top_k(logits[..., EOS:], k)
+        return top, ops.cast(ids, "int32") + EOS
+    # The largest of all are in the groups with the largest maxima: on a CPU, four times as fast as
+    # a heap over the vocabulary, which was a fifth of a beam search.
+    groups = ops.reshape(logits, (-1, size // group, group))
+    _, chosen = ops.top_k(ops.max(groups, axis=-1), wanted)
+    chosen = ops.cast(chosen, "int32")
+    candidates = ops.reshape(_rows(groups, chosen), (-1, wanted * group))
+    token = ops.expand_dims(chosen * group, -1) + ops.arange(group, dtype="int32")
+    token = ops.reshape(token, (-1, wanted * group))
+    top, places = ops.top_k(ops.where(token < EOS, MASKED, candidates), k)
+    ids = ops.take_along_axis(token, ops.cast(places, "int32"), axis=1)
+    shape = (*ops.shape(logits)[:2], k)
+    return ops.reshape(top, shape), ops.reshape(ids, shape)
+
+
+def _rows(tensor: Any, index: Any) -> Any:
+    """`tensor[b, index[b, i]]` at `[b, i]`: a gather of whole rows, which moves nothing else.
+
+    Args:
+        tensor: `(batch, rows, ...)`.
+        index: int32, `(batch, chosen)`.
+    """
+    batch, rows = ops.shape(tensor)[:2]
+    first = ops.expand_dims(ops.arange(batch, dtype="int32") * rows, 1)
+    flat = ops.reshape(tensor, (-1, *ops.shape(tensor)[2:]))
+    return ops.take(flat, first + index, axis=0)
+
+
 def _follow(tensor: Any, parents: Any, beam: int) -> Any:
     """What hypotheses inherit: `(batch, beam, ...)` at their `parents`, int32, `(batch, beam)`."""
     if beam == 1:
         return tensor
-    index = ops.reshape(parents, (*ops.shape(parents), *[1] * (len(tensor.shape) - 2)))
-    return ops.take_along_axis(tensor, index, axis=1)
+    return _rows(tensor, parents)
 
 
 def _trace_back(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -> Hypotheses:

@@ -164,3 +164,15 @@ def test_no_translation_is_longer_than_its_limit():
     # Three times the source and 20 more, here 3 * 3 + 20.
     assert found.lengths[1].tolist() == [29, 29]
     assert found.lengths[0].tolist() == [30, 30]
+
+
+@pytest.mark.parametrize("size", [40, 640, 641, 8000])
+def test_the_best_tokens_are_found_in_a_vocabulary_of_any_size(size):
+    logits = np.random.default_rng(size).normal(size=(3, 2, size)).astype("float32")
+    logits[:, :, :EOS] = 100.0  # Padding and begin are no continuations.
+    top, ids = searching._top_tokens(ops.convert_to_tensor(logits), 5)
+    wanted = np.argsort(-logits[..., EOS:], axis=-1)[..., :5] + EOS
+    np.testing.assert_array_equal(ops.convert_to_numpy(ids), wanted)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(top), np.take_along_axis(logits, wanted, axis=-1)
+    )
