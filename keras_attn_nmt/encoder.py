@@ -169,13 +169,14 @@ class BidirectionalEncoder(keras.layers.Layer):
         (final, _), (states, _) = ops.scan(
             step, (start, ops.zeros((), dtype="int32")), ops.stack(gates, 1)
         )
-        # (source_length, directions, batch, units) to (batch, source_length, directions * units)
+        # (source_length, directions, batch, units) to (batch, source_length, directions * units).
+        # Unstacked and not sliced: the gradient of a slice fills up all the rest with zeros.
         outputs = [
-            ops.flip(states[0][:, i], axis=0) if rnn.go_backwards else states[0][:, i]
-            for i, rnn in enumerate(rnns)
+            ops.flip(output, axis=0) if rnn.go_backwards else output
+            for rnn, output in zip(rnns, ops.unstack(states[0], len(rnns), axis=1), strict=True)
         ]
         annotations = ops.swapaxes(ops.concatenate(outputs, axis=-1), 0, 1)
-        sentence_vector = ops.concatenate([final[0][i] for i in range(len(rnns))], axis=-1)
+        sentence_vector = ops.concatenate(ops.unstack(final[0], len(rnns)), axis=-1)
         return self._zero_padding(annotations, mask), sentence_vector
 
     def _zero_padding(self, tensor: Any, mask: Any) -> Any:

@@ -30,7 +30,11 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
     # gather it is a scatter-add over the whole vocabulary, a quarter of a training step on a CPU.
     @ops.custom_gradient
     def cross_entropy(logits: Any) -> tuple[Any, Any]:
-        normalizer = ops.logsumexp(logits, axis=-1)
+        largest = ops.max(logits, axis=-1, keepdims=True)
+        # Kept for the gradient, which then takes no exponential of its own.
+        exponentials = ops.exp(logits - largest)
+        total = ops.sum(exponentials, axis=-1)
+        normalizer = ops.log(total) + ops.squeeze(largest, -1)
         picked = ops.squeeze(
             ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1), axis=-1
         )
@@ -41,12 +45,12 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
         def gradient(*args: Any, upstream: Any = None) -> Any:
             upstream = args[0] if upstream is None else upstream
             size = logits.shape[-1]
-            result = ops.exp(logits - ops.expand_dims(normalizer, -1))
+            result = exponentials * ops.expand_dims(upstream / total, -1)
             at_label = ops.exp(picked - normalizer) - (1 - label_smoothing)
             if label_smoothing:
-                result = result - label_smoothing / size
+                result = result - ops.expand_dims(upstream * (label_smoothing / size), -1)
                 at_label = at_label - label_smoothing / size
-            result = ops.reshape(result * ops.expand_dims(upstream, -1), (-1, size))
+            result = ops.reshape(result, (-1, size))
             flat = ops.reshape(labels, (-1,))
             index = ops.stack([ops.arange(ops.shape(flat)[0]), flat], axis=-1)
             result = ops.scatter_update(result, index, ops.reshape(at_label * upstream, (-1,)))
