@@ -39,7 +39,7 @@ def main() -> int:
     options = parser.parse_args()
 
     from keras_attn_nmt import Translator
-    from keras_attn_nmt.export import TranslationClient, export_saved_model
+    from keras_attn_nmt.export import TranslationClient, export_saved_model, export_serving
 
     sys.path.insert(0, str(TESTS))
     from serving_double import ModelServer
@@ -77,7 +77,11 @@ def main() -> int:
         first = export_saved_model(options.model, versions, beam_size=options.beam_size)
         program = shutil.which("tensorflow_model_server")
         command = [program] if program else [sys.executable, str(TESTS / "serving_double.py")]
-        with ModelServer(command, versions, "model") as server:
+        flags = []
+        if program:
+            files = export_serving(versions, name="model")
+            flags = ["--enable_batching=true", f"--batching_parameters_file={files[1]}"]
+        with ModelServer(command, versions, "model", flags) as server:
             addresses = [server.rest_address, server.grpc_address]
             threads = [
                 threading.Thread(target=client, args=[addresses[number % 2]])
@@ -86,7 +90,8 @@ def main() -> int:
             begin = time.perf_counter()
             for thread in threads:
                 thread.start()
-            half.wait()
+            while not half.wait(1) and any(thread.is_alive() for thread in threads):
+                pass
             shutil.copytree(first, versions / ".coming")
             (versions / ".coming").rename(versions / "2")
             for thread in threads:

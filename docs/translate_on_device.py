@@ -21,6 +21,8 @@ metadata = json.loads(zipfile.ZipFile(path).read("metadata.json"))
 source = SentencePieceProcessor(str(path.parent / metadata["source_vocabulary"]))
 target = SentencePieceProcessor(str(path.parent / metadata["target_vocabulary"]))
 
+if not text.strip():
+    sys.exit()  # Nothing to translate.
 ids = [*source.encode(text), END]
 if len(ids) > metadata["max_source_length"]:
     sys.exit(f"{len(ids)} tokens, and the file takes {metadata['max_source_length']}: split it.")

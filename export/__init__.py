@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_attn_nmt.export.client import TranslationClient
     from keras_attn_nmt.export.errors import ExportError
+    from keras_attn_nmt.export.operator_files import export_serving
     from keras_attn_nmt.export.runner import TFLiteTranslator
     from keras_attn_nmt.export.saved_model import export_saved_model
-    from keras_attn_nmt.export.serving import export_serving
     from keras_attn_nmt.export.tflite import export_tflite
 
 _MODULES = {
@@ -22,7 +22,7 @@ _MODULES = {
     "TFLiteTranslator": "runner",
     "TranslationClient": "client",
     "export_saved_model": "saved_model",
-    "export_serving": "serving",
+    "export_serving": "operator_files",
     "export_tflite": "tflite",
 }
 

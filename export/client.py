@@ -15,6 +15,8 @@ import numpy as np
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
 
 FIRST_WAIT_SECONDS = 0.1
+# What the server is configured to take (`export_serving`).
+BATCH_SIZE = 16
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,15 +28,17 @@ class TranslationClient:
         address: `http://host:8501` for REST, `host:8500` for gRPC.
         model: Name of the model on the server.
         version: Of the model; the newest by default.
-        timeout: Seconds that a call may take, all of its batches and retries together.
+        timeout: Seconds that a call may take, all of its batches and retries together. (Over REST,
+            an answer that has begun may take longer, as long as it goes on coming.)
         retries: How often a batch is sent again while the server is unavailable, with twice the
             wait each time. Nothing else is sent again.
-        batch_size: Texts in one request; more are sent in several.
+        batch_size: Texts in one request; more are sent in several. A server refuses more than its
+            own limit.
 
     Raises (every method):
         TextTooLong: A text has more tokens than the server translates.
         TimeoutError: There was no answer in time.
-        ConnectionError: The server stayed unavailable.
+        ConnectionError: The server stayed unavailable, or has too much to do.
         ValueError: The server refused the request, for instance as it has no such model.
 
     Example:
@@ -51,7 +55,7 @@ class TranslationClient:
         version: int | None = None,
         timeout: float = 30.0,
         retries: int = 5,
-        batch_size: int = 64,
+        batch_size: int = BATCH_SIZE,
     ):
         if timeout <= 0 or retries < 0 or batch_size < 1:
             raise ValueError(
@@ -72,8 +76,8 @@ class TranslationClient:
         """The translations of each text, the best first."""
         return self._answers("nbest", _translations, text=texts)
 
-    def score(self, texts: Sequence[str], references: Sequence[str]) -> list[Arrays]:
-        """For each text and reference: `score`, `token_scores`, `target_tokens`, `attention`."""
+    def score(self, texts: Sequence[str], references: Sequence[str]) -> list[Translation]:
+        """Token scores and attention of given translations."""
         return self._answers("score", _scored, text=texts, reference=references)
 
     def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -101,6 +105,8 @@ class TranslationClient:
                 for name, values in inputs.items()
             }
             answers = self._send(signature, batch, deadline)
+            # What a translation is made of besides the answer.
+            answers = {**{name: np.array(values) for name, values in batch.items()}, **answers}
             for row in range(len(batch["text"])):
                 try:
                     results.append(make({name: value[row] for name, value in answers.items()}))
@@ -173,7 +179,7 @@ class _Rest(_Transport):
             answer = self._session.post(self._url, json=body, timeout=timeout)
         except self._requests.Timeout as error:
             raise TimeoutError(f"No answer from {self._url} in time.") from error
-        except self._requests.ConnectionError as error:
+        except self._requests.RequestException as error:
             raise _Unavailable(str(error)) from error
         if answer.status_code == 503:
             raise _Unavailable(answer.text)
@@ -181,7 +187,12 @@ class _Rest(_Transport):
             raise TimeoutError(f"No answer from {self._url} in time: {answer.text}")
         if answer.status_code != 200:
             raise ValueError(f"{self._url} refused the request: {answer.status_code} {answer.text}")
-        outputs = answer.json()["outputs"]
+        try:
+            outputs = answer.json()["outputs"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self._url} gave no answer of TensorFlow Serving: {answer.text[:200]!r}"
+            ) from error
         # An output that is alone comes without its name.
         outputs = outputs if isinstance(outputs, dict) else {"embedding": outputs}
         return {name: _array(value) for name, value in outputs.items()}
@@ -222,6 +233,8 @@ class _Grpc(_Transport):
                 raise _Unavailable(details) from error
             if code == self._grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise TimeoutError(f"No answer in time: {details}") from error
+            if code == self._grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise ConnectionError(f"The server has too much to do: {details}") from error
             raise ValueError(f"The server refused the request: {code.name} {details}") from error
         return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
 
@@ -253,7 +266,7 @@ def _translation(row: Arrays) -> Translation:
 
 
 def _translations(row: Arrays) -> list[Translation]:
-    of_text = ("source_tokens", "source_length")
+    of_text = ("text", "source_tokens", "source_length")
     result = []
     for place in range(len(row["score"])):
         if place and float(row["score"][place]) <= IMPOSSIBLE:
@@ -266,13 +279,7 @@ def _translations(row: Arrays) -> list[Translation]:
     return result
 
 
-def _scored(row: Arrays) -> Arrays:
-    length = int(row["target_length"])
+def _scored(row: Arrays) -> Translation:
     if float(row["score"]) <= IMPOSSIBLE:
         raise _TooLong(None)
-    return {
-        "score": row["score"],
-        "token_scores": row["token_scores"][:length],
-        "target_tokens": np.array(_texts(row["target_tokens"][:length])),
-        "attention": row["attention"][:length],
-    }
+    return _translation({**row, "translation": row["reference"]})

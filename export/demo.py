@@ -69,11 +69,13 @@ def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str,
 
 def _run(program: str, path: Path, sources: list[str]) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-I", "-c", program, str(path), json.dumps(sources)],
+        [sys.executable, "-c", program, str(path.resolve()), json.dumps(sources)],
+        cwd=path.parent,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise ExportError(f"{path} could not be run: {done.stderr.strip().splitlines()[-1:]}")
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise ExportError(f"{path} could not be run: {reason}")
     return json.loads(done.stdout.splitlines()[-1])

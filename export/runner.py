@@ -1,6 +1,6 @@
 """Runs a `.tflite` file: the reference for apps that do so in another language.
 
-Needs NumPy, ai-edge-litert and, for text, sentencepiece; neither TensorFlow nor Keras.
+Needs NumPy, ai-edge-litert and sentencepiece; neither TensorFlow nor Keras.
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ class TFLiteTranslator:
         if self.metadata.get("text"):
             raise ValueError(
                 f"{path} takes and gives text, with TF Text's own ops, which this runtime lacks: "
-                "run it with tf.lite.Interpreter and tensorflow_text.tflite_registrar, or export "
-                "it without --text."
+                "run it as docs/devices.md shows, or export it without --text."
             )
         given = {"source": source_vocabulary, "target": target_vocabulary}
         self._source_tokenizer, self._target_tokenizer = (

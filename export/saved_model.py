@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras_attn_nmt import __version__
 from keras_attn_nmt.export import samples, saved_model_check, trained, warmup
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.served import SearchOptions, ServedTranslator
+from keras_attn_nmt.export.signatures import SearchOptions, ServedTranslator
 from keras_attn_nmt.files import ModelFiles
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, Translation, check_positive
 from keras_attn_nmt.translator import Translator
@@ -86,7 +86,14 @@ def export_saved_model(
         _write(files, options, unfinished, expected["text"], trained.languages(model))
         _check(unfinished, expected)
         unfinished.chmod(0o755)
-        unfinished.rename(final)
+        try:
+            unfinished.rename(final)
+        except OSError as error:
+            if not final.exists():
+                raise
+            raise FileExistsError(
+                f"{final} was written by somebody else meanwhile: export again for the next one."
+            ) from error
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         if created:
@@ -150,11 +157,7 @@ def _expected(files: ModelFiles, options: SearchOptions) -> dict[str, Any]:
             "translation": _strings([[each.text for each in row] for row in found]),
             "score": _numbers([[each.score for each in row] for row in found], IMPOSSIBLE),
         },
-        "score": {
-            key: value
-            for key, value in _as_outputs(scored).items()
-            if key in ("score", "token_scores", "target_tokens", "attention")
-        },
+        "score": {key: value for key, value in _as_outputs(scored).items() if key != "translation"},
         "embed": {"embedding": translator.embed(texts)},
     }
 
@@ -210,10 +213,11 @@ def _check(directory: Path, expected: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "expected.npz")
         np.savez(path, **arrays)
+        # A copy, so that the folder of this module is not among those that Python looks into.
+        program = shutil.copy(saved_model_check.__file__, folder)
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        # Isolated: neither the user's site-packages nor the folder it runs in.
         done = subprocess.run(
-            [sys.executable, "-I", saved_model_check.__file__, str(directory), str(path)],
+            [sys.executable, program, str(directory.resolve()), str(path)],
             capture_output=True,
             text=True,
             env=environment,

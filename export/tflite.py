@@ -15,6 +15,7 @@ metadata.json`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -64,7 +65,7 @@ def export_tflite(
     Args:
         model: Model directory, trained on whatever backend and device.
         output: The file, `NAME.tflite`. Its vocabularies become `NAME.source.spm` and
-            `NAME.target.spm`. What is there of these names is replaced, each file whole.
+            `NAME.target.spm`. What is there of these names is replaced, once all are written.
         quantize: `"none"`, `"float16"` (weights of half the size) or `"int8"` (dynamic range: a
             quarter, and faster).
         max_source_length: Longest source in tokens, `</s>` included.
@@ -117,15 +118,17 @@ def export_tflite(
     }
     content = _convert(files, metadata)
     own = [Path(model, SOURCE), Path(model, TARGET)]
-    with replacing(output) as temporary:
+    names = [output] if text else [output, *vocabularies]
+    with contextlib.ExitStack() as stack:  # None of them is there before all of them are whole.
+        temporary, *others = [stack.enter_context(replacing(name)) for name in names]
         temporary.write_bytes(content)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
         with tf.device("/CPU:0"):  # As where it is to run, and more exact than a GPU.
             tflite_check.check(files, temporary, own, metadata)
-        if not text:
-            files.source_tokenizer.save(vocabularies[0])
-            files.target_tokenizer.save(vocabularies[1])
+        tokenizers = (files.source_tokenizer, files.target_tokenizer)
+        for beside, tokenizer in zip(others, tokenizers, strict=not text):
+            tokenizer.save(beside)
     logger.info("%s: %.1f MB, run and compared", output, output.stat().st_size / 1e6)
     return output
 

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("absl", "matplotlib", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    if options.command == "export":
+    if options.command in ("export", "demo"):
         # Whatever the model was trained on: what is exported is TensorFlow's.
         os.environ["KERAS_BACKEND"] = "tensorflow"
     try:

@@ -7,6 +7,7 @@ while it runs. Also a program with the flags of `tensorflow_model_server`.
 import argparse
 import contextlib
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -59,7 +60,7 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
                 self._answer(*double.rest(self.path, body))
 
             def do_GET(self):
-                double._newest()
+                double._load()
                 status = [{"version": "1", "state": "AVAILABLE"}]
                 self._answer(200, {"model_version_status": status})
 
@@ -87,11 +88,12 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
         if self._turned_away():
             context.abort(grpc.StatusCode.UNAVAILABLE, "not yet loaded")
         spec = request.model_spec
-        if spec.name != self.name:
+        version = spec.version.value if spec.HasField("version") else None
+        if spec.name != self.name or not self._serves(version):
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: {spec.name}")
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
         answer = predict_pb2.PredictResponse()
-        for name, value in self._answer(spec.signature_name, inputs).items():
+        for name, value in self._answer(spec.signature_name, inputs, version).items():
             answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
         return answer
 
@@ -99,7 +101,9 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Status and answer, as TensorFlow Serving's REST API has them."""
         if self._turned_away():
             return 503, {"error": "not yet loaded"}
-        if path != f"/v1/models/{self.name}:predict":
+        found = re.fullmatch(f"/v1/models/{self.name}(?:/versions/([0-9]+))?:predict", path)
+        version = int(found[1]) if found and found[1] else None
+        if not found or not self._serves(version):
             return 404, {"error": f"Servable not found: {path}"}
         signature = body.get("signature_name", "serving_default")
         if "instances" in body:
@@ -112,7 +116,7 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
             name: np.char.decode(value, "utf-8").tolist()
             if value.dtype.kind in "SO"
             else value.tolist()
-            for name, value in self._answer(signature, inputs).items()
+            for name, value in self._answer(signature, inputs, version).items()
         }
         if "inputs" in body:
             return 200, {"outputs": answers if len(answers) > 1 else next(iter(answers.values()))}
@@ -128,8 +132,11 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
         threading.Event().wait(self.delay)
         return False
 
-    def _answer(self, signature, inputs):
-        function = self._newest().signatures[signature or "serving_default"]
+    def _serves(self, version):
+        return version is None or (self.directory / str(version)).is_dir()
+
+    def _answer(self, signature, inputs, version):
+        function = self._load(version).signatures[signature or "serving_default"]
         tensors = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
         answers = {name: value.numpy() for name, value in function(**tensors).items()}
         return {
@@ -137,10 +144,10 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
             for name, value in answers.items()
         }
 
-    def _newest(self):
+    def _load(self, version=None):
         with self._lock:
             names = [path.name for path in self.directory.iterdir()]
-            version = max(int(name) for name in names if name.isdecimal())
+            version = version or max(int(name) for name in names if name.isdecimal())
             if version not in self._loaded:
                 self._loaded[version] = tf.saved_model.load(str(self.directory / str(version)))
             return self._loaded[version]
@@ -149,7 +156,7 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
 class ModelServer:
     """`tensorflow_model_server`, or another program with its flags; a context manager."""
 
-    def __init__(self, program, directory, name):
+    def __init__(self, program, directory, name, flags=()):
         self.directory = Path(directory)
         self._ports = _free_port(), _free_port()
         self._status = f"http://localhost:{self._ports[1]}/v1/models/{name}"
@@ -159,6 +166,7 @@ class ModelServer:
             f"--rest_api_port={self._ports[1]}",
             f"--model_name={name}",
             f"--model_base_path={self.directory.resolve()}",
+            *flags,
         ]
 
     def __enter__(self):

@@ -4,6 +4,8 @@ import concurrent.futures
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -78,9 +80,7 @@ def test_scores_and_vectors_are_those_of_the_translator(connect, translator):
     references = ["a house", "", "two little houses", "", "lake", "a  house "]
     scored = translator.score(TEXTS, references, length_penalty=OPTIONS["length_penalty"])
     for got, wanted in zip(connect().score(TEXTS, references), scored, strict=True):
-        np.testing.assert_allclose(got["score"], wanted.score, atol=1e-4)
-        np.testing.assert_allclose(got["token_scores"], wanted.token_scores, atol=1e-4)
-        assert got["target_tokens"].tolist() == wanted.target_tokens
+        assert_same(got, wanted)
     np.testing.assert_allclose(connect().embed(TEXTS), translator.embed(TEXTS), atol=1e-5)
 
 
@@ -99,6 +99,30 @@ def test_an_unavailable_server_is_asked_again(connect_double, double):
     with pytest.raises(ConnectionError, match="not available, 2 times"):
         connect_double(retries=1)(["ein Haus"])
     double.unavailable = 0
+
+
+def test_a_version_is_asked_for_by_its_number(connect_double):
+    assert len(connect_double(version=1)(["ein Haus"])) == 1
+    with pytest.raises(ValueError, match="not found"):
+        connect_double(version=7)(["ein Haus"])
+
+
+def test_an_answer_of_something_else_is_an_error(double):
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("localhost", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(ValueError, match="gave no answer of TensorFlow Serving"):
+            TranslationClient(f"http://localhost:{server.server_port}", "small")(["ein Haus"])
+        server.shutdown()
 
 
 def test_nothing_else_is_asked_again(connect_double, double):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from keras_attn_nmt import cli
+from keras_attn_nmt import Tokenizer, cli
 from keras_attn_nmt.export import TFLiteTranslator, export_tflite
 
 # Files cannot grow beyond a limit, which is to a program what a full disk is.
@@ -64,6 +64,20 @@ def test_a_full_disk_leaves_the_file_that_an_app_has(model_directory, device_fil
     assert "Traceback" not in done.stderr
     assert contents(device_file.parent) == before
     TFLiteTranslator(device_file)
+
+
+def test_a_vocabulary_that_cannot_be_written_leaves_all_of_what_an_app_has(
+    model_directory, device_file, monkeypatch
+):
+    before = contents(device_file.parent)
+
+    def full(self, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Tokenizer, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        export_tflite(model_directory, device_file, max_source_length=8)
+    assert contents(device_file.parent) == before
 
 
 def test_a_kill_shows_no_server_a_half_written_version(model_directory, versions):

@@ -1,4 +1,4 @@
-"""What an operator needs beside the versions of a SavedModel: `export/operator`, filled in."""
+"""What an operator needs beside the versions of a model: `export/operator_templates`, filled in."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  Its ops are in the SavedModel.
 
 from keras_attn_nmt.export import warmup
+from keras_attn_nmt.export.client import BATCH_SIZE
 from keras_attn_nmt.export.saved_model import METADATA
 from keras_attn_nmt.translation import check_positive
 from keras_attn_nmt.writing import write_text
@@ -23,6 +24,8 @@ FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml"
 IMAGE_VERSION = "2.20.0"
 # Some seconds of work: beyond that an answer comes too late.
 QUEUED_BATCHES_PER_CORE = 16
+# Requests that may wait for an answer, over each protocol.
+WAITING_REQUESTS = 128
 
 
 def export_serving(
@@ -71,11 +74,13 @@ def export_serving(
         "version": newest.name,
         "cores": cores,
         "queue": QUEUED_BATCHES_PER_CORE * cores,
+        "batch": BATCH_SIZE,
+        "waiting": WAITING_REQUESTS,
         "image_version": IMAGE_VERSION,
         "languages": _languages(metadata),
         **_examples(newest, name, text),
     }
-    templates = resources.files("keras_attn_nmt.export") / "operator"
+    templates = resources.files("keras_attn_nmt.export") / "operator_templates"
     written = []
     for file in FILES:
         template = string.Template((templates / file).read_text(encoding="utf-8"))

@@ -108,7 +108,10 @@ class ServedTranslator(tf.Module):
             self._model.value, source, target, length_alpha=self._options.length_penalty
         )
         answers = _first(self._answers(scored, source, source_length, target_length))
-        names = ("score", "token_scores", "target_tokens", "target_length", "attention")
+        names = (
+            *("score", "token_scores", "source_tokens", "target_tokens"),
+            *("source_length", "target_length", "attention"),
+        )
         return {name: answers[name] for name in names}
 
     def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
