@@ -23,6 +23,7 @@ from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
 from keras_attn_nmt.training.evaluation import bleu_signature
+from keras_attn_nmt.training.optimizer import FusedAdam
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.translator import Translator
@@ -247,7 +248,7 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adadelta(
             rate, rho=0.95, epsilon=1e-6, global_clipnorm=settings.clip_norm
         )
-    return keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm)
+    return FusedAdam(rate, global_clipnorm=settings.clip_norm)
 
 
 def _callbacks(

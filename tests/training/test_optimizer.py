@@ -1,0 +1,29 @@
+"""FusedAdam is Adam."""
+
+import keras
+import numpy as np
+
+from keras_attn_nmt.training.optimizer import FusedAdam
+
+
+def trained(optimizer):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.layers.Embedding(20, 6), keras.layers.Dense(3)])
+    model.compile(optimizer, "mse")
+    generator = np.random.default_rng(1)
+    inputs, outputs = generator.integers(0, 20, (64, 5)), generator.normal(size=(64, 5, 3))
+    model.fit(inputs, outputs, epochs=3, batch_size=16, shuffle=False, verbose=0)
+    return model
+
+
+def test_it_ends_at_the_weights_of_adam(tmp_path):
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
+    fused = trained(FusedAdam(schedule, global_clipnorm=0.5))
+    plain = trained(keras.optimizers.Adam(schedule, global_clipnorm=0.5))
+    for got, wanted in zip(fused.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    for got, wanted in zip(fused.optimizer.variables, plain.optimizer.variables, strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), atol=1e-5)
+    fused.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(again.optimizer, FusedAdam)
