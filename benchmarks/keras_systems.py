@@ -146,9 +146,12 @@ def main() -> None:
     keras.utils.set_random_seed(1)
     if options.system == "ours":
         from keras_attn_nmt import MaskedCrossentropy
+        from keras_attn_nmt.training.optimizer import FusedAdam as Adam
 
         model, loss = ours(data.VOCABULARY_SIZE), MaskedCrossentropy(SMOOTHING)
     else:
+        from keras.optimizers import Adam
+
         model = {"naive": naive, "tutorial": tutorial}[options.system](data.VOCABULARY_SIZE)
 
         def loss(labels: Any, logits: Any) -> Any:
@@ -157,7 +160,7 @@ def main() -> None:
             real = tf.cast(labels != 0, "float32")
             return tf.reduce_sum(each * real) / tf.reduce_sum(real)
 
-    optimizer = keras.optimizers.Adam(1e-3, global_clipnorm=1.0)
+    optimizer = Adam(1e-3, global_clipnorm=1.0)
     model.compile(optimizer, loss={"logits": loss}, jit_compile=False)
     tokens = {"source": 0, "target": 0}
     steps: list[tuple[float, int, int]] = []
