@@ -6,7 +6,7 @@ LOWEST := .venv-lowest/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder losses metrics model readout search))
 
-.PHONY: help demo test lint format test-lowest clean
+.PHONY: help demo test lint format test-lowest benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint         linters and types alone'
 	@echo 'make format       format the code'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
+	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: under 10 minutes)'
 	@echo 'make clean        remove everything that the other targets made'
 
 demo: .venv/ready
@@ -62,6 +63,11 @@ test-lowest: .venv-lowest/ready
 	@PYTHONWARNINGS=ignore $(LOWEST)/pip install --quiet --editable '.[dev]' \
 		--constraint .venv-lowest/constraints.txt
 	@touch $@
+
+benchmark: .venv/ready
+	@test -n "$(CORPUS)" || (echo 'make benchmark CORPUS=FOLDER, with train.de.gz and so on' >&2; exit 2)
+	@test -n "$(SHORT)" || benchmarks/peers/install.sh
+	$(BIN)/python benchmarks/run.py $(CORPUS) --work build/benchmark $(if $(SHORT),--short)
 
 clean:
 	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

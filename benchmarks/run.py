@@ -1,0 +1,115 @@
+"""Runs every benchmark that this machine can run, and writes `RESULTS.md` and `RESULTS.json`.
+
+    python benchmarks/run.py CORPUS --work WORK [--short] [--output benchmarks]
+
+`CORPUS` holds Multi30k's files (`train.de.gz`, ...). Peers are those that `peers/install.sh` has
+installed. `--short` stays under 10 minutes: one thread, one round, this project's own systems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import gzip
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PACKAGES = ("keras_attn_nmt", "tensorflow", "tensorflow-text", "keras", "ai-edge-litert", "numpy")
+
+
+def main() -> None:
+    """Runs, and writes after each part, so that nothing is lost."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="for models, data and logs")
+    parser.add_argument("--output", type=Path, default=HERE)
+    parser.add_argument("--short", action="store_true")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    model = options.work / "model"
+    texts = {}
+    for side in ("de", "en"):
+        texts[side] = options.work / f"test.{side}"
+        with gzip.open(options.corpus / f"test_2016_flickr.{side}.gz", "rb") as file:
+            texts[side].write_bytes(file.read())
+
+    training = [options.corpus, options.work / "training"]
+    parts: list[tuple[str, list[object]]] = []
+    if options.short:
+        systems = ["--systems", "ours", "naive", "tutorial"]
+        arguments = [*training, *systems, "--seconds", "30", "--repeats", "1"]
+        parts.append(("Training", ["training.py", *arguments]))
+    else:
+        for threads in ("1", "2"):
+            arguments = [*training, "--threads", threads]
+            parts.append((f"Training, threads: {threads}", ["training.py", *arguments]))
+    parts += [
+        ("Exported models", ["exports.py", model, texts["de"], texts["en"]]),
+        ("Decoding", ["decoding.py", model, texts["de"]]),
+        ("Under load", ["load.py", model, texts["de"], *_load_size(options.short)]),
+    ]
+
+    report = {"environment": _environment(), "parts": {}}
+    for title, program in parts:
+        if model in program and not (model / "model.keras").exists():
+            _train(options.corpus, model, options.short)
+        print(f"{title} ...", file=sys.stderr, flush=True)
+        done = subprocess.run(
+            [sys.executable, str(HERE / str(program[0])), *map(str, program[1:])],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        text = done.stdout.strip() or "did not run"
+        report["parts"][title] = text if done.returncode == 0 else f"{text}\n\n(failed)"
+        _write(options.output, report, options.short)
+
+
+def _load_size(short: bool) -> list[str]:
+    return ["--requests", "500"] if short else []
+
+
+def _train(corpus: Path, model: Path, short: bool) -> None:
+    # The greedy model of a few minutes shows speed and parity as well as the best.
+    command = ["train", "multi30k-fast", "--output", str(model), "--quiet"]
+    command += [
+        "--set",
+        f"data.folder={corpus}",
+        *(["--set", "training.epochs=1"] if short else []),
+    ]
+    subprocess.run([sys.executable, "-m", "keras_attn_nmt.cli", *command], check=True)
+
+
+def _environment() -> dict[str, object]:
+    cpu = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    vectors = next((name for name in ("avx512f", "avx2") if name in flags), "")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": "python benchmarks/run.py "
+        + " ".join(argument for argument in sys.argv[1:] if argument.startswith("--")),
+        "cpu": f"{cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores, {vectors}",
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _write(output: Path, report: dict, short: bool) -> None:
+    name = "RESULTS_SHORT" if short else "RESULTS"
+    (output / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    facts = "".join(f"- {key}: {value}\n" for key, value in report["environment"].items())
+    parts = "".join(
+        f"\n## {title}\n\n" + (text if text.startswith("|") else f"```json\n{text}\n```") + "\n"
+        for title, text in report["parts"].items()
+    )
+    (output / f"{name}.md").write_text(f"# Benchmarks\n\n{facts}{parts}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
