@@ -80,9 +80,9 @@ class TranslationClient:
         """Token scores and attention of given translations."""
         return self._answers("score", _scored, text=texts, reference=references)
 
-    def embed(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The sentence vector of each text."""
-        return self._answers("embed", lambda row: row["embedding"], text=texts)
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """The sentence vectors of texts, float32, `(len(texts), annotation_units)`."""
+        return np.array(self._answers("embed", _vector, text=texts), "float32")
 
     def close(self) -> None:
         """Closes the connection."""
@@ -91,12 +91,10 @@ class TranslationClient:
     def _answers(
         self, signature: str, make: Callable[[Arrays], Any], **inputs: Sequence[str]
     ) -> list[Any]:
+        inputs = {name: _checked(name, values) for name, values in inputs.items()}
         lengths = {name: len(values) for name, values in inputs.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Every text needs one reference: got {lengths}.")
-        for name, values in inputs.items():
-            if isinstance(values, (str, bytes)) or not all(isinstance(v, str) for v in values):
-                raise ValueError(f"Expected a list of strings for {name}.")
         deadline = time.monotonic() + self._timeout
         results: list[Any] = []
         for start in range(0, lengths["text"], self._batch_size):
@@ -121,13 +119,15 @@ class TranslationClient:
 
     def _send(self, signature: str, batch: dict[str, list[str]], deadline: float) -> Arrays:
         wait = FIRST_WAIT_SECONDS
+        reason = ""
         for attempt in range(self._retries + 1):
             left = deadline - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"No answer in {self._timeout} seconds.")
+                raise TimeoutError(f"No answer in {self._timeout} seconds.{reason}")
             try:
                 return self._transport.predict(signature, batch, left)
             except _Unavailable as error:
+                reason = f" The server was not available: {error}"
                 if attempt == self._retries:
                     raise ConnectionError(
                         f"The server was not available, {attempt + 1} times: {error}"
@@ -193,8 +193,6 @@ class _Rest(_Transport):
             raise ValueError(
                 f"{self._url} gave no answer of TensorFlow Serving: {answer.text[:200]!r}"
             ) from error
-        # An output that is alone comes without its name.
-        outputs = outputs if isinstance(outputs, dict) else {"embedding": outputs}
         return {name: _array(value) for name, value in outputs.items()}
 
     def close(self) -> None:
@@ -240,6 +238,29 @@ class _Grpc(_Transport):
 
     def close(self) -> None:
         self._channel.close()
+
+
+def _checked(name: str, values: Sequence[str]) -> list[str]:
+    if isinstance(values, (str, bytes)):
+        raise ValueError(f"Expected a list of strings for {name}, got one: put it into a list.")
+    values = list(values)
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, str):
+            raise ValueError(f"{name} {number} must be a string, got {type(value).__name__}.")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{name} {number} holds a lone surrogate, which has no UTF-8 form: decode it with "
+                "errors='replace', or remove it."
+            ) from error
+    return values
+
+
+def _vector(row: Arrays) -> np.ndarray:
+    if int(row["source_length"]) > MAX_SOURCE_LENGTH:
+        raise _TooLong(int(row["source_length"]))
+    return row["embedding"]
 
 
 def _array(value: Any) -> np.ndarray:

@@ -34,22 +34,25 @@ def export_serving(
     name: str | None = None,
     cores: int | None = None,
     text: str | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Writes what TensorFlow Serving and its operator need beside the versions of a model.
 
     That is its configuration, a `compose.yaml` for the stock image, and a README whose answers the
-    newest version gives here and now. Files of these names are replaced.
+    newest version gives here and now.
 
     Args:
         directory: What `export_saved_model` wrote into, with at least one version.
         name: Of the model on the server; the name of the directory by default.
         cores: Of the server; as many as here by default.
         text: Example in the README; one out of the model's vocabulary by default.
+        overwrite: Replace such files that are there already, and what was changed in them.
 
     Returns:
         The files.
 
     Raises:
+        FileExistsError: One of the files is there, and `overwrite` is not set.
         FileNotFoundError: There is no version in the directory.
         ValueError: The name is none for a URL, `cores` is not positive, or the newest version was
             not written by `export_saved_model` or is damaged.
@@ -60,14 +63,22 @@ def export_serving(
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(
             f"A model's name on a server has small letters, digits, _ and - alone, got {name!r}: "
-            "give another name."
+            "give another one with --name."
         )
     cores = (os.cpu_count() or 1) if cores is None else cores
     check_positive("cores", cores)
     newest = _newest(directory)
+    present = [file for file in FILES if (directory / file).exists()]
+    if present and not overwrite:
+        raise FileExistsError(
+            f"{directory} already has {', '.join(present)}, maybe changed by hand: remove them, or "
+            "replace them with --overwrite."
+        )
     metadata = _metadata(newest)
     if text is None:
         text = _sample(newest)
+    if not text.strip():
+        raise ValueError("The example must be a text to translate, got a blank one.")
     values = {
         **metadata,
         "name": name,
@@ -101,10 +112,12 @@ def _newest(directory: Path) -> Path:
 
 def _sample(version: Path) -> str:
     try:
-        request = warmup.read(version)[0]
-    except (IndexError, tf.errors.OpError) as error:
+        requests = warmup.read(version)
+    except tf.errors.OpError as error:
         raise ValueError(f"{version} is damaged: {warmup.PATH} cannot be read: {error}") from error
-    return request.inputs["text"].string_val[0].decode()
+    texts = [text.decode() for request in requests for text in request.inputs["text"].string_val]
+    # Neither the shortest nor one that makes the page hard to read.
+    return min(filter(str.strip, texts), key=lambda text: abs(len(text) - 16))
 
 
 def _metadata(version: Path) -> dict[str, Any]:

@@ -71,11 +71,6 @@ class TFLiteTranslator:
     ):
         path = Path(path)
         self.metadata = read_metadata(path)
-        if self.metadata.get("text"):
-            raise ValueError(
-                f"{path} takes and gives text, with TF Text's own ops, which this runtime lacks: "
-                "run it as docs/devices.md shows, or export it without --text."
-            )
         given = {"source": source_vocabulary, "target": target_vocabulary}
         self._source_tokenizer, self._target_tokenizer = (
             self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()
@@ -138,6 +133,7 @@ class TFLiteTranslator:
         """
         if isinstance(texts, (str, bytes)):
             raise ValueError("Expected a list of strings, got one: put the text into a list.")
+        texts = list(texts)
         most = self.metadata["beam_size"]
         check_positive("beam_size", beam_size)
         if beam_size > most:
@@ -278,8 +274,13 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             metadata = json.loads(archive.read(METADATA))
-            return {name: metadata[name] for name in _FIELDS} | metadata
+            if not metadata["text"]:
+                return {name: metadata[name] for name in _FIELDS} | metadata
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged, or was not written by keras-attn-nmt export tflite: {error}"
         ) from error
+    raise ValueError(
+        f"{path} takes and gives text, with TF Text's own ops, which this runtime lacks: run it as "
+        "docs/devices.md shows, or export it without --text."
+    )

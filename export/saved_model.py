@@ -20,10 +20,18 @@ from keras_attn_nmt import __version__
 from keras_attn_nmt.export import samples, saved_model_check, trained, warmup
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.signatures import SearchOptions, ServedTranslator
-from keras_attn_nmt.files import ModelFiles
-from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, Translation, check_positive
+from keras_attn_nmt.files import MODEL, ModelFiles
+from keras_attn_nmt.translation import (
+    IMPOSSIBLE,
+    MAX_SOURCE_LENGTH,
+    Translation,
+    check_beam,
+    check_positive,
+)
 from keras_attn_nmt.translator import Translator
 
+# TensorFlow Serving's are int64.
+MAX_VERSION = 2**63 - 1
 METADATA = "assets.extra/keras_attn_nmt.json"
 
 logger = logging.getLogger(__name__)
@@ -56,7 +64,7 @@ def export_saved_model(
         The directory that was written, `output/<version>`.
 
     Raises:
-        FileExistsError: There is such a version already.
+        FileExistsError: There is such a version already, or the output is a file or a model.
         FileNotFoundError: The model directory or one of its files is missing.
         ValueError: The model directory is damaged, an option is out of its range, or Keras does
             not run on TensorFlow.
@@ -66,6 +74,15 @@ def export_saved_model(
     output = Path(output)
     version = _next_version(output) if version is None else version
     check_positive("version", version)
+    if version > MAX_VERSION:
+        raise ValueError(f"version must be at most {MAX_VERSION}, got {version}.")
+    check_beam(beam_size)
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file; give a directory for the versions.")
+    if (output / MODEL).exists():
+        raise FileExistsError(
+            f"{output} is a model directory; give another one for the versions of the SavedModel."
+        )
     final = output / str(version)
     if final.exists():
         raise FileExistsError(
@@ -158,7 +175,10 @@ def _expected(files: ModelFiles, options: SearchOptions) -> dict[str, Any]:
             "score": _numbers([[each.score for each in row] for row in found], IMPOSSIBLE),
         },
         "score": {key: value for key, value in _as_outputs(scored).items() if key != "translation"},
-        "embed": {"embedding": translator.embed(texts)},
+        "embed": {
+            "embedding": translator.embed(texts),
+            "source_length": _as_outputs(best)["source_length"],
+        },
     }
 
 

@@ -7,7 +7,8 @@ that cannot be translated gives no error, which would take the others' answers w
 
 - a blank text has an empty translation, with a score of 0;
 - a text of more than `MAX_SOURCE_LENGTH` tokens has an empty translation too, but a score of
-  `IMPOSSIBLE`, and its `source_length` says how many tokens it has;
+  `IMPOSSIBLE`, and its `source_length` says how many tokens it has; its vector is all zeros, as
+  that of a blank text;
 - bytes that are not UTF-8 are read as U+FFFD.
 """
 
@@ -116,8 +117,8 @@ class ServedTranslator(tf.Module):
 
     def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """The sentence vectors of texts."""
-        source, _ = self.source.read(text)
-        return {"embedding": self._stepper.value.embed(source)}
+        source, source_length = self.source.read(text)
+        return {"embedding": self._stepper.value.embed(source), "source_length": source_length}
 
     def _answers(
         self,

@@ -41,7 +41,7 @@ from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.special_ids import EOS, PAD
-from keras_attn_nmt.translation import IMPOSSIBLE, check_penalty, check_positive
+from keras_attn_nmt.translation import IMPOSSIBLE, check_beam, check_penalty, check_positive
 from keras_attn_nmt.writing import replacing
 
 QUANTIZATIONS = ("none", "float16", "int8")
@@ -94,6 +94,9 @@ def export_tflite(
         ("beam_size", beam_size),
     ):
         check_positive(name, value)
+    if max_source_length < 2:
+        raise ValueError("max_source_length must be at least 2, as </s> is one of them, got 1.")
+    check_beam(beam_size)
     check_penalty(length_penalty)
     output = Path(output)
     if not output.parent.is_dir():
@@ -105,10 +108,6 @@ def export_tflite(
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
         **trained.languages(model),
-        "source_vocabulary": vocabularies[0].name,
-        "target_vocabulary": vocabularies[1].name,
-        "source_vocabulary_sha256": files.source_tokenizer.digest,
-        "target_vocabulary_sha256": files.target_tokenizer.digest,
         "max_source_length": max_source_length,
         "max_target_length": max_target_length,
         "beam_size": beam_size,
@@ -116,6 +115,13 @@ def export_tflite(
         "quantization": quantize,
         "text": text,
     }
+    if not text:
+        metadata |= {
+            "source_vocabulary": vocabularies[0].name,
+            "target_vocabulary": vocabularies[1].name,
+            "source_vocabulary_sha256": files.source_tokenizer.digest,
+            "target_vocabulary_sha256": files.target_tokenizer.digest,
+        }
     content = _convert(files, metadata)
     own = [Path(model, SOURCE), Path(model, TARGET)]
     names = [output] if text else [output, *vocabularies]
@@ -129,7 +135,8 @@ def export_tflite(
         tokenizers = (files.source_tokenizer, files.target_tokenizer)
         for beside, tokenizer in zip(others, tokenizers, strict=not text):
             tokenizer.save(beside)
-    logger.info("%s: %.1f MB, run and compared", output, output.stat().st_size / 1e6)
+    checked = "run and compared" if quantize == "none" else "run"
+    logger.info("%s: %.1f MB, %s", output, output.stat().st_size / 1e6, checked)
     return output
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from keras_attn_nmt.tokenizer import Tokenizer
     from keras_attn_nmt.translation import TextTooLong, Translation
     from keras_attn_nmt.translator import Translator
+
+# Python that runs in a checkout finds this folder there, before what is installed: show it
+# `training` and `export`, which lie beside it and not inside.
+_checkout = Path(__file__).resolve().parents[1]
+if not (Path(__file__).parent / "export").is_dir() and (_checkout / "export").is_dir():
+    __path__.append(str(_checkout))
 
 _MODULES = {
     "AttentionDecoder": "decoder",

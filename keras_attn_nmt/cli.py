@@ -194,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cores", type=_positive, metavar="N", help="of the server (as many as here)"
     )
     command.add_argument("--text", help="example in the README (one of the model's own words)")
+    command.add_argument("--overwrite", action="store_true", help="replace such files")
 
     command = add(
         "tflite",

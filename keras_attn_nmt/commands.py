@@ -118,7 +118,11 @@ def export_serving(options: argparse.Namespace) -> None:
     from keras_attn_nmt import export
 
     written = export.export_serving(
-        options.directory, name=options.name, cores=options.cores, text=options.text
+        options.directory,
+        name=options.name,
+        cores=options.cores,
+        text=options.text,
+        overwrite=options.overwrite,
     )
     paths = [str(path) for path in written]
     print(json.dumps({"paths": paths}) if options.json else "\n".join(paths))

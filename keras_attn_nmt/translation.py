@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 # Tokens of a text, `</s>` included.
+# Far more than what helps (5 to 12), and still a graph that runs.
+MAX_EXPORTED_BEAM = 100
 MAX_SOURCE_LENGTH = 1000
 # Stands for the log-probability of what cannot happen; finite, as a product with 0 has to be 0.
 IMPOSSIBLE = -1e9
@@ -62,6 +64,15 @@ def check_positive(name: str, value: Any) -> None:
     """Raises `ValueError` for what is no whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+
+
+def check_beam(value: Any) -> None:
+    """Raises `ValueError` for what is no beam that is exported."""
+    check_positive("beam_size", value)
+    if value > MAX_EXPORTED_BEAM:
+        raise ValueError(
+            f"beam_size must be at most {MAX_EXPORTED_BEAM} in what is exported, got {value}."
+        )
 
 
 def check_penalty(value: Any) -> None:

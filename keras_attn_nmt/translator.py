@@ -176,6 +176,7 @@ class Translator:
 
     def _source_ids(self, texts: Sequence[str]) -> list[list[int]]:
         # A text without anything in it is all padding: the search leaves it alone.
+        texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._ids(self.source_tokenizer, texts, "text")
         return [each if text.strip() else [] for each, text in zip(ids, texts, strict=True)]
 

@@ -23,6 +23,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary = Path(directory) / path.name
         try:
             yield temporary
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         except RuntimeError as error:  # So says h5py of a full disk.
             raise OSError(f"Could not write {path}: {error}") from error
         with open(temporary, "rb") as file:
