@@ -30,6 +30,9 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="for models, data and logs")
     parser.add_argument("--output", type=Path, default=HERE)
+    parser.add_argument("--peers", type=Path, default=HERE / "peers" / ".venv")
+    parser.add_argument("--seconds", default="60", help="of each training (60)")
+    parser.add_argument("--repeats", default="3", help="of each training (3)")
     parser.add_argument("--short", action="store_true")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -48,7 +51,8 @@ def main() -> None:
         parts.append(("Training", ["training.py", *arguments]))
     else:
         for threads in ("1", "2"):
-            arguments = [*training, "--threads", threads]
+            arguments = [*training, "--peers", options.peers, "--threads", threads]
+            arguments += ["--seconds", options.seconds, "--repeats", options.repeats]
             parts.append((f"Training, threads: {threads}", ["training.py", *arguments]))
     parts += [
         ("Exported models", ["exports.py", model, texts["de"], texts["en"]]),
@@ -56,7 +60,7 @@ def main() -> None:
         ("Under load", ["load.py", model, texts["de"], *_load_size(options.short)]),
     ]
 
-    report = {"environment": _environment(), "parts": {}}
+    report = {"environment": _environment(options), "parts": {}}
     for title, program in parts:
         if model in program and not (model / "model.keras").exists():
             _train(options.corpus, model, options.short)
@@ -86,14 +90,14 @@ def _train(corpus: Path, model: Path, short: bool) -> None:
     subprocess.run([sys.executable, "-m", "keras_attn_nmt.cli", *command], check=True)
 
 
-def _environment() -> dict[str, object]:
+def _environment(options: argparse.Namespace) -> dict[str, object]:
     cpu = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     vectors = next((name for name in ("avx512f", "avx2") if name in flags), "")
     return {
         "date": datetime.date.today().isoformat(),
-        "command": "python benchmarks/run.py "
-        + " ".join(argument for argument in sys.argv[1:] if argument.startswith("--")),
+        "command": f"python benchmarks/run.py CORPUS --work WORK --seconds {options.seconds} "
+        f"--repeats {options.repeats}" + (" --short" if options.short else ""),
         "cpu": f"{cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores, {vectors}",
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
