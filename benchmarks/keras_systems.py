@@ -127,6 +127,43 @@ def tutorial(vocabulary: int) -> Any:
     return keras.Model({"source": source, "target": target}, {"logits": logits})
 
 
+def flops_of_target_token(sources: float) -> float:
+    """Forward and back, in the products of matrices of `ours` alone; padding does not count.
+
+    Args:
+        sources: Source tokens for each target token.
+    """
+    gates, annotation, vocabulary, length = 3 * UNITS, 2 * UNITS, 8000, 16
+    source = (
+        2 * (EMBEDDING + UNITS) * gates  # both directions: inputs and recurrence
+        + annotation * UNITS  # keys
+        + annotation * gates  # the annotations' share of the decoder's gates
+    )
+    target = (
+        (EMBEDDING + UNITS) * gates
+        + UNITS * UNITS  # query
+        + length * (UNITS + gates + annotation)  # scores, averages
+        + (EMBEDDING + UNITS + annotation) * EMBEDDING  # readout
+        + EMBEDDING * vocabulary
+    )
+    return 3 * 2 * (sources * source + target)
+
+
+def sgemm_flops(size: int = 2048) -> float:
+    """What one product of large matrices reaches in TensorFlow, with the threads that are set."""
+    import tensorflow as tf
+
+    left, right = tf.random.normal((size, size)), tf.random.normal((size, size))
+    product = tf.function(lambda: tf.matmul(left, right))
+    product()
+    seconds = []
+    for _ in range(10):
+        begin = time.perf_counter()
+        product().numpy()
+        seconds.append(time.perf_counter() - begin)
+    return 2 * size**3 / min(seconds)
+
+
 def main() -> None:
     """Trains for some time and prints how fast it went."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -189,9 +226,12 @@ def main() -> None:
     tokens["source"], tokens["target"] = (sum(step[i] for step in kept) for i in (1, 2))
     spent = sum(step[0] for step in kept)
     rates = [target / seconds for seconds, _, target in kept]
+    flops = flops_of_target_token(tokens["source"] / tokens["target"])
     print(
         json.dumps(
             {
+                "mflops_of_target_token": flops / 1e6,
+                "sgemm_gflops": sgemm_flops() / 1e9,
                 "target_tokens_per_second": tokens["target"] / spent,
                 "source_tokens_per_second": tokens["source"] / spent,
                 "median_of_steps": statistics.median(rates),

@@ -236,13 +236,22 @@ def run(system: str, program: list[str], threads: int, seconds: float, log: Path
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     text = _read(log)
+    extra: dict[str, float] = {}
     if system in OWN:
         answer = re.findall(r"^\{.*\}$", text, re.MULTILINE)
-        speed = json.loads(answer[-1])["target_tokens_per_second"] if answer else None
+        figures = json.loads(answer[-1]) if answer else {}
+        speed = figures.get("target_tokens_per_second")
+        if system == "ours" and speed:
+            share = figures["mflops_of_target_token"] * speed / 1000 / figures["sgemm_gflops"]
+            extra = {
+                "mflops_of_target_token": figures["mflops_of_target_token"],
+                "sgemm_gflops": figures["sgemm_gflops"],
+                "share_of_sgemm": share,
+            }
     else:
         speeds = [float(each) for each in re.findall(LOGGED[system], text)][LEFT_OUT:]
         speed = statistics.median(speeds) if speeds else None
-    return {"target_tokens_per_second": speed, "peak_mib": peak}
+    return {"target_tokens_per_second": speed, "peak_mib": peak, **extra}
 
 
 def _read(log: Path) -> str:
@@ -305,6 +314,15 @@ def main() -> None:
         print(
             f"| {system} | {speed:,.0f} | {row['lowest']:,.0f} to {row['highest']:,.0f} | {ratio} "
             f"| {row['peak_mib']:,.0f} |"
+        )
+    shares = [each for each in found.get("ours", []) if "share_of_sgemm" in each]
+    if shares:
+        median = {name: statistics.median(each[name] for each in shares) for name in shares[0]}
+        print(
+            f"\nA target token takes {median['mflops_of_target_token']:.0f} MFLOP forward and back "
+            f"in the products of ours; one large product alone reaches "
+            f"{median['sgemm_gflops']:.0f} GFLOP/s here, and ours {median['share_of_sgemm']:.0%} "
+            "of that."
         )
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
