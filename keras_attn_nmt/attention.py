@@ -15,7 +15,8 @@ MASKED = -1e9
 class Attention(keras.layers.Layer, abc.ABC):
     """What both kinds of attention share: compare, softmax over real positions, average.
 
-    Subclasses say how a query is compared with keys (`score`) and build the layers for it.
+    Subclasses say what a query is (`project_query`) and how it is compared with keys (`compare`),
+    and build the layers for it.
 
     Args:
         layer_normalization: Normalise queries and keys (Ba et al. 2016), not in either paper.
@@ -61,16 +62,66 @@ class Attention(keras.layers.Layer, abc.ABC):
         )
 
     @abc.abstractmethod
-    def score(self, state: Any, keys: Any) -> Any:
-        """Compares states with keys.
+    def project_query(self, state: Any) -> Any:
+        """`(..., decoder_units)` to `(..., key_units)`."""
+
+    @abc.abstractmethod
+    def compare(self, query: Any, keys: Any) -> Any:
+        """Compares queries with keys.
 
         Args:
-            state: `(batch, queries, decoder_units)`.
+            query: `(batch, queries, key_units)`.
             keys: `(batch, source_length, key_units)`.
 
         Returns:
             Energies, `(batch, queries, source_length)`.
         """
+
+    @abc.abstractmethod
+    def compare_back(self, d_energies: Any, query: Any, keys: Any) -> Any:
+        """The gradient of `compare` by one query a sentence.
+
+        Args:
+            d_energies: The gradient by the energies, `(batch, source_length)`.
+            query: `(batch, key_units)`.
+            keys: `(batch, source_length, key_units)`.
+
+        Returns:
+            `(batch, key_units)`.
+        """
+
+    @abc.abstractmethod
+    def compare_gradients(self, d_energies: Any, queries: Any, keys: Any) -> tuple[Any, list[Any]]:
+        """The gradient of `compare` by all else that it reads, summed over queries.
+
+        Args:
+            d_energies: The gradient by the energies, `(queries, batch, source_length)`.
+            queries: `(queries, batch, key_units)`.
+            keys: `(batch, source_length, key_units)`.
+
+        Returns:
+            The gradients by the keys, and by the weights that `compare` reads.
+        """
+
+    def step_weights(self) -> list[keras.Variable]:
+        """The weights that a call reads which is given keys: those of the query, of `compare`."""
+        norm = self.query_normalization
+        return [*self.query_weights(), *([] if norm is None else [norm.gamma, norm.beta])]
+
+    def query_weights(self) -> list[keras.Variable]:
+        """The weights of `project_query`."""
+        return []
+
+    def query(self, state: Any) -> Any:
+        """What is compared with keys, `(..., decoder_units)` to `(..., key_units)`."""
+        query = self.project_query(state)
+        return query if self.query_normalization is None else self.query_normalization(query)
+
+    def query_back(self, d_query: Any, projected: Any) -> Any:
+        """From the gradient by the query to that by what `project_query` gave, the same shapes."""
+        if self.query_normalization is None:
+            return d_query
+        return normalization_back(self.query_normalization, d_query, projected)[0]
 
     def project(self, annotations: Any) -> Any:
         """The keys of a sentence, which do not depend on the decoder: compute them once.
@@ -87,7 +138,7 @@ class Attention(keras.layers.Layer, abc.ABC):
     def call(self, state: Any, annotations: Any, mask: Any = None, keys: Any = None) -> Any:
         keys = self.project(annotations) if keys is None else keys
         single = len(state.shape) == 2
-        energies = self.score(ops.expand_dims(state, 1) if single else state, keys)
+        energies = self.compare(self.query(ops.expand_dims(state, 1) if single else state), keys)
         # In float32 whatever the policy: half precision loses the small weights.
         energies = ops.cast(energies, "float32")
         if mask is None:
@@ -179,14 +230,44 @@ class BahdanauAttention(Attention):
             shape=(self.units, 1), initializer=self.score_initializer, name="score_vector"
         )
 
-    def score(self, state: Any, keys: Any) -> Any:
-        query = self.query_projection(state)
-        if self.query_normalization is not None:
-            query = self.query_normalization(query)
+    def project_query(self, state: Any) -> Any:
+        return self.query_projection(state)
+
+    def compare(self, query: Any, keys: Any) -> Any:
         compared = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))
-        return ops.squeeze(
-            ops.matmul(compared, ops.cast(self.score_vector.value, self.compute_dtype)), -1
-        )
+        return ops.squeeze(ops.matmul(compared, self._score_vector()), -1)
+
+    def compare_back(self, d_energies: Any, query: Any, keys: Any) -> Any:
+        # The hidden layer is computed again, one target position at a time: kept for all of them,
+        # it would be the largest tensor of a training, source x target x units.
+        compared = ops.tanh(ops.expand_dims(query, 1) + keys)
+        squares = ops.squeeze(ops.matmul(ops.expand_dims(d_energies, 1), compared * compared), 1)
+        total = ops.sum(d_energies, axis=1, keepdims=True)
+        return (total - squares) * self._score_vector()[:, 0]
+
+    def compare_gradients(self, d_energies: Any, queries: Any, keys: Any) -> tuple[Any, list[Any]]:
+        def add(position: Any, sums: tuple[Any, Any]) -> tuple[Any, Any]:
+            compared = ops.tanh(ops.expand_dims(queries[position], 1) + keys)
+            d_compared = ops.expand_dims(d_energies[position], -1) * (1 - compared * compared)
+            rows = ops.reshape(compared, (-1, self.units))
+            by_vector = ops.matmul(ops.reshape(d_energies[position], (1, -1)), rows)
+            # In float32 whatever the policy: half precision loses the small shares of a long sum.
+            shares = (ops.cast(each, "float32") for each in (d_compared, by_vector))
+            return tuple(total + share for total, share in zip(sums, shares, strict=True))
+
+        nothing = (ops.zeros_like(keys, dtype="float32"), ops.zeros((1, self.units)))
+        by_keys, by_vector = ops.fori_loop(0, ops.shape(queries)[0], add, nothing)
+        vector = ops.cast(self._score_vector()[:, 0], "float32")
+        return by_keys * vector, [ops.transpose(by_vector)]
+
+    def query_weights(self) -> list[keras.Variable]:
+        return [self.query_projection.kernel]
+
+    def step_weights(self) -> list[keras.Variable]:
+        return [*super().step_weights(), self.score_vector]
+
+    def _score_vector(self) -> Any:
+        return ops.cast(self.score_vector.value, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -227,7 +308,49 @@ class LuongAttention(Attention):
         self.key_projection = self._projection("key", annotations_shape, units)
         self._build_normalization(units, units)
 
-    def score(self, state: Any, keys: Any) -> Any:
-        if self.query_normalization is not None:
-            state = self.query_normalization(state) / (state.shape[-1] ** 0.5)
-        return ops.matmul(state, ops.swapaxes(keys, 1, 2))
+    def project_query(self, state: Any) -> Any:
+        return state
+
+    def compare(self, query: Any, keys: Any) -> Any:
+        return ops.matmul(query * self._scale(query), ops.swapaxes(keys, 1, 2))
+
+    def compare_back(self, d_energies: Any, query: Any, keys: Any) -> Any:
+        d_energies = ops.expand_dims(d_energies, 1) * self._scale(query)
+        return ops.squeeze(ops.matmul(d_energies, keys), 1)
+
+    def compare_gradients(self, d_energies: Any, queries: Any, keys: Any) -> tuple[Any, list[Any]]:
+        by_query = ops.transpose(d_energies, (1, 2, 0)) * self._scale(queries)
+        return ops.matmul(by_query, ops.swapaxes(queries, 0, 1)), []
+
+    def _scale(self, query: Any) -> float:
+        return 1.0 if self.query_normalization is None else query.shape[-1] ** -0.5
+
+
+def normalization_back(
+    layer: keras.layers.LayerNormalization, d_outputs: Any, inputs: Any
+) -> tuple[Any, Any, Any]:
+    """The gradient of layer normalisation over the last axis.
+
+    Args:
+        layer: The layer, with scale and centre.
+        d_outputs: The gradient by its results, `(..., units)`.
+        inputs: What it normalised, `(..., units)`.
+
+    Returns:
+        The gradients by the inputs, `(..., units)` in their dtype, and by gamma and beta, both
+        `(units,)`, float32.
+    """
+    dtype = inputs.dtype
+    inputs, d_outputs = ops.cast(inputs, "float32"), ops.cast(d_outputs, "float32")
+    mean, variance = ops.moments(inputs, axes=-1, keepdims=True)
+    scale = ops.rsqrt(variance + layer.epsilon)
+    normalized = (inputs - mean) * scale
+    d_normalized = d_outputs * ops.cast(layer.gamma, "float32")
+    d_inputs = scale * (
+        d_normalized
+        - ops.mean(d_normalized, axis=-1, keepdims=True)
+        - normalized * ops.mean(d_normalized * normalized, axis=-1, keepdims=True)
+    )
+    axes = tuple(range(len(inputs.shape) - 1))
+    d_gamma, d_beta = ops.sum(d_outputs * normalized, axis=axes), ops.sum(d_outputs, axis=axes)
+    return ops.cast(d_inputs, dtype), d_gamma, d_beta

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
@@ -10,24 +10,7 @@ from keras import ops
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
 from keras_attn_nmt.config import check_choice
-
-
-class Memory(NamedTuple):
-    """All that a decoder needs of a source sentence, computed once (`AttentionDecoder.prepare`).
-
-    Attributes:
-        annotations: h, `(batch, source_length, annotation_units)`; the sentence vector in place of
-            them, `(batch, 1, annotation_units)`, where there is no attention.
-        keys: What states are compared with, `(batch, source_length, key_units)`; empty without
-            attention.
-        gates: The annotations' share of the recurrent gates, `(batch, source_length, gate_units)`.
-        mask: `True` at real source positions, bool, `(batch, source_length)`.
-    """
-
-    annotations: Any
-    keys: Any
-    gates: Any
-    mask: Any
+from keras_attn_nmt.teacher_forcing import Memory, decode
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -86,8 +69,6 @@ class AttentionDecoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
-        # TensorFlow's scan has no fixed length, which XLA needs.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
         self.units = units
         self.cell_kind = check_choice("cell", cell)
         self.reset_after = reset_after
@@ -180,7 +161,7 @@ class AttentionDecoder(keras.layers.Layer):
         """The rows of the input weights that read the embedding, and those for the context."""
         return ops.split(cells.input_kernel(self.cell), [self.embedding_units], axis=0)
 
-    def step(self, gates: Any, state: cells.State, memory: Memory) -> tuple[cells.State, Any]:
+    def step(self, gates: Any, state: cells.State, memory: Memory) -> tuple[cells.State, Any, Any]:
         """One target position.
 
         Args:
@@ -190,8 +171,8 @@ class AttentionDecoder(keras.layers.Layer):
             memory: What `prepare` made of the source.
 
         Returns:
-            `(state, attention)`: s_i, and alpha_i, `(batch, source_length)` or
-            `(batch, queries, source_length)`.
+            `(state, attention, activations)`: s_i; alpha_i, `(batch, source_length)` or
+            `(batch, queries, source_length)`; what the gradient needs (`cells.advance`).
         """
         if self.attention is None:
             context_gates = memory.gates if len(gates.shape) == 3 else memory.gates[:, 0]
@@ -203,7 +184,16 @@ class AttentionDecoder(keras.layers.Layer):
             context_gates, looked = self.attention(
                 state[0], memory.gates, mask=memory.mask, keys=memory.keys
             )
-        return cells.advance(cells.recurrence(self.cell), gates + context_gates, state), looked
+        weights = cells.recurrence(self.cell)
+        state, activations = cells.advance(weights, gates + context_gates, state)
+        return state, looked, activations
+
+    def step_weights(self) -> list[keras.Variable]:
+        """The weights that `step` reads: those of the cell, then those of attention."""
+        own = [self.cell.recurrent_kernel]
+        if cells.recurrence(self.cell).bias is not None:
+            own.append(self.cell.bias)
+        return own if self.attention is None else [*own, *self.attention.step_weights()]
 
     def context(self, attention: Any, memory: Memory) -> Any:
         """c_i of given weights.
@@ -228,15 +218,9 @@ class AttentionDecoder(keras.layers.Layer):
         state = self.initial_state(sentence_vector)
 
         # Only what needs s_{i-1} is in the loop; contexts and readout follow it, all at once.
-        def step(carry: tuple[cells.State, Any], gates: Any) -> tuple[Any, Any]:
-            carry = self.step(gates, carry[0], memory)
-            return carry, carry
-
-        # TensorFlow's scan emits what has the shapes of the carry, so the attention is in both.
-        start = (state, ops.zeros_like(mask, dtype="float32"))
         gates = ops.swapaxes(self.embed_gates(embedded), 0, 1)
-        _, (states, attention) = ops.scan(step, start, gates)
-        states = ops.swapaxes(states[0], 0, 1)
+        states, attention = decode(self, gates, state, memory)
+        states = ops.swapaxes(states, 0, 1)
         attention = ops.swapaxes(attention, 0, 1)
         previous = ops.concatenate([ops.expand_dims(state[0], 1), states[:, :-1]], axis=1)
         return states, previous, self.context(attention, memory), attention

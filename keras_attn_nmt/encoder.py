@@ -65,8 +65,6 @@ class BidirectionalEncoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
-        # TensorFlow's scan has no fixed length, which XLA needs.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
         self.units = units
         self.num_layers = num_layers
         self.cell = check_choice("cell", cell)
@@ -137,47 +135,21 @@ class BidirectionalEncoder(keras.layers.Layer):
         )
 
     def _run_loop(self, rnns: list, inputs: Any, mask: Any) -> tuple[Any, Any]:
-        # Both directions share one loop, on an axis before the batch: the backward one reads the
-        # flipped sentence, its padding first. All input products are hoisted out of it.
+        # All input products are hoisted out of the loops. The backward one reads the flipped
+        # sentence, its padding first.
         inputs = ops.swapaxes(inputs, 0, 1)
-        mask_steps = ops.expand_dims(ops.swapaxes(mask, 0, 1), -1)
-        gates, masks = [], []
+        real = ops.expand_dims(ops.swapaxes(mask, 0, 1), -1)
+        outputs, finals = [], []
         for rnn in rnns:
-            read = ops.flip(inputs, axis=0) if rnn.go_backwards else inputs
-            gates.append(
-                ops.matmul(read, cells.input_kernel(rnn.cell)) + cells.input_bias(rnn.cell)
-            )
-            masks.append(ops.flip(mask_steps, axis=0) if rnn.go_backwards else mask_steps)
-        weights = cells.stack([cells.recurrence(rnn.cell) for rnn in rnns])
-
-        real_steps = ops.stack(masks, 1)
-
-        def step(carry: tuple[cells.State, Any], step_gates: Any) -> tuple[Any, Any]:
-            state, index = carry
-            real = ops.take(real_steps, index, axis=0)
-            advanced = cells.advance(weights, step_gates, state)
-            state = tuple(
-                ops.where(real, new, old) for new, old in zip(advanced, state, strict=True)
-            )
-            return (state, index + 1), (state, index + 1)
-
-        zeros = ops.zeros_like(gates[0][0, :, : self.units])
-        start = tuple(
-            ops.stack([zeros] * len(rnns)) for _ in range(2 if self.cell == "lstm" else 1)
-        )
-        # The masks are looked up by index, as Keras' scan fails on two inputs of unknown length.
-        (final, _), (states, _) = ops.scan(
-            step, (start, ops.zeros((), dtype="int32")), ops.stack(gates, 1)
-        )
-        # (source_length, directions, batch, units) to (batch, source_length, directions * units).
-        # Unstacked and not sliced: the gradient of a slice fills up all the rest with zeros.
-        outputs = [
-            ops.flip(output, axis=0) if rnn.go_backwards else output
-            for rnn, output in zip(rnns, ops.unstack(states[0], len(rnns), axis=1), strict=True)
-        ]
+            read, moving = inputs, real
+            if rnn.go_backwards:
+                read, moving = ops.flip(inputs, axis=0), ops.flip(real, axis=0)
+            gates = ops.matmul(read, cells.input_kernel(rnn.cell)) + cells.input_bias(rnn.cell)
+            output, final = _recur(cells.recurrence(rnn.cell), gates, moving)
+            outputs.append(ops.flip(output, axis=0) if rnn.go_backwards else output)
+            finals.append(final)
         annotations = ops.swapaxes(ops.concatenate(outputs, axis=-1), 0, 1)
-        sentence_vector = ops.concatenate(ops.unstack(final[0], len(rnns)), axis=-1)
-        return self._zero_padding(annotations, mask), sentence_vector
+        return self._zero_padding(annotations, mask), ops.concatenate(finals, axis=-1)
 
     def _zero_padding(self, tensor: Any, mask: Any) -> Any:
         return ops.where(ops.expand_dims(mask, -1), tensor, ops.zeros_like(tensor))
@@ -207,3 +179,69 @@ class BidirectionalEncoder(keras.layers.Layer):
             "initializer": self.initializer,
             "use_cudnn": self.use_cudnn,
         }
+
+
+def _recur(weights: cells.Recurrence, gates: Any, real: Any) -> tuple[Any, Any]:
+    """Runs a cell over a sentence, from a state of zeros; its gradient is written by hand.
+
+    Args:
+        weights: The cell's recurrent weights.
+        gates: `(source_length, batch, gates * units)`.
+        real: Where the state moves, bool, `(source_length, batch, 1)`.
+
+    Returns:
+        h of every step, `(source_length, batch, units)`, and h of the last.
+    """
+    units = weights.kernel.shape[-2]
+
+    @ops.custom_gradient
+    def recur(gates: Any, moves: Any, *tensors: Any) -> tuple[Any, Any]:
+        real = moves > 0
+        recurrence = cells.Recurrence(weights.kind, *tensors)
+        zeros = ops.zeros_like(gates[0, :, :units])
+        start = (zeros, zeros) if weights.kind == "lstm" else (zeros,)
+
+        def step(carry: tuple, step_gates: Any) -> tuple[Any, Any]:
+            state, _, index = carry
+            advanced, activations = cells.advance(recurrence, step_gates, state)
+            state = tuple(
+                ops.where(real[index], new, old) for new, old in zip(advanced, state, strict=True)
+            )
+            carry = (state, activations, index + 1)
+            return carry, carry
+
+        # The masks are looked up by index, as Keras' scan fails on two inputs of unknown length;
+        # what it emits has the shapes of the carry, so the activations are in both.
+        begin = (start, cells.no_activations(recurrence, gates[0]), ops.zeros((), dtype="int32"))
+        (final, *_), (states, activations, _) = ops.scan(step, begin, gates)
+
+        def gradient(*upstream: Any) -> tuple[Any, ...]:
+            d_outputs, d_final = keras.tree.flatten(upstream)
+            previous = cells.shift(start, states)
+            transposed = recurrence._replace(kernel=ops.transpose(recurrence.kernel))
+
+            def step_back(carry: tuple, index: Any) -> tuple[Any, Any]:
+                d_state = (carry[0][0] + d_outputs[index], *carry[0][1:])
+                moved = tuple(ops.where(real[index], each, 0) for each in d_state)
+                before, after = (tuple(each[index] for each in of) for of in (previous, states))
+                d_sums, d_previous = cells.retreat(
+                    transposed, activations[index], before, after, moved
+                )
+                d_state = tuple(
+                    ops.where(real[index], back, stayed)
+                    for back, stayed in zip(d_previous, d_state, strict=True)
+                )
+                return (d_state, d_sums), (d_state, d_sums)
+
+            d_last = (d_final, *(ops.zeros_like(each) for each in start[1:]))
+            begin = (d_last, cells.no_sums(recurrence, gates[0]))
+            steps = ops.arange(ops.shape(activations)[0], dtype="int32")
+            _, (_, d_sums) = ops.scan(step_back, begin, steps, reverse=True)
+            d_weights = cells.weight_gradients(recurrence, activations, previous[0], d_sums)
+            return d_sums[0], ops.zeros_like(moves), *d_weights
+
+        return (states[0], final[0]), gradient
+
+    tensors = [each for each in weights[1:] if each is not None]
+    # The mask as numbers, which can have a gradient: JAX refuses what it traces in a closure.
+    return recur(gates, ops.cast(real, gates.dtype), *tensors)

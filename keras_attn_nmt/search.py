@@ -17,10 +17,10 @@ from keras import ops
 
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import MASKED
-from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.losses import token_cross_entropy
 from keras_attn_nmt.readout import TiedEmbedding
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
+from keras_attn_nmt.teacher_forcing import Memory
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 
@@ -106,7 +106,8 @@ class Stepper:
             state, and float32 `(batch, hypotheses, source_length)`.
         """
         embedded = self.target_embedding(tokens)
-        advanced, attention = self.decoder.step(self.decoder.embed_gates(embedded), state, memory)
+        gates = self.decoder.embed_gates(embedded)
+        advanced, attention, _ = self.decoder.step(gates, state, memory)
         context = self.decoder.context(attention, memory)
         features = self.readout(embedded, advanced[0], state[0], context)
         logits = (

@@ -120,7 +120,8 @@ def run_steps(
         embedded = keras.ops.repeat(embedded[:, None], queries, axis=1)
     states, weights = [], []
     for i in range(inputs["embedded"].shape[1]):
-        state, attention = decoder.step(decoder.embed_gates(embedded[..., i, :]), state, memory)
+        gates = decoder.embed_gates(embedded[..., i, :])
+        state, attention, _ = decoder.step(gates, state, memory)
         states.append(state[0])
         weights.append(attention)
     return states, weights

@@ -1,0 +1,115 @@
+"""The gradients that are written by hand, against those of the steps taken one by one."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from layer_checks import gradients, randomize
+from layer_weights import CELLS
+
+from keras_attn_nmt import cells
+from keras_attn_nmt.decoder import AttentionDecoder
+from keras_attn_nmt.encoder import BidirectionalEncoder
+
+MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])
+every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
+
+
+def assert_same_gradients(
+    function: Any, one_by_one: Any, variables: list[keras.Variable], rng: np.random.Generator
+) -> None:
+    """Both functions give structures of tensors; of both, the same random sum is taken."""
+    shares: list[np.ndarray] = []
+
+    def total(results: Any) -> Any:
+        results = keras.tree.flatten(results)
+        if not shares:
+            shares.extend(rng.normal(size=each.shape).astype("float32") for each in results)
+        return sum(ops.sum(each * share) for each, share in zip(results, shares, strict=True))
+
+    value, found = gradients(lambda: total(function()), variables)
+    expected, wanted = gradients(lambda: total(one_by_one()), variables)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    for variable, a, b in zip(variables, found, wanted, strict=True):
+        if b is None:  # Without attention, the annotations are not read.
+            assert a is None
+        else:
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=variable.path)
+
+
+def variable(rng: np.random.Generator, *shape: int) -> keras.Variable:
+    return keras.Variable(rng.normal(size=shape), dtype="float32")
+
+
+@every_cell
+@pytest.mark.parametrize(
+    ("attention", "norm"),
+    [("bahdanau", False), ("bahdanau", True), ("luong", False), ("luong", True), ("none", False)],
+)
+def test_decoder(
+    rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool
+) -> None:
+    decoder = AttentionDecoder(
+        5,
+        cell=cell,
+        reset_after=reset_after,
+        attention=attention,
+        attention_units=6,
+        layer_normalization=norm,
+    )
+    decoder.build((None, None, 3), (None, None, 4), (None, 4))
+    randomize(decoder, rng)
+    inputs = [variable(rng, 3, 3, 3), variable(rng, 3, 4, 4), variable(rng, 3, 4)]
+
+    def one_by_one() -> Any:
+        embedded, annotations, vector = (each.value for each in inputs)
+        memory = decoder.prepare(annotations, vector, ops.convert_to_tensor(MASK))
+        gates, state = decoder.embed_gates(embedded), decoder.initial_state(vector)
+        states, previous, looked = [], [], []
+        for position in range(3):
+            previous.append(state[0])
+            state, weights, _ = decoder.step(gates[:, position], state, memory)
+            states.append(state[0])
+            looked.append(weights)
+        states, previous, looked = (ops.stack(each, 1) for each in (states, previous, looked))
+        return states, previous, decoder.context(looked, memory), looked
+
+    assert_same_gradients(
+        lambda: decoder(*(each.value for each in inputs), mask=MASK),
+        one_by_one,
+        [*inputs, *decoder.trainable_weights],
+        rng,
+    )
+
+
+@every_cell
+def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool) -> None:
+    encoder = BidirectionalEncoder(5, cell=cell, reset_after=reset_after, use_cudnn=False)
+    encoder.build((None, None, 3))
+    randomize(encoder, rng)
+    embedded = variable(rng, 3, 4, 3)
+
+    def one_by_one() -> Any:
+        outputs, finals = [], []
+        for rnn in encoder.rnns[0]:
+            gates = ops.matmul(embedded.value, cells.input_kernel(rnn.cell))
+            gates = gates + cells.input_bias(rnn.cell)
+            state = tuple(ops.zeros((3, 5)) for _ in range(2 if cell == "lstm" else 1))
+            found: list[Any] = [None] * 4
+            for position in reversed(range(4)) if rnn.go_backwards else range(4):
+                real = MASK[:, position, None]
+                new, _ = cells.advance(cells.recurrence(rnn.cell), gates[:, position], state)
+                state = tuple(ops.where(real, a, b) for a, b in zip(new, state, strict=True))
+                found[position] = ops.where(real, state[0], 0)
+            outputs.append(ops.stack(found, 1))
+            finals.append(state[0])
+        return ops.concatenate(outputs, -1), ops.concatenate(finals, -1)
+
+    assert_same_gradients(
+        lambda: encoder(embedded + 0.0, mask=ops.convert_to_tensor(MASK)),
+        one_by_one,
+        [embedded, *encoder.trainable_weights],
+        rng,
+    )
