@@ -21,13 +21,11 @@ EMBEDDING, UNITS, DROPOUT, SMOOTHING, BATCH = 256, 512, 0.2, 0.1, 64
 WARM_STEPS = 8
 
 
-def ours(vocabulary: int) -> Any:
+def our_config(vocabulary: int) -> Any:
     """This project's model, at the sizes of the comparison."""
-    from keras_attn_nmt import ModelConfig, build_model
-    from keras_attn_nmt.memory import keep_freed_memory
+    from keras_attn_nmt import ModelConfig
 
-    keep_freed_memory()
-    config = ModelConfig(
+    return ModelConfig(
         vocabulary,
         vocabulary,
         embedding_units=EMBEDDING,
@@ -38,7 +36,15 @@ def ours(vocabulary: int) -> Any:
         annotation_dropout=DROPOUT,
         readout_dropout=DROPOUT,
     )
-    return build_model(config)
+
+
+def ours(vocabulary: int) -> Any:
+    """As a training of this project builds it."""
+    from keras_attn_nmt import build_model
+    from keras_attn_nmt.memory import keep_freed_memory
+
+    keep_freed_memory()
+    return build_model(our_config(vocabulary))
 
 
 def naive(vocabulary: int) -> Any:
