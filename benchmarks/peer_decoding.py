@@ -62,6 +62,11 @@ def prepare_peer(system: str, work: Path, peers: Path) -> None:
         environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
         with (work / f"{system}.prepare.log").open("w") as log:
             subprocess.run(program, stdout=log, stderr=log, env=environment, check=True)
+    if system == "marian":
+        # Its decoder has no shortest length: let the end, id 0, never be chosen.
+        weights = dict(np.load(folder / "model.npz"))
+        weights["decoder_ff_logit_l2_b"][0, 0] = -1e4
+        np.savez(folder / "model.npz", **weights)
     pieces, _ = sample(work)
     (folder / "sample").write_text("".join(f"{line}\n" for line in pieces), encoding="utf-8")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -104,6 +105,8 @@ def opennmt_py(folder: Path, beam: int, batch: int, steps: int) -> Translate:
     from onmt.opts import translate_opts
     from onmt.utils.parse import ArgumentParser
 
+    # What torch 2.6 and later refuse: a checkpoint with options in it.
+    torch.load = functools.partial(torch.load, weights_only=False)
     torch.set_num_threads(1)
     parser = ArgumentParser()
     translate_opts(parser)
@@ -112,10 +115,20 @@ def opennmt_py(folder: Path, beam: int, batch: int, steps: int) -> Translate:
             *["-model", str(folder / "model_step_2.pt"), "-src", "unused"],
             *["-beam_size", str(beam), "-batch_size", str(batch), "-batch_type", "sents"],
             *["-min_length", str(steps), "-max_length", str(steps), "-max_length_ratio", "0"],
-            *["-length_penalty", "avg", "-gpu", "-1", "-world_size", "1", "-num_workers", "0"],
+            *[
+                "-length_penalty",
+                "avg",
+                "-gpu",
+                "-1",
+                "-world_size",
+                "1",
+            ],
         ]
     )
     ArgumentParser.validate_translate_opts(options)
+    ArgumentParser._get_all_transform_translate(options)
+    ArgumentParser._validate_transforms_opts(options)
+    ArgumentParser.validate_translate_opts_dynamic(options)
     engine = InferenceEnginePY(options)
 
     def translate(lines: list[str]) -> list[int]:
