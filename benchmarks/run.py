@@ -54,7 +54,11 @@ def main() -> None:
             arguments = [*training, "--peers", options.peers, "--threads", threads]
             arguments += ["--seconds", options.seconds, "--repeats", options.repeats]
             parts.append((f"Training, threads: {threads}", ["training.py", *arguments]))
+        peers = ["--peers", options.peers]
+        parts.append(("Decoding against peers", ["peer_decoding.py", *training, *peers]))
+        parts.append(("Memory of attention", ["memory.py"]))
     parts += [
+        ("Input pipeline", ["pipeline.py", *training]),
         ("Exported models", ["exports.py", model, texts["de"], texts["en"]]),
         ("Decoding", ["decoding.py", model, texts["de"]]),
         ("Under load", ["load.py", model, texts["de"], *_load_size(options.short)]),

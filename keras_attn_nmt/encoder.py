@@ -34,7 +34,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         embedded: Source embeddings, `(batch, source_length, embedding_units)`.
         mask: `True` at real positions, bool, `(batch, source_length)`, padding on the right;
             without it all are real.
-        training: Whether to apply dropout.
+        training: Whether to apply dropout and to keep what the gradient by hand needs.
 
     Returns:
         `(annotations, sentence_vector)`. Annotations `(batch, source_length, 2 * units)`, zero at
@@ -105,11 +105,15 @@ class BidirectionalEncoder(keras.layers.Layer):
         if mask is None:
             mask = ops.ones(ops.shape(embedded)[:2], dtype="bool")
         annotations = embedded
-        run = self._run_cudnn if self.runs_on_cudnn() else self._run_loop
         for layer, rnns in enumerate(self.rnns):
             if layer:
                 annotations = self.dropouts[layer - 1](annotations, training=training)
-            annotations, sentence_vector = run(rnns, annotations, mask)
+            if self.runs_on_cudnn():
+                annotations, sentence_vector = self._run_cudnn(rnns, annotations, mask)
+            else:
+                annotations, sentence_vector = self._run_loop(
+                    rnns, annotations, mask, bool(training)
+                )
         return annotations, sentence_vector
 
     def runs_on_cudnn(self) -> bool:
@@ -134,7 +138,7 @@ class BidirectionalEncoder(keras.layers.Layer):
             self._zero_padding(ops.concatenate(finals, axis=-1), ops.squeeze(present, 1)),
         )
 
-    def _run_loop(self, rnns: list, inputs: Any, mask: Any) -> tuple[Any, Any]:
+    def _run_loop(self, rnns: list, inputs: Any, mask: Any, training: bool) -> tuple[Any, Any]:
         # All input products are hoisted out of the loops. The backward one reads the flipped
         # sentence, its padding first.
         inputs = ops.swapaxes(inputs, 0, 1)
@@ -145,7 +149,7 @@ class BidirectionalEncoder(keras.layers.Layer):
             if rnn.go_backwards:
                 read, moving = ops.flip(inputs, axis=0), ops.flip(real, axis=0)
             gates = ops.matmul(read, cells.input_kernel(rnn.cell)) + cells.input_bias(rnn.cell)
-            output, final = _recur(cells.recurrence(rnn.cell), gates, moving)
+            output, final = _recur(cells.recurrence(rnn.cell), gates, moving, training)
             outputs.append(ops.flip(output, axis=0) if rnn.go_backwards else output)
             finals.append(final)
         annotations = ops.swapaxes(ops.concatenate(outputs, axis=-1), 0, 1)
@@ -181,43 +185,31 @@ class BidirectionalEncoder(keras.layers.Layer):
         }
 
 
-def _recur(weights: cells.Recurrence, gates: Any, real: Any) -> tuple[Any, Any]:
-    """Runs a cell over a sentence, from a state of zeros; its gradient is written by hand.
+def _recur(weights: cells.Recurrence, gates: Any, real: Any, training: bool) -> tuple[Any, Any]:
+    """Runs a cell over a sentence, from a state of zeros; in training, with a gradient by hand.
 
     Args:
         weights: The cell's recurrent weights.
         gates: `(source_length, batch, gates * units)`.
         real: Where the state moves, bool, `(source_length, batch, 1)`.
+        training: Whether to keep what the gradient by hand needs.
 
     Returns:
         h of every step, `(source_length, batch, units)`, and h of the last.
     """
-    units = weights.kernel.shape[-2]
+    if not training:
+        states, final, _ = _scan(weights, gates, real, keep=False)
+        return states[0], final
 
     @ops.custom_gradient
     def recur(gates: Any, moves: Any, *tensors: Any) -> tuple[Any, Any]:
-        real = moves > 0
         recurrence = cells.Recurrence(weights.kind, *tensors)
-        zeros = ops.zeros_like(gates[0, :, :units])
-        start = (zeros, zeros) if weights.kind == "lstm" else (zeros,)
-
-        def step(carry: tuple, step_gates: Any) -> tuple[Any, Any]:
-            state, _, index = carry
-            advanced, activations = cells.advance(recurrence, step_gates, state)
-            state = tuple(
-                ops.where(real[index], new, old) for new, old in zip(advanced, state, strict=True)
-            )
-            carry = (state, activations, index + 1)
-            return carry, carry
-
-        # The masks are looked up by index, as Keras' scan fails on two inputs of unknown length;
-        # what it emits has the shapes of the carry, so the activations are in both.
-        begin = (start, cells.no_activations(recurrence, gates[0]), ops.zeros((), dtype="int32"))
-        (final, *_), (states, activations, _) = ops.scan(step, begin, gates)
+        real = moves > 0
+        states, final, activations = _scan(recurrence, gates, real, keep=True)
 
         def gradient(*upstream: Any) -> tuple[Any, ...]:
             d_outputs, d_final = keras.tree.flatten(upstream)
-            previous = cells.shift(start, states)
+            previous = cells.shift(_start(recurrence, gates), states)
             transposed = recurrence._replace(kernel=ops.transpose(recurrence.kernel))
 
             def step_back(carry: tuple, index: Any) -> tuple[Any, Any]:
@@ -233,15 +225,44 @@ def _recur(weights: cells.Recurrence, gates: Any, real: Any) -> tuple[Any, Any]:
                 )
                 return (d_state, d_sums), (d_state, d_sums)
 
-            d_last = (d_final, *(ops.zeros_like(each) for each in start[1:]))
+            d_last = (d_final, *_start(recurrence, gates)[1:])
             begin = (d_last, cells.no_sums(recurrence, gates[0]))
             steps = ops.arange(ops.shape(activations)[0], dtype="int32")
             _, (_, d_sums) = ops.scan(step_back, begin, steps, reverse=True)
             d_weights = cells.weight_gradients(recurrence, activations, previous[0], d_sums)
             return d_sums[0], ops.zeros_like(moves), *d_weights
 
-        return (states[0], final[0]), gradient
+        return (states[0], final), gradient
 
     tensors = [each for each in weights[1:] if each is not None]
     # The mask as numbers, which can have a gradient: JAX refuses what it traces in a closure.
     return recur(gates, ops.cast(real, gates.dtype), *tensors)
+
+
+def _start(weights: cells.Recurrence, gates: Any) -> cells.State:
+    """States of zeros, each `(batch, units)`."""
+    zeros = ops.zeros_like(gates[0, :, : weights.kernel.shape[0]])
+    return (zeros, zeros) if weights.kind == "lstm" else (zeros,)
+
+
+def _scan(
+    weights: cells.Recurrence, gates: Any, real: Any, keep: bool
+) -> tuple[cells.State, Any, Any]:
+    """The states of all steps, h of the last one and, to `keep`, the activations of all."""
+
+    def step(carry: tuple, step_gates: Any) -> tuple[Any, Any]:
+        state, index, *_ = carry
+        advanced, activations = cells.advance(weights, step_gates, state)
+        state = tuple(
+            ops.where(real[index], new, old) for new, old in zip(advanced, state, strict=True)
+        )
+        carry = (state, index + 1, *([activations] if keep else []))
+        return carry, carry
+
+    # The masks are looked up by index, as Keras' scan fails on two inputs of unknown length; what
+    # it emits has the shapes of the carry, so the activations are in both.
+    begin = (_start(weights, gates), ops.zeros((), dtype="int32"))
+    if keep:
+        begin = (*begin, cells.no_activations(weights, gates[0]))
+    (final, *_), (states, _, *activations) = ops.scan(step, begin, gates)
+    return states, final[0], activations[0] if keep else None

@@ -85,7 +85,8 @@ def test_decoder(
 
 
 @every_cell
-def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool) -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool, training: bool) -> None:
     encoder = BidirectionalEncoder(5, cell=cell, reset_after=reset_after, use_cudnn=False)
     encoder.build((None, None, 3))
     randomize(encoder, rng)
@@ -108,7 +109,7 @@ def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool) -> None
         return ops.concatenate(outputs, -1), ops.concatenate(finals, -1)
 
     assert_same_gradients(
-        lambda: encoder(embedded + 0.0, mask=ops.convert_to_tensor(MASK)),
+        lambda: encoder(embedded + 0.0, mask=ops.convert_to_tensor(MASK), training=training),
         one_by_one,
         [embedded, *encoder.trainable_weights],
         rng,
