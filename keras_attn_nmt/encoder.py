@@ -261,7 +261,7 @@ def _scan(
 
     # The masks are looked up by index, as Keras' scan fails on two inputs of unknown length; what
     # it emits has the shapes of the carry, so the activations are in both.
-    begin = (_start(weights, gates), ops.zeros((), dtype="int32"))
+    begin: tuple = (_start(weights, gates), ops.zeros((), dtype="int32"))
     if keep:
         begin = (*begin, cells.no_activations(weights, gates[0]))
     (final, *_), (states, _, *activations) = ops.scan(step, begin, gates)

@@ -113,6 +113,7 @@ def opennmt_py(folder: Path, beam: int, batch: int, steps: int) -> Translate:
     options = parser.parse_args(
         [
             *["-model", str(folder / "model_step_2.pt"), "-src", "unused"],
+            *["-output", str(folder / "translations")],
             *["-beam_size", str(beam), "-batch_size", str(batch), "-batch_type", "sents"],
             *["-min_length", str(steps), "-max_length", str(steps), "-max_length_ratio", "0"],
             *[

@@ -61,7 +61,7 @@ def assert_same(found, expected):
         assert got.text == wanted.text
         assert got.source_tokens == wanted.source_tokens
         assert got.target_tokens == wanted.target_tokens
-        np.testing.assert_allclose(got.score, wanted.score, atol=1e-4)
+        np.testing.assert_allclose(got.score, wanted.score, atol=1e-4, err_msg=repr(wanted))
         np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-4)
 
 
