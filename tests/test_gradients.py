@@ -114,3 +114,27 @@ def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool, trainin
         [embedded, *encoder.trainable_weights],
         rng,
     )
+
+
+@pytest.mark.parametrize("attention", ["bahdanau", "luong"])
+def test_half_precision_stays_near(rng: np.random.Generator, attention: str) -> None:
+    inputs = [rng.normal(size=shape) for shape in ((3, 6, 3), (3, 4, 4), (3, 4))]
+    found: list = []
+    weights: list = []
+    for policy in ("float32", "mixed_bfloat16"):
+        decoder = AttentionDecoder(5, attention=attention, attention_units=6, dtype=policy)
+        decoder.build((None, None, 3), (None, None, 4), (None, 4))
+        decoder.set_weights(weights or decoder.get_weights())
+        weights = decoder.get_weights()
+        given = [ops.convert_to_tensor(each, dtype=decoder.compute_dtype) for each in inputs]
+
+        def total(decoder: AttentionDecoder = decoder, given: list = given) -> Any:
+            return sum(
+                ops.sum(ops.cast(each, "float32") ** 2)
+                for each in decoder(*given, mask=ops.convert_to_tensor(MASK))
+            )
+
+        found.append(gradients(total, decoder.trainable_weights)[1])
+    for single, half in zip(*found, strict=True):
+        assert half.dtype == np.float32
+        np.testing.assert_allclose(half, single, rtol=0.1, atol=0.05 * np.abs(single).max())
