@@ -14,7 +14,7 @@ help:
 	@echo 'make lint         linters and types alone'
 	@echo 'make format       format the code'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
-	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: under 10 minutes)'
+	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: a short form)'
 	@echo 'make clean        remove everything that the other targets made'
 
 demo: .venv/ready

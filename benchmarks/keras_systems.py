@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -177,6 +178,10 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument(
+        "--one-shape", action="store_true", help="the same batch of 16 tokens: no new memory"
+    )
+    parser.add_argument("--xla", action="store_true", help="compile, which every shape waits for")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -204,11 +209,16 @@ def main() -> None:
             return tf.reduce_sum(each * real) / tf.reduce_sum(real)
 
     optimizer = Adam(1e-3, global_clipnorm=1.0)
-    model.compile(optimizer, loss={"logits": loss}, jit_compile=False)
+    model.compile(optimizer, loss={"logits": loss}, jit_compile=options.xla)
     tokens = {"source": 0, "target": 0}
     steps: list[tuple[float, int, int]] = []
 
     batches = data.batches(data.pairs(options.work), BATCH)
+    if options.one_shape:
+        right = (16, 16)
+        batches = itertools.repeat(
+            next(b for b in batches if (b[0]["source"].shape[1], b[0]["target"].shape[1]) == right)
+        )
     spec = tf.TensorSpec((None, None), tf.int32)
     dataset = tf.data.Dataset.from_generator(
         lambda: batches, output_signature=({"source": spec, "target": spec}, {"logits": spec})

@@ -275,7 +275,9 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=HERE / "peers" / ".venv")
     parser.add_argument("--systems", nargs="*", default=[*OWN, *LOGGED])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of each, at least 45: 20 steps may take 40 (60)"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
