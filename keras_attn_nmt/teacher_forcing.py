@@ -127,7 +127,10 @@ def _gradients(decoder: AttentionDecoder, trace: _Trace, d_states: Any, d_looked
     if attention is not None:
         projected = attention.project_query(previous[0])
         queries = attention.query(previous[0])
-        query_weights = [ops.transpose(each) for each in attention.query_weights()]
+        # Outside of a layer's call, Keras casts no weight to the compute dtype.
+        query_weights = [
+            ops.transpose(ops.cast(each, queries.dtype)) for each in attention.query_weights()
+        ]
         zeros = ops.zeros_like(queries[0])
         kept += (ops.zeros_like(looked[0], dtype=queries.dtype), zeros, zeros)
 
