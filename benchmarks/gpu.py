@@ -25,11 +25,13 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import jax
 import keras
 import numpy as np
+from keras_systems import DROPOUT, EMBEDDING, SMOOTHING, UNITS, our_config
 
-from keras_attn_nmt import MaskedCrossentropy, ModelConfig, build_model
+from keras_attn_nmt import MaskedCrossentropy, build_model
 from keras_attn_nmt.search import Stepper, search
+from keras_attn_nmt.special_ids import EOS
 
-VOCABULARY, EMBEDDING, UNITS, DROPOUT, SMOOTHING = 8000, 256, 512, 0.2, 0.1
+VOCABULARY = 8000
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 REPEATS = 20
 
@@ -44,21 +46,6 @@ def median_seconds(step: Callable[[], Any], repeats: int) -> float:
     return statistics.median(seconds[3:])
 
 
-def config() -> ModelConfig:
-    """The model of the comparison."""
-    return ModelConfig(
-        VOCABULARY,
-        VOCABULARY,
-        embedding_units=EMBEDDING,
-        encoder_units=UNITS,
-        decoder_units=UNITS,
-        attention_units=UNITS,
-        embedding_dropout=DROPOUT,
-        annotation_dropout=DROPOUT,
-        readout_dropout=DROPOUT,
-    )
-
-
 def batch_of(sentences: int, length: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Random ids, as `model.fit` takes them."""
     ids = np.random.default_rng(1).integers(4, VOCABULARY, (sentences, length + 1)).astype("int32")
@@ -69,7 +56,7 @@ def ours(policy: str, sentences: int, length: int, repeats: int) -> float:
     """Seconds of a training step, as `model.fit` takes it."""
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(1)
-    model = build_model(config())
+    model = build_model(our_config(VOCABULARY))
     optimizer = keras.optimizers.Adam(1e-3, global_clipnorm=1.0)
     model.compile(optimizer, loss={"logits": MaskedCrossentropy(SMOOTHING)})
     keras.config.set_dtype_policy("float32")
@@ -144,9 +131,9 @@ def torch_loop(half: bool, sentences: int, length: int, repeats: int) -> float:
 
 def searching(sentences: int, beam: int, length: int, repeats: int) -> float:
     """Seconds of a search with attention that takes `length` steps for every sentence."""
-    model = build_model(config())
+    model = build_model(our_config(VOCABULARY))
     output = model.get_layer("target_embedding")
-    output.bias.assign(np.where(np.arange(VOCABULARY) == 2, -1e4, output.bias))
+    output.bias.assign(np.where(np.arange(VOCABULARY) == EOS, -1e4, output.bias))
     stepper = Stepper(model)
     source = batch_of(sentences, length)[0]["source"]
     run = jax.jit(lambda ids: search(stepper, ids, beam_size=beam, max_length=length))

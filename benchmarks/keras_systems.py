@@ -208,6 +208,9 @@ def main() -> None:
             real = tf.cast(labels != 0, "float32")
             return tf.reduce_sum(each * real) / tf.reduce_sum(real)
 
+    if options.xla:
+        for layer in model._flatten_layers():
+            layer.supports_jit = True
     optimizer = Adam(1e-3, global_clipnorm=1.0)
     model.compile(optimizer, loss={"logits": loss}, jit_compile=options.xla)
     tokens = {"source": 0, "target": 0}

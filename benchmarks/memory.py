@@ -21,7 +21,7 @@ LENGTHS = (10, 50, 100, 200)
 
 
 def step(length: int) -> dict[str, float]:
-    """Peak memory before and after training steps on one batch; in a process of its own."""
+    """Peak memory of two training steps on one batch; in a process of its own."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
     import numpy as np

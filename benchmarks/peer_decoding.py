@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import data
+import decoding
 import numpy as np
 import yaml
 
@@ -32,6 +33,8 @@ PIECES, STEPS = 15, 16
 SENTENCES = 128
 RUNS = ((1, 64), (1, 1), (5, 64), (5, 1))
 OWN = ("SavedModel", "TFLite none", "TFLite int8")
+# What a system that does not run raises here: the others still get their rows.
+FAILURES = (subprocess.SubprocessError, OSError, ValueError, LookupError, ArithmeticError)
 
 
 def sample(work: Path) -> tuple[list[str], list[str]]:
@@ -59,9 +62,8 @@ def prepare_peer(system: str, work: Path, peers: Path) -> None:
     elif system == "marian":
         program += ["--after-batches", "1"]
     if system in ("opennmt_py", "marian"):
-        environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
         with (work / f"{system}.prepare.log").open("w") as log:
-            subprocess.run(program, stdout=log, stderr=log, env=environment, check=True)
+            subprocess.run(program, stdout=log, stderr=log, env=training.environment(1), check=True)
     if system == "marian":
         # Its decoder has no shortest length: let the end, id 0, never be chosen.
         weights = dict(np.load(folder / "model.npz"))
@@ -92,19 +94,18 @@ def prepare_own(work: Path) -> Path:
 
 def run_own(kind: str, path: str, texts: list[str], beam: int, batch: int) -> dict:
     """Translates the sample twice; in the process that is measured."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if kind == "SavedModel":
+        decoding.one_core()
         import tensorflow as tf
         import tensorflow_text  # noqa: F401
 
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
         loaded = tf.saved_model.load(path)
         signature = loaded.signatures["serving_default"]
 
         def translate(lines: list[str]) -> list[int]:
             return signature(text=tf.constant(lines))["target_length"].numpy().tolist()
     else:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         from keras_attn_nmt.export import TFLiteTranslator
 
         translator = TFLiteTranslator(path)
@@ -157,16 +158,13 @@ def measure_peer(system: str, work: Path, peers: Path) -> dict[tuple[int, int], 
 
 
 def _answer(program: list[str]) -> dict:
-    environment = {
-        **os.environ,
-        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
-    }
-    environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        program, stdout=subprocess.PIPE, text=True, env=environment, check=True, timeout=600
+        program,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=training.environment(1),
+        check=True,
+        timeout=600,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -222,12 +220,19 @@ def main() -> None:
                 found = measure_own(system, model, options.work)
             else:
                 found = measure_peer(system, options.work, options.peers)
-        except (subprocess.SubprocessError, OSError, ValueError, IndexError) as error:
+            row = _row(system, found, reference or found)
+        except (
+            subprocess.SubprocessError,
+            OSError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+        ) as error:
             print(f"{system}: {error}", file=sys.stderr)
             print(f"| {system} | did not run |" + " |" * 10)
             continue
         reference = reference or found
-        print(_row(system, found, reference), flush=True)
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

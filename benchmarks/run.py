@@ -34,8 +34,6 @@ def main() -> None:
     parser.add_argument("--seconds", default="60", help="of each training (60)")
     parser.add_argument("--repeats", default="3", help="of each training (3)")
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--only", nargs="+", metavar="TITLE", help="parts to run, by their titles")
-    parser.add_argument("--name", default="RESULTS", help="of the two files (RESULTS)")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     model = options.work / "model"
@@ -66,10 +64,6 @@ def main() -> None:
         ("Under load", ["load.py", model, texts["de"], *_load_size(options.short)]),
     ]
 
-    if options.only:
-        parts = [part for part in parts if part[0] in options.only]
-        if len(parts) != len(options.only):
-            parser.error(f"--only takes titles of parts, got {options.only}.")
     report = {"environment": _environment(options), "parts": {}}
     for title, program in parts:
         if model in program and not (model / "model.keras").exists():
@@ -82,7 +76,7 @@ def main() -> None:
         )
         text = done.stdout.strip() or "did not run"
         report["parts"][title] = text if done.returncode == 0 else f"{text}\n\n(failed)"
-        _write(options.output, report, options.name + ("_SHORT" if options.short else ""))
+        _write(options.output, report, options.short)
 
 
 def _load_size(short: bool) -> list[str]:
@@ -107,16 +101,15 @@ def _environment(options: argparse.Namespace) -> dict[str, object]:
     return {
         "date": datetime.date.today().isoformat(),
         "command": f"python benchmarks/run.py CORPUS --work WORK --seconds {options.seconds} "
-        f"--repeats {options.repeats}"
-        + (" --short" if options.short else "")
-        + (f" --only {' '.join(map(repr, options.only))}" if options.only else ""),
+        f"--repeats {options.repeats}" + (" --short" if options.short else ""),
         "cpu": f"{cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores, {vectors}",
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
     }
 
 
-def _write(output: Path, report: dict, name: str) -> None:
+def _write(output: Path, report: dict, short: bool) -> None:
+    name = "RESULTS_SHORT" if short else "RESULTS"
     (output / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     facts = "".join(f"- {key}: {value}\n" for key, value in report["environment"].items())
     parts = "".join(

@@ -201,9 +201,9 @@ def _marian(work: Path, folder: Path, threads: int) -> list[str]:
     return [word for name, values in options.items() for word in (name, *values)]
 
 
-def run(system: str, program: list[str], threads: int, seconds: float, log: Path) -> dict[str, Any]:
-    """Lets a system train for some time, and reads how fast it was."""
-    environment = {
+def environment(threads: int) -> dict[str, str]:
+    """Variables of a process that is measured: its threads, no GPU, nothing of this process's."""
+    variables = {
         **os.environ,
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)),
         "CUDA_VISIBLE_DEVICES": "-1",
@@ -212,14 +212,19 @@ def run(system: str, program: list[str], threads: int, seconds: float, log: Path
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    environment.pop("PYTHONPATH", None)
+    variables.pop("PYTHONPATH", None)
+    return variables
+
+
+def run(system: str, program: list[str], threads: int, seconds: float, log: Path) -> dict[str, Any]:
+    """Lets a system train for some time, and reads how fast it was."""
     cores = sorted(os.sched_getaffinity(0))[:threads]
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             program,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=environment(threads),
             start_new_session=True,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
@@ -275,9 +280,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=HERE / "peers" / ".venv")
     parser.add_argument("--systems", nargs="*", default=[*OWN, *LOGGED])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--seconds", type=float, default=60, help="of each, at least 45: 20 steps may take 40 (60)"
-    )
+    parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -34,13 +34,13 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_attn_nmt import __version__
 from keras_attn_nmt import search as searching
+from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.export import fast_sentencepiece, tflite_check, trained
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.special_ids import EOS, PAD
-from keras_attn_nmt.teacher_forcing import Memory
 from keras_attn_nmt.translation import IMPOSSIBLE, check_beam, check_penalty, check_positive
 from keras_attn_nmt.writing import replacing
 

@@ -112,16 +112,59 @@ class Attention(keras.layers.Layer, abc.ABC):
         """The weights of `project_query`."""
         return []
 
-    def query(self, state: Any) -> Any:
-        """What is compared with keys, `(..., decoder_units)` to `(..., key_units)`."""
-        query = self.project_query(state)
-        return query if self.query_normalization is None else self.query_normalization(query)
+    def normalize_query(self, projected: Any) -> Any:
+        """From what `project_query` gave to what is compared with keys, the same shapes."""
+        return (
+            projected if self.query_normalization is None else self.query_normalization(projected)
+        )
 
-    def query_back(self, d_query: Any, projected: Any) -> Any:
-        """From the gradient by the query to that by what `project_query` gave, the same shapes."""
+    def standardize_query(self, projected: Any) -> tuple[Any, ...]:
+        """What the gradient of `normalize_query` reads of its input, if it normalises.
+
+        Args:
+            projected: `(..., key_units)`.
+
+        Returns:
+            The input with mean 0 and variance 1, `(..., key_units)`, and what it was multiplied
+            by for that, `(..., 1)`, both float32.
+        """
+        if self.query_normalization is None:
+            return ()
+        projected = ops.cast(projected, "float32")
+        mean, variance = ops.moments(projected, axes=-1, keepdims=True)
+        scale = ops.rsqrt(variance + self.query_normalization.epsilon)
+        return (projected - mean) * scale, scale
+
+    def normalize_query_back(self, d_query: Any, standardized: tuple[Any, ...]) -> Any:
+        """The gradient of `normalize_query` by its input (Ba et al. 2016, supplement).
+
+        Args:
+            d_query: The gradient by its result, `(..., key_units)`.
+            standardized: What `standardize_query` gave.
+
+        Returns:
+            `(..., key_units)`, in the dtype of `d_query`.
+        """
         if self.query_normalization is None:
             return d_query
-        return normalization_back(self.query_normalization, d_query, projected)[0]
+        inputs, scale = standardized
+        d_inputs = ops.cast(d_query, "float32") * ops.cast(
+            self.query_normalization.gamma, "float32"
+        )
+        along = ops.mean(d_inputs * inputs, axis=-1, keepdims=True)
+        d_inputs = scale * (d_inputs - ops.mean(d_inputs, axis=-1, keepdims=True) - inputs * along)
+        return ops.cast(d_inputs, d_query.dtype)
+
+    def normalization_gradients(self, d_query: Any, standardized: tuple[Any, ...]) -> list[Any]:
+        """The gradients by gamma and beta, `(key_units,)`, summed over all other axes.
+
+        Arguments are those of `normalize_query_back`. Nothing where nothing is normalised.
+        """
+        if self.query_normalization is None:
+            return []
+        d_query = ops.cast(d_query, "float32")
+        axes = tuple(range(len(d_query.shape) - 1))
+        return [ops.sum(d_query * standardized[0], axis=axes), ops.sum(d_query, axis=axes)]
 
     def project(self, annotations: Any) -> Any:
         """The keys of a sentence, which do not depend on the decoder: compute them once.
@@ -138,7 +181,8 @@ class Attention(keras.layers.Layer, abc.ABC):
     def call(self, state: Any, annotations: Any, mask: Any = None, keys: Any = None) -> Any:
         keys = self.project(annotations) if keys is None else keys
         single = len(state.shape) == 2
-        energies = self.compare(self.query(ops.expand_dims(state, 1) if single else state), keys)
+        query = self.project_query(ops.expand_dims(state, 1) if single else state)
+        energies = self.compare(self.normalize_query(query), keys)
         # In float32 whatever the policy: half precision loses the small weights.
         energies = ops.cast(energies, "float32")
         if mask is None:
@@ -324,33 +368,3 @@ class LuongAttention(Attention):
 
     def _scale(self, query: Any) -> float:
         return 1.0 if self.query_normalization is None else query.shape[-1] ** -0.5
-
-
-def normalization_back(
-    layer: keras.layers.LayerNormalization, d_outputs: Any, inputs: Any
-) -> tuple[Any, Any, Any]:
-    """The gradient of layer normalisation over the last axis.
-
-    Args:
-        layer: The layer, with scale and centre.
-        d_outputs: The gradient by its results, `(..., units)`.
-        inputs: What it normalised, `(..., units)`.
-
-    Returns:
-        The gradients by the inputs, `(..., units)` in their dtype, and by gamma and beta, both
-        `(units,)`, float32.
-    """
-    dtype = inputs.dtype
-    inputs, d_outputs = ops.cast(inputs, "float32"), ops.cast(d_outputs, "float32")
-    mean, variance = ops.moments(inputs, axes=-1, keepdims=True)
-    scale = ops.rsqrt(variance + layer.epsilon)
-    normalized = (inputs - mean) * scale
-    d_normalized = d_outputs * ops.cast(layer.gamma, "float32")
-    d_inputs = scale * (
-        d_normalized
-        - ops.mean(d_normalized, axis=-1, keepdims=True)
-        - normalized * ops.mean(d_normalized * normalized, axis=-1, keepdims=True)
-    )
-    axes = tuple(range(len(inputs.shape) - 1))
-    d_gamma, d_beta = ops.sum(d_outputs * normalized, axis=axes), ops.sum(d_outputs, axis=axes)
-    return ops.cast(d_inputs, dtype), d_gamma, d_beta

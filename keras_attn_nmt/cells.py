@@ -6,7 +6,7 @@ part of a step that has to wait for the previous state, and the way back through
 
     gates = x W + b          for all time steps in one product, by the caller
     state, activations = advance(weights, gates, state)
-    d_sums, d_previous = retreat(transposed, activations, previous, state, d_state)
+    d_sums, d_previous = advance_back(transposed, activations, previous, state, d_state)
 
 The gradient is written by hand, as the products that make the gradients of the weights wait for
 nothing: one large product after the loop in place of one a step.
@@ -127,7 +127,7 @@ def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
         state: `(h,)` or `(h, c)`, each `(..., batch, units)`.
 
     Returns:
-        `(state, activations)`: the new state, of the same shapes, and what `retreat` needs to
+        `(state, activations)`: the new state, of the same shapes, and what `advance_back` needs to
         know of the step, `(..., batch, n * units)`: z, r, h~ (and U h with `reset_after`); i, f,
         c~, o.
     """
@@ -156,7 +156,7 @@ def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
     return (z * h + (1 - z) * candidate,), ops.concatenate(activations, axis=-1)
 
 
-def retreat(
+def advance_back(
     transposed: Recurrence, activations: Any, previous: State, state: State, d_state: State
 ) -> tuple[Any, State]:
     """The gradient of `advance`, but for that of the weights: see `weight_gradients`.
@@ -211,7 +211,7 @@ def retreat(
     return (ops.concatenate([d_zr, d_candidate], axis=-1),), (d_previous,)
 
 
-def no_activations(weights: Recurrence, gates: Any) -> Any:
+def zero_activations(weights: Recurrence, gates: Any) -> Any:
     """Zeros of the shape and dtype of what `advance` gives beside the state."""
     zeros = ops.zeros_like(gates)
     if weights.bias is None:
@@ -219,8 +219,8 @@ def no_activations(weights: Recurrence, gates: Any) -> Any:
     return ops.concatenate([zeros, zeros[..., : weights.kernel.shape[-2]]], axis=-1)
 
 
-def no_sums(weights: Recurrence, gates: Any) -> tuple[Any, ...]:
-    """Zeros of the shapes and dtype of the first that `retreat` gives."""
+def zero_sums(weights: Recurrence, gates: Any) -> tuple[Any, ...]:
+    """Zeros of the shapes and dtype of the first that `advance_back` gives."""
     return (ops.zeros_like(gates),) * (1 if weights.bias is None else 2)
 
 
@@ -233,7 +233,7 @@ def weight_gradients(
         weights: The cell's recurrent weights.
         activations: Of all steps, `(steps, batch, n * units)`.
         previous: h before each of them, `(steps, batch, units)`.
-        d_sums: What `retreat` gave first, each `(steps, batch, gates * units)`.
+        d_sums: What `advance_back` gave first, each `(steps, batch, gates * units)`.
 
     Returns:
         Those by the kernel and, where there is one, by the bias.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -10,7 +10,25 @@ from keras import ops
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
 from keras_attn_nmt.config import check_choice
-from keras_attn_nmt.teacher_forcing import Memory, decode
+from keras_attn_nmt.teacher_forcing import decode
+
+
+class Memory(NamedTuple):
+    """All that a decoder needs of a source sentence, computed once (`AttentionDecoder.prepare`).
+
+    Attributes:
+        annotations: h, `(batch, source_length, annotation_units)`; the sentence vector in place of
+            them, `(batch, 1, annotation_units)`, where there is no attention.
+        keys: What states are compared with, `(batch, source_length, key_units)`; empty without
+            attention.
+        gates: The annotations' share of the recurrent gates, `(batch, source_length, gate_units)`.
+        mask: `True` at real source positions, bool, `(batch, source_length)`.
+    """
+
+    annotations: Any
+    keys: Any
+    gates: Any
+    mask: Any
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -69,6 +87,9 @@ class AttentionDecoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
+        # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
+        # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         self.units = units
         self.cell_kind = check_choice("cell", cell)
         self.reset_after = reset_after

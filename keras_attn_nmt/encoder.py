@@ -65,6 +65,9 @@ class BidirectionalEncoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
+        # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
+        # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         self.units = units
         self.num_layers = num_layers
         self.cell = check_choice("cell", cell)
@@ -216,7 +219,7 @@ def _recur(weights: cells.Recurrence, gates: Any, real: Any, training: bool) -> 
                 d_state = (carry[0][0] + d_outputs[index], *carry[0][1:])
                 moved = tuple(ops.where(real[index], each, 0) for each in d_state)
                 before, after = (tuple(each[index] for each in of) for of in (previous, states))
-                d_sums, d_previous = cells.retreat(
+                d_sums, d_previous = cells.advance_back(
                     transposed, activations[index], before, after, moved
                 )
                 d_state = tuple(
@@ -226,7 +229,7 @@ def _recur(weights: cells.Recurrence, gates: Any, real: Any, training: bool) -> 
                 return (d_state, d_sums), (d_state, d_sums)
 
             d_last = (d_final, *_start(recurrence, gates)[1:])
-            begin = (d_last, cells.no_sums(recurrence, gates[0]))
+            begin = (d_last, cells.zero_sums(recurrence, gates[0]))
             steps = ops.arange(ops.shape(activations)[0], dtype="int32")
             _, (_, d_sums) = ops.scan(step_back, begin, steps, reverse=True)
             d_weights = cells.weight_gradients(recurrence, activations, previous[0], d_sums)
@@ -263,6 +266,6 @@ def _scan(
     # it emits has the shapes of the carry, so the activations are in both.
     begin: tuple = (_start(weights, gates), ops.zeros((), dtype="int32"))
     if keep:
-        begin = (*begin, cells.no_activations(weights, gates[0]))
+        begin = (*begin, cells.zero_activations(weights, gates[0]))
     (final, *_), (states, _, *activations) = ops.scan(step, begin, gates)
     return states, final[0], activations[0] if keep else None

@@ -65,13 +65,6 @@ class SourceOrder(keras.layers.Layer):
 class TranslationModel(keras.Model):
     """A functional `keras.Model` that can be compiled with metrics for the logits alone."""
 
-    def compile(self, *args: Any, jit_compile: str | bool = "auto", **kwargs: Any) -> None:
-        # TensorFlow's XLA compiles anew for every shape of a batch, for half a minute, and what it
-        # compiles is slower on a CPU (benchmarks/RESULTS.md).
-        if jit_compile == "auto" and keras.backend.backend() == "tensorflow":
-            jit_compile = False
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
-
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         # As soon as there are metrics, Keras wants labels for every output: show it those that
         # have some.

@@ -17,10 +17,10 @@ from keras import ops
 
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import MASKED
+from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.losses import token_cross_entropy
 from keras_attn_nmt.readout import TiedEmbedding
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
-from keras_attn_nmt.teacher_forcing import Memory
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 

@@ -12,28 +12,9 @@ import keras
 from keras import ops
 
 from keras_attn_nmt import cells
-from keras_attn_nmt.attention import normalization_back
 
 if TYPE_CHECKING:
-    from keras_attn_nmt.decoder import AttentionDecoder
-
-
-class Memory(NamedTuple):
-    """All that a decoder needs of a source sentence, computed once (`AttentionDecoder.prepare`).
-
-    Attributes:
-        annotations: h, `(batch, source_length, annotation_units)`; the sentence vector in place of
-            them, `(batch, 1, annotation_units)`, where there is no attention.
-        keys: What states are compared with, `(batch, source_length, key_units)`; empty without
-            attention.
-        gates: The annotations' share of the recurrent gates, `(batch, source_length, gate_units)`.
-        mask: `True` at real source positions, bool, `(batch, source_length)`.
-    """
-
-    annotations: Any
-    keys: Any
-    gates: Any
-    mask: Any
+    from keras_attn_nmt.decoder import AttentionDecoder, Memory
 
 
 def decode(
@@ -56,7 +37,7 @@ def decode(
     @ops.custom_gradient
     def run(gates: Any, keys: Any, memory_gates: Any, real: Any, *tensors: Any) -> tuple[Any, Any]:
         start, values = tensors[: len(state)], tensors[len(state) :]
-        read = Memory(None, keys, memory_gates, real > 0)
+        read = memory._replace(annotations=None, keys=keys, gates=memory_gates, mask=real > 0)
 
         def scope() -> keras.StatelessScope:
             return keras.StatelessScope(state_mapping=zip(variables, values, strict=True))
@@ -69,7 +50,7 @@ def decode(
             weights = cells.recurrence(decoder.cell)
             # TensorFlow's scan emits what has the shapes of the carry, so all is in both.
             looked = ops.zeros_like(real, dtype="float32")
-            begin = (tuple(start), looked, cells.no_activations(weights, gates[0]))
+            begin = (tuple(start), looked, cells.zero_activations(weights, gates[0]))
             _, (states, looked, activations) = ops.scan(step, begin, gates)
 
         def gradient(*upstream: Any) -> tuple[Any, ...]:
@@ -123,44 +104,45 @@ def _gradients(decoder: AttentionDecoder, trace: _Trace, d_states: Any, d_looked
     weights = cells.recurrence(decoder.cell)
     transposed = weights._replace(kernel=ops.transpose(weights.kernel))
     previous = cells.shift(start, states)
-    kept: tuple[Any, ...] = cells.no_sums(weights, gates[0])
+    by_query: tuple[Any, ...] = ()
     if attention is not None:
         projected = attention.project_query(previous[0])
-        queries = attention.query(previous[0])
+        queries = attention.normalize_query(projected)
+        standardized = attention.standardize_query(projected)
         # Outside of a layer's call, Keras casts no weight to the compute dtype.
         query_weights = [
             ops.transpose(ops.cast(each, queries.dtype)) for each in attention.query_weights()
         ]
         zeros = ops.zeros_like(queries[0])
-        kept += (ops.zeros_like(looked[0], dtype=queries.dtype), zeros, zeros)
+        by_query = (ops.zeros_like(looked[0], dtype=queries.dtype), zeros, zeros)
 
     def step(carry: tuple, index: Any) -> tuple[Any, Any]:
         d_state = (carry[0][0] + d_states[index], *carry[0][1:])
         before, after = (tuple(each[index] for each in of) for of in (previous, states))
-        d_sums, d_state = cells.retreat(transposed, activations[index], before, after, d_state)
+        d_sums, d_state = cells.advance_back(transposed, activations[index], before, after, d_state)
         if attention is None:
-            return (d_state, d_sums), (d_state, d_sums)
+            return (d_state, d_sums, ()), (d_state, d_sums, ())
         by_gates = ops.squeeze(ops.matmul(memory.gates, ops.expand_dims(d_sums[0], -1)), -1)
         d_weights = d_looked[index] + ops.cast(by_gates, "float32")
         alpha = looked[index]
         d_energies = alpha * (d_weights - ops.sum(alpha * d_weights, axis=-1, keepdims=True))
         d_energies = ops.cast(d_energies, memory.keys.dtype)
         d_query = attention.compare_back(d_energies, queries[index], memory.keys)
-        d_projected = attention.query_back(d_query, projected[index])
+        at_index = keras.tree.map_structure(lambda each: each[index], standardized)
+        d_projected = attention.normalize_query_back(d_query, at_index)
         d_before = d_projected
         for each in query_weights:
             d_before = ops.matmul(d_before, each)
         d_state = (d_state[0] + d_before, *d_state[1:])
-        carry = (d_state, (*d_sums, d_energies, d_query, d_projected))
+        carry = (d_state, d_sums, (d_energies, d_query, d_projected))
         return carry, carry
 
     # Looked up by index, as TensorFlow's scan fails on several inputs of unknown length.
-    begin = (tuple(ops.zeros_like(each) for each in start), kept)
+    nothing = tuple(ops.zeros_like(each) for each in start)
+    begin = (nothing, cells.zero_sums(weights, gates[0]), by_query)
     steps = ops.arange(ops.shape(activations)[0], dtype="int32")
-    (d_start, _), (_, kept) = ops.scan(step, begin, steps, reverse=True)
+    (d_start, *_), (_, d_sums, by_query) = ops.scan(step, begin, steps, reverse=True)
 
-    count = len(cells.no_sums(weights, gates))
-    d_sums, by_query = kept[:count], kept[count:]
     d_gates = d_sums[0]
     d_kernel, *d_bias = cells.weight_gradients(weights, activations, previous[0], d_sums)
     # The first row is that of the input bias, which is not read here.
@@ -174,8 +156,7 @@ def _gradients(decoder: AttentionDecoder, trace: _Trace, d_states: Any, d_looked
 
     d_energies, d_query, d_projected = by_query
     found += [cells.sum_of_products(previous[0], d_projected) for _ in query_weights]
-    if attention.query_normalization is not None:
-        found += normalization_back(attention.query_normalization, d_query, projected)[1:]
+    found += attention.normalization_gradients(d_query, standardized)
     d_keys, d_compare = attention.compare_gradients(d_energies, queries, memory.keys)
     # Every sentence's sum over target positions, (batch, source_length, gate_units).
     d_memory = ops.matmul(

@@ -1,5 +1,6 @@
 """The gradients that are written by hand, against those of the steps taken one by one."""
 
+import re
 from typing import Any
 
 import keras
@@ -138,3 +139,24 @@ def test_half_precision_stays_near(rng: np.random.Generator, attention: str) -> 
     for single, half in zip(*found, strict=True):
         assert half.dtype == np.float32
         np.testing.assert_allclose(half, single, rtol=0.1, atol=0.05 * np.abs(single).max())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX shows every tensor's shape")
+def test_keeps_nothing_of_source_times_target_times_units() -> None:
+    import jax
+
+    target, source, units = 7, 11, 13
+    decoder = AttentionDecoder(5, attention_units=units)
+    decoder.build((None, None, 3), (None, None, 4), (None, 4))
+    shapes = ((2, target, 3), (2, source, 4), (2, 4))
+
+    def total(*inputs: Any) -> Any:
+        return sum(ops.sum(each) for each in decoder(*inputs))
+
+    program = jax.make_jaxpr(jax.grad(total, argnums=(0, 1, 2)))(*map(np.ones, shapes))
+    # One position's hidden layer is there, that of all is not, whatever the order of the axes.
+    assert f"[2,{source},{units}]" in str(program)
+    found = re.findall(r"\[([\d,]+)\]", str(program))
+    assert not [
+        shape for shape in found if {target, source, units} <= set(map(int, shape.split(",")))
+    ]
