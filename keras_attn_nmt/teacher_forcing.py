@@ -95,6 +95,12 @@ class _Trace(NamedTuple):
 def _gradients(decoder: AttentionDecoder, trace: _Trace, d_states: Any, d_looked: Any) -> list[Any]:
     """From the gradients by s_i and alpha_i to those by all that the loop read.
 
+    Args:
+        decoder: The decoder.
+        trace: What the loop left.
+        d_states: The gradient by s_i, `(target_length, batch, units)`.
+        d_looked: The gradient by alpha_i, float32, `(target_length, batch, source_length)`.
+
     Returns:
         The gradients by gates, keys, gates and mask of the memory, s_0 and
         `decoder.step_weights()`.
