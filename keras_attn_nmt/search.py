@@ -49,10 +49,12 @@ class Stepper:
 
     Args:
         model: The model. Its layers are used as they are, nothing is copied.
+        output_kernel: `kernel` of a `TiedEmbedding`, of a model that has one and will not change.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, output_kernel: Any = None):
         self.model = model
+        self.output_kernel = output_kernel
         self.source_order = model.get_layer("source_order")
         self.source_embedding = model.get_layer("source_embedding")
         self.encoder = model.get_layer("encoder")
@@ -111,7 +113,7 @@ class Stepper:
         context = self.decoder.context(attention, memory)
         features = self.readout(embedded, advanced[0], state[0], context)
         logits = (
-            self.target_embedding(features, reverse=True)
+            self.target_embedding(features, reverse=True, kernel=self.output_kernel)
             if self.output is None
             else self.output(features)
         )

@@ -80,6 +80,8 @@ def test_tied_embedding_is_the_papers(rng: np.random.Generator) -> None:
     scores = word_scores({"W_o": E.T, "b_o": to_numpy(embedding.bias)}, t[1])
     logits = to_numpy(embedding(t, reverse=True))
     np.testing.assert_allclose(logits[1], scores, rtol=1e-5, atol=1e-5)
+    of_a_copy = to_numpy(embedding(t, reverse=True, kernel=E))
+    np.testing.assert_allclose(of_a_copy, logits, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -75,18 +75,20 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, alpha):
     # Before the last step there are 21 translations that have ended and 64 that go on: nothing is
     # dropped.
     beam = 100
+    widest = found_by(model, beam_size=beam, length_alpha=alpha)
     for row in (0, 1, 3):
         expected = exhaustive(model, SOURCE[row], alpha)
-        widest = found_by(model, SOURCE[row : row + 1], beam_size=beam, length_alpha=alpha)
-        best = tuple(widest.tokens[0, 0, : widest.lengths[0, 0]])
-        assert widest.scores[0, 0] == pytest.approx(expected[0][0], abs=1e-4)
-        assert best == expected[0][1]
+        found = [
+            tuple(tokens[:length])
+            for tokens, length in zip(widest.tokens[row], widest.lengths[row], strict=True)
+        ]
+        assert widest.scores[row, 0] == pytest.approx(expected[0][0], abs=1e-4)
+        assert found[0] == expected[0][1]
         # All that the beam gives are translations, with their true scores, in order.
         scores = {sequence: score for score, sequence in expected}
-        for k in range(beam):
-            sequence = tuple(widest.tokens[0, k, : widest.lengths[0, k]])
-            assert widest.scores[0, k] == pytest.approx(scores[sequence], abs=1e-4)
-        assert np.all(np.diff(widest.scores[0]) <= 1e-6)
+        true_scores = [scores[sequence] for sequence in found]
+        np.testing.assert_allclose(widest.scores[row], true_scores, atol=1e-4)
+        assert np.all(np.diff(widest.scores[row]) <= 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -104,16 +106,16 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, alpha):
 def test_scores_and_attention_are_those_of_teacher_forcing(settings, beam):
     model = random_model(3, **settings)
     found = found_by(model, beam_size=beam, length_alpha=0.6)
-    for row, k in itertools.product((0, 1, 3), range(beam)):
-        length = found.lengths[row, k]
-        forced = searching.score(
-            model, SOURCE[row : row + 1], found.tokens[row : row + 1, k], length_alpha=0.6
-        )
-        forced = searching.Hypotheses(*(ops.convert_to_numpy(each)[0, 0] for each in forced))
-        assert forced.lengths == length
-        assert found.scores[row, k] == pytest.approx(forced.scores, abs=1e-4)
-        np.testing.assert_allclose(found.token_scores[row, k], forced.token_scores, atol=1e-4)
-        np.testing.assert_allclose(found.attention[row, k], forced.attention, atol=1e-5)
+    # A hypothesis of the sentence without tokens has none either: there is nothing to score.
+    flat = [each[[0, 1, 3]].reshape(3 * beam, *each.shape[2:]) for each in found]
+    found = searching.Hypotheses(*flat)
+    sources = np.repeat(SOURCE[[0, 1, 3]], beam, axis=0)
+    forced = searching.score(model, sources, found.tokens, length_alpha=0.6)
+    forced = searching.Hypotheses(*(ops.convert_to_numpy(each)[:, 0] for each in forced))
+    np.testing.assert_array_equal(found.lengths, forced.lengths)
+    np.testing.assert_allclose(found.scores, forced.scores, atol=1e-4)
+    np.testing.assert_allclose(found.token_scores, forced.token_scores, atol=1e-4)
+    np.testing.assert_allclose(found.attention, forced.attention, atol=1e-5)
 
 
 @pytest.mark.parametrize("beam", [1, 4])
