@@ -245,6 +245,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_search_options(command)
 
     command = add(
+        "align",
+        commands.align,
+        "Word alignment of sentence pairs by attention: a line of links (0-0 2-1) for each.",
+        "model --source test.de --target test.en > test.align",
+    )
+    command.add_argument("model", help="model directory")
+    for side in ("source", "target"):
+        command.add_argument(f"--{side}", required=True, metavar="FILE", help="a sentence a line")
+    command.add_argument(
+        "--gold",
+        metavar="FILE",
+        help="right links, sure (0-0) and possible (0p0): prints the error rate, to stderr",
+    )
+    command.add_argument(
+        "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
+    )
+
+    command = add(
         "embeddings",
         commands.embeddings,
         "The sentence vector of each line of standard input, tab-separated.",

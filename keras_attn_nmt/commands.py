@@ -8,11 +8,13 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
     from keras_attn_nmt.translator import Translator
+
+T = TypeVar("T")
 
 # Lines that a pipe is read ahead, in batches: enough to put like lengths together.
 BATCHES_AHEAD = 8
@@ -166,6 +168,40 @@ def attention(options: argparse.Namespace) -> None:
         print(found.text)
 
 
+def align(options: argparse.Namespace) -> None:
+    from keras_attn_nmt import alignment
+    from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
+
+    count_aligned_lines(options.source, options.target)
+    gold = None
+    if options.gold:
+        count_aligned_lines(options.source, options.gold, "align")
+        gold = [
+            alignment.parse_pharaoh(line.decode("utf-8"), f"{options.gold}, line {number}")
+            for number, line in enumerate(iterate_lines(options.gold), 1)
+        ]
+    translator = _load(options.model)
+    found: list[set[alignment.Link]] = []
+    lines = zip(iterate_lines(options.source), iterate_lines(options.target), strict=True)
+    for pairs in _chunks(lines, options.batch_size * BATCHES_AHEAD):
+        sources, targets = (
+            [side.decode("utf-8") for side in each] for each in zip(*pairs, strict=True)
+        )
+        with _numbering_lines(len(found)):
+            scored = translator.score(sources, targets, batch_size=options.batch_size)
+        for each in scored:
+            found.append(each.alignment())
+            links = alignment.format_pharaoh(found[-1])
+            print(
+                json.dumps({"alignment": links, "score": round(each.score, 6)})
+                if options.json
+                else links
+            )
+    if gold is not None:
+        rate = alignment.alignment_error_rate(found, gold)
+        print(f"alignment error rate {rate:.2%}", file=sys.stderr)
+
+
 def embeddings(options: argparse.Namespace) -> None:
     translator = _load(options.model)
     done = 0
@@ -243,8 +279,8 @@ def _numbering_lines(before: int) -> Iterator[None]:
         raise ValueError(f"Line {before + error.index + 1} of the input {error.reason}") from error
 
 
-def _chunks(lines: Iterator[str], size: int) -> Iterator[list[str]]:
-    chunk: list[str] = []
+def _chunks(lines: Iterator[T], size: int) -> Iterator[list[T]]:
+    chunk: list[T] = []
     for line in lines:
         chunk.append(line)
         if len(chunk) == size:
@@ -259,6 +295,8 @@ def _one_line(text: str) -> str:
 
 
 def _as_json(source: str, found: Translation) -> dict[str, Any]:
+    from keras_attn_nmt.alignment import format_pharaoh
+
     return {
         "source": source,
         "translation": found.text,
@@ -267,6 +305,7 @@ def _as_json(source: str, found: Translation) -> dict[str, Any]:
         "source_tokens": found.source_tokens,
         "target_tokens": found.target_tokens,
         "token_scores": [round(float(score), 6) for score in found.token_scores],
+        "alignment": format_pharaoh(found.alignment()),
         "attention": [[round(float(weight), 6) for weight in row] for row in found.attention],
     }
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_attn_nmt import alignment
+
 # Tokens of a text, `</s>` included.
 # Far more than what helps (5 to 12), and still a graph that runs.
 MAX_EXPORTED_BEAM = 100
@@ -44,6 +46,17 @@ class Translation:
     def complete(self) -> bool:
         """Whether the translation ended by itself, and was not cut at its limit."""
         return not self.source_tokens or self.target_tokens[-1:] == ["</s>"]
+
+    def word_attention(self) -> np.ndarray:
+        """Weight on each source word for each target word, `(target words, source words)`.
+
+        See `keras_attn_nmt.alignment.fold_attention`; words are what stands between spaces.
+        """
+        return alignment.fold_attention(self.attention, self.source_tokens, self.target_tokens)
+
+    def alignment(self) -> set[alignment.Link]:
+        """For each target word the source word it looked at most, as pairs (source, target)."""
+        return alignment.hard_alignment(self.word_attention())
 
 
 class TextTooLong(ValueError):

@@ -57,7 +57,8 @@ def test_help_answers_without_tensorflow():
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "translate", "evaluate", "attention", "embeddings", "demo", "doctor"]
+    "command",
+    ["train", "translate", "evaluate", "attention", "align", "embeddings", "demo", "doctor"],
 )
 def test_every_command_has_help_with_an_example(capfd, monkeypatch, command):
     code, out, _ = run(capfd, monkeypatch, [command, "--help"])
@@ -142,6 +143,28 @@ def test_attention_draws_a_picture(capfd, monkeypatch, model, tmp_path):
     code, _, err = run(capfd, monkeypatch, ["attention", model, " ", "--output", str(picture)])
     assert code == 1
     assert "empty" in err
+
+
+def test_align_writes_links_and_says_the_error_rate(capfd, monkeypatch, model, tmp_path):
+    for name, text in (("s", "ein Haus\nSee\n"), ("t", "am See\n\n"), ("g", "0-0 1p1\n\n")):
+        (tmp_path / name).write_text(text)
+    arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "t")]
+    code, out, err = run(capfd, monkeypatch, [*arguments, "--gold", str(tmp_path / "g")])
+    assert code == 0
+    assert re.fullmatch(r"[01]-0 [01]-1\n\n", out)
+    assert re.search(r"alignment error rate \d+\.\d\d%", err)
+    code, out, _ = run(capfd, monkeypatch, [*arguments, "--json"])
+    assert [json.loads(line)["alignment"] == "" for line in out.splitlines()] == [False, True]
+
+
+def test_align_refuses_a_gold_file_that_does_not_fit(capfd, monkeypatch, model, tmp_path):
+    for name, text in (("s", "ein\nSee\n"), ("short", "0-0\n"), ("bad", "0-0\n0:0\n")):
+        (tmp_path / name).write_text(text)
+    arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "s")]
+    for name, message in (("short", "has 1"), ("bad", "line 2: '0:0' is no link")):
+        code, out, err = run(capfd, monkeypatch, [*arguments, "--gold", str(tmp_path / name)])
+        assert (code, out) == (1, "")
+        assert message in err
 
 
 def test_embeddings_are_one_line_each(capfd, monkeypatch, model):

@@ -55,9 +55,16 @@ def count_lines(path: str | os.PathLike[str]) -> int:
 
 
 def count_aligned_lines(
-    source_path: str | os.PathLike[str], target_path: str | os.PathLike[str]
+    source_path: str | os.PathLike[str],
+    target_path: str | os.PathLike[str],
+    meaning: str = "be the translation of",
 ) -> int:
     """Checks that two files are line-aligned and counts the lines of each.
+
+    Args:
+        source_path: One file.
+        target_path: The other.
+        meaning: What a line of one has to do with that of the other, for the error.
 
     Raises:
         FileNotFoundError, ValueError: as `count_lines`; ValueError also where the counts differ.
@@ -66,7 +73,7 @@ def count_aligned_lines(
     if source_count != target_count:
         raise ValueError(
             f"{source_path} has {source_count:,} lines and {target_path} has {target_count:,}. "
-            "Line n of one must be the translation of line n of the other."
+            f"Line n of one must {meaning} line n of the other."
         )
     return source_count
 
