@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.config import ModelConfig
     from keras_attn_nmt.decoder import AttentionDecoder
     from keras_attn_nmt.encoder import BidirectionalEncoder
-    from keras_attn_nmt.losses import MaskedCrossentropy
+    from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy
     from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
     from keras_attn_nmt.model import build_model
     from keras_attn_nmt.plots import plot_attention
@@ -35,6 +35,7 @@ _MODULES = {
     "AttentionDecoder": "decoder",
     "BahdanauAttention": "attention",
     "BidirectionalEncoder": "encoder",
+    "GuidedAlignment": "losses",
     "LuongAttention": "attention",
     "MaskedCrossentropy": "losses",
     "MaxoutReadout": "readout",
@@ -55,6 +56,7 @@ __all__ = [
     "AttentionDecoder",
     "BahdanauAttention",
     "BidirectionalEncoder",
+    "GuidedAlignment",
     "LuongAttention",
     "MaskedCrossentropy",
     "MaxoutReadout",

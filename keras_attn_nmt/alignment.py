@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 Link = tuple[int, int]
 
-_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+# SentencePiece's sign for a space.
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 _END = "</s>"
 _LINK = re.compile(r"(\d+)([-p?])(\d+)")
 
@@ -46,11 +47,11 @@ def word_of_tokens(tokens: Sequence[str]) -> list[int]:
     words: list[int] = []
     word, starts = -1, True
     for token in tokens:
-        starts = starts or token.startswith(_SPACE)
-        if token != _END and token.strip(_SPACE):
+        starts = starts or token.startswith(SPACE)
+        if token != _END and token.strip(SPACE):
             word += starts
             # A space at the end of a token ends its word.
-            starts = token.endswith(_SPACE)
+            starts = token.endswith(SPACE)
             words.append(word)
         else:
             words.append(-1 if token == _END else word + 1)
@@ -114,6 +115,12 @@ def hard_alignment(weights: npt.ArrayLike) -> set[Link]:
 def format_pharaoh(links: Iterable[Link]) -> str:
     """Links in the Pharaoh format, in order of the target: `"0-0 2-1"`."""
     return " ".join(f"{i}-{j}" for i, j in sorted(links, key=lambda link: link[::-1]))
+
+
+def format_gold(gold: GoldAlignment) -> str:
+    """What `parse_pharaoh` reads: `"0-0 1p0"`."""
+    links = sorted(gold.possible | gold.sure, key=lambda link: link[::-1])
+    return " ".join(f"{i}{'-' if (i, j) in gold.sure else 'p'}{j}" for i, j in links)
 
 
 def parse_pharaoh(line: str, where: str = "alignment") -> GoldAlignment:

@@ -90,6 +90,15 @@ def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> 
         )
 
 
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--split",
+        default="test",
+        choices=("train", "validation", "test"),
+        help="without --source: a split of the corpus the model was trained on (test)",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -151,12 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", help="model directory")
     command.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
     command.add_argument("--reference", metavar="FILE", help="their translations, one a line")
-    command.add_argument(
-        "--split",
-        default="test",
-        choices=("train", "validation", "test"),
-        help="without --source: a split of the corpus the model was trained on (test)",
-    )
+    _add_split(command)
     command.add_argument(
         "--tokenize", default="13a", metavar="NAME", help="sacreBLEU's tokeniser (13a)"
     )
@@ -251,13 +255,14 @@ def _parser() -> argparse.ArgumentParser:
         "model --source test.de --target test.en > test.align",
     )
     command.add_argument("model", help="model directory")
-    for side in ("source", "target"):
-        command.add_argument(f"--{side}", required=True, metavar="FILE", help="a sentence a line")
+    command.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
+    command.add_argument("--target", metavar="FILE", help="their translations, one a line")
     command.add_argument(
         "--gold",
         metavar="FILE",
         help="right links, sure (0-0) and possible (0p0): prints the error rate, to stderr",
     )
+    _add_split(command)
     command.add_argument(
         "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
     )

@@ -170,36 +170,42 @@ def attention(options: argparse.Namespace) -> None:
 
 def align(options: argparse.Namespace) -> None:
     from keras_attn_nmt import alignment
-    from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 
-    count_aligned_lines(options.source, options.target)
-    gold = None
-    if options.gold:
-        count_aligned_lines(options.source, options.gold, "align")
-        gold = [
-            alignment.parse_pharaoh(line.decode("utf-8"), f"{options.gold}, line {number}")
-            for number, line in enumerate(iterate_lines(options.gold), 1)
-        ]
+    if (options.source is None) != (options.target is None):
+        raise UsageError("give both --source and --target, or neither.")
+    if options.gold and options.source is None:
+        raise UsageError("--gold needs --source and --target.")
+    sides = _aligned_texts(options)
     translator = _load(options.model)
     found: list[set[alignment.Link]] = []
-    lines = zip(iterate_lines(options.source), iterate_lines(options.target), strict=True)
-    for pairs in _chunks(lines, options.batch_size * BATCHES_AHEAD):
-        sources, targets = (
-            [side.decode("utf-8") for side in each] for each in zip(*pairs, strict=True)
-        )
+    for texts in _chunks(zip(*sides[:2], strict=True), options.batch_size * BATCHES_AHEAD):
+        sources, targets = zip(*texts, strict=True)
         with _numbering_lines(len(found)):
             scored = translator.score(sources, targets, batch_size=options.batch_size)
         for each in scored:
             found.append(each.alignment())
             links = alignment.format_pharaoh(found[-1])
-            print(
-                json.dumps({"alignment": links, "score": round(each.score, 6)})
-                if options.json
-                else links
-            )
-    if gold is not None:
+            if options.json:
+                links = json.dumps({"alignment": links, "score": round(each.score, 6)})
+            print(links)
+    if len(sides) == 3:
+        gold = [alignment.parse_pharaoh(line) for line in sides[2]]
         rate = alignment.alignment_error_rate(found, gold)
-        print(f"alignment error rate {rate:.2%}", file=sys.stderr)
+        print(f"alignment error rate {rate:.2%}, {len(gold)} sentence pairs", file=sys.stderr)
+
+
+def _aligned_texts(options: argparse.Namespace) -> list[list[str]]:
+    """Sources, targets and, where there are some, their links."""
+    from keras_attn_nmt.training.corpora import read_lines
+    from keras_attn_nmt.training.splits import load_split, recorded_data
+
+    if options.source is not None:
+        pairs = read_lines(options.source, options.target, options.gold)
+    else:
+        data = recorded_data(options.model)
+        pairs = load_split(data, options.split, aligned=data.aligned)
+    rows = [[text.decode("utf-8") for text in row] for row in pairs.as_numpy_iterator()]
+    return [list(side) for side in zip(*rows, strict=True)]
 
 
 def embeddings(options: argparse.Namespace) -> None:

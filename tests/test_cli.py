@@ -183,6 +183,8 @@ def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
         (["translate", "x", "--beam-size", "0"], 2, "not a whole number of at least 1"),
         (["translate", "x", "--n-best", "9"], 2, "needs a --beam-size"),
         (["evaluate", "x", "--source", "y"], 2, "give both --source and --reference"),
+        (["align", "x", "--source", "y"], 2, "give both --source and --target"),
+        (["align", "x", "--gold", "y"], 2, "--gold needs --source and --target"),
         (["attention", "x", "y", "--output", "heat"], 2, "has to end with .png"),
         (["fly"], 2, "invalid choice"),
         ([], 2, "required: COMMAND"),

@@ -9,7 +9,7 @@ import pytest
 from layer_checks import gradients, to_numpy
 from reference.losses import crossentropy
 
-from keras_attn_nmt.losses import MaskedCrossentropy
+from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy
 
 LABELS = np.array([[3, 5, 2, 0], [2, 0, 0, 0], [0, 0, 0, 0]], "int32")
 
@@ -95,3 +95,19 @@ def test_config_round_trip(logits: np.ndarray) -> None:
 def test_smoothing_out_of_range(smoothing: float) -> None:
     with pytest.raises(ValueError, match=str(smoothing)):
         MaskedCrossentropy(smoothing)
+
+
+def test_guided_alignment_is_the_mean_over_aligned_positions(rng: np.random.Generator) -> None:
+    attention = rng.dirichlet(np.ones(4), size=(2, 3)).astype("float32")
+    gold = np.zeros((2, 3, 4), "float32")
+    gold[0, 0, 1] = 1
+    gold[1, 2, 2:] = 0.5
+    expected = -(np.log(attention[0, 0, 1]) + np.log(attention[1, 2, 2:]).mean()) / 2
+    loss = GuidedAlignment()
+    assert float(loss(gold, attention)) == pytest.approx(expected, rel=1e-4)
+    padded = np.pad(gold, [(0, 1), (0, 2), (0, 1)]), np.pad(attention, [(0, 1), (0, 2), (0, 1)])
+    assert float(loss(*padded)) == pytest.approx(expected, rel=1e-4)
+    assert float(loss(np.zeros_like(gold), attention)) == 0
+    assert np.isfinite(float(loss(gold, np.zeros_like(attention))))
+    weighted = float(loss(gold, attention, np.array([1.0, 0.0])))
+    assert weighted == pytest.approx(-np.log(attention[0, 0, 1]), rel=1e-4)

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from keras_attn_nmt.alignment import parse_pharaoh
 from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 
 logger = logging.getLogger(__name__)
@@ -34,22 +35,34 @@ _CHUNK = 1024
 
 
 def read_lines(
-    source_path: str | os.PathLike[str], target_path: str | os.PathLike[str]
+    source_path: str | os.PathLike[str],
+    target_path: str | os.PathLike[str],
+    alignment_path: str | os.PathLike[str] | None = None,
 ) -> tf.data.Dataset:
     """Two line-aligned UTF-8 files, plain or gzip: line n of one translates line n of the other.
 
+    Args:
+        source_path: Sentences.
+        target_path: Their translations.
+        alignment_path: Links between their words in the Pharaoh format, if there are some.
+
     Returns:
-        Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality.
+        Dataset of `(source, target)`, or `(source, target, alignment)`, tf.string of shape `()`,
+        with known cardinality.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: the files have different numbers of lines (says both), or one is empty, damaged
-            or not UTF-8 (says the line).
+            or not UTF-8 (says the line), or the alignment has something that is no link.
     """
+    paths = [source_path, target_path]
     count = count_aligned_lines(source_path, target_path)
-    return _stream(
-        lambda: zip(iterate_lines(source_path), iterate_lines(target_path), strict=True), count
-    )
+    if alignment_path is not None:
+        paths.append(alignment_path)
+        count_aligned_lines(source_path, alignment_path, "align")
+        for number, line in enumerate(iterate_lines(alignment_path), 1):
+            parse_pharaoh(line.decode("utf-8"), f"{alignment_path}, line {number}")
+    return _stream(lambda: zip(*map(iterate_lines, paths), strict=True), count, len(paths))
 
 
 def read_tsv(
@@ -133,6 +146,7 @@ def read_tfds(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     manual_dir: str | os.PathLike[str] | None = None,
+    alignment: str | None = None,
 ) -> tf.data.Dataset:
     """A translation data set of TensorFlow Datasets, prepared on first use.
 
@@ -144,10 +158,12 @@ def read_tfds(
         target_language: The data set's own name of the target language.
         data_dir: Where prepared data are kept; TFDS's own folder if not given.
         manual_dir: Folder of files that you downloaded yourself, for data sets that read one.
+        alignment: The data set's name of a third text, links between words, if it is wanted too.
 
     Returns:
-        Dataset of `(source, target)`, tf.string of shape `()`, in the data set's order, with known
-        cardinality, except where examples that lack one of the languages are left out (logged).
+        Dataset of `(source, target)`, or `(source, target, alignment)`, tf.string of shape `()`, in
+        the data set's order, with known cardinality, except where examples that lack one of the
+        languages are left out (logged).
 
     Raises:
         FileNotFoundError: `manual_dir` is missing.
@@ -161,7 +177,8 @@ def read_tfds(
         builder = tfds.builder(name, data_dir=None if data_dir is None else os.fspath(data_dir))
     except tfds.core.DatasetNotFoundError:
         raise ValueError(f"TFDS has no data set {name!r}.{_close_name(name)}") from None
-    read = _reads_pairs(name, builder.info.features, source_language, target_language)
+    wanted = (source_language, target_language, *([] if alignment is None else [alignment]))
+    read = _reads_texts(name, builder.info.features, wanted)
     _prepare(builder, manual_dir)
     dataset = builder.as_dataset(
         split=split,
@@ -173,16 +190,15 @@ def read_tfds(
 
 
 def _stream(
-    pairs: Callable[[], Iterator[tuple[bytes, bytes]]], count: int | None
+    rows: Callable[[], Iterator[tuple[bytes, ...]]], count: int | None, columns: int = 2
 ) -> tf.data.Dataset:
-    def chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        iterator = pairs()
+    def chunks() -> Iterator[tuple[np.ndarray, ...]]:
+        iterator = rows()
         while chunk := list(itertools.islice(iterator, _CHUNK)):
-            sources, targets = zip(*chunk, strict=True)
-            yield np.array(sources, dtype=object), np.array(targets, dtype=object)
+            yield tuple(np.array(texts, dtype=object) for texts in zip(*chunk, strict=True))
 
     texts = tf.TensorSpec((None,), tf.string)
-    dataset = tf.data.Dataset.from_generator(chunks, output_signature=(texts, texts)).unbatch()
+    dataset = tf.data.Dataset.from_generator(chunks, output_signature=(texts,) * columns).unbatch()
     if count is not None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
     return dataset
@@ -254,22 +270,20 @@ def _close_name(name: str) -> str:
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
-def _reads_pairs(
-    name: str, features: Mapping[str, Any], source_language: str, target_language: str
+def _reads_texts(
+    name: str, features: Mapping[str, Any], wanted: tuple[str, ...]
 ) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
-    """Finds the two texts in the examples of a TFDS data set, at the top or one level below."""
+    """Finds the texts in the examples of a TFDS data set, at the top or one level below."""
     known: set[str] = set()
     for place, feature in [(None, features), *features.items()]:
-        languages = _languages(feature, default={source_language, target_language})
+        languages = _languages(feature, default=set(wanted))
         known |= languages
-        if {source_language, target_language} <= languages:
+        if set(wanted) <= languages:
             several = isinstance(feature, tfds.features.TranslationVariableLanguages)
             read = _read_variable_languages if several else _read_fixed_languages
-            return functools.partial(
-                read, place=place, source_language=source_language, target_language=target_language
-            )
+            return functools.partial(read, place=place, wanted=wanted)
     raise ValueError(
-        f"{name} has no pair of texts {source_language!r} and {target_language!r}. "
+        f"{name} has no texts {' and '.join(map(repr, wanted))}. "
         f"It has: {', '.join(sorted(known)) or 'no texts'}."
     )
 
@@ -283,28 +297,23 @@ def _languages(feature: Any, default: set[str]) -> set[str]:
 
 
 def _read_fixed_languages(
-    dataset: tf.data.Dataset, place: str | None, source_language: str, target_language: str
+    dataset: tf.data.Dataset, place: str | None, wanted: tuple[str, ...]
 ) -> tf.data.Dataset:
-    def pick(example: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def pick(example: Any) -> tuple[tf.Tensor, ...]:
         texts = example if place is None else example[place]
-        return texts[source_language], texts[target_language]
+        return tuple(texts[name] for name in wanted)
 
     return dataset.map(pick)
 
 
 def _read_variable_languages(
-    dataset: tf.data.Dataset, place: str | None, source_language: str, target_language: str
+    dataset: tf.data.Dataset, place: str | None, wanted: tuple[str, ...]
 ) -> tf.data.Dataset:
     def pick(example: Any) -> tf.data.Dataset:
         texts = example if place is None else example[place]
-        source, target = (
-            texts["translation"][texts["language"] == language][:1]
-            for language in (source_language, target_language)
-        )
-        both = tf.size(source) * tf.size(target)
-        return tf.data.Dataset.from_tensor_slices((source[:both], target[:both]))
+        found = [texts["translation"][texts["language"] == name][:1] for name in wanted]
+        all_of_them = tf.reduce_prod([tf.size(each) for each in found])
+        return tf.data.Dataset.from_tensor_slices(tuple(each[:all_of_them] for each in found))
 
-    logger.warning(
-        "examples that lack a text in %s or %s are left out", source_language, target_language
-    )
+    logger.warning("examples that lack a text in %s are left out", " or ".join(wanted))
     return dataset.flat_map(pick)

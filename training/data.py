@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from keras_attn_nmt.alignment import SPACE
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.training.buckets import (
@@ -36,7 +37,7 @@ _MIXED_BATCHES = 128
 _PREFETCHED_BATCHES = 16
 _PROGRESS_PAIRS = 1_000_000
 
-_KEPT, _EMPTY, _SOURCE_TOO_LONG, _TARGET_TOO_LONG = range(4)
+_KEPT, _EMPTY, _SOURCE_TOO_LONG, _TARGET_TOO_LONG, _MISALIGNED = range(5)
 
 
 class BatchedPairs:
@@ -48,11 +49,14 @@ class BatchedPairs:
     A batch is `({"source": (B, S), "target": (B, T)}, {"logits": (B, T)})`, all int32 and padded
     with 0 on the right. "source" ends with eos; "target" is the decoder's input, bos first, and
     "logits" holds the labels, the same shifted left with eos last. Every pair that was kept
-    occurs exactly once per epoch, and a batch has one of few shapes (`plan.buckets`).
+    occurs exactly once per epoch, and a batch has one of few shapes (`plan.buckets`). With links
+    between words the labels have `"attention"`, too, float32 `(B, T, S)`, for `GuidedAlignment`:
+    each token looks at all tokens of the source words that its word is linked to, alike.
 
     Args:
-        pairs: Dataset of `(source, target)` scalar strings in UTF-8, see
-            `keras_attn_nmt.training.corpora`. Must give the same pairs each time it is iterated.
+        pairs: Dataset of `(source, target)`, or `(source, target, alignment)`, scalar strings in
+            UTF-8, see `keras_attn_nmt.training.corpora`; alignments are links in the Pharaoh
+            format. Must give the same pairs each time it is iterated.
         source_tokenizer: Tokenizer of the source language.
         target_tokenizer: Tokenizer of the target language; may be the same one.
         tokens_per_batch: Most source and target positions in a batch, padding included. Give
@@ -97,7 +101,7 @@ class BatchedPairs:
         shuffle_buffer: int = 200_000,
         cache: bool | str | os.PathLike[str] = True,
     ) -> None:
-        _require_pairs(pairs)
+        self._aligned = _columns(pairs) == 3
         for name, value, least in (
             ("max_length", max_length, 2),
             ("max_buckets", max_buckets, 1),
@@ -115,6 +119,7 @@ class BatchedPairs:
         histogram, dropped = _count(chunks, max_length)
         self.plan = _plan(histogram, dropped, max_length, batch_sizes, max_padding, max_buckets)
         self._chunks = chunks
+        self._words = (_TokenWords(source_tokenizer), _TokenWords(target_tokenizer))
         self._shuffle_buffer = min(shuffle_buffer, self.plan.pairs)
         if sum(self.plan.dropped.values()):
             _logger.warning("%s", self.plan.dropped_report())
@@ -160,14 +165,15 @@ class BatchedPairs:
         )
 
     def _pairs(self) -> tf.data.Dataset:
-        """`(source (S,), target (T,), bucket ())` of each pair."""
+        """`(source (S,), target (T,), links (L, 2), bucket ())` of each pair."""
         table = tf.constant(self.plan.bucket_table())
 
-        def pairs_of(chunk: _Chunk) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
+        def pairs_of(chunk: _Chunk) -> tuple[Any, ...]:
             lengths = tf.stack([chunk.source_lengths, chunk.target_lengths], axis=1)
             return (
                 _ragged(chunk.source_ids, chunk.source_lengths),
                 _ragged(chunk.target_ids, chunk.target_lengths),
+                _ragged(chunk.links, chunk.link_counts),
                 tf.gather_nd(table, lengths),
             )
 
@@ -187,14 +193,27 @@ class BatchedPairs:
         def batch_of(bucket: tf.Tensor, window: tf.data.Dataset) -> tf.data.Dataset:
             shape = tf.gather(shapes, bucket)
             return window.batch(batch_size(bucket)).map(
-                lambda source, target, _: _inputs_and_labels(source, target, shape)
+                lambda source, target, links, _: self._batch(source, target, links, shape)
             )
 
         return pairs.group_by_window(
-            key_func=lambda source, target, bucket: bucket,
+            key_func=lambda source, target, links, bucket: bucket,
             reduce_func=batch_of,
             window_size_func=batch_size,
         )
+
+    def _batch(
+        self,
+        source: tf.RaggedTensor,
+        target: tf.RaggedTensor,
+        links: tf.RaggedTensor,
+        shape: tf.Tensor,
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        inputs, labels = _inputs_and_labels(source, target, shape)
+        if self._aligned:
+            words = (self._words[0](inputs["source"]), self._words[1](labels["logits"]))
+            labels["attention"] = _token_alignment(links, *words)
+        return inputs, labels
 
     def _finish(self, batches: tf.data.Dataset, epochs: int) -> tf.data.Dataset:
         steps = epochs * self.plan.steps_per_epoch
@@ -208,14 +227,17 @@ class BatchedPairs:
 class _Chunk(NamedTuple):
     """Many tokenized pairs at once: far fewer elements to cache, and nothing of them is padding.
 
-    All sources stand one after another in `source_ids`; `outcomes` counts what became of the
-    pairs that were read for this chunk, at [_KEPT, _EMPTY, ...].
+    All sources stand one after another in `source_ids`, and all links between words, (source,
+    target), in `links`; `outcomes` counts what became of the pairs that were read for this chunk,
+    at [_KEPT, _EMPTY, ...].
     """
 
     source_ids: tf.Tensor
     source_lengths: tf.Tensor
     target_ids: tf.Tensor
     target_lengths: tf.Tensor
+    links: tf.Tensor
+    link_counts: tf.Tensor
     outcomes: tf.Tensor
 
 
@@ -228,31 +250,97 @@ def _tokenize(
     """Dataset of `_Chunk`: eos is added, pairs that are empty or too long are left out."""
     tf_source, tf_target = source_tokenizer.tf_tokenizer(), target_tokenizer.tf_tokenizer()
 
-    def tokenize(source: tf.Tensor, target: tf.Tensor) -> _Chunk:
+    def tokenize(source: tf.Tensor, target: tf.Tensor, alignment: Any = None) -> _Chunk:
+        links = _parse_links(tf.zeros_like(source) if alignment is None else alignment)
         eos = tf.fill([tf.shape(source)[0], 1], EOS)
         source_ids = tf.concat([tf_source.tokenize(source), eos], axis=1)
         target_ids = tf.concat([tf_target.tokenize(target), eos], axis=1)
-        outcome = tf.where(
-            _blank(source) | _blank(target),
-            _EMPTY,
-            tf.where(
-                source_ids.row_lengths() > max_length,
-                _SOURCE_TOO_LONG,
-                tf.where(target_ids.row_lengths() > max_length, _TARGET_TOO_LONG, _KEPT),
-            ),
-        )
+        words = tf.stack([_count_words(source), _count_words(target)], axis=1)
+        beyond = tf.reduce_any(tf.reduce_max(links, axis=1) >= words, axis=1)
+        outcome = tf.where(beyond, _MISALIGNED, _KEPT)
+        for is_so, what in (
+            (target_ids.row_lengths() > max_length, _TARGET_TOO_LONG),
+            (source_ids.row_lengths() > max_length, _SOURCE_TOO_LONG),
+            (_blank(source) | _blank(target), _EMPTY),
+        ):
+            outcome = tf.where(is_so, what, outcome)
         source_ids = tf.ragged.boolean_mask(source_ids, outcome == _KEPT)
         target_ids = tf.ragged.boolean_mask(target_ids, outcome == _KEPT)
+        links = tf.ragged.boolean_mask(links, outcome == _KEPT)
         return _Chunk(
             source_ids=source_ids.flat_values,
             source_lengths=source_ids.row_lengths(),
             target_ids=target_ids.flat_values,
             target_lengths=target_ids.row_lengths(),
-            outcomes=tf.math.bincount(outcome, minlength=4, maxlength=4),
+            links=links.flat_values,
+            link_counts=links.row_lengths(),
+            outcomes=tf.math.bincount(outcome, minlength=5, maxlength=5),
         )
 
     chunks = pairs.batch(_CHUNK_PAIRS).map(tokenize, os.cpu_count() or 1, deterministic=True)
     return chunks.with_options(_options())
+
+
+def _parse_links(alignment: tf.Tensor) -> tf.RaggedTensor:
+    """Lines of links, (pairs,), as numbers, int32 (pairs, links, 2); possible ones count, too."""
+    links = tf.strings.split(alignment)
+    numbers = tf.strings.split(tf.strings.regex_replace(links.flat_values, "[-p?]", " "))
+    numbers = tf.strings.to_number(numbers.to_tensor("0", shape=(None, 2)), tf.int32)
+    return links.with_flat_values(numbers)
+
+
+def _count_words(text: tf.Tensor) -> tf.Tensor:
+    words = tf.strings.split(text, " ")
+    return tf.reduce_sum(tf.cast(tf.strings.length(words) > 0, tf.int32), axis=1)
+
+
+class _TokenWords:
+    """`alignment.word_of_tokens` of a vocabulary, in a graph."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
+        self._is_letters = tf.constant([bool(piece.strip(SPACE)) for piece in pieces])
+        self._begins = tf.constant([piece.startswith(SPACE) for piece in pieces])
+        self._ends = tf.constant([piece.endswith(SPACE) for piece in pieces])
+
+    def __call__(self, ids: tf.Tensor) -> tf.Tensor:
+        """Ids, (B, L), to words, int32 (B, L); -1 where there is none."""
+        real = (ids != PAD) & (ids != EOS)
+        letters = real & tf.gather(self._is_letters, ids)
+        after_space = tf.pad(
+            tf.gather(self._ends, ids[:, :-1]), [[0, 0], [1, 0]], constant_values=True
+        )
+        starts = letters & (tf.gather(self._begins, ids) | after_space)
+        word = tf.cumsum(tf.cast(starts, tf.int32), axis=1) - 1
+        # A space of its own is of the word after it, if there is one.
+        last = tf.reduce_max(word, axis=1, keepdims=True)
+        word = tf.where(letters, word, word + 1)
+        return tf.where(real & (word <= last), word, -1)
+
+
+def _token_alignment(
+    links: tf.RaggedTensor, source_words: tf.Tensor, target_words: tf.Tensor
+) -> tf.Tensor:
+    """Links between words as what each token should look at.
+
+    Args:
+        links: int32 (B, links, 2).
+        source_words: The word of each source token, (B, S).
+        target_words: That of each target token, (B, T).
+
+    Returns:
+        float32 (B, T, S); rows sum to 1, or are zeros.
+    """
+    from_words, to_words = (
+        tf.one_hot(words, tf.reduce_max(words) + 1) for words in (target_words, source_words)
+    )
+    pair = tf.cast(links.value_rowids(), tf.int32)
+    place = tf.stack([pair, links.flat_values[:, 1], links.flat_values[:, 0]], axis=1)
+    shape = [tf.shape(from_words)[0], tf.shape(from_words)[2], tf.shape(to_words)[2]]
+    linked = tf.minimum(tf.scatter_nd(place, tf.ones(tf.shape(pair)), shape), 1.0)
+    tokens = tf.matmul(from_words, tf.matmul(linked, to_words, transpose_b=True))
+    tokens = tf.math.divide_no_nan(tokens, tf.reduce_sum(tokens, axis=2, keepdims=True))
+    return tf.ensure_shape(tokens, [None, None, None])
 
 
 def _options() -> tf.data.Options:
@@ -288,7 +376,7 @@ def _inputs_and_labels(
 def _count(chunks: tf.data.Dataset, max_length: int) -> tuple[Counts, Counts]:
     """Pairs at [source length, target length], and pairs at [outcome]."""
     histogram = np.zeros((max_length + 1, max_length + 1), np.int64)
-    outcomes = np.zeros(4, np.int64)
+    outcomes = np.zeros(5, np.int64)
     progress = _PROGRESS_PAIRS
     for chunk in chunks.as_numpy_iterator():
         np.add.at(histogram, (chunk.source_lengths, chunk.target_lengths), 1)
@@ -314,6 +402,11 @@ def _plan(
     }
     if not outcomes.sum():
         raise ValueError("the data set has no sentence pair at all; give one with at least one")
+    if outcomes[_MISALIGNED]:
+        raise ValueError(
+            f"{outcomes[_MISALIGNED]:,} sentence pairs have links to words that are not there ("
+            "words stand between spaces and count from 0): check that the alignment is of this text"
+        )
     if not outcomes[_KEPT]:
         raise ValueError(
             f"no sentence pair is left: all {outcomes.sum():,} are empty or longer than "
@@ -332,16 +425,20 @@ def _plan(
     )
 
 
-def _require_pairs(pairs: tf.data.Dataset) -> None:
+def _columns(pairs: tf.data.Dataset) -> int:
     spec = getattr(pairs, "element_spec", None)
     string = tf.TensorSpec([], tf.string)
     if not (
-        isinstance(spec, tuple) and len(spec) == 2 and all(map(string.is_compatible_with, spec))
+        isinstance(spec, tuple)
+        and len(spec) in (2, 3)
+        and all(map(string.is_compatible_with, spec))
     ):
         raise ValueError(
-            "pairs must be a tf.data.Dataset of (source, target) scalar strings, not batched, as "
+            "pairs must be a tf.data.Dataset of (source, target) scalar strings, or of (source, "
+            "target, alignment), not batched, as "
             f"keras_attn_nmt.training.corpora makes them; got {spec or type(pairs).__name__}"
         )
+    return len(spec)
 
 
 def _batch_sizes(tokens: int | None, sentences: int | None, max_length: int) -> BatchSizes:

@@ -35,6 +35,9 @@ class DataRecipe:
             `train.en`; `tsv`: file name; TFDS: split. All but TFDS may end with `.gz`.
         validation: Likewise. Empty: the last sentences of `lines` or `tsv` are held out.
         test: Likewise, for `evaluate`.
+        alignment: `lines`: ending of the files of links between words, in the Pharaoh format, so
+            that `align` means `train.align`, ...; for `training.guided_alignment`. Those of
+            validation and test may be missing. `phrases` knows its own.
         size: `phrases`: number of training pairs; else at most so many are used, 0 for all.
         validation_size: `phrases`: number of validation pairs, and of test pairs.
         max_length: Pairs with a longer side, in tokens, are left out, counted and reported.
@@ -48,10 +51,16 @@ class DataRecipe:
     train: str = "train"
     validation: str = "validation"
     test: str = "test"
+    alignment: str = ""
     size: int = 0
     validation_size: int = 1000
     max_length: int = 80
     cache: bool = True
+
+    @property
+    def aligned(self) -> bool:
+        """Whether links between words are known."""
+        return self.corpus == "phrases" or (self.corpus == "lines" and bool(self.alignment))
 
     def __post_init__(self) -> None:
         for name, least in (("size", 0), ("validation_size", 1), ("max_length", 2)):
@@ -97,6 +106,7 @@ class TrainingRecipe:
         warmup_steps: Steps in which the learning rate rises to its highest value; not for plateau.
         clip_norm: Largest norm of the gradient (paper, B.2: 1).
         label_smoothing: See `MaskedCrossentropy`.
+        guided_alignment: Weight of `GuidedAlignment` beside it; 0 for none.
         monitor: What decides on the best epoch: `"val_bleu"` or `"val_loss"`.
         patience: Stop after so many epochs without a better `monitor`; 0 never stops.
         plateau_patience: See `schedule`.
@@ -114,6 +124,7 @@ class TrainingRecipe:
     warmup_steps: int = 0
     clip_norm: float = 1.0
     label_smoothing: float = 0.1
+    guided_alignment: float = 0.0
     monitor: str = "val_bleu"
     patience: int = 5
     plateau_patience: int = 2
@@ -143,7 +154,7 @@ class TrainingRecipe:
             raise ValueError(
                 f"training.label_smoothing must be in [0, 1), got {self.label_smoothing}."
             )
-        for name in ("seed", "warmup_steps", "patience", "bleu_sentences"):
+        for name in ("guided_alignment", "seed", "warmup_steps", "patience", "bleu_sentences"):
             if getattr(self, name) < 0:
                 raise ValueError(f"training.{name} must not be negative.")
         if self.monitor == "val_bleu" and not self.bleu_sentences:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_attn_nmt.files import TRAINING
 from keras_attn_nmt.training.corpora import read_lines, read_tfds, read_tsv
 from keras_attn_nmt.training.datasets.multi30k import STEMS
+from keras_attn_nmt.training.datasets.phrases import ALIGNMENT
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 
 SPLITS = ("train", "validation", "test")
@@ -18,29 +19,30 @@ SPLITS = ("train", "validation", "test")
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000
 
 
-def load_split(data: DataRecipe, split: str) -> tf.data.Dataset:
+def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.Dataset:
     """The sentence pairs of one split.
 
     Args:
         data: Which corpus.
         split: `"train"`, `"validation"` or `"test"`.
+        aligned: Whether links between words are wanted, too.
 
     Returns:
-        Dataset of `(source, target)`, tf.string of shape `()`.
+        Dataset of `(source, target)`, or `(source, target, alignment)`, tf.string of shape `()`.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is damaged, or the corpus has no such split.
+        ValueError: A file is damaged, or the corpus has no such split, or no links.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
     held_out = data.corpus in ("lines", "tsv") and not data.validation
     if split == "validation" and held_out:
-        return _held_out(data)[1]
+        return _held_out(data, aligned)[1]
     if split == "train":
-        pairs = _held_out(data)[0] if held_out else _read(data, split)
+        pairs = _held_out(data, aligned)[0] if held_out else _read(data, split, aligned)
         return pairs.take(data.size) if data.size else pairs
-    return _read(data, split)
+    return _read(data, split, aligned)
 
 
 def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
@@ -59,8 +61,8 @@ def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
         ) from error
 
 
-def _held_out(data: DataRecipe) -> tuple[tf.data.Dataset, tf.data.Dataset]:
-    pairs = _read(data, "train")
+def _held_out(data: DataRecipe, aligned: bool) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    pairs = _read(data, "train", aligned)
     count = int(pairs.cardinality())
     kept = count - min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE))
     if kept == count:
@@ -71,13 +73,18 @@ def _held_out(data: DataRecipe) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     return pairs.take(kept), pairs.skip(kept)
 
 
-def _read(data: DataRecipe, split: str) -> tf.data.Dataset:
+def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
     source, target = data.source_language, data.target_language
     name = getattr(data, split)
     if data.corpus == "phrases":
         sizes = f"{data.size or 50_000}-{data.validation_size}-{data.validation_size}"
-        return read_tfds(
-            f"phrases/{source}-{target}.{sizes}.seed0", split, source, target, data.folder or None
+        name = f"phrases/{source}-{target}.{sizes}.seed0" + (".aligned" if aligned else "")
+        alignment = ALIGNMENT if aligned else None
+        return read_tfds(name, split, source, target, data.folder or None, alignment=alignment)
+    if aligned and not data.aligned:
+        raise ValueError(
+            f"There are no links between the words of {data.corpus}: set data.alignment for "
+            "data.corpus='lines', or use data.corpus='phrases'."
         )
     if data.corpus == "multi30k":
         if data.folder:
@@ -87,7 +94,15 @@ def _read(data: DataRecipe, split: str) -> tf.data.Dataset:
     if not name:
         raise ValueError(f"The recipe names no {split} data: set data.{split}.")
     if data.corpus == "lines":
-        return read_lines(_file(data, f"{name}.{source}"), _file(data, f"{name}.{target}"))
+        paths = [_file(data, f"{name}.{language}") for language in (source, target)]
+        if not aligned:
+            return read_lines(*paths)
+        try:
+            return read_lines(*paths, _file(data, f"{name}.{data.alignment}"))
+        except FileNotFoundError:
+            if split == "train":
+                raise
+            return read_lines(*paths).map(lambda source, target: (source, target, ""))
     if data.corpus == "tsv":
         return read_tsv(_file(data, name))
     return read_tfds(data.corpus, name, source, target, data.folder or None)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
-from keras_attn_nmt.losses import MaskedCrossentropy
+from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy
 from keras_attn_nmt.memory import keep_freed_memory
 from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
@@ -73,9 +73,9 @@ def _train(
     settings = recipe.training
     start = time.perf_counter()
 
+    guided = settings.guided_alignment > 0
     pairs, validation_pairs = (
-        load_split(recipe.data, "train"),
-        load_split(recipe.data, "validation"),
+        load_split(recipe.data, split, aligned=guided) for split in ("train", "validation")
     )
     source_tokenizer, target_tokenizer = _tokenizers(
         recipe.vocabulary, pairs, output, resume=state is not None
@@ -99,7 +99,11 @@ def _train(
     model = build_model(config)
     model.compile(
         _optimizer(recipe, steps),
-        loss={"logits": MaskedCrossentropy(settings.label_smoothing)},
+        loss={
+            "logits": MaskedCrossentropy(settings.label_smoothing),
+            **({"attention": GuidedAlignment()} if guided else {}),
+        },
+        loss_weights={"logits": 1.0, "attention": settings.guided_alignment} if guided else None,
         metrics={"logits": [TokenAccuracy(name="accuracy"), Perplexity()]},
     )
     logger.info("%s", describe_device(model))
@@ -295,8 +299,8 @@ def _bleu_pairs(
 ) -> tuple[list[str], list[str]]:
     """The validation sentences that are translated after each epoch, and their references."""
     sources, references = [], []
-    for source, target in pairs.as_numpy_iterator():
-        source, target = source.decode("utf-8"), target.decode("utf-8")
+    for texts in pairs.as_numpy_iterator():
+        source, target = (text.decode("utf-8") for text in texts[:2])
         (ids,) = translator.source_tokenizer.encode([source])
         if source.strip() and target.strip() and len(ids) < recipe.data.max_length:
             sources.append(source)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_attn_nmt.alignment import parse_pharaoh, word_of_tokens
 from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
 from keras_attn_nmt.training import data
 from keras_attn_nmt.training.data import BatchedPairs
@@ -293,6 +294,42 @@ def test_fit_sees_every_pair_once_per_epoch(
     resumed = batched.epochs(4, initial_epoch=2)
     model.fit(resumed, epochs=4, initial_epoch=2, steps_per_epoch=steps, verbose=0)
     assert collections.Counter(tokenizer.decode(seen)) == expected + expected
+
+
+ALIGNED = [
+    ("ein Haus im Park", "Haus  im", "0-0 1p0 3-1"),
+    ("und", "ein zwei  ", ""),
+    ("  zwei 日本 Männer", "grün und im", "1-1 2-1 0-2"),
+]
+
+
+def test_tokens_look_at_the_tokens_of_the_words_they_are_linked_to(tokenizer: Tokenizer) -> None:
+    rows = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*ALIGNED, strict=True))))
+    batched = BatchedPairs(rows, tokenizer, tokenizer, sentences_per_batch=2, max_buckets=1)
+    seen = 0
+    for inputs, labels in batched.in_order().as_numpy_iterator():
+        assert labels["attention"].dtype == np.float32
+        for source, target, gold in zip(
+            inputs["source"], labels["logits"], labels["attention"], strict=True
+        ):
+            text = tuple(each.strip() for each in tokenizer.decode([source, target]))
+            (links,) = [a for s, t, a in ALIGNED if (s.strip(), t.strip()) == text]
+            links = parse_pharaoh(links).possible
+            words = [word_of_tokens(tokenizer.pieces(ids[ids != PAD])) for ids in (source, target)]
+            expected = np.zeros_like(gold)
+            for t, target_word in enumerate(words[1]):
+                looked = [s for s, word in enumerate(words[0]) if (word, target_word) in links]
+                expected[t, looked] = 1 / max(1, len(looked))
+            np.testing.assert_allclose(gold, expected, atol=1e-6)
+            seen += 1
+    assert seen == len(ALIGNED)
+
+
+def test_links_to_words_that_are_not_there_are_refused(tokenizer: Tokenizer) -> None:
+    for links in ("0-0 1-1", "2-0"):
+        rows = tf.data.Dataset.from_tensors(("ein Haus", "Park", links))
+        with pytest.raises(ValueError, match="1 sentence pairs have links to words that are not"):
+            BatchedPairs(rows, tokenizer, tokenizer, sentences_per_batch=2)
 
 
 def test_errors(texts: Texts, tokenizer: Tokenizer) -> None:

@@ -9,9 +9,10 @@ import pytest
 from babel.dates import format_date
 from num2words import num2words
 
+from keras_attn_nmt.alignment import format_gold, parse_pharaoh
 from keras_attn_nmt.training.corpora import read_tfds
 from keras_attn_nmt.training.datasets import Phrases, PhrasesConfig, phrases
-from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
+from keras_attn_nmt.training.datasets.phrasebook import Phrase, Phrasebook
 from keras_attn_nmt.training.datasets.values import KINDS, SPLITS, Money, split_of
 from keras_attn_nmt.training.datasets.wording import Language, supported_languages
 
@@ -47,6 +48,44 @@ def book():
 )
 def test_words_values_as_both_languages_do(book, kind, value, source, target):
     assert book.pair(kind, value) == (source, target)
+
+
+@pytest.mark.parametrize(
+    ("languages", "kind", "value", "links"),
+    [
+        # Mittwoch, 3. Oktober 1990 -> Wednesday, October 3, 1990
+        ("de en", "date_full", datetime.date(1990, 10, 3), "0-0 2-1 1-2 3-3"),
+        # einundvierzig -> forty-one
+        ("de en", "cardinal", 41, "0-0"),
+        # quatre mille six -> four thousand and six: "and" is there for both.
+        ("fr en", "cardinal", 4006, "0-0 1p0 0p1 1p1 0p2 1p2 2p2 2-3"),
+        # 14:05 -> 2:05 PM
+        ("de en", "time_short", datetime.time(14, 5), "0-0 0-1"),
+        # 7,25 euros -> 7,25 евро: "0,25 euro" has another form.
+        ("fr ru", "money_name", Money(Decimal("7.25"), "EUR"), "0-0 1p0 1-1"),
+        # dos mil -> две тысячи: its form is that of two, three and four.
+        ("es ru", "cardinal", 2000, "0-0 1p0 0p1 1p1"),
+    ],
+)
+def test_words_that_say_the_same_are_linked(languages, kind, value, links):
+    book = Phrasebook(*languages.split())
+    phrase = Phrase(kind, value, *book.pair(kind, value))
+    assert format_gold(book.alignment(phrase)) == links
+
+
+def test_an_aligned_data_set_has_the_same_phrases_and_links_of_their_words(tmp_path):
+    name = "phrases/fr-en.50-20-20.seed3"
+    plain = read_tfds(name, "test", "fr", "en", data_dir=tmp_path)
+    aligned = read_tfds(
+        f"{name}.aligned", "test", "fr", "en", data_dir=tmp_path, alignment="alignment"
+    )
+    rows = list(aligned.as_numpy_iterator())
+    assert [row[:2] for row in rows] == list(plain.as_numpy_iterator())
+    for source, target, links in rows:
+        words = [len(text.decode().split()) for text in (source, target)]
+        possible = parse_pharaoh(links.decode()).possible
+        assert possible
+        assert all(i < words[0] and j < words[1] for i, j in possible)
 
 
 def test_texts_can_be_typed(book):

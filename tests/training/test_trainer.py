@@ -161,6 +161,22 @@ def test_validation_can_be_held_out_of_training(corpus, tmp_path):
     assert report["pairs"] == 190
 
 
+def test_attention_is_guided_by_given_alignments(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"no links between the words of lines: set data.align"):
+        train(small(corpus, "training.guided_alignment=1.0"), tmp_path / "a", quiet=True)
+    sentences = (corpus / "train.de").read_text().splitlines()
+    links = [" ".join(f"{i}-{i}" for i in range(len(line.split()))) for line in sentences]
+    (corpus / "train.align").write_text("\n".join(links) + "\n")
+    overrides = ("data.alignment=align", "training.guided_alignment=1.0")
+    overrides += ("training.epochs=6", "training.learning_rate=0.02", "training.warmup_steps=0")
+    report = train(small(corpus, *overrides), tmp_path / "b", quiet=True)
+    losses = [epoch["attention_loss"] for epoch in report["history"]]
+    assert losses[-1] < 0.85 * losses[0]
+    (corpus / "train.align").write_text("0-0\n")
+    with pytest.raises(ValueError, match="must align line n"):
+        train(small(corpus, *overrides), tmp_path / "c", quiet=True)
+
+
 def test_the_best_epoch_is_the_earliest_of_equals():
     history = [{"val_loss": 2.0, "val_bleu": 1.0}, {"val_loss": 1.0, "val_bleu": 3.0}]
     history.append({"val_loss": 1.0, "val_bleu": 3.0})

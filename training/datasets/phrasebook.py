@@ -11,12 +11,15 @@ training occurs there in no kind, neither as a number nor as a year nor as an am
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import logging
 import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from keras_attn_nmt.alignment import GoldAlignment
+from keras_attn_nmt.training.datasets.provenance import gold_alignment
 from keras_attn_nmt.training.datasets.values import KINDS, SPLITS, Kind, Value, split_of
 from keras_attn_nmt.training.datasets.wording import Language
 
@@ -101,6 +104,15 @@ class Phrasebook:
             ):
                 return None
         return source, target
+
+    def alignment(self, phrase: Phrase) -> GoldAlignment:
+        """Which words of the two texts say the same of the value; see `provenance`."""
+        kind = KINDS[phrase.kind]
+        return gold_alignment(
+            functools.partial(self.source.word, kind),
+            functools.partial(self.target.word, kind),
+            phrase.value,
+        )
 
     def pairs(
         self, split: str, count: int | None = None, seed: int = 0

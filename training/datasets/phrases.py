@@ -13,8 +13,12 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 
+from keras_attn_nmt.alignment import format_gold
 from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 from keras_attn_nmt.training.datasets.values import SPLITS
+
+# The feature with the links.
+ALIGNMENT = "alignment"
 
 _LIBRARIES = ("babel", "num2words")
 
@@ -22,7 +26,8 @@ _NAME = re.compile(
     r"(?P<source_language>\w+)-(?P<target_language>\w+)"
     r"(\.(?P<train_size>\d+)-(?P<validation_size>\d+)-(?P<test_size>\d+))?"
     r"(\.seed(?P<seed>\d+))?"
-    r"(\.(?P<kinds>[a-z_]+(\+[a-z_]+)*))?"
+    r"(\.(?P<kinds>(?!aligned\b)[a-z_]+(\+[a-z_]+)*))?"
+    r"(?P<aligned>\.aligned)?"
     r"(\.babel(?P<babel>\d+(\.\d+)*)\.num2words(?P<num2words>\d+(\.\d+)*))?"
 )
 
@@ -44,6 +49,8 @@ class PhrasesConfig(tfds.core.BuilderConfig):
         test_size: Number of distinct test pairs.
         seed: Another seed draws other pairs; held-out values stay the same.
         kinds: Names of `values.KINDS`; all that the pair has by default.
+        aligned: Whether examples have a third text, `"alignment"`: which words say the same, as
+            links in the Pharaoh format, `0-0` for sure or `0p1` possibly (`provenance`).
     """
 
     name: str = dataclasses.field(init=False, default="")
@@ -54,6 +61,7 @@ class PhrasesConfig(tfds.core.BuilderConfig):
     test_size: int = 1_000
     seed: int = 0
     kinds: tuple[str, ...] | None = None
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         for split, size in self.sizes.items():
@@ -68,6 +76,7 @@ class PhrasesConfig(tfds.core.BuilderConfig):
             "-".join(str(size) for size in self.sizes.values()),
             f"seed{self.seed}",
             *(["+".join(sorted(set(self.kinds)))] if self.kinds is not None else []),
+            *(["aligned"] if self.aligned else []),
             *(f"{library}{importlib.metadata.version(library)}" for library in _LIBRARIES),
         ]
         self.name = ".".join(parts)
@@ -94,8 +103,9 @@ class PhrasesConfig(tfds.core.BuilderConfig):
         if match is None:
             raise ValueError(
                 f"phrases has no configuration {name!r}. Expected SOURCE-TARGET with, if you like, "
-                "sizes of train, validation and test, seed and kinds: 'de-en', "
-                "'fr-en.50000-1000-1000.seed0' or 'de-en.5000-100-100.seed1.cardinal+date_full'."
+                "sizes of train, validation and test, seed, kinds and 'aligned': 'de-en', "
+                "'fr-en.50000-1000-1000.seed0' or "
+                "'de-en.5000-100-100.seed1.cardinal+date_full.aligned'."
             )
         given = {key: text for key, text in match.groupdict().items() if text is not None}
         for library in _LIBRARIES:
@@ -108,6 +118,7 @@ class PhrasesConfig(tfds.core.BuilderConfig):
         arguments: dict[str, Any] = {
             key: int(text) if text.isdecimal() else text for key, text in given.items()
         }
+        arguments["aligned"] = "aligned" in given
         if "kinds" in given:
             arguments["kinds"] = tuple(given["kinds"].split("+"))
         return cls(**arguments)
@@ -138,10 +149,14 @@ class Phrases(ShardBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         languages = (self.builder_config.source_language, self.builder_config.target_language)
+        features = tfds.features.Translation(languages=languages)
+        if self.builder_config.aligned:
+            texts = (*languages, ALIGNMENT)
+            features = tfds.features.FeaturesDict({name: tfds.features.Text() for name in texts})
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
-            features=tfds.features.Translation(languages=languages),
+            features=features,
             supervised_keys=languages,
             homepage="https://cldr.unicode.org",
             disable_shuffling=True,
@@ -162,6 +177,9 @@ class Phrases(ShardBasedBuilder):
 
     def _examples(self, split: str, size: int) -> Iterator[Example]:
         config = self.builder_config
-        pairs = config.phrasebook().pairs(split, size, config.seed)
-        for number, (source, target) in enumerate(pairs):
-            yield number, {config.source_language: source, config.target_language: target}
+        book = config.phrasebook()
+        for number, phrase in enumerate(itertools.islice(book.draw(split, config.seed), size)):
+            texts = {config.source_language: phrase.source, config.target_language: phrase.target}
+            if config.aligned:
+                texts[ALIGNMENT] = format_gold(book.alignment(phrase))
+            yield number, texts

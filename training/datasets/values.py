@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -49,6 +49,81 @@ def split_of(value: Value | Decimal) -> str:
     if percent < _PERCENT_TEST:
         return "test"
     return "validation" if percent < _PERCENT_TEST + _PERCENT_VALIDATION else "train"
+
+
+class Variants(NamedTuple):
+    """Values that are other ones in one part.
+
+    Attributes:
+        part: Names of what is different, such as `digit 2` (the hundreds) or `month`.
+        values: The other values.
+        replaced: Whether the part is another one there; otherwise it is gone, with all that is
+            said because of it (`hundred` in `two hundred`).
+    """
+
+    part: frozenset[str]
+    values: list[Value]
+    replaced: bool = True
+
+
+class _OnWeekday(datetime.date):
+    """A day that says it is on another weekday than it is, to tell words of one from the other."""
+
+    def on(self, weekday: int) -> _OnWeekday:
+        self._weekday = weekday
+        return self
+
+    def weekday(self) -> int:
+        return self._weekday
+
+
+def variants(value: Value) -> Iterator[Variants]:
+    """Values that differ from one in each of its parts, those in a single digit first."""
+    if isinstance(value, Money):
+        whole = int(value.amount)
+        for part, numbers, replaced in _variants_of_number(whole):
+            amounts = [value._replace(amount=value.amount - whole + each) for each in numbers]
+            yield Variants(part, amounts, replaced)
+        cents = int(100 * (value.amount - whole))
+        others = [Decimal(100 * whole + (cents + more) % 100).scaleb(-2) for more in (1, 2)]
+        yield _replaced("cents", *(value._replace(amount=amount) for amount in others))
+        currencies = [currency for currency in CURRENCIES if currency != value.currency]
+        yield _replaced("currency", *(value._replace(currency=each) for each in currencies))
+    elif isinstance(value, datetime.date):
+        day = _OnWeekday(value.year, value.month, min(value.day, 28))
+        weekday = value.weekday()
+        yield _replaced("year", day.replace(year=value.year + 1).on(weekday))
+        yield _replaced("month", day.replace(month=value.month % 12 + 1).on(weekday))
+        yield _replaced("day", day.replace(day=value.day % 28 + 1).on(weekday))
+        same = _OnWeekday(value.year, value.month, value.day)
+        yield _replaced("weekday", same.on((weekday + 1) % 7))
+    elif isinstance(value, datetime.time):
+        for hours in (1, 12):
+            yield _replaced("hour", value.replace(hour=(value.hour + hours) % 24))
+        yield _replaced("minute", value.replace(minute=(value.minute + 1) % 60))
+        yield _replaced("second", value.replace(second=(value.second + 1) % 60))
+    else:
+        yield from _variants_of_number(value)
+
+
+def _replaced(part: str, *values: Value) -> Variants:
+    return Variants(frozenset({part}), list(values))
+
+
+def _variants_of_number(number: int) -> Iterator[Variants]:
+    digits = {power: int(digit) for power, digit in enumerate(reversed(str(number)))}
+    for power, digit in digits.items():
+        part = f"digit {power}"
+        if digit or not number:
+            # Two of them, as forms change too: Russian has one word for 1, 2 to 4, 5 thousands.
+            others = sorted(set(range(1, 10)) - {digit}, key=lambda other: abs(other - digit))[:2]
+            yield _replaced(part, *(number + (other - digit) * 10**power for other in others))
+        if digit:
+            yield Variants(frozenset({part}), [number - digit * 10**power], replaced=False)
+    # Words that no single digit takes away: "thousand" stays while there is any of them.
+    thousands = [f"digit {power}" for power, digit in digits.items() if power > 2 and digit]
+    if thousands:
+        yield Variants(frozenset(thousands), [number % 1000], replaced=False)
 
 
 def _below(rng: random.Random, limit: int) -> int:
