@@ -113,6 +113,7 @@ class TFLiteTranslator:
         length_penalty: float | None = None,
         max_length: int | None = None,
         batch_size: int = 1,
+        copy: bool = False,
     ) -> list[list[Translation]]:
         """Translates texts; up to `beam_size` translations of each, the best first.
 
@@ -126,6 +127,7 @@ class TFLiteTranslator:
                 was exported for.
             batch_size: Without effect, as a device takes one sentence after another; it is there
                 to be called as `Translator` is.
+            copy: See `Translation.copying`.
 
         Raises:
             TextTooLong: A text has more tokens than the file was exported for.
@@ -157,13 +159,19 @@ class TFLiteTranslator:
                 raise TextTooLong(index, len(source), source_limit)
             sources.append(source)
         search = self._greedy if beam_size == 1 else self._beam
-        return [
+        found = [
             search(source, min(limit, 3 * len(source) + 20), alpha, beam_size)
             if source
             # Nothing to translate: one empty translation.
             else [self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]
             for source in sources
         ]
+        if copy:
+            return [
+                [each.copying(text) for each in hypotheses]
+                for text, hypotheses in zip(texts, found, strict=True)
+            ]
+        return found
 
     def _greedy(
         self, source: list[int], limit: int, alpha: float, beam_size: int

@@ -19,7 +19,7 @@ Link = tuple[int, int]
 
 # SentencePiece's sign for a space.
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-_END = "</s>"
+END = "</s>"
 _LINK = re.compile(r"(\d+)([-p?])(\d+)")
 
 
@@ -48,13 +48,13 @@ def word_of_tokens(tokens: Sequence[str]) -> list[int]:
     word, starts = -1, True
     for token in tokens:
         starts = starts or token.startswith(SPACE)
-        if token != _END and token.strip(SPACE):
+        if token != END and token.strip(SPACE):
             word += starts
             # A space at the end of a token ends its word.
             starts = token.endswith(SPACE)
             words.append(word)
         else:
-            words.append(-1 if token == _END else word + 1)
+            words.append(-1 if token == END else word + 1)
     return [each if each <= word else -1 for each in words]
 
 

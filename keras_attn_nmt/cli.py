@@ -86,6 +86,11 @@ def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> 
     )
     if batch:
         group.add_argument(
+            "--copy",
+            action="store_true",
+            help="copy unknown words and digits from where the model looked in the source",
+        )
+        group.add_argument(
             "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
         )
 

@@ -317,5 +317,5 @@ def _as_json(source: str, found: Translation) -> dict[str, Any]:
 
 
 def _search_options(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("beam_size", "length_penalty", "max_length", "batch_size")
+    names = ("beam_size", "length_penalty", "max_length", "batch_size", "copy")
     return {name: getattr(options, name) for name in names}

@@ -6,12 +6,17 @@ Needs nothing but NumPy.
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
 
 from keras_attn_nmt import alignment
 
+# The piece of what is not in a vocabulary, by itself or as a word.
+UNKNOWN = "<unk>"
+_BYTES = re.compile("(?:<0x[0-9A-F]{2}>)+")
+_DIGIT = re.compile("[0-9]")
 # Tokens of a text, `</s>` included.
 # Far more than what helps (5 to 12), and still a graph that runs.
 MAX_EXPORTED_BEAM = 100
@@ -57,6 +62,66 @@ class Translation:
     def alignment(self) -> set[alignment.Link]:
         """For each target word the source word it looked at most, as pairs (source, target)."""
         return alignment.hard_alignment(self.word_attention())
+
+    def copying(self, source: str) -> Translation:
+        """The translation with what is rare in it copied from the source word it is aligned to.
+
+        A target word becomes its source word where an unknown piece is in it, or where both are
+        spelled in bytes, as names in an unknown script (Luong et al. 2015, "Addressing the Rare
+        Word Problem", section 3.3). Numbers take the digits of their source word, one by one, where
+        both have as many. All other words stay.
+
+        Args:
+            source: The text that was translated.
+
+        References:
+            [Luong et al. 2015](https://arxiv.org/abs/1410.8206)
+        """
+        texts = [word for word in source.split(" ") if word]
+        sources, targets = _words(self.source_tokens), _words(self.target_tokens)
+        copied = {}
+        for i, j in self.alignment():
+            in_bytes = _BYTES.search(sources[i]) and _BYTES.search(targets[j])
+            word = _spelled(targets[j])
+            copy = texts[i] if UNKNOWN in word or in_bytes else _with_digits(word, texts[i])
+            if copy != word:
+                copied[j] = copy
+        if not copied:
+            return self
+        words = alignment.word_of_tokens(self.target_tokens)
+        pieces = []
+        for index, (word, token) in enumerate(zip(words, self.target_tokens, strict=True)):
+            if word not in copied:
+                pieces.append("" if token == alignment.END else token)
+            elif index == 0 or words[index - 1] != word:
+                pieces.append(alignment.SPACE + copied[word])
+        return dataclasses.replace(self, text=_spelled("".join(pieces)))
+
+
+def _words(tokens: list[str]) -> list[str]:
+    """The pieces of each word, put together."""
+    words = alignment.word_of_tokens(tokens)
+    pieces = [""] * (max(words, default=-1) + 1)
+    for word, token in zip(words, tokens, strict=True):
+        if word >= 0:
+            pieces[word] += token
+    return pieces
+
+
+def _spelled(pieces: str) -> str:
+    """The text of SentencePiece pieces that stand one after another."""
+    text = _BYTES.sub(
+        lambda match: bytes.fromhex(re.sub("<0x|>", "", match[0])).decode(errors="replace"), pieces
+    )
+    return text.replace(alignment.SPACE, " ").removeprefix(" ")
+
+
+def _with_digits(word: str, source: str) -> str:
+    """A word with the digits of another one, if that has as many."""
+    digits = _DIGIT.findall(source)
+    if len(digits) != len(_DIGIT.findall(word)):
+        return word
+    return _DIGIT.sub(lambda match: digits.pop(0), word)
 
 
 class TextTooLong(ValueError):

@@ -70,6 +70,7 @@ class Translator:
         length_penalty: float = 1.0,
         max_length: int = 200,
         batch_size: int = 64,
+        copy: bool = False,
     ) -> list[list[Translation]]:
         """Translates texts; up to `beam_size` translations of each, the best first.
 
@@ -82,6 +83,7 @@ class Translator:
             max_length: Longest translation in tokens, `</s>` included. None gets longer than
                 three times its source and 20 more.
             batch_size: Sentences translated at a time.
+            copy: Copy what is rare from the source, see `Translation.copying`.
 
         Raises:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
@@ -107,12 +109,18 @@ class Translator:
                 self.model,
                 1,
             )
+        texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._source_ids(texts)
         results: list[list[Translation]] = [[] for _ in ids]
         for batch in _batches(ids, batch_size):
             found = _to_numpy(self._searches[key](_pad([ids[i] for i in batch])))
             for row, i in enumerate(batch):
                 results[i] = self._translations(ids[i], found, row)
+        if copy:
+            return [
+                [each.copying(text) for each in hypotheses]
+                for text, hypotheses in zip(texts, results, strict=True)
+            ]
         return results
 
     def score(

@@ -1,5 +1,6 @@
 """Translator and model directory, on a small model with random weights."""
 
+import dataclasses
 import json
 
 import keras
@@ -10,7 +11,7 @@ from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
+from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation
 from keras_attn_nmt.translator import Translator
 
 TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "   ", "日本 🙂", "ein Haus"]
@@ -207,3 +208,40 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["config.json"]
+
+
+SEEN = Translation(
+    text="in  \u2047  xö 1234,5 a 7.x",
+    score=-1.0,
+    source_tokens=["▁in", "▁", "<unk>", "▁L", "<0xC3>", "<0xB6>", "▁98.765", "▁5", "</s>"],
+    target_tokens=["▁", "<unk>", "▁in", "▁x", "<0xC3>", "<0xB6>", "▁1234,5", "▁7", ".x", "</s>"],
+    token_scores=np.zeros(10, "float32"),
+    attention=np.eye(9, dtype="float32")[[2, 2, 0, 4, 4, 4, 6, 6, 6, 8]],
+)
+
+
+def test_what_is_rare_is_copied_from_where_the_model_looked():
+    copied = SEEN.copying("in   Łódź Lö 98.765 5")
+    assert copied.text == "Łódź in Lö 9876,5 7.x"
+    assert copied.target_tokens == SEEN.target_tokens
+
+
+def test_what_is_known_is_not_copied():
+    known = dataclasses.replace(SEEN, target_tokens=["▁a"] * 9 + ["</s>"])
+    assert known.copying("in Łódź Lö 98.765 5") is known
+    blind = dataclasses.replace(SEEN, attention=np.zeros((10, 9), "float32"))
+    assert blind.copying("in Łódź Lö 98.765 5") is blind
+
+
+def test_copying_is_an_option_of_the_search(loaded):
+    tokenizer = Tokenizer.learn(["ein Haus am See"] * 3, 30, byte_fallback=False)
+    size = tokenizer.vocabulary_size
+    model = build_model(ModelConfig(size, size, embedding_units=6, encoder_units=5))
+    # Nothing but unknown pieces.
+    model.get_layer("target_embedding").bias.assign([0, 0, -50, 50] + [0] * (size - 4))
+    unknowing = Translator(model, tokenizer, tokenizer)
+    (plain,) = unknowing(["Łódź"], max_length=3)
+    (found,) = unknowing(["Łódź"], max_length=3, copy=True)
+    assert plain.target_tokens == found.target_tokens == ["<unk>"] * 3
+    assert found.text == "Łódź"
+    assert plain.text != found.text
