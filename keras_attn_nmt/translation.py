@@ -82,9 +82,9 @@ class Translation:
         copied = {}
         for i, j in self.alignment():
             in_bytes = _BYTES.search(sources[i]) and _BYTES.search(targets[j])
-            word = _spelled(targets[j])
-            copy = texts[i] if UNKNOWN in word or in_bytes else _with_digits(word, texts[i])
-            if copy != word:
+            text = _spelled(targets[j])
+            copy = texts[i] if UNKNOWN in text or in_bytes else _with_digits(text, texts[i])
+            if copy != text:
                 copied[j] = copy
         if not copied:
             return self

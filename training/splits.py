@@ -94,15 +94,15 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
     if not name:
         raise ValueError(f"The recipe names no {split} data: set data.{split}.")
     if data.corpus == "lines":
-        paths = [_file(data, f"{name}.{language}") for language in (source, target)]
+        sources, targets = (_file(data, f"{name}.{language}") for language in (source, target))
         if not aligned:
-            return read_lines(*paths)
+            return read_lines(sources, targets)
         try:
-            return read_lines(*paths, _file(data, f"{name}.{data.alignment}"))
+            return read_lines(sources, targets, _file(data, f"{name}.{data.alignment}"))
         except FileNotFoundError:
             if split == "train":
                 raise
-            return read_lines(*paths).map(lambda source, target: (source, target, ""))
+            return read_lines(sources, targets).map(lambda source, target: (source, target, ""))
     if data.corpus == "tsv":
         return read_tsv(_file(data, name))
     return read_tfds(data.corpus, name, source, target, data.folder or None)

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -62,7 +62,7 @@ class Variants(NamedTuple):
     """
 
     part: frozenset[str]
-    values: list[Value]
+    values: Sequence[Value]
     replaced: bool = True
 
 
@@ -81,7 +81,7 @@ def variants(value: Value) -> Iterator[Variants]:
     """Values that differ from one in each of its parts, those in a single digit first."""
     if isinstance(value, Money):
         whole = int(value.amount)
-        for part, numbers, replaced in _variants_of_number(whole):
+        for part, numbers, replaced in _other_numbers(whole):
             amounts = [value._replace(amount=value.amount - whole + each) for each in numbers]
             yield Variants(part, amounts, replaced)
         cents = int(100 * (value.amount - whole))
@@ -103,27 +103,29 @@ def variants(value: Value) -> Iterator[Variants]:
         yield _replaced("minute", value.replace(minute=(value.minute + 1) % 60))
         yield _replaced("second", value.replace(second=(value.second + 1) % 60))
     else:
-        yield from _variants_of_number(value)
+        for part, numbers, replaced in _other_numbers(value):
+            yield Variants(part, numbers, replaced)
 
 
 def _replaced(part: str, *values: Value) -> Variants:
     return Variants(frozenset({part}), list(values))
 
 
-def _variants_of_number(number: int) -> Iterator[Variants]:
+def _other_numbers(number: int) -> Iterator[tuple[frozenset[str], list[int], bool]]:
+    """As `variants`, of a number."""
     digits = {power: int(digit) for power, digit in enumerate(reversed(str(number)))}
     for power, digit in digits.items():
-        part = f"digit {power}"
+        part = frozenset({f"digit {power}"})
         if digit or not number:
             # Two of them, as forms change too: Russian has one word for 1, 2 to 4, 5 thousands.
             others = sorted(set(range(1, 10)) - {digit}, key=lambda other: abs(other - digit))[:2]
-            yield _replaced(part, *(number + (other - digit) * 10**power for other in others))
+            yield part, [number + (other - digit) * 10**power for other in others], True
         if digit:
-            yield Variants(frozenset({part}), [number - digit * 10**power], replaced=False)
+            yield part, [number - digit * 10**power], False
     # Words that no single digit takes away: "thousand" stays while there is any of them.
     thousands = [f"digit {power}" for power, digit in digits.items() if power > 2 and digit]
     if thousands:
-        yield Variants(frozenset(thousands), [number % 1000], replaced=False)
+        yield frozenset(thousands), [number % 1000], False
 
 
 def _below(rng: random.Random, limit: int) -> int:
