@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except commands.UsageError as error:
         print(f"{PROGRAM} {options.command}: error: {error}", file=sys.stderr)
         return 2
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"{PROGRAM}: error: {str(error).strip() or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -279,6 +279,22 @@ def _parser() -> argparse.ArgumentParser:
         "model < source.txt > vectors.tsv",
     )
     command.add_argument("model", help="model directory")
+
+    command = add(
+        "study",
+        commands.study,
+        "Train what attention replaced beside it, and draw BLEU by sentence length.",
+        "multi30k --output study --set data.concatenate=80",
+    )
+    command.add_argument("recipe", help="name of a recipe, or a TOML file")
+    command.add_argument("--output", required=True, metavar="DIR", help="where to write")
+    command.add_argument(
+        "--systems", nargs="+", metavar="NAME", help="some of them: attention, fixed-vector, ..."
+    )
+    command.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for train"
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress bars")
 
     command = add(
         "demo",

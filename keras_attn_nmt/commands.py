@@ -223,6 +223,16 @@ def embeddings(options: argparse.Namespace) -> None:
                 print("\t".join(map(str, numbers)))
 
 
+def study(options: argparse.Namespace) -> None:
+    from keras_attn_nmt import training
+    from keras_attn_nmt.training.study import SYSTEMS, run_study, table
+
+    recipe = training.load_recipe(options.recipe, options.set)
+    systems = options.systems or tuple(SYSTEMS)
+    report = run_study(recipe, options.output, systems, quiet=options.quiet)
+    print(json.dumps(report) if options.json else table(report), end="\n" if options.json else "")
+
+
 def demo(options: argparse.Namespace) -> None:
     from keras_attn_nmt.export.demo import export_demo
     from keras_attn_nmt.training.demo import run_demo

@@ -58,7 +58,17 @@ def test_help_answers_without_tensorflow():
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "translate", "evaluate", "attention", "align", "embeddings", "demo", "doctor"],
+    [
+        "train",
+        "translate",
+        "evaluate",
+        "attention",
+        "align",
+        "embeddings",
+        "study",
+        "demo",
+        "doctor",
+    ],
 )
 def test_every_command_has_help_with_an_example(capfd, monkeypatch, command):
     code, out, _ = run(capfd, monkeypatch, [command, "--help"])

@@ -14,6 +14,7 @@ import io
 import itertools
 import logging
 import os
+import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -136,6 +137,45 @@ def from_pairs(
     if count not in (None, length):
         raise ValueError(f"count={count}, but the collection has {length} pairs.")
     return _stream(lambda: _encoded(pairs), length)
+
+
+def concatenated(pairs: tf.data.Dataset, most_words: int, seed: int = 0) -> tf.data.Dataset:
+    """Consecutive pairs put together, to train on or to test with long sentences.
+
+    Each has a length drawn from 1 to `most_words`, and gets pairs as long as its source has not
+    more words than that, one pair at least. Every pair occurs once.
+
+    Args:
+        pairs: Dataset of `(source, target)`, tf.string of shape `()`.
+        most_words: Most words of a source, that is what stands between spaces.
+        seed: Seed of the lengths, the same at each iteration.
+
+    Returns:
+        Dataset of `(source, target)` with known cardinality.
+    """
+
+    def rows() -> Iterator[tuple[bytes, bytes]]:
+        generator = random.Random(seed)
+        together: list[tuple[bytes, bytes]] = []
+        words = limit = 0
+        for pair in pairs.as_numpy_iterator():
+            length = len(pair[0].split())
+            if together and words + length > limit:
+                yield _joined(together)
+                together = []
+            if not together:
+                words, limit = 0, generator.randint(1, most_words)
+            together.append(pair)
+            words += length
+        if together:
+            yield _joined(together)
+
+    return _stream(rows, sum(1 for _ in rows()))
+
+
+def _joined(pairs: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+    sources, targets = zip(*pairs, strict=True)
+    return b" ".join(sources), b" ".join(targets)
 
 
 def read_tfds(

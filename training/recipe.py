@@ -40,6 +40,8 @@ class DataRecipe:
             validation and test may be missing. `phrases` knows its own.
         size: `phrases`: number of training pairs; else at most so many are used, 0 for all.
         validation_size: `phrases`: number of validation pairs, and of test pairs.
+        concatenate: Consecutive pairs become one, of up to so many source words, all lengths up to
+            it alike; 0 leaves them alone.
         max_length: Pairs with a longer side, in tokens, are left out, counted and reported.
         cache: Whether tokenised sentences are kept in memory.
     """
@@ -54,6 +56,7 @@ class DataRecipe:
     alignment: str = ""
     size: int = 0
     validation_size: int = 1000
+    concatenate: int = 0
     max_length: int = 80
     cache: bool = True
 
@@ -63,7 +66,12 @@ class DataRecipe:
         return self.corpus == "phrases" or (self.corpus == "lines" and bool(self.alignment))
 
     def __post_init__(self) -> None:
-        for name, least in (("size", 0), ("validation_size", 1), ("max_length", 2)):
+        for name, least in (
+            ("size", 0),
+            ("concatenate", 0),
+            ("validation_size", 1),
+            ("max_length", 2),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(
                     f"data.{name} must be at least {least}, got {getattr(self, name)}."

@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_attn_nmt.files import TRAINING
-from keras_attn_nmt.training.corpora import read_lines, read_tfds, read_tsv
+from keras_attn_nmt.training.corpora import concatenated, read_lines, read_tfds, read_tsv
 from keras_attn_nmt.training.datasets.multi30k import STEMS
 from keras_attn_nmt.training.datasets.phrases import ALIGNMENT
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
@@ -36,6 +36,14 @@ def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.D
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
+    if not data.concatenate:
+        return _load(data, split, aligned)
+    if aligned:
+        raise ValueError("data.concatenate puts sentences together, but not their alignments.")
+    return concatenated(_load(data, split, aligned), data.concatenate)
+
+
+def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
     held_out = data.corpus in ("lines", "tsv") and not data.validation
     if split == "validation" and held_out:
         return _held_out(data, aligned)[1]

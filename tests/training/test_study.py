@@ -1,0 +1,100 @@
+"""The systems that attention replaced, side by side, and the long sentences they are tested on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_attn_nmt.training import study, study_plots
+from keras_attn_nmt.training.corpora import concatenated, from_pairs
+from keras_attn_nmt.training.recipe import load_recipe
+from keras_attn_nmt.training.study import run_study
+
+PAIRS = [(f"{'a ' * (n % 7)}a{n}", f"b{n}") for n in range(500)]
+
+
+def test_sentences_are_put_together_to_all_lengths():
+    long = concatenated(from_pairs(PAIRS), 30, seed=1)
+    rows = [[side.decode() for side in row] for row in long.as_numpy_iterator()]
+    assert int(long.cardinality()) == len(rows) < len(PAIRS)
+    assert rows == [[side.decode() for side in row] for row in long.as_numpy_iterator()]
+    for side in (0, 1):
+        words = " ".join(row[side] for row in rows).split()
+        assert words == " ".join(pair[side] for pair in PAIRS).split()
+    lengths = [len(row[0].split()) for row in rows]
+    assert max(lengths) <= 30
+    # As many short ones as long ones, more or less.
+    assert np.histogram(lengths, bins=3, range=(0, 30))[0].min() > len(rows) / 6
+
+
+def test_a_sentence_longer_than_all_that_is_wanted_stays_whole():
+    long = concatenated(from_pairs([("a b c", "x"), ("d", "y")]), 1)
+    assert list(long.as_numpy_iterator()) == [(b"a b c", b"x"), (b"d", b"y")]
+
+
+def test_bleu_is_that_of_sentences_of_like_length():
+    sources = ["a b"] * 20 + ["a b c d e f"] * 25 + ["a " * 50] * 3
+    references = ["one two three four"] * 48
+    translations = ["one two three four"] * 20 + ["five six seven eight"] * 28
+    curve = study.bleu_by_words(sources, translations, references)
+    assert list(curve) == [5, 10]
+    assert curve[5] == pytest.approx(100)
+    assert curve[10] < 10
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    words = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four"}
+    generator = np.random.default_rng(1)
+    for split, count in (("train", 120), ("validation", 20), ("test", 40)):
+        lines = [generator.choice(list(words), generator.integers(1, 9)) for _ in range(count)]
+        (folder / f"{split}.de").write_text("".join(" ".join(line) + "\n" for line in lines))
+        (folder / f"{split}.en").write_text(
+            "".join(" ".join(words[word] for word in line) + "\n" for line in lines)
+        )
+    sizes = ["embedding_units=16", "encoder_units=32", "decoder_units=64", "attention_units=48"]
+    return load_recipe(
+        "phrases",
+        [
+            *["data.corpus=lines", f"data.folder={folder}", "data.size=0", "data.concatenate=12"],
+            *["vocabulary.source_size=280", "vocabulary.target_size=280"],
+            *(f"model.{size}" for size in sizes),
+            *["training.epochs=1", "training.bleu_sentences=5", "training.tokens_per_batch=512"],
+        ],
+    )
+
+
+@pytest.mark.parametrize("name", list(study.SYSTEMS))
+def test_every_system_has_the_budget_of_the_first(recipe, tmp_path, name):
+    first = study._parameters({**recipe.model, **study.SYSTEMS["attention"]}, recipe)
+    fitted = study._recipe_of(recipe, name, tmp_path)
+    assert study._parameters(fitted.model, recipe) == pytest.approx(first, rel=0.04)
+    assert fitted.model["decoder_units"] % 8 == 0
+    assert fitted.training == recipe.training
+
+
+def test_a_study_writes_table_pictures_and_report(recipe, tmp_path):
+    pytest.importorskip("sklearn")
+    names = ["fixed-vector"]
+    report = run_study(recipe, tmp_path, names, quiet=True)
+    written = json.loads((tmp_path / "study.json").read_text())["systems"]["fixed-vector"]
+    assert written["parameters"] > 0
+    assert list(written["bleu_by_words"]) == ["5", "10"]
+    assert "| fixed-vector | 0.0" in (tmp_path / "study.md").read_text()
+    for picture in ("bleu_by_length.png", "vectors.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    assert "<title>" in (tmp_path / "vectors.html").read_text()
+    # What is trained is trained once.
+    before = (tmp_path / "fixed-vector" / "model.keras").stat().st_mtime_ns
+    again = run_study(recipe, tmp_path, names, quiet=True)
+    assert (tmp_path / "fixed-vector" / "model.keras").stat().st_mtime_ns == before
+    assert again["systems"]["fixed-vector"]["bleu"] == report["systems"]["fixed-vector"]["bleu"]
+    with pytest.raises(ValueError, match="Unknown systems: transformer"):
+        run_study(recipe, tmp_path, ["transformer"])
+
+
+def test_a_sentence_cannot_break_the_page():
+    page = study_plots.hoverable_vectors({"PCA": np.eye(2)}, ["<script>", "a & b"])
+    assert "&lt;script&gt;" in page
+    assert "a &amp; b" in page
