@@ -47,7 +47,7 @@ def recipe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     words = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four"}
     generator = np.random.default_rng(1)
-    for split, count in (("train", 120), ("validation", 20), ("test", 40)):
+    for split, count in (("train", 120), ("validation", 20), ("test", 100)):
         lines = [generator.choice(list(words), generator.integers(1, 9)) for _ in range(count)]
         (folder / f"{split}.de").write_text("".join(" ".join(line) + "\n" for line in lines))
         (folder / f"{split}.en").write_text(
