@@ -41,6 +41,44 @@ class SeedEpochs(keras.callbacks.Callback):
                 variable.assign([generator.getrandbits(31), 0])
 
 
+class AverageWeights(keras.callbacks.Callback):
+    """Puts the moving average of the weights in their place while they are evaluated and saved.
+
+    The optimizer keeps the average (`use_ema`). Stands before the callbacks that are to see it.
+
+    Args:
+        in_place: Whether the model has the average already, as after loading a checkpoint.
+
+    References:
+        Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"
+    """
+
+    def __init__(self, in_place: bool = False):
+        super().__init__()
+        self.in_place = in_place
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.in_place:
+            self._swap()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        if not self.in_place:
+            self._swap()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if not self.in_place:
+            self._swap()
+
+    def _swap(self) -> None:
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        averages = optimizer._model_variables_moving_average
+        for variable, average in zip(self.model.trainable_variables, averages, strict=True):
+            value = keras.ops.copy(variable)
+            variable.assign(average)
+            average.assign(value)
+        self.in_place = not self.in_place
+
+
 class ValidationBleu(keras.callbacks.Callback):
     """Translates validation sentences after each epoch, greedily, and logs `val_bleu`.
 

@@ -251,13 +251,18 @@ def _tokenize(
     tf_source, tf_target = source_tokenizer.tf_tokenizer(), target_tokenizer.tf_tokenizer()
 
     def tokenize(source: tf.Tensor, target: tf.Tensor, alignment: Any = None) -> _Chunk:
-        links = _parse_links(tf.zeros_like(source) if alignment is None else alignment)
+        if alignment is None:
+            none = tf.zeros([0, 2], tf.int32)
+            links = _ragged(none, tf.zeros_like(tf.strings.length(source)))
+            misaligned = tf.zeros_like(source, tf.bool)
+        else:
+            links = _parse_links(alignment)
+            words = tf.stack([_count_words(source), _count_words(target)], axis=1)
+            misaligned = tf.reduce_any(tf.reduce_max(links, axis=1) >= words, axis=1)
         eos = tf.fill([tf.shape(source)[0], 1], EOS)
         source_ids = tf.concat([tf_source.tokenize(source), eos], axis=1)
         target_ids = tf.concat([tf_target.tokenize(target), eos], axis=1)
-        words = tf.stack([_count_words(source), _count_words(target)], axis=1)
-        beyond = tf.reduce_any(tf.reduce_max(links, axis=1) >= words, axis=1)
-        outcome = tf.where(beyond, _MISALIGNED, _KEPT)
+        outcome = tf.where(misaligned, _MISALIGNED, _KEPT)
         for is_so, what in (
             (target_ids.row_lengths() > max_length, _TARGET_TOO_LONG),
             (source_ids.row_lengths() > max_length, _SOURCE_TOO_LONG),

@@ -113,6 +113,8 @@ class TrainingRecipe:
             `plateau_factor` after `plateau_patience` epochs without a better `monitor`).
         warmup_steps: Steps in which the learning rate rises to its highest value; not for plateau.
         clip_norm: Largest norm of the gradient (paper, B.2: 1).
+        average_weights: Momentum of a moving average of the weights, such as 0.999, that is
+            evaluated and kept in place of the last ones (Polyak & Juditsky 1992); 0 for none.
         label_smoothing: See `MaskedCrossentropy`.
         guided_alignment: Weight of `GuidedAlignment` beside it; 0 for none.
         monitor: What decides on the best epoch: `"val_bleu"` or `"val_loss"`.
@@ -131,6 +133,7 @@ class TrainingRecipe:
     schedule: str = "plateau"
     warmup_steps: int = 0
     clip_norm: float = 1.0
+    average_weights: float = 0.0
     label_smoothing: float = 0.1
     guided_alignment: float = 0.0
     monitor: str = "val_bleu"
@@ -158,10 +161,9 @@ class TrainingRecipe:
         for name in ("learning_rate", "clip_norm", "plateau_factor"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"training.{name} must be above 0, got {getattr(self, name)}.")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"training.label_smoothing must be in [0, 1), got {self.label_smoothing}."
-            )
+        for name in ("label_smoothing", "average_weights"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be in [0, 1), got {getattr(self, name)}.")
         for name in ("guided_alignment", "seed", "warmup_steps", "patience", "bleu_sentences"):
             if getattr(self, name) < 0:
                 raise ValueError(f"training.{name} must not be negative.")

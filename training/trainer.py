@@ -248,11 +248,12 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         rate = keras.optimizers.schedules.PolynomialDecay(
             0.0, settings.warmup_steps, end_learning_rate=rate
         )
+    options: dict[str, Any] = {"global_clipnorm": settings.clip_norm}
+    if settings.average_weights:
+        options |= {"use_ema": True, "ema_momentum": settings.average_weights}
     if settings.optimizer == "adadelta":  # paper, B.2
-        return keras.optimizers.Adadelta(
-            rate, rho=0.95, epsilon=1e-6, global_clipnorm=settings.clip_norm
-        )
-    return FusedAdam(rate, global_clipnorm=settings.clip_norm)
+        return keras.optimizers.Adadelta(rate, rho=0.95, epsilon=1e-6, **options)
+    return FusedAdam(rate, **options)
 
 
 def _callbacks(
@@ -266,6 +267,8 @@ def _callbacks(
     settings = recipe.training
     logs = output / "tensorboard"
     result: list[keras.callbacks.Callback] = [callbacks.SeedEpochs(settings.seed)]
+    if settings.average_weights:
+        result.append(callbacks.AverageWeights(in_place=bool(history)))
     pictures: list[keras.callbacks.Callback] = []
     if settings.bleu_sentences:
         sources, references = _bleu_pairs(recipe, translator, validation_pairs)

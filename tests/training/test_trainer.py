@@ -60,6 +60,7 @@ def weights_of(directory):
     "overrides",
     [
         (),
+        ("training.average_weights=0.9",),
         (
             "training.schedule=plateau",
             "training.warmup_steps=0",
