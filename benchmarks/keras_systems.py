@@ -42,9 +42,7 @@ def our_config(vocabulary: int) -> Any:
 def ours(vocabulary: int) -> Any:
     """As a training of this project builds it."""
     from keras_attn_nmt import build_model
-    from keras_attn_nmt.memory import keep_freed_memory
 
-    keep_freed_memory()
     return build_model(our_config(vocabulary))
 
 
@@ -192,8 +190,10 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(1)
+    before_step = None
     if options.system == "ours":
         from keras_attn_nmt import MaskedCrossentropy
+        from keras_attn_nmt.memory import keep_freed_memory as before_step
         from keras_attn_nmt.training.optimizer import FusedAdam as Adam
 
         model, loss = ours(data.VOCABULARY_SIZE), MaskedCrossentropy(SMOOTHING)
@@ -232,6 +232,8 @@ def main() -> None:
     begin = last = time.perf_counter()
     losses = []
     for inputs, labels in sizes:
+        if before_step:
+            before_step()
         result = model.train_function(iter([(inputs, labels)]))
         losses.append(float(result["loss"]))
         now = time.perf_counter()

@@ -20,6 +20,9 @@ def keep_freed_memory() -> bool:
     to the system at once, and the system clears every page of them before the next use: more than
     a third of the CPU time of a training, where the peak of memory grew by a twentieth.
 
+    With Python 3.11 and later, TensorFlow undoes this whenever it makes a data set of a Python
+    generator: call it again before each step, which costs nothing to speak of.
+
     Returns:
         Whether this system's C library can be told so; where not, nothing is changed.
     """

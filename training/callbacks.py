@@ -17,6 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_attn_nmt import writing
+from keras_attn_nmt.memory import keep_freed_memory
 from keras_attn_nmt.plots import plot_attention
 from keras_attn_nmt.training.evaluation import corpus_scores
 from keras_attn_nmt.translator import Translator
@@ -39,6 +40,16 @@ class SeedEpochs(keras.callbacks.Callback):
         for variable in self.model.variables:
             if "seed_generator" in variable.path:
                 variable.assign([generator.getrandbits(31), 0])
+
+
+class KeepFreedMemory(keras.callbacks.Callback):
+    """Calls `keep_freed_memory` before each step, as data sets undo it when they begin."""
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        keep_freed_memory()
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        keep_freed_memory()
 
 
 class AverageWeights(keras.callbacks.Callback):

@@ -15,7 +15,6 @@ import tensorflow as tf
 from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy
-from keras_attn_nmt.memory import keep_freed_memory
 from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
@@ -132,7 +131,6 @@ def _train(
     listeners, keeper = _callbacks(recipe, translator, validation_pairs, output, history, progress)
     setup_seconds = time.perf_counter() - start
     if done < settings.epochs and not (state and state["finished"]):
-        keep_freed_memory()
         model.fit(
             data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
             epochs=settings.epochs,
@@ -266,7 +264,10 @@ def _callbacks(
 ) -> tuple[list[keras.callbacks.Callback], callbacks.Checkpoints]:
     settings = recipe.training
     logs = output / "tensorboard"
-    result: list[keras.callbacks.Callback] = [callbacks.SeedEpochs(settings.seed)]
+    result: list[keras.callbacks.Callback] = [
+        callbacks.KeepFreedMemory(),
+        callbacks.SeedEpochs(settings.seed),
+    ]
     if settings.average_weights:
         result.append(callbacks.AverageWeights(in_place=bool(history)))
     pictures: list[keras.callbacks.Callback] = []
