@@ -112,8 +112,10 @@ def _test_pairs(recipe: Recipe) -> tuple[list[str], list[str]]:
     if recipe.data.concatenate:
         # As they are, and put together: short and long ones.
         pairs = pairs.concatenate(concatenated(pairs, recipe.data.concatenate, seed=1))
-    rows = [[side.decode("utf-8") for side in pair] for pair in pairs.as_numpy_iterator()]
-    rows = list(dict.fromkeys(map(tuple, rows)))
+    # A sentence that was put together with no other is there once.
+    rows = dict.fromkeys(
+        tuple(side.decode("utf-8") for side in pair) for pair in pairs.as_numpy_iterator()
+    )
     return [source for source, _ in rows], [reference for _, reference in rows]
 
 

@@ -78,7 +78,7 @@ def plot_vectors(points: Mapping[str, np.ndarray], texts: Sequence[str]) -> Figu
     labelled = np.linspace(0, len(texts) - 1, min(LABELS, len(texts))).astype(int)
     for place, (name, places) in enumerate(points.items(), 1):
         axes = figure.add_subplot(1, len(points), place)
-        axes.scatter(*places.T, s=6, alpha=0.5, linewidths=0)
+        axes.scatter(places[:, 0], places[:, 1], s=6, alpha=0.5, linewidths=0)
         for index in labelled:
             text = texts[index][:LABEL_LENGTH]
             axes.annotate(text, places[index], fontsize=7, parse_math=False)

@@ -70,7 +70,7 @@ def weights_of(directory):
             "training.learning_rate=0.3",
         ),
     ],
-    ids=["cosine", "plateau"],
+    ids=["cosine", "average", "plateau"],
 )
 def test_a_resumed_training_ends_at_the_same_weights(corpus, tmp_path, monkeypatch, overrides):
     recipe = small(corpus, *overrides)
