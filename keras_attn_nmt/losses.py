@@ -133,10 +133,12 @@ class MaskedCrossentropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class GuidedAlignment(keras.losses.Loss):
-    """Cross-entropy between given alignments and attention, for the output `attention`.
+    """How little attention is where given alignments say, for the output `attention`.
 
-        -1/T sum_i sum_j A_ij log alpha_ij
+        -1/T sum_i log sum_{j: A_ij > 0} alpha_ij
 
+    The cross-entropy of Chen et al. for words; among the pieces of a word, or of several words, the
+    model may look where it wants: to make it look at all of them alike costs much of a translation.
     Averaged over the target positions that have an alignment; others are free to look anywhere.
     Chen et al. add it to the loss of the translation with a weight:
 
@@ -150,7 +152,7 @@ class GuidedAlignment(keras.losses.Loss):
         name: Name of the loss.
 
     Call arguments:
-        y_true: A, float, `(batch, target_length, source_length)`: rows sum to 1, or are zeros.
+        y_true: A, float, `(batch, target_length, source_length)`, above 0 where there is a link.
         y_pred: Attention, of the same shape.
         sample_weight: Optional weights, `(batch,)` or `(batch, target_length)`.
 
@@ -174,8 +176,9 @@ class GuidedAlignment(keras.losses.Loss):
         return super().__call__(y_true, y_pred, real_tokens(aligned, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        # A weight of 0 would have an infinite loss, and one near it a gradient that drowns others.
-        return -ops.sum(ops.cast(y_true, "float32") * ops.log(y_pred + 1e-6), axis=-1)
+        right = ops.sum(ops.where(ops.greater(y_true, 0), y_pred, 0.0), axis=-1)
+        # A sum of 0 would have an infinite loss, and one near it a gradient that drowns others.
+        return -ops.log(right + 1e-6)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
