@@ -23,6 +23,7 @@ from keras_attn_nmt.translation import (
     Translation,
     check_penalty,
     check_positive,
+    copying_rare,
 )
 
 METADATA = "metadata.json"
@@ -166,12 +167,7 @@ class TFLiteTranslator:
             else [self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]
             for source in sources
         ]
-        if copy:
-            return [
-                [each.copying(text) for each in hypotheses]
-                for text, hypotheses in zip(texts, found, strict=True)
-            ]
-        return found
+        return copying_rare(texts, found) if copy else found
 
     def _greedy(
         self, source: list[int], limit: int, alpha: float, beam_size: int

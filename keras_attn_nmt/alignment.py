@@ -114,7 +114,8 @@ def hard_alignment(weights: npt.ArrayLike) -> set[Link]:
 
 def format_pharaoh(links: Iterable[Link]) -> str:
     """Links in the Pharaoh format, in order of the target: `"0-0 2-1"`."""
-    return " ".join(f"{i}-{j}" for i, j in sorted(links, key=lambda link: link[::-1]))
+    links = set(links)
+    return format_gold(GoldAlignment(links, links))
 
 
 def format_gold(gold: GoldAlignment) -> str:

@@ -19,6 +19,8 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from keras_attn_nmt.alignment import SPACE
+
 # Inches. Longer sentences first get smaller cells, then a larger figure, and where the figure is
 # at its largest, cells without a label each.
 LARGEST_CELL = 0.3
@@ -32,7 +34,6 @@ LARGEST_FONT = 12.0
 LONGEST_LABEL = 32
 TITLE_WIDTH = 60
 
-WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
 BYTE_PIECE = re.compile("<0x[0-9A-Fa-f]{2}>")
 CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 # Fonts that come with Matplotlib but not for text: mathematical ones with an encoding of their
@@ -181,7 +182,7 @@ def _token_texts(tokens: Sequence[str]) -> list[str]:
     ):
         run = list(group)
         texts.extend(_byte_texts(run) if are_bytes else run)
-    return [text.replace(WORD_START, "_") for text in texts]
+    return [text.replace(SPACE, "_") for text in texts]
 
 
 def _byte_texts(pieces: Sequence[str]) -> list[str]:

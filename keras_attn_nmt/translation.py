@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Translation:
     @property
     def complete(self) -> bool:
         """Whether the translation ended by itself, and was not cut at its limit."""
-        return not self.source_tokens or self.target_tokens[-1:] == ["</s>"]
+        return not self.source_tokens or self.target_tokens[-1:] == [alignment.END]
 
     def word_attention(self) -> np.ndarray:
         """Weight on each source word for each target word, `(target words, source words)`.
@@ -96,6 +97,16 @@ class Translation:
             elif index == 0 or words[index - 1] != word:
                 pieces.append(alignment.SPACE + copied[word])
         return dataclasses.replace(self, text=_spelled("".join(pieces)))
+
+
+def copying_rare(
+    texts: Sequence[str], found: Sequence[Sequence[Translation]]
+) -> list[list[Translation]]:
+    """`Translation.copying` for all hypotheses of all texts."""
+    return [
+        [each.copying(text) for each in hypotheses]
+        for text, hypotheses in zip(texts, found, strict=True)
+    ]
 
 
 def _words(tokens: list[str]) -> list[str]:

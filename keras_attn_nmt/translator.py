@@ -21,6 +21,7 @@ from keras_attn_nmt.translation import (
     Translation,
     check_penalty,
     check_positive,
+    copying_rare,
 )
 
 # Lengths are rounded up to a multiple on backends that compile for every shape.
@@ -116,12 +117,7 @@ class Translator:
             found = _to_numpy(self._searches[key](_pad([ids[i] for i in batch])))
             for row, i in enumerate(batch):
                 results[i] = self._translations(ids[i], found, row)
-        if copy:
-            return [
-                [each.copying(text) for each in hypotheses]
-                for text, hypotheses in zip(texts, results, strict=True)
-            ]
-        return results
+        return copying_rare(texts, results) if copy else results
 
     def score(
         self,

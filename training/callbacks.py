@@ -56,6 +56,7 @@ class AverageWeights(keras.callbacks.Callback):
     """Puts the moving average of the weights in their place while they are evaluated and saved.
 
     The optimizer keeps the average (`use_ema`). Stands before the callbacks that are to see it.
+    Unlike Keras' `SwapEMAWeights` it can begin with a checkpoint in which both changed places.
 
     Args:
         in_place: Whether the model has the average already, as after loading a checkpoint.

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt.alignment import SPACE
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.training.buckets import (
@@ -26,6 +25,12 @@ from keras_attn_nmt.training.buckets import (
     by_sentences,
     by_tokens,
     plan_buckets,
+)
+from keras_attn_nmt.training.token_alignment import (
+    TokenWords,
+    count_words,
+    parse_links,
+    token_alignment,
 )
 
 _logger = logging.getLogger(__name__)
@@ -51,7 +56,7 @@ class BatchedPairs:
     "logits" holds the labels, the same shifted left with eos last. Every pair that was kept
     occurs exactly once per epoch, and a batch has one of few shapes (`plan.buckets`). With links
     between words the labels have `"attention"`, too, float32 `(B, T, S)`, for `GuidedAlignment`:
-    each token looks at all tokens of the source words that its word is linked to, alike.
+    1 between all tokens of a target word and all of a source word that it is linked to, else 0.
 
     Args:
         pairs: Dataset of `(source, target)`, or `(source, target, alignment)`, scalar strings in
@@ -119,7 +124,7 @@ class BatchedPairs:
         histogram, dropped = _count(chunks, max_length)
         self.plan = _plan(histogram, dropped, max_length, batch_sizes, max_padding, max_buckets)
         self._chunks = chunks
-        self._words = (_TokenWords(source_tokenizer), _TokenWords(target_tokenizer))
+        self._words = (TokenWords(source_tokenizer), TokenWords(target_tokenizer))
         self._shuffle_buffer = min(shuffle_buffer, self.plan.pairs)
         if sum(self.plan.dropped.values()):
             _logger.warning("%s", self.plan.dropped_report())
@@ -212,7 +217,7 @@ class BatchedPairs:
         inputs, labels = _inputs_and_labels(source, target, shape)
         if self._aligned:
             words = (self._words[0](inputs["source"]), self._words[1](labels["logits"]))
-            labels["attention"] = _token_alignment(links, *words)
+            labels["attention"] = token_alignment(links, *words)
         return inputs, labels
 
     def _finish(self, batches: tf.data.Dataset, epochs: int) -> tf.data.Dataset:
@@ -256,8 +261,8 @@ def _tokenize(
             links = _ragged(none, tf.zeros_like(tf.strings.length(source)))
             misaligned = tf.zeros_like(source, tf.bool)
         else:
-            links = _parse_links(alignment)
-            words = tf.stack([_count_words(source), _count_words(target)], axis=1)
+            links = parse_links(alignment)
+            words = tf.stack([count_words(source), count_words(target)], axis=1)
             misaligned = tf.reduce_any(tf.reduce_max(links, axis=1) >= words, axis=1)
         eos = tf.fill([tf.shape(source)[0], 1], EOS)
         source_ids = tf.concat([tf_source.tokenize(source), eos], axis=1)
@@ -284,68 +289,6 @@ def _tokenize(
 
     chunks = pairs.batch(_CHUNK_PAIRS).map(tokenize, os.cpu_count() or 1, deterministic=True)
     return chunks.with_options(_options())
-
-
-def _parse_links(alignment: tf.Tensor) -> tf.RaggedTensor:
-    """Lines of links, (pairs,), as numbers, int32 (pairs, links, 2); possible ones count, too."""
-    links = tf.strings.split(alignment)
-    numbers = tf.strings.split(tf.strings.regex_replace(links.flat_values, "[-p?]", " "))
-    numbers = tf.strings.to_number(numbers.to_tensor("0", shape=(None, 2)), tf.int32)
-    return links.with_flat_values(numbers)
-
-
-def _count_words(text: tf.Tensor) -> tf.Tensor:
-    words = tf.strings.split(text, " ")
-    return tf.reduce_sum(tf.cast(tf.strings.length(words) > 0, tf.int32), axis=1)
-
-
-class _TokenWords:
-    """`alignment.word_of_tokens` of a vocabulary, in a graph."""
-
-    def __init__(self, tokenizer: Tokenizer):
-        pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
-        self._is_letters = tf.constant([bool(piece.strip(SPACE)) for piece in pieces])
-        self._begins = tf.constant([piece.startswith(SPACE) for piece in pieces])
-        self._ends = tf.constant([piece.endswith(SPACE) for piece in pieces])
-
-    def __call__(self, ids: tf.Tensor) -> tf.Tensor:
-        """Ids, (B, L), to words, int32 (B, L); -1 where there is none."""
-        real = (ids != PAD) & (ids != EOS)
-        letters = real & tf.gather(self._is_letters, ids)
-        after_space = tf.pad(
-            tf.gather(self._ends, ids[:, :-1]), [[0, 0], [1, 0]], constant_values=True
-        )
-        starts = letters & (tf.gather(self._begins, ids) | after_space)
-        word = tf.cumsum(tf.cast(starts, tf.int32), axis=1) - 1
-        # A space of its own is of the word after it, if there is one.
-        last = tf.reduce_max(word, axis=1, keepdims=True)
-        word = tf.where(letters, word, word + 1)
-        return tf.where(real & (word <= last), word, -1)
-
-
-def _token_alignment(
-    links: tf.RaggedTensor, source_words: tf.Tensor, target_words: tf.Tensor
-) -> tf.Tensor:
-    """Links between words as what each token should look at.
-
-    Args:
-        links: int32 (B, links, 2).
-        source_words: The word of each source token, (B, S).
-        target_words: That of each target token, (B, T).
-
-    Returns:
-        float32 (B, T, S); rows sum to 1, or are zeros.
-    """
-    from_words, to_words = (
-        tf.one_hot(words, tf.reduce_max(words) + 1) for words in (target_words, source_words)
-    )
-    pair = tf.cast(links.value_rowids(), tf.int32)
-    place = tf.stack([pair, links.flat_values[:, 1], links.flat_values[:, 0]], axis=1)
-    shape = [tf.shape(from_words)[0], tf.shape(from_words)[2], tf.shape(to_words)[2]]
-    linked = tf.minimum(tf.scatter_nd(place, tf.ones(tf.shape(pair)), shape), 1.0)
-    tokens = tf.matmul(from_words, tf.matmul(linked, to_words, transpose_b=True))
-    tokens = tf.math.divide_no_nan(tokens, tf.reduce_sum(tokens, axis=2, keepdims=True))
-    return tf.ensure_shape(tokens, [None, None, None])
 
 
 def _options() -> tf.data.Options:

@@ -88,7 +88,7 @@ def run_study(
     for name in names:
         logger.info("study: %s", name)
         directory = output / name
-        trained = _train(_recipe_of(recipe, name, output), directory, quiet)
+        trained = _train(_recipe_of(recipe, name), directory, quiet)
         translator = Translator.load(directory)
         scores = evaluate(translator, sources, references)
         translations = scores.pop("translations")
@@ -119,7 +119,7 @@ def _test_pairs(recipe: Recipe) -> tuple[list[str], list[str]]:
     return [source for source, _ in rows], [reference for _, reference in rows]
 
 
-def _recipe_of(recipe: Recipe, name: str, output: Path) -> Recipe:
+def _recipe_of(recipe: Recipe, name: str) -> Recipe:
     """The recipe of a system, with decoder units that give it the parameters of the first."""
     model = {**recipe.model, **SYSTEMS[name]}
     budget = _parameters({**recipe.model, **SYSTEMS["attention"]}, recipe)

@@ -66,9 +66,9 @@ def recipe(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", list(study.SYSTEMS))
-def test_every_system_has_the_budget_of_the_first(recipe, tmp_path, name):
+def test_every_system_has_the_budget_of_the_first(recipe, name):
     first = study._parameters({**recipe.model, **study.SYSTEMS["attention"]}, recipe)
-    fitted = study._recipe_of(recipe, name, tmp_path)
+    fitted = study._recipe_of(recipe, name)
     assert study._parameters(fitted.model, recipe) == pytest.approx(first, rel=0.04)
     assert fitted.model["decoder_units"] % 8 == 0
     assert fitted.training == recipe.training
