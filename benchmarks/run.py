@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="for models, data and logs")
     parser.add_argument("--output", type=Path, default=HERE)
     parser.add_argument("--peers", type=Path, default=HERE / "peers" / ".venv")
-    parser.add_argument("--seconds", default="80", help="of each training (80)")
+    parser.add_argument("--seconds", default="60", help="of each training (60)")
     parser.add_argument("--repeats", default="2", help="of each training (2)")
     parser.add_argument("--short", action="store_true")
     options = parser.parse_args()
