@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--seconds", default="60", help="of each training (60)")
     parser.add_argument("--repeats", default="2", help="of each training (2)")
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--only", nargs="*", help="titles of the parts to measure again")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     model = options.work / "model"
@@ -57,17 +58,23 @@ def main() -> None:
         peers = ["--peers", options.peers]
         parts.append(("Decoding against peers", ["peer_decoding.py", *training, *peers]))
         parts.append(("Memory of attention", ["memory.py"]))
+    # The greedy model of a few minutes shows speed and parity as well as the best.
+    sizes = ["data.size=8000", "training.epochs=2", "training.bleu_sentences=100"]
+    settings = [f"--set={size}" for size in sizes] if options.short else []
+    load_size = ["--requests", "500"] if options.short else []
     parts += [
+        ("Time to quality", ["quality.py", options.corpus, model, *settings]),
         ("Input pipeline", ["pipeline.py", *training]),
         ("Exported models", ["exports.py", model, texts["de"], texts["en"]]),
         ("Decoding", ["decoding.py", model, texts["de"]]),
-        ("Under load", ["load.py", model, texts["de"], *_load_size(options.short)]),
+        ("Under load", ["load.py", model, texts["de"], *load_size]),
     ]
 
-    report = {"environment": _environment(options), "parts": {}}
+    report: dict[str, dict] = {"environment": _environment(options), "parts": {}}
+    if options.only:
+        report = json.loads(_path(options, "json").read_text(encoding="utf-8"))
+        parts = [part for part in parts if part[0] in options.only]
     for title, program in parts:
-        if model in program and not (model / "model.keras").exists():
-            _train(options.corpus, model, options.short)
         print(f"{title} ...", file=sys.stderr, flush=True)
         done = subprocess.run(
             [sys.executable, str(HERE / str(program[0])), *map(str, program[1:])],
@@ -76,22 +83,7 @@ def main() -> None:
         )
         text = done.stdout.strip() or "did not run"
         report["parts"][title] = text if done.returncode == 0 else f"{text}\n\n(failed)"
-        _write(options.output, report, options.short)
-
-
-def _load_size(short: bool) -> list[str]:
-    return ["--requests", "500"] if short else []
-
-
-def _train(corpus: Path, model: Path, short: bool) -> None:
-    # The greedy model of a few minutes shows speed and parity as well as the best.
-    command = ["train", "multi30k-fast", "--output", str(model), "--quiet"]
-    command += [
-        "--set",
-        f"data.folder={corpus}",
-        *(["--set", "training.epochs=1"] if short else []),
-    ]
-    subprocess.run([sys.executable, "-m", "keras_attn_nmt.cli", *command], check=True)
+        _write(options, report)
 
 
 def _environment(options: argparse.Namespace) -> dict[str, object]:
@@ -108,15 +100,18 @@ def _environment(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _write(output: Path, report: dict, short: bool) -> None:
-    name = "RESULTS_SHORT" if short else "RESULTS"
-    (output / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+def _path(options: argparse.Namespace, suffix: str) -> Path:
+    return options.output / f"{'RESULTS_SHORT' if options.short else 'RESULTS'}.{suffix}"
+
+
+def _write(options: argparse.Namespace, report: dict[str, dict]) -> None:
+    _path(options, "json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     facts = "".join(f"- {key}: {value}\n" for key, value in report["environment"].items())
     parts = "".join(
         f"\n## {title}\n\n" + (text if text.startswith("|") else f"```json\n{text}\n```") + "\n"
         for title, text in report["parts"].items()
     )
-    (output / f"{name}.md").write_text(f"# Benchmarks\n\n{facts}{parts}", encoding="utf-8")
+    _path(options, "md").write_text(f"# Benchmarks\n\n{facts}{parts}", encoding="utf-8")
 
 
 if __name__ == "__main__":

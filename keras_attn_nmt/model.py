@@ -95,6 +95,17 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
     def kernel_initializer() -> Any:
         return cells.recurrent_initializers(config.initializer)["kernel_initializer"]
 
+    def dropout(rate: float) -> keras.layers.Layer:
+        shape = (None, 1, None) if config.variational_dropout else None
+        return keras.layers.Dropout(rate, noise_shape=shape)
+
+    def embed(embedding: keras.layers.Layer, ids: Any) -> Any:
+        embedded = embedding(ids)
+        if config.word_dropout:
+            words = keras.layers.Dropout(config.word_dropout, noise_shape=(None, None, 1))
+            embedded = words(embedded)
+        return dropout(config.embedding_dropout)(embedded)
+
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
 
@@ -105,7 +116,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         embeddings_initializer=embedding_initializer(),
         name="source_embedding",
     )
-    embedded = keras.layers.Dropout(config.embedding_dropout)(source_embedding(read))
+    embedded = embed(source_embedding, read)
     annotations, sentence_vector = BidirectionalEncoder(
         config.encoder_units,
         num_layers=config.encoder_layers,
@@ -116,7 +127,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         initializer=config.initializer,
         name="encoder",
     )(embedded, mask=read != PAD)
-    annotations = keras.layers.Dropout(config.annotation_dropout)(annotations)
+    annotations = dropout(config.annotation_dropout)(annotations)
 
     make_embedding = TiedEmbedding if config.tie_target_embeddings else keras.layers.Embedding
     target_embedding = make_embedding(
@@ -125,7 +136,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         embeddings_initializer=embedding_initializer(),
         name="target_embedding",
     )
-    embedded = keras.layers.Dropout(config.embedding_dropout)(target_embedding(target))
+    embedded = embed(target_embedding, target)
     states, previous_states, contexts, attention = AttentionDecoder(
         config.decoder_units,
         cell=config.cell,
@@ -146,7 +157,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         name="readout",
     )
     features = readout(embedded, states, previous_states, contexts)
-    features = keras.layers.Dropout(config.readout_dropout)(features)
+    features = dropout(config.readout_dropout)(features)
     if config.tie_target_embeddings:
         logits = target_embedding(features, reverse=True)
     else:

@@ -8,8 +8,17 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 Arrays = dict[str, np.ndarray]
+
+
+def fewer_on_jax(cases: Sequence[Any], kept: int = 1) -> list[Any]:
+    """Cases for `parametrize`: JAX compiles each for seconds, so it runs the first `kept` alone."""
+    jax = keras.backend.backend() == "jax"
+    skip = pytest.mark.skipif(jax, reason="enough cases of this run on JAX")
+    values = [each if isinstance(each, tuple) else (each,) for each in cases[kept:]]
+    return [*cases[:kept], *(pytest.param(*each, marks=skip) for each in values)]
 
 
 def to_numpy(tree: Any) -> Any:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_checks import gradients, randomize
+from layer_checks import fewer_on_jax, gradients, randomize
 from layer_weights import CELLS
 
 from keras_attn_nmt import cells
@@ -47,7 +47,16 @@ def variable(rng: np.random.Generator, *shape: int) -> keras.Variable:
 @every_cell
 @pytest.mark.parametrize(
     ("attention", "norm"),
-    [("bahdanau", False), ("bahdanau", True), ("luong", False), ("luong", True), ("none", False)],
+    fewer_on_jax(
+        [
+            ("bahdanau", True),
+            ("luong", True),
+            ("none", False),
+            ("bahdanau", False),
+            ("luong", False),
+        ],
+        kept=3,
+    ),
 )
 def test_decoder(
     rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool
@@ -86,7 +95,7 @@ def test_decoder(
 
 
 @every_cell
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", fewer_on_jax([True, False]))
 def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool, training: bool) -> None:
     encoder = BidirectionalEncoder(5, cell=cell, reset_after=reset_after, use_cudnn=False)
     encoder.build((None, None, 3))
@@ -117,7 +126,7 @@ def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool, trainin
     )
 
 
-@pytest.mark.parametrize("attention", ["bahdanau", "luong"])
+@pytest.mark.parametrize("attention", fewer_on_jax(["bahdanau", "luong"]))
 def test_half_precision_stays_near(rng: np.random.Generator, attention: str) -> None:
     inputs = [rng.normal(size=shape) for shape in ((3, 6, 3), (3, 4, 4), (3, 4))]
     found: list = []

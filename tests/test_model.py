@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from layer_checks import assert_same, call, gradients, randomize, to_numpy
+from layer_checks import assert_same, call, fewer_on_jax, gradients, randomize, to_numpy
 from layer_weights import Values, model_options, model_params
 from reference.losses import crossentropy
 from reference.model import teacher_forced
@@ -193,7 +193,10 @@ def test_half_precision(policy: str) -> None:
     assert_same(outputs, call(made("default"), BATCH), 0.06)
 
 
-@pytest.mark.parametrize("rate", ["embedding_dropout", "annotation_dropout", "readout_dropout"])
+@pytest.mark.parametrize(
+    "rate",
+    fewer_on_jax(["embedding_dropout", "annotation_dropout", "readout_dropout", "word_dropout"]),
+)
 def test_dropout_acts_in_training_only(rate: str) -> None:
     plain = made("default")
     expected = to_numpy(call(plain, BATCH))["logits"]
@@ -203,6 +206,20 @@ def test_dropout_acts_in_training_only(rate: str) -> None:
     np.testing.assert_allclose(to_numpy(call(model, BATCH))["logits"], expected, atol=1e-6)
     trained = to_numpy(model(BATCH, training=True))["logits"]
     assert np.abs(trained - expected).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("settings", "constant_over"),
+    [({"word_dropout": 0.5}, 2), ({"variational_dropout": True, "embedding_dropout": 0.5}, 1)],
+)
+def test_dropout_of_words_and_of_units(settings: dict[str, Any], constant_over: int) -> None:
+    model = build_model(config(embedding_units=6, **settings))
+    layer = next(each for each in model.layers if getattr(each, "noise_shape", None) and each.rate)
+    kept = to_numpy(layer(np.ones((8, 5, 6), "float32"), training=True)) > 0
+    assert 0 < kept.mean() < 1
+    for axis in (0, 1, 2):
+        same = (kept == np.take(kept, [0], axis)).all()
+        assert same == (axis == constant_over), axis
 
 
 def test_papers_initialization() -> None:
