@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt.special_ids import BOS, EOS, PAD
+from keras_attn_nmt.special_ids import BOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.training import token_chunks
 from keras_attn_nmt.training.buckets import (
     BatchPlan,
     BatchSizes,
@@ -28,21 +29,16 @@ from keras_attn_nmt.training.buckets import (
 )
 from keras_attn_nmt.training.token_alignment import (
     TokenWords,
-    count_words,
-    parse_links,
     token_alignment,
 )
 
 _logger = logging.getLogger(__name__)
 
-_CHUNK_PAIRS = 1024
 # Buckets give up their incomplete batches together, at the end of an epoch. Mixing the order of
 # batches keeps these from being the last thing the model sees.
 _MIXED_BATCHES = 128
 _PREFETCHED_BATCHES = 16
 _PROGRESS_PAIRS = 1_000_000
-
-_KEPT, _EMPTY, _SOURCE_TOO_LONG, _TARGET_TOO_LONG, _MISALIGNED = range(5)
 
 
 class BatchedPairs:
@@ -118,7 +114,7 @@ class BatchedPairs:
             raise ValueError(f"max_padding is a share from 0 to 1, got {max_padding}")
         batch_sizes = _batch_sizes(tokens_per_batch, sentences_per_batch, max_length)
 
-        chunks = _tokenize(pairs, source_tokenizer, target_tokenizer, max_length)
+        chunks = token_chunks.tokenize_pairs(pairs, source_tokenizer, target_tokenizer, max_length)
         if cache is not False:
             chunks = chunks.cache("" if cache is True else _unused(cache))
         histogram, dropped = _count(chunks, max_length)
@@ -173,12 +169,12 @@ class BatchedPairs:
         """`(source (S,), target (T,), links (L, 2), bucket ())` of each pair."""
         table = tf.constant(self.plan.bucket_table())
 
-        def pairs_of(chunk: _Chunk) -> tuple[Any, ...]:
+        def pairs_of(chunk: token_chunks.Chunk) -> tuple[Any, ...]:
             lengths = tf.stack([chunk.source_lengths, chunk.target_lengths], axis=1)
             return (
-                _ragged(chunk.source_ids, chunk.source_lengths),
-                _ragged(chunk.target_ids, chunk.target_lengths),
-                _ragged(chunk.links, chunk.link_counts),
+                token_chunks.ragged(chunk.source_ids, chunk.source_lengths),
+                token_chunks.ragged(chunk.target_ids, chunk.target_lengths),
+                token_chunks.ragged(chunk.links, chunk.link_counts),
                 tf.gather_nd(table, lengths),
             )
 
@@ -225,86 +221,8 @@ class BatchedPairs:
         return (
             batches.apply(tf.data.experimental.assert_cardinality(steps))
             .prefetch(_PREFETCHED_BATCHES)
-            .with_options(_options())
+            .with_options(token_chunks.options())
         )
-
-
-class _Chunk(NamedTuple):
-    """Many tokenized pairs at once: far fewer elements to cache, and nothing of them is padding.
-
-    All sources stand one after another in `source_ids`, and all links between words, (source,
-    target), in `links`; `outcomes` counts what became of the pairs that were read for this chunk,
-    at [_KEPT, _EMPTY, ...].
-    """
-
-    source_ids: tf.Tensor
-    source_lengths: tf.Tensor
-    target_ids: tf.Tensor
-    target_lengths: tf.Tensor
-    links: tf.Tensor
-    link_counts: tf.Tensor
-    outcomes: tf.Tensor
-
-
-def _tokenize(
-    pairs: tf.data.Dataset,
-    source_tokenizer: Tokenizer,
-    target_tokenizer: Tokenizer,
-    max_length: int,
-) -> tf.data.Dataset:
-    """Dataset of `_Chunk`: eos is added, pairs that are empty or too long are left out."""
-    tf_source, tf_target = source_tokenizer.tf_tokenizer(), target_tokenizer.tf_tokenizer()
-
-    def tokenize(source: tf.Tensor, target: tf.Tensor, alignment: Any = None) -> _Chunk:
-        if alignment is None:
-            none = tf.zeros([0, 2], tf.int32)
-            links = _ragged(none, tf.zeros_like(tf.strings.length(source)))
-            misaligned = tf.zeros_like(source, tf.bool)
-        else:
-            links = parse_links(alignment)
-            words = tf.stack([count_words(source), count_words(target)], axis=1)
-            misaligned = tf.reduce_any(tf.reduce_max(links, axis=1) >= words, axis=1)
-        eos = tf.fill([tf.shape(source)[0], 1], EOS)
-        source_ids = tf.concat([tf_source.tokenize(source), eos], axis=1)
-        target_ids = tf.concat([tf_target.tokenize(target), eos], axis=1)
-        outcome = tf.where(misaligned, _MISALIGNED, _KEPT)
-        for is_so, what in (
-            (target_ids.row_lengths() > max_length, _TARGET_TOO_LONG),
-            (source_ids.row_lengths() > max_length, _SOURCE_TOO_LONG),
-            (_blank(source) | _blank(target), _EMPTY),
-        ):
-            outcome = tf.where(is_so, what, outcome)
-        source_ids = tf.ragged.boolean_mask(source_ids, outcome == _KEPT)
-        target_ids = tf.ragged.boolean_mask(target_ids, outcome == _KEPT)
-        links = tf.ragged.boolean_mask(links, outcome == _KEPT)
-        return _Chunk(
-            source_ids=source_ids.flat_values,
-            source_lengths=source_ids.row_lengths(),
-            target_ids=target_ids.flat_values,
-            target_lengths=target_ids.row_lengths(),
-            links=links.flat_values,
-            link_counts=links.row_lengths(),
-            outcomes=tf.math.bincount(outcome, minlength=5, maxlength=5),
-        )
-
-    chunks = pairs.batch(_CHUNK_PAIRS).map(tokenize, os.cpu_count() or 1, deterministic=True)
-    return chunks.with_options(_options())
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    # Its thread sleeps, and whoever frees an iterator waits until it wakes: up to a minute.
-    options.autotune.enabled = False
-    return options
-
-
-def _blank(text: tf.Tensor) -> tf.Tensor:
-    return tf.strings.regex_full_match(text, r"[\s\p{Z}]*")
-
-
-def _ragged(ids: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    return tf.RaggedTensor.from_row_lengths(ids, lengths, validate=False)
 
 
 def _inputs_and_labels(
@@ -344,18 +262,19 @@ def _plan(
     max_buckets: int,
 ) -> BatchPlan:
     dropped = {
-        "empty": int(outcomes[_EMPTY]),
-        "source_too_long": int(outcomes[_SOURCE_TOO_LONG]),
-        "target_too_long": int(outcomes[_TARGET_TOO_LONG]),
+        "empty": int(outcomes[token_chunks.EMPTY]),
+        "source_too_long": int(outcomes[token_chunks.SOURCE_TOO_LONG]),
+        "target_too_long": int(outcomes[token_chunks.TARGET_TOO_LONG]),
     }
     if not outcomes.sum():
         raise ValueError("the data set has no sentence pair at all; give one with at least one")
-    if outcomes[_MISALIGNED]:
+    if outcomes[token_chunks.MISALIGNED]:
         raise ValueError(
-            f"{outcomes[_MISALIGNED]:,} sentence pairs have links to words that are not there ("
-            "words stand between spaces and count from 0): check that the alignment is of this text"
+            f"{outcomes[token_chunks.MISALIGNED]:,} sentence pairs have links to words that are "
+            "not there (words stand between spaces and count from 0): check that the alignment is "
+            "of this text"
         )
-    if not outcomes[_KEPT]:
+    if not outcomes[token_chunks.KEPT]:
         raise ValueError(
             f"no sentence pair is left: all {outcomes.sum():,} are empty or longer than "
             f"max_length={max_length} tokens ({dropped}); raise max_length or check the data"
