@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_attn_nmt.alignment import parse_pharaoh, word_of_tokens
 from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
-from keras_attn_nmt.training import data
+from keras_attn_nmt.training import token_chunks
 from keras_attn_nmt.training.data import BatchedPairs
 
 MULTI30K = Path(__file__).parents[3] / "shared" / "data" / "multi30k"
@@ -136,7 +136,7 @@ def test_dropped_pairs_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Chunks so small that nothing is left of some.
-    monkeypatch.setattr(data, "_CHUNK_PAIRS", 4)
+    monkeypatch.setattr(token_chunks, "_CHUNK_PAIRS", 4)
     caplog.set_level(logging.INFO)
     kept = [pair for pair in texts if max(map(len, tokenizer.encode(pair))) < 10]
     long = "Haus " * 30
