@@ -55,7 +55,7 @@ class ModelConfig:
         embedding_dropout: Dropout rate on source and target embeddings.
         annotation_dropout: Dropout rate on annotations and between encoder layers.
         readout_dropout: Dropout rate on the readout.
-        tie_dropout: Whether these three leave out the same units at all positions of a
+        dropout_per_sentence: Whether these three leave out the same units at all positions of a
             sentence (variational dropout, Gal & Ghahramani 2016).
         word_dropout: Rate at which a position's whole embedding is left out, of source and target
             (Sennrich et al. 2016, Edinburgh at WMT).
@@ -84,7 +84,7 @@ class ModelConfig:
     embedding_dropout: float = 0.0
     annotation_dropout: float = 0.0
     readout_dropout: float = 0.0
-    tie_dropout: bool = False
+    dropout_per_sentence: bool = False
     word_dropout: float = 0.0
     initializer: str = "glorot"
 

@@ -96,7 +96,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         return cells.recurrent_initializers(config.initializer)["kernel_initializer"]
 
     def dropout(rate: float) -> keras.layers.Layer:
-        shape = (None, 1, None) if config.tie_dropout else None
+        shape = (None, 1, None) if config.dropout_per_sentence else None
         return keras.layers.Dropout(rate, noise_shape=shape)
 
     def embed(embedding: keras.layers.Layer, ids: Any) -> Any:

@@ -210,7 +210,7 @@ def test_dropout_acts_in_training_only(rate: str) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "constant_over"),
-    [({"word_dropout": 0.5}, 2), ({"tie_dropout": True, "embedding_dropout": 0.5}, 1)],
+    [({"word_dropout": 0.5}, 2), ({"dropout_per_sentence": True, "embedding_dropout": 0.5}, 1)],
 )
 def test_dropout_of_words_and_of_units(settings: dict[str, Any], constant_over: int) -> None:
     model = build_model(config(embedding_units=6, **settings))
