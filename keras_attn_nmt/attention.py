@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attn_nmt.rows import by_rows
+
 # Far below any energy, and still finite in float32 and bfloat16.
 MASKED = -1e9
 
@@ -275,11 +277,12 @@ class BahdanauAttention(Attention):
         )
 
     def project_query(self, state: Any) -> Any:
-        return self.query_projection(state)
+        return by_rows(self.query_projection, state)
 
     def compare(self, query: Any, keys: Any) -> Any:
         compared = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))
-        return ops.squeeze(ops.matmul(compared, self._score_vector()), -1)
+        vector = self._score_vector()
+        return ops.squeeze(by_rows(lambda rows: ops.matmul(rows, vector), compared), -1)
 
     def compare_back(self, d_energies: Any, query: Any, keys: Any) -> Any:
         # The hidden layer is computed again, one target position at a time: kept for all of them,

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_attn_nmt.rows import by_rows
+
 State = tuple[Any, ...]
 
 
@@ -133,7 +135,7 @@ def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
     """
     if weights.kind == "lstm":
         h, c = state
-        i, f, candidate, o = ops.split(gates + ops.matmul(h, weights.kernel), 4, axis=-1)
+        i, f, candidate, o = ops.split(gates + _times(h, weights.kernel), 4, axis=-1)
         i, f, candidate, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(candidate), ops.sigmoid(o)
         c = f * c + i * candidate
         return (o * ops.tanh(c), c), ops.concatenate([i, f, candidate, o], axis=-1)
@@ -141,7 +143,7 @@ def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
     (h,) = state
     z, r, candidate = ops.split(gates, 3, axis=-1)
     if weights.bias is not None:  # reset_after
-        recurrent = ops.matmul(h, weights.kernel) + weights.bias
+        recurrent = _times(h, weights.kernel) + weights.bias
         recurrent_z, recurrent_r, recurrent_h = ops.split(recurrent, 3, axis=-1)
         z, r = ops.sigmoid(z + recurrent_z), ops.sigmoid(r + recurrent_r)
         candidate = ops.tanh(candidate + r * recurrent_h)
@@ -149,11 +151,15 @@ def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
     else:
         units = h.shape[-1]
         kernel_zr, kernel_h = ops.split(weights.kernel, [2 * units], axis=-1)
-        recurrent_z, recurrent_r = ops.split(ops.matmul(h, kernel_zr), 2, axis=-1)
+        recurrent_z, recurrent_r = ops.split(_times(h, kernel_zr), 2, axis=-1)
         z, r = ops.sigmoid(z + recurrent_z), ops.sigmoid(r + recurrent_r)
-        candidate = ops.tanh(candidate + ops.matmul(r * h, kernel_h))
+        candidate = ops.tanh(candidate + _times(r * h, kernel_h))
         activations = [z, r, candidate]
     return (z * h + (1 - z) * candidate,), ops.concatenate(activations, axis=-1)
+
+
+def _times(state: Any, kernel: Any) -> Any:
+    return by_rows(lambda rows: ops.matmul(rows, kernel), state)
 
 
 def advance_back(

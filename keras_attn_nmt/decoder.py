@@ -10,6 +10,7 @@ from keras import ops
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
 from keras_attn_nmt.config import check_choice
+from keras_attn_nmt.rows import by_rows
 from keras_attn_nmt.teacher_forcing import decode
 
 
@@ -176,7 +177,8 @@ class AttentionDecoder(keras.layers.Layer):
 
     def embed_gates(self, embedded: Any) -> Any:
         """The embeddings' share of the gates, `(..., embedding_units)` to `(..., gate_units)`."""
-        return ops.matmul(embedded, self._input_kernels()[0]) + cells.input_bias(self.cell)
+        kernel, bias = self._input_kernels()[0], cells.input_bias(self.cell)
+        return by_rows(lambda rows: ops.matmul(rows, kernel) + bias, embedded)
 
     def _input_kernels(self) -> list[Any]:
         """The rows of the input weights that read the embedding, and those for the context."""

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attn_nmt.rows import by_rows
+
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class TiedEmbedding(keras.layers.Layer):
@@ -63,13 +65,13 @@ class TiedEmbedding(keras.layers.Layer):
         embeddings = ops.cast(self.embeddings, self.compute_dtype)
         if not reverse:
             return ops.take(embeddings, inputs, axis=0)
-        # Rows of a matrix, as TensorFlow adds the bias inside of the product of matrices alone.
-        rows = ops.reshape(ops.cast(inputs, self.compute_dtype), (-1, self.output_dim))
         kernel = (
             ops.transpose(embeddings) if kernel is None else ops.cast(kernel, self.compute_dtype)
         )
-        logits = ops.matmul(rows, kernel) + ops.cast(self.bias, self.compute_dtype)
-        return ops.reshape(logits, (*ops.shape(inputs)[:-1], self.input_dim))
+        bias = ops.cast(self.bias, self.compute_dtype)
+        # By rows TensorFlow adds the bias inside of the product, too.
+        inputs = ops.cast(inputs, self.compute_dtype)
+        return by_rows(lambda rows: ops.matmul(rows, kernel) + bias, inputs)
 
     def compute_output_spec(
         self, inputs: Any, reverse: bool = False, kernel: Any = None
@@ -149,7 +151,7 @@ class Readout(keras.layers.Layer, abc.ABC):
         """See the class."""
 
     def _combine(self, *inputs: Any) -> Any:
-        t = self.projection(ops.concatenate(inputs, axis=-1))
+        t = by_rows(self.projection, ops.concatenate(inputs, axis=-1))
         return t if self.normalization is None else self.normalization(t)
 
     def compute_output_spec(

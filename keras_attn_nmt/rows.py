@@ -1,0 +1,32 @@
+"""Products of tensors and matrices, taken row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+
+def by_rows(function: Callable[[Any], Any], tensor: Any) -> Any:
+    """Applies a function of matrices, `(rows, in)` to `(rows, out)`, to more than two dimensions.
+
+    TensorFlow takes two dozen operations to find the shape of a product of a tensor and a matrix:
+    in a loop over positions, with few rows, these took time that could be measured.
+
+    Args:
+        function: What is done with rows, such as a `Dense` layer.
+        tensor: `(..., in)`.
+
+    Returns:
+        `(..., out)`.
+    """
+    leading = tuple(tensor.shape[:-1])
+    if len(leading) == 1:
+        return function(tensor)
+    if leading.count(None) > 1:
+        leading = ops.shape(tensor)[:-1]
+    else:
+        leading = tuple(-1 if size is None else size for size in leading)
+    rows = function(ops.reshape(tensor, (-1, tensor.shape[-1])))
+    return ops.reshape(rows, (*leading, rows.shape[-1]))
