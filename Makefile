@@ -22,8 +22,8 @@ demo: .venv/ready
 	$(BIN)/keras-attn-nmt demo --output build/demo
 
 test: lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
 
 # mypy cannot know of package_dir in setup.cfg, so it reads a copy that is laid out as installed.
 lint: .venv/ready
@@ -41,8 +41,8 @@ format: .venv/ready
 	$(BIN)/ruff format .
 
 test-lowest: .venv-lowest/ready
-	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest -n 2
-	KERAS_BACKEND=jax $(LOWEST)/python -m pytest -n 2 $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest -n 2 --dist loadgroup
+	KERAS_BACKEND=jax $(LOWEST)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
 
 # A newer pip first: the one that comes with Python 3.10 and 3.11 takes very long to choose versions
 # that fit together. And no warnings: setuptools has one for the package lying in the root folder.

@@ -10,6 +10,9 @@ from keras_attn_nmt import Translator
 from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, export_tflite, tflite_check
 from keras_attn_nmt.translation import TextTooLong
 
+# Its fixtures take a minute: in one process they are made once.
+pytestmark = pytest.mark.xdist_group("bad_input")
+
 STRANGE = [
     "",
     " \t\u3000",

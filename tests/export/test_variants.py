@@ -8,19 +8,21 @@ from questions import OPTIONS, TEXTS
 from keras_attn_nmt import ModelConfig, Translator, build_model, files
 from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite
 
+# Every choice of a model that `model_directory` has not made, in as few exports as hold them.
 VARIANTS = {
-    "lstm_luong_maxout": {
+    "lstm_luong_maxout_one_direction_two_layers": {
         "cell": "lstm",
         "attention": "luong",
         "readout": "maxout",
         "tie_target_embeddings": False,
         "layer_normalization": False,
-    },
-    "fixed_vector_source_twice": {"attention": "none", "source_order": "twice"},
-    "paper_cell_one_direction_two_layers": {
-        "reset_after": False,
         "bidirectional": False,
         "encoder_layers": 2,
+    },
+    "papers_cell_fixed_vector_source_twice": {
+        "reset_after": False,
+        "attention": "none",
+        "source_order": "twice",
     },
 }
 
