@@ -162,7 +162,8 @@ def _expected(files: ModelFiles, options: SearchOptions) -> dict[str, Any]:
         length_penalty=options.length_penalty,
         max_length=options.max_length,
     )
-    references = [hypotheses[-1].text for hypotheses in found]
+    # NumPy's bytes, as which they go to the check, cannot end with NUL.
+    references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
     best = [hypotheses[0] for hypotheses in found]
     scored = translator.score(texts, references, length_penalty=options.length_penalty)
     return {
