@@ -1,0 +1,67 @@
+"""How many numbers that no training text has arrive in a translation, with and without `copy`.
+
+    python benchmarks/copying.py CORPUS MODEL
+
+`CORPUS` holds Multi30k's files; `MODEL` was trained on them from German. In each sentence of val
+and test_2016_flickr that has digits, three times, other numbers take the place of its own. Prints a
+table in Markdown: the share of numbers that are in the translation, by beam size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import random
+import re
+from pathlib import Path
+
+NUMBER = re.compile(r"\d+")
+DRAWS = 3
+
+
+def main() -> None:
+    """Rewrites, translates, counts, prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("model", type=Path)
+    options = parser.parse_args()
+
+    from keras_attn_nmt import Translator
+
+    seen = {number for line in read(options.corpus, "train") for number in NUMBER.findall(line)}
+    lines = [*read(options.corpus, "val"), *read(options.corpus, "test_2016_flickr")]
+    generator = random.Random(1)
+
+    def unseen(number: re.Match) -> str:
+        while True:
+            digits = max(2, len(number.group()))
+            drawn = str(generator.randrange(10 ** (digits - 1), 10**digits))
+            if drawn not in seen:
+                return drawn
+
+    texts = [
+        NUMBER.sub(unseen, line) for line in lines if NUMBER.search(line) for _ in range(DRAWS)
+    ]
+    translator = Translator.load(options.model)
+    print(f"| {len(texts)} sentences | beam 1 | beam 5 |\n|---|---|---|")
+    for name, copy in (("without copying", False), ("with copying", True)):
+        cells = []
+        for beam_size in (1, 5):
+            found = translator(texts, beam_size=beam_size, copy=copy)
+            kept = [
+                number in NUMBER.findall(translation.text)
+                for text, translation in zip(texts, found, strict=True)
+                for number in NUMBER.findall(text)
+            ]
+            cells.append(f"{sum(kept)} of {len(kept)} ({sum(kept) / len(kept):.0%})")
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def read(corpus: Path, name: str) -> list[str]:
+    """The German lines of a file of Multi30k."""
+    with gzip.open(corpus / f"{name}.de.gz", "rt", encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+if __name__ == "__main__":
+    main()
