@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from questions import OPTIONS, TEXTS
 
 from keras_attn_nmt import ModelConfig, Translator, build_model, files
@@ -53,13 +52,7 @@ def variant(request, model_directory, tmp_path_factory):
 
 def test_all_three_runtimes_translate_alike(variant, tmp_path):
     translator = Translator.load(variant)
-    version = export_saved_model(variant, tmp_path / "served", **OPTIONS)
-    served = tf.saved_model.load(str(version)).signatures["serving_default"]
-    answers = served(text=tf.constant(TEXTS))
-    wanted = translator(TEXTS, **OPTIONS)
-    texts = [text.decode() for text in answers["translation"].numpy()]
-    assert texts == [each.text for each in wanted]
-
+    export_saved_model(variant, tmp_path / "served", **OPTIONS)  # which compares all signatures
     path = export_tflite(
         variant,
         tmp_path / "small.tflite",
