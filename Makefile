@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
-	attention cells decoder encoder gradients losses metrics model readout search))
+	attention cells decoder encoder gradients losses metrics model readout rows search))
 
 .PHONY: help demo test lint format test-lowest benchmark clean
 

@@ -3,7 +3,7 @@
     python benchmarks/quality.py CORPUS MODEL [--set SECTION.KEY=VALUE ...]
 
 `CORPUS` holds Multi30k's files; the model directory is made anew. Prints a table in Markdown: BLEU
-of the validation set, mixed case, after each epoch, and lower-cased of test_2016_flickr at the end.
+of the validation set, mixed case, after each epoch, and of test_2016_flickr at the end.
 The minutes are those from the start of the training, vocabularies and validation included.
 """
 
@@ -26,20 +26,29 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    shutil.rmtree(options.model, ignore_errors=True)
+    if options.model.exists():
+        if not (options.model / "recipe.json").exists():
+            parser.error(f"{options.model} is there and no model: give another directory")
+        shutil.rmtree(options.model)
     settings = [f"data.folder={options.corpus}", *options.settings]
     arguments = [part for setting in settings for part in ("--set", setting)]
     _command("train", "multi30k-fast", "--output", str(options.model), "--quiet", *arguments)
     report = json.loads((options.model / "training.json").read_text(encoding="utf-8"))
     history = report["history"]
     seconds = report["seconds"] - sum(epoch["seconds"] for epoch in history)
-    print("| one core, greedy | minutes | BLEU |\n|---|---|---|")
+    print("| one core | minutes | BLEU |\n|---|---|---|")
     for number, epoch in enumerate(history, 1):
         seconds += epoch["seconds"]
-        print(f"| validation, epoch {number} | {seconds / 60:.1f} | {epoch['val_bleu']:.1f} |")
-    score = json.loads(_command("evaluate", str(options.model), "--beam-size", "1", "--json"))
-    bleu = score["bleu_lowercase"]["score"]
-    print(f"| test_2016_flickr, lower-cased | {seconds / 60:.1f} | {bleu:.1f} |")
+        print(
+            f"| validation, epoch {number}, greedy | {seconds / 60:.1f} | {epoch['val_bleu']:.1f} |"
+        )
+    for beam_size in ("1", "5"):
+        scores = _command("evaluate", str(options.model), "--beam-size", beam_size, "--json")
+        bleu, lowercase = (json.loads(scores)[name]["score"] for name in ("bleu", "bleu_lowercase"))
+        print(
+            f"| test_2016_flickr, beam {beam_size} | {seconds / 60:.1f} "
+            f"| {bleu:.1f}, lower-cased {lowercase:.1f} |"
+        )
 
 
 def _command(*arguments: str) -> str:

@@ -1,9 +1,10 @@
 """Runs every benchmark that this machine can run, and writes `RESULTS.md` and `RESULTS.json`.
 
-    python benchmarks/run.py CORPUS --work WORK [--short] [--output benchmarks]
+    python benchmarks/run.py CORPUS --work WORK [--short] [--only TITLE ...]
 
 `CORPUS` holds Multi30k's files (`train.de.gz`, ...). Peers are those that `peers/install.sh` has
-installed. `--short`: one thread, one round, this project's own systems.
+installed. `--short`: one thread, one round, this project's own systems. `--only` measures some
+parts again, on the same machine with the same versions, and keeps the others.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ HERE = Path(__file__).resolve().parent
 PACKAGES = ("keras_attn_nmt", "tensorflow", "tensorflow-text", "keras", "ai-edge-litert", "numpy")
 
 
-def main() -> None:
-    """Runs, and writes after each part, so that nothing is lost."""
+def main() -> int:
+    """Runs, and writes after each part, so that nothing is lost; 1 where a part failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="for models, data and logs")
@@ -70,11 +71,22 @@ def main() -> None:
         ("Under load", ["load.py", model, texts["de"], *load_size]),
     ]
 
+    titles = [title for title, _ in parts]
     report: dict[str, dict] = {"environment": _environment(options), "parts": {}}
     if options.only:
-        report = json.loads(_path(options, "json").read_text(encoding="utf-8"))
-        parts = [part for part in parts if part[0] in options.only]
+        if unknown := sorted(set(options.only) - set(titles)):
+            parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(titles)}")
+        if not _path(options, "json").exists():
+            parser.error(f"--only needs the other parts in {_path(options, 'json')}: run all first")
+        before = json.loads(_path(options, "json").read_text(encoding="utf-8"))
+        for name, value in report["environment"].items():
+            if name not in ("date", "command") and before["environment"][name] != value:
+                parser.error(f"the other parts were measured with another {name}: run all again")
+        report = before
+    failed = False
     for title, program in parts:
+        if options.only and title not in options.only:
+            continue
         print(f"{title} ...", file=sys.stderr, flush=True)
         done = subprocess.run(
             [sys.executable, str(HERE / str(program[0])), *map(str, program[1:])],
@@ -82,8 +94,13 @@ def main() -> None:
             text=True,
         )
         text = done.stdout.strip() or "did not run"
+        failed |= done.returncode != 0
         report["parts"][title] = text if done.returncode == 0 else f"{text}\n\n(failed)"
+        report["parts"] = {
+            name: report["parts"][name] for name in titles if name in report["parts"]
+        }
         _write(options, report)
+    return int(failed)
 
 
 def _environment(options: argparse.Namespace) -> dict[str, object]:
@@ -115,4 +132,4 @@ def _write(options: argparse.Namespace, report: dict[str, dict]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

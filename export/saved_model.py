@@ -162,7 +162,7 @@ def _expected(files: ModelFiles, options: SearchOptions) -> dict[str, Any]:
         length_penalty=options.length_penalty,
         max_length=options.max_length,
     )
-    # NumPy's bytes, as which they go to the check, cannot end with NUL.
+    # NumPy's bytes drop NULs at their end: the check would score another reference.
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
     best = [hypotheses[0] for hypotheses in found]
     scored = translator.score(texts, references, length_penalty=options.length_penalty)

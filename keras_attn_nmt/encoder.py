@@ -24,6 +24,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         reset_after: GRU only, see `ModelConfig`.
         bidirectional: Without it there is no backward state.
         dropout: Dropout rate between layers.
+        dropout_per_sentence: Whether it leaves out the same units at all positions of a sentence.
         initializer: `"glorot"` or `"paper"` (B.1).
         use_cudnn: `"auto"` runs Keras' own GRU and LSTM layers, and so cuDNN, where TensorFlow
             sees a GPU and the cell is one that cuDNN has; `False` never does. Same weights and
@@ -59,6 +60,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         reset_after: bool = True,
         bidirectional: bool = True,
         dropout: float = 0.0,
+        dropout_per_sentence: bool = False,
         initializer: str = "glorot",
         use_cudnn: str | bool = "auto",
         **kwargs: Any,
@@ -74,6 +76,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         self.reset_after = reset_after
         self.bidirectional = bidirectional
         self.dropout = dropout
+        self.dropout_per_sentence = dropout_per_sentence
         self.initializer = check_choice("initializer", initializer)
         self.use_cudnn = use_cudnn
 
@@ -86,8 +89,9 @@ class BidirectionalEncoder(keras.layers.Layer):
             for rnn in self.rnns[-1]:
                 rnn.build((None, None, width))
             width = self.units * len(directions)
+        noise_shape = (None, 1, None) if self.dropout_per_sentence else None
         self.dropouts = [
-            keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+            keras.layers.Dropout(self.dropout, noise_shape, dtype=self.dtype_policy)
             for _ in range(self.num_layers - 1)
         ]
 
@@ -183,6 +187,7 @@ class BidirectionalEncoder(keras.layers.Layer):
             "reset_after": self.reset_after,
             "bidirectional": self.bidirectional,
             "dropout": self.dropout,
+            "dropout_per_sentence": self.dropout_per_sentence,
             "initializer": self.initializer,
             "use_cudnn": self.use_cudnn,
         }

@@ -124,6 +124,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         reset_after=config.reset_after,
         bidirectional=config.bidirectional,
         dropout=config.annotation_dropout,
+        dropout_per_sentence=config.dropout_per_sentence,
         initializer=config.initializer,
         name="encoder",
     )(embedded, mask=read != PAD)

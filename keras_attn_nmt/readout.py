@@ -69,7 +69,7 @@ class TiedEmbedding(keras.layers.Layer):
             ops.transpose(embeddings) if kernel is None else ops.cast(kernel, self.compute_dtype)
         )
         bias = ops.cast(self.bias, self.compute_dtype)
-        # By rows TensorFlow adds the bias inside of the product, too.
+        # By rows, TensorFlow also adds the bias inside of the product.
         inputs = ops.cast(inputs, self.compute_dtype)
         return by_rows(lambda rows: ops.matmul(rows, kernel) + bias, inputs)
 

@@ -9,7 +9,7 @@ from keras import ops
 
 
 def by_rows(function: Callable[[Any], Any], tensor: Any) -> Any:
-    """Applies a function of matrices, `(rows, in)` to `(rows, out)`, to more than two dimensions.
+    """Applies a function of matrices, `(rows, in)` to `(rows, out)`, along a tensor's last axis.
 
     TensorFlow takes two dozen operations to find the shape of a product of a tensor and a matrix:
     in a loop over positions, with few rows, these took time that could be measured.

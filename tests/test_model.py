@@ -208,18 +208,33 @@ def test_dropout_acts_in_training_only(rate: str) -> None:
     assert np.abs(trained - expected).max() > 0.01
 
 
+RATES = {name: 0.5 for name in ("embedding_dropout", "annotation_dropout", "readout_dropout")}
+
+
 @pytest.mark.parametrize(
-    ("settings", "constant_over"),
-    [({"word_dropout": 0.5}, 2), ({"dropout_per_sentence": True, "embedding_dropout": 0.5}, 1)],
+    ("settings", "layers", "constant_over"),
+    [
+        ({"word_dropout": 0.5}, 2, 2),
+        # Of source and target embeddings, between encoder layers, of annotations, of the readout.
+        ({"dropout_per_sentence": True, "encoder_layers": 2, **RATES}, 5, 1),
+    ],
 )
-def test_dropout_of_words_and_of_units(settings: dict[str, Any], constant_over: int) -> None:
-    model = build_model(config(embedding_units=6, **settings))
-    layer = next(each for each in model.layers if getattr(each, "noise_shape", None) and each.rate)
-    kept = to_numpy(layer(np.ones((8, 5, 6), "float32"), training=True)) > 0
-    assert 0 < kept.mean() < 1
-    for axis in (0, 1, 2):
-        same = (kept == np.take(kept, [0], axis)).all()
-        assert same == (axis == constant_over), axis
+def test_dropout_of_words_and_of_units(
+    settings: dict[str, Any], layers: int, constant_over: int
+) -> None:
+    model = build_model(config(**settings))
+    found = [
+        each
+        for each in (*model.layers, *model.get_layer("encoder").dropouts)
+        if isinstance(each, keras.layers.Dropout) and each.rate
+    ]
+    assert len(found) == layers
+    for layer in found:
+        kept = to_numpy(layer(np.ones((8, 5, 6), "float32"), training=True)) > 0
+        assert 0 < kept.mean() < 1
+        for axis in (0, 1, 2):
+            same = (kept == np.take(kept, [0], axis)).all()
+            assert same == (axis == constant_over), axis
 
 
 def test_papers_initialization() -> None:

@@ -221,7 +221,7 @@ class BatchedPairs:
         return (
             batches.apply(tf.data.experimental.assert_cardinality(steps))
             .prefetch(_PREFETCHED_BATCHES)
-            .with_options(token_chunks.options())
+            .with_options(token_chunks.dataset_options())
         )
 
 

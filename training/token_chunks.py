@@ -19,9 +19,14 @@ KEPT, EMPTY, SOURCE_TOO_LONG, TARGET_TOO_LONG, MISALIGNED = range(5)
 class Chunk(NamedTuple):
     """Many tokenized pairs at once: far fewer elements to cache, and nothing of them is padding.
 
-    All sources stand one after another in `source_ids`, and all links between words, (source,
-    target), in `links`; `outcomes` counts what became of the pairs that were read for this chunk,
-    at [KEPT, EMPTY, ...].
+    Attributes:
+        source_ids: All sources one after another, each closed by eos, int32, `(source tokens,)`.
+        source_lengths: How many of them are of each pair, int64, `(pairs,)`.
+        target_ids: Likewise, `(target tokens,)`.
+        target_lengths: Likewise, `(pairs,)`.
+        links: Links between words, source and target, one after another, int32, `(links, 2)`.
+        link_counts: How many of them are of each pair, int64, `(pairs,)`.
+        outcomes: How many pairs were kept, were empty, ..., at [KEPT, EMPTY, ...], int32, `(5,)`.
     """
 
     source_ids: tf.Tensor
@@ -39,7 +44,17 @@ def tokenize_pairs(
     target_tokenizer: Tokenizer,
     max_length: int,
 ) -> tf.data.Dataset:
-    """Dataset of `Chunk`: eos is added, pairs that are empty or too long are left out."""
+    """Tokenizes, adds eos, and leaves out pairs that are empty or too long.
+
+    Args:
+        pairs: As `BatchedPairs` takes them.
+        source_tokenizer: Tokenizer of the source language.
+        target_tokenizer: Tokenizer of the target language.
+        max_length: Longest source and target that is kept, in tokens with eos.
+
+    Returns:
+        Dataset of `Chunk`.
+    """
     tf_source, tf_target = source_tokenizer.tf_tokenizer(), target_tokenizer.tf_tokenizer()
 
     def tokenize(source: tf.Tensor, target: tf.Tensor, alignment: Any = None) -> Chunk:
@@ -75,7 +90,7 @@ def tokenize_pairs(
         )
 
     chunks = pairs.batch(_CHUNK_PAIRS).map(tokenize, os.cpu_count() or 1, deterministic=True)
-    return chunks.with_options(options())
+    return chunks.with_options(dataset_options())
 
 
 def _blank(text: tf.Tensor) -> tf.Tensor:
@@ -83,11 +98,11 @@ def _blank(text: tf.Tensor) -> tf.Tensor:
 
 
 def ragged(ids: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Rows of so many ids, which stand one after another."""
+    """Rows of `lengths`, `(rows,)`, of what stands one after another in `ids`, `(sum, ...)`."""
     return tf.RaggedTensor.from_row_lengths(ids, lengths, validate=False)
 
 
-def options() -> tf.data.Options:
+def dataset_options() -> tf.data.Options:
     """Options of every data set here: the same order each time."""
     result = tf.data.Options()
     result.deterministic = True

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from questions import OPTIONS, TEXTS
 
 from keras_attn_nmt import ModelConfig, Translator, build_model, files
 from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite
 
-# Every choice of a model that `model_directory` has not made, in as few exports as hold them.
+# Choices of a model that `model_directory` has not made, in as few exports as hold them.
 VARIANTS = {
     "lstm_luong_maxout_one_direction_two_layers": {
         "cell": "lstm",
@@ -52,7 +53,10 @@ def variant(request, model_directory, tmp_path_factory):
 
 def test_all_three_runtimes_translate_alike(variant, tmp_path):
     translator = Translator.load(variant)
-    export_saved_model(variant, tmp_path / "served", **OPTIONS)  # which compares all signatures
+    version = export_saved_model(variant, tmp_path / "served", **OPTIONS)
+    served = tf.saved_model.load(str(version)).signatures["translate"]
+    texts = [text.decode() for text in served(text=tf.constant(TEXTS))["translation"].numpy()]
+    assert texts == [each.text for each in translator(TEXTS, **OPTIONS)]
     path = export_tflite(
         variant,
         tmp_path / "small.tflite",
