@@ -34,8 +34,9 @@ def main() -> None:
 
     def unseen(number: re.Match) -> str:
         while True:
-            digits = max(2, len(number.group()))
-            drawn = str(generator.randrange(10 ** (digits - 1), 10**digits))
+            drawn = generator.choice("123456789")
+            for _ in range(max(2, len(number.group())) - 1):
+                drawn += generator.choice("0123456789")
             if drawn not in seen:
                 return drawn
 
@@ -60,7 +61,7 @@ def main() -> None:
 def read(corpus: Path, name: str) -> list[str]:
     """The German lines of a file of Multi30k."""
     with gzip.open(corpus / f"{name}.de.gz", "rt", encoding="utf-8") as file:
-        return file.read().splitlines()
+        return [line.strip() for line in file]
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="titles of the parts to measure again")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    model = options.work / "model"
+    model = options.work / ("model_short" if options.short else "model")
     texts = {}
     for side in ("de", "en"):
         texts[side] = options.work / f"test.{side}"
