@@ -10,10 +10,11 @@ table in Markdown: the share of numbers that are in the translation, by beam siz
 from __future__ import annotations
 
 import argparse
-import gzip
 import random
 import re
 from pathlib import Path
+
+import data
 
 NUMBER = re.compile(r"\d+")
 DRAWS = 3
@@ -28,8 +29,12 @@ def main() -> None:
 
     from keras_attn_nmt import Translator
 
-    seen = {number for line in read(options.corpus, "train") for number in NUMBER.findall(line)}
-    lines = [*read(options.corpus, "val"), *read(options.corpus, "test_2016_flickr")]
+    train, *others = (
+        data.read_lines(options.corpus / f"{split}.de.gz")
+        for split in ("train", "val", "test_2016_flickr")
+    )
+    seen = {number for line in train for number in NUMBER.findall(line)}
+    lines = [line.strip() for other in others for line in other]
     generator = random.Random(1)
 
     def unseen(number: re.Match) -> str:
@@ -49,19 +54,12 @@ def main() -> None:
         cells = []
         for beam_size in (1, 5):
             found = translator(texts, beam_size=beam_size, copy=copy)
-            kept = [
-                number in NUMBER.findall(translation.text)
-                for text, translation in zip(texts, found, strict=True)
-                for number in NUMBER.findall(text)
-            ]
+            kept = []
+            for text, translation in zip(texts, found, strict=True):
+                written = NUMBER.findall(translation.text)
+                kept += [number in written for number in NUMBER.findall(text)]
             cells.append(f"{sum(kept)} of {len(kept)} ({sum(kept) / len(kept):.0%})")
         print(f"| {name} | {' | '.join(cells)} |")
-
-
-def read(corpus: Path, name: str) -> list[str]:
-    """The German lines of a file of Multi30k."""
-    with gzip.open(corpus / f"{name}.de.gz", "rt", encoding="utf-8") as file:
-        return [line.strip() for line in file]
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def prepare(corpus: Path, work: Path) -> None:
         return
     work.mkdir(parents=True, exist_ok=True)
     texts = {
-        f"{split}.{side}": _lines(corpus / f"{split}.{side}.gz")
+        f"{split}.{side}": read_lines(corpus / f"{split}.{side}.gz")
         for split in ("train", "val", "test_2016_flickr")
         for side in SIDES
     }
@@ -55,7 +55,8 @@ def prepare(corpus: Path, work: Path) -> None:
     (work / "ready").touch()
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """The lines of a `.gz` file in UTF-8."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return file.read().splitlines()
 

@@ -27,10 +27,7 @@ from keras_attn_nmt.training.buckets import (
     by_tokens,
     plan_buckets,
 )
-from keras_attn_nmt.training.token_alignment import (
-    TokenWords,
-    token_alignment,
-)
+from keras_attn_nmt.training.token_alignment import TokenWords, token_alignment
 
 _logger = logging.getLogger(__name__)
 

@@ -54,7 +54,7 @@ def variant(request, model_directory, tmp_path_factory):
 def test_all_three_runtimes_translate_alike(variant, tmp_path):
     translator = Translator.load(variant)
     version = export_saved_model(variant, tmp_path / "served", **OPTIONS)
-    served = tf.saved_model.load(str(version)).signatures["translate"]
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
     texts = [text.decode() for text in served(text=tf.constant(TEXTS))["translation"].numpy()]
     assert texts == [each.text for each in translator(TEXTS, **OPTIONS)]
     path = export_tflite(
