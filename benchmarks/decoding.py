@@ -79,8 +79,9 @@ def growth(model: str) -> None:
     import tensorflow as tf
 
     from keras_attn_nmt import files
-    from keras_attn_nmt.search import Stepper, search
+    from keras_attn_nmt.search import search
     from keras_attn_nmt.special_ids import EOS
+    from keras_attn_nmt.stepper import Stepper
 
     loaded = files.load_model(model).model
     output = loaded.get_layer("target_embedding")

@@ -28,8 +28,9 @@ import numpy as np
 from keras_systems import DROPOUT, EMBEDDING, SMOOTHING, UNITS, our_config
 
 from keras_attn_nmt import MaskedCrossentropy, build_model
-from keras_attn_nmt.search import Stepper, search
+from keras_attn_nmt.search import search
 from keras_attn_nmt.special_ids import EOS
+from keras_attn_nmt.stepper import Stepper
 
 VOCABULARY = 8000
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")

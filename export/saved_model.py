@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -45,6 +46,7 @@ def export_saved_model(
     beam_size: int = 5,
     length_penalty: float = 1.0,
     max_length: int = 200,
+    shortlist: bool = False,
 ) -> Path:
     """Writes a model directory as a SavedModel that takes text and gives text with its attention.
 
@@ -56,9 +58,10 @@ def export_saved_model(
         model: Model directory, trained on whatever backend and device.
         output: Directory of the versions, the `--model_base_path` of `tensorflow_model_server`.
         version: Number of this version; one more than the highest there by default.
-        beam_size: As in `Translator.nbest`; likewise the next two.
+        beam_size: As in `Translator.nbest`; likewise the next three.
         length_penalty: See `beam_size`.
         max_length: See `beam_size`.
+        shortlist: See `beam_size`.
 
     Returns:
         The directory that was written, `output/<version>`.
@@ -89,7 +92,7 @@ def export_saved_model(
             f"{final} exists: versions are never replaced. Give another version, or none for the "
             "next one."
         )
-    options = SearchOptions(beam_size, float(length_penalty), max_length)
+    options = SearchOptions(beam_size, float(length_penalty), max_length, shortlist)
     files = trained.load(model)
     # It is compared on a CPU, which is more exact than a GPU.
     with tf.device("/CPU:0"):
@@ -143,6 +146,7 @@ def _write(
         "beam_size": options.beam_size,
         "length_penalty": options.length_penalty,
         "max_length": options.max_length,
+        "shortlist": options.shortlist,
         "max_source_length": MAX_SOURCE_LENGTH,
         "parameters": files.model.count_params(),
     }
@@ -154,14 +158,11 @@ def _write(
 
 def _expected(files: ModelFiles, options: SearchOptions) -> dict[str, Any]:
     """What the exported model has to answer, said by the `Translator`."""
-    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
-    texts = samples.texts(files.source_tokenizer)
-    found = translator.nbest(
-        texts,
-        beam_size=options.beam_size,
-        length_penalty=options.length_penalty,
-        max_length=options.max_length,
+    translator = Translator(
+        files.model, files.source_tokenizer, files.target_tokenizer, files.shortlist
     )
+    texts = samples.texts(files.source_tokenizer)
+    found = translator.nbest(texts, **dataclasses.asdict(options))
     # NumPy's bytes drop NULs at their end: the check would score another reference.
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
     best = [hypotheses[0] for hypotheses in found]

@@ -41,6 +41,7 @@ from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.special_ids import EOS, PAD
+from keras_attn_nmt.stepper import Stepper
 from keras_attn_nmt.translation import IMPOSSIBLE, check_beam, check_penalty, check_positive
 from keras_attn_nmt.writing import replacing
 
@@ -185,7 +186,7 @@ def custom_ops(content: bytes) -> set[str]:
 
 def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     """The signatures of the file as concrete functions with fixed shapes."""
-    stepper = searching.Stepper(files.model)
+    stepper = Stepper(files.model)
     weights = files.model.weights
     values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]
 

@@ -84,6 +84,11 @@ def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> 
         metavar="N",
         help="most tokens (200)",
     )
+    group.add_argument(
+        "--shortlist",
+        action="store_true",
+        help=f"choose from what {PROGRAM} shortlist learned alone: faster",
+    )
     if batch:
         group.add_argument(
             "--copy",
@@ -95,12 +100,12 @@ def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> 
         )
 
 
-def _add_split(parser: argparse.ArgumentParser) -> None:
+def _add_split(parser: argparse.ArgumentParser, default: str = "test") -> None:
     parser.add_argument(
         "--split",
-        default="test",
+        default=default,
         choices=("train", "validation", "test"),
-        help="without --source: a split of the corpus the model was trained on (test)",
+        help=f"without --source: a split of the corpus the model was trained on ({default})",
     )
 
 
@@ -153,8 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         "--n-best", type=_positive, default=1, metavar="N", help="translations of each line (1)"
     )
     _add_search_options(command)
-    # A .tflite file has its own.
-    command.set_defaults(beam_size=None, length_penalty=None)
+    # A .tflite file has its own, and no shortlist.
+    command.set_defaults(beam_size=None, length_penalty=None, shortlist=None)
 
     command = add(
         "evaluate",
@@ -271,6 +276,27 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
     )
+
+    command = add(
+        "shortlist",
+        commands.shortlist,
+        "Learn what each source piece may be translated with, for searches with --shortlist.",
+        "model",
+    )
+    command.add_argument("model", help="model directory; it gets a shortlist.npz")
+    command.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
+    command.add_argument("--target", metavar="FILE", help="their translations, one a line")
+    _add_split(command, default="train")
+    command.add_argument(
+        "--candidates", type=_positive, default=50, metavar="N", help="of each source piece (50)"
+    )
+    command.add_argument(
+        "--common", type=_positive, default=100, metavar="N", help="frequent target pieces (100)"
+    )
+    command.add_argument(
+        "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
+    )
+    command.set_defaults(gold=None)
 
     command = add(
         "embeddings",

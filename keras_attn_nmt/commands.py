@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def translate(options: argparse.Namespace) -> None:
     if options.model.endswith(".tflite"):
         from keras_attn_nmt.export.runner import TFLiteTranslator
 
+        if options.shortlist:
+            raise UsageError("a .tflite file has no shortlist: leave out --shortlist.")
         translator = TFLiteTranslator(options.model)
         defaults = {name: translator.metadata[name] for name in defaults}
     given = {name: value for name, value in _search_options(options).items() if value is not None}
@@ -112,6 +115,7 @@ def export_saved_model(options: argparse.Namespace) -> None:
         beam_size=options.beam_size,
         length_penalty=options.length_penalty,
         max_length=options.max_length,
+        shortlist=options.shortlist,
     )
     print(json.dumps({"path": str(path)}) if options.json else path)
 
@@ -171,31 +175,58 @@ def attention(options: argparse.Namespace) -> None:
 def align(options: argparse.Namespace) -> None:
     from keras_attn_nmt import alignment
 
-    if (options.source is None) != (options.target is None):
-        raise UsageError("give both --source and --target, or neither.")
-    if options.gold and options.source is None:
-        raise UsageError("--gold needs --source and --target.")
     sides = _aligned_texts(options)
-    translator = _load(options.model)
     found: list[set[alignment.Link]] = []
-    for texts in _chunks(zip(*sides[:2], strict=True), options.batch_size * BATCHES_AHEAD):
-        sources, targets = zip(*texts, strict=True)
-        with _numbering_lines(len(found)):
-            scored = translator.score(sources, targets, batch_size=options.batch_size)
-        for each in scored:
-            found.append(each.alignment())
-            links = alignment.format_pharaoh(found[-1])
-            if options.json:
-                links = json.dumps({"alignment": links, "score": round(each.score, 6)})
-            print(links)
+    for each in _scored(_load(options.model), sides, options.batch_size):
+        found.append(each.alignment())
+        links = alignment.format_pharaoh(found[-1])
+        if options.json:
+            links = json.dumps({"alignment": links, "score": round(each.score, 6)})
+        print(links)
     if len(sides) == 3:
         gold = [alignment.parse_pharaoh(line) for line in sides[2]]
         rate = alignment.alignment_error_rate(found, gold)
         print(f"alignment error rate {rate:.2%}, {len(gold)} sentence pairs", file=sys.stderr)
 
 
+def shortlist(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.files import SHORTLIST
+    from keras_attn_nmt.shortlist import learn_shortlist
+
+    sides = _aligned_texts(options)
+    translator = _load(options.model)
+    learned = learn_shortlist(
+        _scored(translator, sides, options.batch_size),
+        *(
+            tokenizer.pieces(range(tokenizer.vocabulary_size))
+            for tokenizer in (translator.source_tokenizer, translator.target_tokenizer)
+        ),
+        candidates=options.candidates,
+        common=options.common,
+    )
+    path = Path(options.model, SHORTLIST)
+    learned.save(path)
+    print(json.dumps({"path": str(path)}) if options.json else path)
+
+
+def _scored(
+    translator: Translator, sides: list[list[str]], batch_size: int
+) -> Iterator[Translation]:
+    """Given translations with their attention, some batches at a time."""
+    done = 0
+    for texts in _chunks(zip(*sides[:2], strict=True), batch_size * BATCHES_AHEAD):
+        sources, targets = zip(*texts, strict=True)
+        with _numbering_lines(done):
+            yield from translator.score(sources, targets, batch_size=batch_size)
+        done += len(texts)
+
+
 def _aligned_texts(options: argparse.Namespace) -> list[list[str]]:
     """Sources, targets and, where there are some, their links."""
+    if (options.source is None) != (options.target is None):
+        raise UsageError("give both --source and --target, or neither.")
+    if options.gold and options.source is None:
+        raise UsageError("--gold needs --source and --target.")
     from keras_attn_nmt.training.corpora import read_lines
     from keras_attn_nmt.training.splits import load_split, recorded_data
 
@@ -327,5 +358,5 @@ def _as_json(source: str, found: Translation) -> dict[str, Any]:
 
 
 def _search_options(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("beam_size", "length_penalty", "max_length", "batch_size", "copy")
+    names = ("beam_size", "length_penalty", "max_length", "batch_size", "copy", "shortlist")
     return {name: getattr(options, name) for name in names}

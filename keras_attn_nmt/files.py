@@ -1,6 +1,6 @@
 """The directory that a trained model is: read with every check, written whole or not at all.
 
-model.keras  config.json  source.spm  target.spm  training.json  checkpoints/
+model.keras  config.json  source.spm  target.spm  training.json  checkpoints/  (shortlist.npz)
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import keras
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
+from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.writing import replacing, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
 TRAINING, CHECKPOINTS = "training.json", "checkpoints"
+SHORTLIST = "shortlist.npz"
 # In config.json, beside the settings of ModelConfig.
 VOCABULARIES = "vocabularies"
 
@@ -31,6 +33,7 @@ class ModelFiles(NamedTuple):
     config: ModelConfig
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
+    shortlist: Shortlist | None = None
 
 
 def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
@@ -39,6 +42,8 @@ def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     files.source_tokenizer.save(directory / SOURCE)
     files.target_tokenizer.save(directory / TARGET)
+    if files.shortlist is not None:
+        files.shortlist.save(directory / SHORTLIST)
     write_config(directory, files)
     with replacing(directory / MODEL) as temporary:
         files.model.save(temporary)
@@ -116,4 +121,9 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
         raise ValueError(
             f"{directory / MODEL} is damaged or does not fit {CONFIG}: {reason}"
         ) from error
-    return ModelFiles(model, config, *tokenizers)
+    shortlist = None
+    if (directory / SHORTLIST).exists():
+        shortlist = Shortlist.load(
+            directory / SHORTLIST, config.source_vocabulary_size, config.target_vocabulary_size
+        )
+    return ModelFiles(model, config, *tokenizers, shortlist)

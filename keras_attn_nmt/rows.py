@@ -29,4 +29,4 @@ def by_rows(function: Callable[[Any], Any], tensor: Any) -> Any:
     else:
         leading = tuple(-1 if size is None else size for size in leading)
     rows = function(ops.reshape(tensor, (-1, tensor.shape[-1])))
-    return ops.reshape(rows, (*leading, rows.shape[-1]))
+    return ops.reshape(rows, (*leading, ops.shape(rows)[-1]))

@@ -3,6 +3,7 @@
 The data flow of a search:
 
     source -> encode -> Memory (once a sentence, never copied for the beam)
+    (with a shortlist: source -> the columns of the softmax that the batch needs, once)
     loop: tokens, state -> step -> logits -> the best `beam_size` continuations of each sentence
     history: each step writes token, parent, log-probability and attention, and moves nothing
     after the loop: follow the parents back, and gather tokens and attention once
@@ -15,12 +16,11 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_attn_nmt import cells
 from keras_attn_nmt.attention import MASKED
-from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.losses import token_cross_entropy
-from keras_attn_nmt.readout import TiedEmbedding
+from keras_attn_nmt.shortlist import GROUP
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
+from keras_attn_nmt.stepper import Stepper
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 
@@ -42,82 +42,6 @@ class Hypotheses(NamedTuple):
     scores: Any
     token_scores: Any
     attention: Any
-
-
-class Stepper:
-    """A model from `build_model`, seen as what a search needs: encode once, then step by step.
-
-    Args:
-        model: The model. Its layers are used as they are, nothing is copied.
-        output_kernel: `kernel` of a `TiedEmbedding`, of a model that has one and will not change.
-    """
-
-    def __init__(self, model: keras.Model, output_kernel: Any = None):
-        self.model = model
-        self.output_kernel = output_kernel
-        self.source_order = model.get_layer("source_order")
-        self.source_embedding = model.get_layer("source_embedding")
-        self.encoder = model.get_layer("encoder")
-        self.target_embedding = model.get_layer("target_embedding")
-        self.decoder = model.get_layer("decoder")
-        self.readout = model.get_layer("readout")
-        self.output = (
-            None if isinstance(self.target_embedding, TiedEmbedding) else model.get_layer("output")
-        )
-
-    def encode(self, source: Any) -> tuple[Memory, cells.State]:
-        """Reads sentences.
-
-        Args:
-            source: Ids, int32, `(batch, source_length)`.
-
-        Returns:
-            What the decoder remembers of them, and its first state, `(batch, 1, units)` tensors.
-        """
-        memory, sentence_vector = self._read(source)
-        state = self.decoder.initial_state(sentence_vector)
-        return memory, tuple(ops.expand_dims(each, 1) for each in state)
-
-    def embed(self, source: Any) -> Any:
-        """The sentence vector `[h_S-> ; h_1<-]`.
-
-        Args:
-            source: Ids, int32, `(batch, source_length)`.
-
-        Returns:
-            `(batch, annotation_units)`.
-        """
-        return self._read(source)[1]
-
-    def _read(self, source: Any) -> tuple[Memory, Any]:
-        read = self.source_order(source)
-        annotations, sentence_vector = self.encoder(self.source_embedding(read), mask=read != PAD)
-        memory = self.decoder.prepare(annotations, sentence_vector, source != PAD)
-        return memory, sentence_vector
-
-    def step(self, tokens: Any, state: cells.State, memory: Memory) -> tuple[Any, cells.State, Any]:
-        """One target position of every hypothesis.
-
-        Args:
-            tokens: Previous tokens, int32, `(batch, hypotheses)`.
-            state: Tensors `(batch, hypotheses, units)`.
-            memory: What `encode` gave.
-
-        Returns:
-            `(logits, state, attention)`: float32 `(batch, hypotheses, vocabulary_size)`, the new
-            state, and float32 `(batch, hypotheses, source_length)`.
-        """
-        embedded = self.target_embedding(tokens)
-        gates = self.decoder.embed_gates(embedded)
-        advanced, attention, _ = self.decoder.step(gates, state, memory)
-        context = self.decoder.context(attention, memory)
-        features = self.readout(embedded, advanced[0], state[0], context)
-        logits = (
-            self.target_embedding(features, reverse=True, kernel=self.output_kernel)
-            if self.output is None
-            else self.output(features)
-        )
-        return ops.cast(logits, "float32"), advanced, attention
 
 
 def length_penalty(length: Any, alpha: float) -> Any:
@@ -173,6 +97,12 @@ def search(
     memory, state = stepper.encode(source)
     state = tuple(ops.repeat(each, beam, axis=1) for each in state)
     limits = ops.expand_dims(length_limits(source, max_length), 1)
+    choice = weights = None
+    if stepper.shortlist is not None:
+        # Once a batch: the loop then multiplies by the few columns that its sentences need.
+        size = stepper.target_embedding.input_dim
+        choice = stepper.shortlist.choose(source, size, beam)
+        weights = stepper.output_weights(choice.ids)
 
     # All hypotheses begin equal: let the first alone go on, so that the beam fills with others.
     first = ops.expand_dims(ops.arange(beam), 0)
@@ -202,9 +132,13 @@ def search(
         ended: Any,
         history: Any,
     ) -> tuple[Any, ...]:
-        logits, advanced, attention = stepper.step(tokens, state, memory)
+        logits, advanced, attention = stepper.step(tokens, state, memory, weights)
+        if choice is not None:
+            logits = choice.mask(logits)
         candidates = _continuations(logits, log_probabilities, lengths, ended, beam, length_alpha)
         tokens, parents, token_scores = candidates
+        if choice is not None:
+            tokens = ops.take(choice.ids, tokens)
         new_ended = _follow(ended, parents, beam)
         log_probabilities = _follow(log_probabilities, parents, beam) + token_scores
         lengths = _follow(lengths, parents, beam) + ops.where(new_ended, 0, 1)
@@ -229,7 +163,8 @@ def _continuations(
     """The `beam` best ways to go on, among all hypotheses of a sentence, best first.
 
     Args:
-        logits: `(batch, beam, vocabulary_size)`.
+        logits: `(batch, beam, vocabulary_size)`, or of some columns that begin with `PAD`, `BOS`,
+            `EOS`: what is an id in all of this is then the number of a column.
         log_probabilities: Of the hypotheses so far, `(batch, beam)`.
         lengths: Of the hypotheses so far, int32, `(batch, beam)`.
         ended: Which of them have ended, bool, `(batch, beam)`.
@@ -239,7 +174,8 @@ def _continuations(
     Returns:
         Tokens, the hypotheses they continue, and their log-probabilities, each `(batch, beam)`.
     """
-    width = min(beam, logits.shape[-1] - EOS)
+    size = logits.shape[-1]
+    width = beam if size is None else min(beam, size - EOS)
     top, ids = _top_tokens(logits, width)
     # The softmax is only taken of what can be chosen.
     token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
@@ -273,9 +209,13 @@ def _top_tokens(logits: Any, k: int) -> tuple[Any, Any]:
     """
     size = logits.shape[-1]
     # Padding and begin are no continuations: with as many more, there are enough without them.
-    wanted = min(k + EOS, size)
-    group = next((each for each in range(64, 15, -1) if size % each == 0), 0)
-    if k == 1 or not group or size < group * wanted:
+    wanted = k + EOS
+    if size is None:  # A shortlist's columns come in groups, and enough of them.
+        size, group = ops.shape(logits)[-1], GROUP
+    else:
+        group = next((each for each in range(64, 15, -1) if size % each == 0), 0)
+        group = group if group * wanted <= size else 0
+    if k == 1 or not group:
         top, ids = ops.top_k(logits[..., EOS:], k)
         return top, ops.cast(ids, "int32") + EOS
     # The largest of all are in the groups with the largest maxima: on a CPU, four times as fast as

@@ -12,7 +12,9 @@ import numpy as np
 
 from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
+from keras_attn_nmt.shortlist import Shortlist, check_shortlist
 from keras_attn_nmt.special_ids import EOS, PAD
+from keras_attn_nmt.stepper import Stepper
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
@@ -35,6 +37,7 @@ class Translator:
         model: From `build_model`.
         source_tokenizer: Tokeniser of the source language.
         target_tokenizer: Tokeniser of the target language.
+        shortlist: What a search with `shortlist=True` may choose from.
 
     Example:
         >>> translator = Translator.load("build/demo/model")
@@ -43,12 +46,17 @@ class Translator:
     """
 
     def __init__(
-        self, model: keras.Model, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer
+        self,
+        model: keras.Model,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        shortlist: Shortlist | None = None,
     ):
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
-        self._stepper = searching.Stepper(model)
+        self.shortlist = shortlist
+        self._stepper = Stepper(model)
         self._embed = _compiled(self._stepper.embed, model, 1)
         self._searches: dict[tuple, Callable] = {}
         self._scorings: dict[float, Callable] = {}
@@ -57,7 +65,7 @@ class Translator:
     def load(cls, directory: str | os.PathLike[str]) -> Translator:
         """Loads a model directory; see `keras_attn_nmt.files.load_model` for the errors."""
         loaded = files.load_model(directory)
-        return cls(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer)
+        return cls(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer, loaded.shortlist)
 
     def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
         """Translates texts; the best translation of each. Options as in `nbest`."""
@@ -72,6 +80,7 @@ class Translator:
         max_length: int = 200,
         batch_size: int = 64,
         copy: bool = False,
+        shortlist: bool = False,
     ) -> list[list[Translation]]:
         """Translates texts; up to `beam_size` translations of each, the best first.
 
@@ -85,10 +94,12 @@ class Translator:
                 three times its source and 20 more.
             batch_size: Sentences translated at a time.
             copy: Copy what is rare from the source, see `Translation.copying`.
+            shortlist: Choose from the model's shortlist alone: faster, and nearly always the same
+                translation. Scores are log-probabilities among what is on it.
 
         Raises:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
-            ValueError: An option is out of its range.
+            ValueError: An option is out of its range, or there is no shortlist.
         """
         for name, value in (
             ("beam_size", beam_size),
@@ -97,12 +108,15 @@ class Translator:
         ):
             check_positive(name, value)
         check_penalty(length_penalty)
-        key = (beam_size, float(length_penalty), max_length)
+        key = (beam_size, float(length_penalty), max_length, shortlist)
         if key not in self._searches:
+            stepper = self._stepper
+            if shortlist:
+                stepper = Stepper(self.model, shortlist=check_shortlist(self.shortlist))
             self._searches[key] = _compiled(
                 functools.partial(
                     searching.search,
-                    self._stepper,
+                    stepper,
                     beam_size=beam_size,
                     length_alpha=float(length_penalty),
                     max_length=max_length,
