@@ -2,9 +2,10 @@
 
     python benchmarks/decoding.py MODEL TEXTS
 
-The model directory is exported greedy and with a beam of 5. Batches are of texts of like length, as
-a client would send a file. Growth: the same weights with an end that is never chosen, so that a
-translation has as many tokens as it is allowed.
+The model directory is exported greedy and with a beam of 5, and with its shortlist if it has one
+(`keras-attn-nmt shortlist`). Batches are of texts of like length, as a client would send a file.
+Growth: the same weights with an end that is never chosen, so that a translation has as many tokens
+as it is allowed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def one_core() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def has_shortlist(model: str) -> bool:
+    """Whether a model directory has one."""
+    from keras_attn_nmt.files import SHORTLIST
+
+    return Path(model, SHORTLIST).exists()
 
 
 def median_seconds(function: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -113,11 +121,15 @@ def main() -> None:
     print("| SavedModel, one core | sentences/s, 64 | ms, 1 | p99 ms, 1 | load s | first s |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for beam_size in (1, 5):
-            path = export_saved_model(options.model, Path(folder, "served"), beam_size=beam_size)
+        whole, short = [(1, False), (5, False)], [(1, True), (5, True)]
+        for beam_size, shortlist in whole + (short if has_shortlist(options.model) else []):
+            path = export_saved_model(
+                options.model, Path(folder, "served"), beam_size=beam_size, shortlist=shortlist
+            )
             found = json.loads(_run("--speed", str(path), options.texts).splitlines()[-1])
+            name = f"beam {beam_size}{', shortlist' if shortlist else ''}"
             print(
-                f"| beam {beam_size} | {found['sentences_per_second_64']:.0f} "
+                f"| {name} | {found['sentences_per_second_64']:.0f} "
                 f"| {found['median_ms_1']:.1f} | {found['p99_ms_1']:.1f} "
                 f"| {found['load_s']:.1f} | {found['first_s']:.1f} |"
             )

@@ -2,9 +2,10 @@
 
     python benchmarks/exports.py MODEL SOURCE REFERENCE
 
-The model directory is exported to a SavedModel (greedy) and to `.tflite` files without, with
-float16 and with int8 quantisation. Each runs in a process of its own, bound to one core. `same` is
-the share of translations that equal those of `Translator`; BLEU is lower-cased.
+The model directory is exported to a SavedModel (greedy; also with its shortlist if it has one) and
+to `.tflite` files without, with float16 and with int8 quantisation. Each runs in a process of its
+own, bound to one core. `same` is the share of translations that equal those of `Translator`; BLEU
+is lower-cased.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import decoding
 
 WARM = 20
 
@@ -113,6 +116,11 @@ def main() -> None:
         runs = {"Translator": ("Translator", Path(options.model, "model.keras"), options.model)}
         served = export_saved_model(options.model, Path(folder, "served"), beam_size=1)
         runs["SavedModel"] = ("SavedModel", served, served)
+        if decoding.has_shortlist(options.model):
+            path = export_saved_model(
+                options.model, Path(folder, "served"), beam_size=1, shortlist=True
+            )
+            runs["SavedModel, shortlist"] = ("SavedModel", path, path)
         for quantize in ("none", "float16", "int8"):
             path = export_tflite(
                 options.model, Path(folder, f"{quantize}.tflite"), quantize=quantize

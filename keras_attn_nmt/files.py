@@ -94,7 +94,7 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
             "Train again, or copy the missing files from where the model came from."
         )
     config, digests = read_config(directory)
-    tokenizers = []
+    tokenizers: list[Tokenizer] = []
     for name, size in (
         (SOURCE, config.source_vocabulary_size),
         (TARGET, config.target_vocabulary_size),
@@ -126,4 +126,5 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
         shortlist = Shortlist.load(
             directory / SHORTLIST, config.source_vocabulary_size, config.target_vocabulary_size
         )
-    return ModelFiles(model, config, *tokenizers, shortlist)
+    source_tokenizer, target_tokenizer = tokenizers
+    return ModelFiles(model, config, source_tokenizer, target_tokenizer, shortlist)

@@ -216,10 +216,11 @@ class Tokenizer:
         Raises:
             ValueError: An id is outside of the vocabulary.
         """
-        sentences = [self._known(sentence) for sentence in ids]
+        kept = [[i for i in self._known(each) if i not in (PAD, BOS, EOS)] for each in ids]
+        texts = [self._processor.decode(each) for each in kept]
+        # SentencePiece writes an unknown piece as " ⁇ ", but no sentence begins with a space of it.
         return [
-            self._processor.decode([i for i in sentence if i not in (PAD, BOS, EOS)])
-            for sentence in sentences
+            text[1:] if each[:1] == [UNK] else text for each, text in zip(kept, texts, strict=True)
         ]
 
     def pieces(self, ids: Iterable[int]) -> list[str]:

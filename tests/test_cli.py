@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -64,6 +65,7 @@ def test_help_answers_without_tensorflow():
         "evaluate",
         "attention",
         "align",
+        "shortlist",
         "embeddings",
         "study",
         "demo",
@@ -177,6 +179,20 @@ def test_align_refuses_a_gold_file_that_does_not_fit(capfd, monkeypatch, model, 
         assert message in err
 
 
+def test_a_shortlist_is_learned_and_then_used(capfd, monkeypatch, model, tmp_path):
+    directory = str(shutil.copytree(model, tmp_path / "model"))
+    (tmp_path / "s").write_text("ein Haus\nzwei\n")
+    translate = ["translate", directory, "--shortlist", "--max-length", "9"]
+    code, _, err = run(capfd, monkeypatch, translate, b"ein Haus\n")
+    assert code == 1
+    assert "keras-attn-nmt shortlist MODEL" in err
+    arguments = ["shortlist", directory, "--source", str(tmp_path / "s"), "--common", "7"]
+    code, out, _ = run(capfd, monkeypatch, [*arguments, "--target", str(tmp_path / "s")])
+    assert (code, out.strip()) == (0, f"{directory}/shortlist.npz")
+    code, out, _ = run(capfd, monkeypatch, translate, b"ein Haus\n\n")
+    assert (code, len(out.splitlines())) == (0, 2)
+
+
 def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
     code, out, _ = run(capfd, monkeypatch, ["embeddings", model], b"ein Haus\nSee\n")
     assert code == 0
@@ -193,6 +209,7 @@ def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
         (["translate", "x", "--beam-size", "0"], 2, "not a whole number of at least 1"),
         (["translate", "x", "--n-best", "9"], 2, "needs a --beam-size"),
         (["evaluate", "x", "--source", "y"], 2, "give both --source and --reference"),
+        (["translate", "x.tflite", "--shortlist"], 2, "a .tflite file has no shortlist"),
         (["align", "x", "--source", "y"], 2, "give both --source and --target"),
         (["align", "x", "--gold", "y"], 2, "--gold needs --source and --target"),
         (["attention", "x", "y", "--output", "heat"], 2, "has to end with .png"),

@@ -96,6 +96,13 @@ def test_decode_leaves_out_special_ids(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode([]) == [] == tokenizer.encode([])
 
 
+def test_a_sentence_that_begins_with_an_unknown_piece_has_no_space_before_it(
+    tokenizer: Tokenizer,
+) -> None:
+    haus = tokenizer.encode([SENTENCES[0]])[0]
+    assert tokenizer.decode([[UNK, *haus]]) == [f"⁇  {SENTENCES[0]}"]
+
+
 def test_pieces_spell_the_text(tokenizer: Tokenizer) -> None:
     [ids] = tokenizer.encode(["im Haus"])
     assert "".join(tokenizer.pieces(ids)) == "▁im▁Haus"

@@ -9,8 +9,9 @@ import tensorflow as tf
 from questions import OPTIONS, TEXTS
 from tensorflow_serving.apis import prediction_log_pb2
 
-from keras_attn_nmt import Translator
+from keras_attn_nmt import Translator, files
 from keras_attn_nmt.export import export_saved_model, saved_model
+from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 
@@ -53,6 +54,24 @@ def test_serving_default_answers_as_the_translator(signatures, translator):
         pieces = [piece.decode() for piece in answers["source_tokens"][row] if piece]
         assert pieces == wanted.source_tokens
         assert answers["source_length"][row] == len(wanted.source_tokens)
+
+
+def test_a_shortlist_goes_with_the_model(model_directory, tmp_path):
+    directory = shutil.copytree(model_directory, tmp_path / "model")
+    loaded = files.load_model(directory)
+    sizes = [loaded.source_tokenizer.vocabulary_size, loaded.target_tokenizer.vocabulary_size]
+    candidates = np.random.default_rng(1).integers(4, sizes[1], (sizes[0], 3)).astype("int32")
+    Shortlist(candidates, np.array([5, 9], "int32")).save(directory / files.SHORTLIST)
+    version = export_saved_model(directory, tmp_path / "served", **OPTIONS, shortlist=True)
+    assert json.loads((version / saved_model.METADATA).read_text())["shortlist"]
+    answers = ask(tf.saved_model.load(str(version)).signatures["serving_default"], text=TEXTS)
+    wanted = Translator.load(directory)(TEXTS, **OPTIONS, shortlist=True)
+    for row, each in enumerate(wanted):
+        assert_answers(answers, row, each)
+    # It did choose from fewer.
+    assert [each.text for each in wanted] != [
+        each.text for each in Translator.load(directory)(TEXTS, **OPTIONS)
+    ]
 
 
 def test_translate_gives_the_same_without_the_rest(signatures):
