@@ -81,7 +81,7 @@ def prepare_own(work: Path) -> Path:
     import keras_systems
 
     from keras_attn_nmt import Tokenizer, build_model
-    from keras_attn_nmt.files import ModelFiles, save_model
+    from keras_attn_nmt.files import SHORTLIST, ModelFiles, save_model
     from keras_attn_nmt.special_ids import EOS
 
     folder = work / "untrained"
@@ -91,7 +91,8 @@ def prepare_own(work: Path) -> Path:
     model = build_model(config)
     output = model.get_layer("target_embedding")
     output.bias.assign(np.where(np.arange(output.input_dim) == EOS, -1e4, output.bias))
-    save_model(folder, ModelFiles(model, config, tokenizer, tokenizer, lexical_shortlist(work)))
+    save_model(folder, ModelFiles(model, config, tokenizer, tokenizer))
+    lexical_shortlist(work).save(folder / SHORTLIST, tokenizer, tokenizer)
     return folder
 
 

@@ -21,7 +21,8 @@ from keras_attn_nmt import __version__
 from keras_attn_nmt.export import samples, saved_model_check, trained, warmup
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.signatures import SearchOptions, ServedTranslator
-from keras_attn_nmt.files import MODEL, ModelFiles
+from keras_attn_nmt.files import MODEL, SHORTLIST, ModelFiles
+from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
     MAX_SOURCE_LENGTH,
@@ -69,8 +70,8 @@ def export_saved_model(
     Raises:
         FileExistsError: There is such a version already, or the output is a file or a model.
         FileNotFoundError: The model directory or one of its files is missing.
-        ValueError: The model directory is damaged, an option is out of its range, or Keras does
-            not run on TensorFlow.
+        ValueError: The model directory or its shortlist is damaged, an option is out of its range,
+            or Keras does not run on TensorFlow.
         ExportError: What was written is not what it should be; nothing of it is left.
         OSError: The disk is full, or cannot be written to; nothing is left then.
     """
@@ -94,16 +95,21 @@ def export_saved_model(
         )
     options = SearchOptions(beam_size, float(length_penalty), max_length, shortlist)
     files = trained.load(model)
+    known = None
+    if shortlist:
+        path = Path(model, SHORTLIST)
+        known = Shortlist.load(path, files.source_tokenizer, files.target_tokenizer)
     # It is compared on a CPU, which is more exact than a GPU.
     with tf.device("/CPU:0"):
-        expected = _expected(files, options)
+        expected = _expected(files, options, known)
 
     created = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving takes no notice of a name that is no number.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".unfinished", dir=output))
     try:
-        _write(files, options, unfinished, expected["text"], trained.languages(model))
+        languages = trained.languages(model)
+        _write(files, options, unfinished, expected["text"], languages, known)
         _check(unfinished, expected)
         unfinished.chmod(0o755)
         try:
@@ -137,8 +143,9 @@ def _write(
     directory: Path,
     texts: list[str],
     languages: dict[str, str],
+    shortlist: Shortlist | None,
 ) -> None:
-    module = ServedTranslator(files, options)
+    module = ServedTranslator(files, options, shortlist)
     tf.saved_model.save(module, str(directory), signatures=module.signatures())
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
@@ -156,11 +163,11 @@ def _write(
     warmup.write(directory, texts)
 
 
-def _expected(files: ModelFiles, options: SearchOptions) -> dict[str, Any]:
+def _expected(
+    files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None
+) -> dict[str, Any]:
     """What the exported model has to answer, said by the `Translator`."""
-    translator = Translator(
-        files.model, files.source_tokenizer, files.target_tokenizer, files.shortlist
-    )
+    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer, shortlist)
     texts = samples.texts(files.source_tokenizer)
     found = translator.nbest(texts, **dataclasses.asdict(options))
     # NumPy's bytes drop NULs at their end: the check would score another reference.

@@ -24,7 +24,7 @@ import tensorflow as tf
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.files import ModelFiles
 from keras_attn_nmt.readout import TiedEmbedding
-from keras_attn_nmt.shortlist import check_shortlist
+from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.stepper import Stepper
 from keras_attn_nmt.tokenizer import Tokenizer
@@ -50,9 +50,12 @@ class ServedTranslator(tf.Module):
     Args:
         files: What `trained.load` gave.
         options: How to search.
+        shortlist: That of the model, for `options.shortlist`.
     """
 
-    def __init__(self, files: ModelFiles, options: SearchOptions):
+    def __init__(
+        self, files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None = None
+    ):
         super().__init__()
         self.variables_of_model = list(files.model.weights)
         self.source = _TextSide(files.source_tokenizer)
@@ -64,13 +67,12 @@ class ServedTranslator(tf.Module):
             # A copy in the layout that is fast took a third off the time of a batch or a beam.
             kernel = keras.ops.transpose(tied.embeddings)
             self.output_kernel = tf.Variable(kernel, trainable=False, name="output_kernel")
-        self.shortlist = None
-        if options.shortlist:
+        if shortlist is not None:
             # One table for all signatures, beside the weights.
-            known = check_shortlist(files.shortlist)
-            table = tf.Variable(known.candidates, trainable=False, name="candidates")
-            self.shortlist = known._replace(candidates=table)
-        self._stepper = _Untracked(Stepper(files.model, self.output_kernel, self.shortlist))
+            table = tf.Variable(shortlist.candidates, trainable=False, name="candidates")
+            shortlist = shortlist._replace(candidates=table)
+        self.shortlist = shortlist
+        self._stepper = _Untracked(Stepper(files.model, self.output_kernel, shortlist))
         self._options = options
 
     def signatures(self) -> dict[str, Callable]:

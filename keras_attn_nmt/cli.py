@@ -87,7 +87,7 @@ def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> 
     group.add_argument(
         "--shortlist",
         action="store_true",
-        help=f"choose from what {PROGRAM} shortlist learned alone: faster",
+        help=f"choose only from what {PROGRAM} shortlist learned: faster",
     )
     if batch:
         group.add_argument(
@@ -287,16 +287,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
     command.add_argument("--target", metavar="FILE", help="their translations, one a line")
     _add_split(command, default="train")
-    command.add_argument(
-        "--candidates", type=_positive, default=50, metavar="N", help="of each source piece (50)"
-    )
-    command.add_argument(
-        "--common", type=_positive, default=100, metavar="N", help="frequent target pieces (100)"
-    )
-    command.add_argument(
-        "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
-    )
-    command.set_defaults(gold=None)
+    for name, default, about in (
+        ("candidates", 50, "target pieces of each source piece"),
+        ("common", 100, "frequent target pieces that every sentence may choose"),
+        ("pairs", 200_000, "most sentence pairs that are read"),
+        ("batch-size", 64, "sentences"),
+    ):
+        command.add_argument(
+            f"--{name}", type=_positive, default=default, metavar="N", help=f"{about} ({default})"
+        )
 
     command = add(
         "embeddings",

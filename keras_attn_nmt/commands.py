@@ -7,11 +7,13 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from keras_attn_nmt.translation import Translation
     from keras_attn_nmt.translator import Translator
 
@@ -175,68 +177,90 @@ def attention(options: argparse.Namespace) -> None:
 def align(options: argparse.Namespace) -> None:
     from keras_attn_nmt import alignment
 
-    sides = _aligned_texts(options)
+    if options.gold and options.source is None:
+        raise UsageError("--gold needs --source and --target.")
+    rows = _decoded(_given_pairs(options, links=True, gold=options.gold)[0])
     found: list[set[alignment.Link]] = []
-    for each in _scored(_load(options.model), sides, options.batch_size):
+    for each in _scored(_load(options.model), rows, options.batch_size):
         found.append(each.alignment())
         links = alignment.format_pharaoh(found[-1])
         if options.json:
             links = json.dumps({"alignment": links, "score": round(each.score, 6)})
         print(links)
-    if len(sides) == 3:
-        gold = [alignment.parse_pharaoh(line) for line in sides[2]]
+    if rows and len(rows[0]) == 3:
+        gold = [alignment.parse_pharaoh(row[2]) for row in rows]
         rate = alignment.alignment_error_rate(found, gold)
         print(f"alignment error rate {rate:.2%}, {len(gold)} sentence pairs", file=sys.stderr)
 
 
 def shortlist(options: argparse.Namespace) -> None:
-    from keras_attn_nmt.files import SHORTLIST
+    from keras_attn_nmt.files import SHORTLIST, read_config
     from keras_attn_nmt.shortlist import learn_shortlist
 
-    sides = _aligned_texts(options)
+    pairs, longest = _given_pairs(options, links=False)
     translator = _load(options.model)
+    if read_config(Path(options.model))[0].attention == "none":
+        raise ValueError(
+            "A shortlist is learned from attention, and this model has attention='none'."
+        )
+    rows = _decoded(pairs.take(options.pairs))
+    tokenizers = translator.source_tokenizer, translator.target_tokenizer
+    lengths = [
+        [len(ids) + 1 for ids in tokenizer.encode(side)]
+        for tokenizer, side in zip(tokenizers, zip(*rows, strict=True), strict=False)
+    ]
+    kept = [row for row, *sizes in zip(rows, *lengths, strict=True) if max(sizes) <= longest]
+    if len(kept) < len(rows):
+        logging.warning("left out %d pairs of more than %d tokens", len(rows) - len(kept), longest)
     learned = learn_shortlist(
-        _scored(translator, sides, options.batch_size),
-        *(
-            tokenizer.pieces(range(tokenizer.vocabulary_size))
-            for tokenizer in (translator.source_tokenizer, translator.target_tokenizer)
-        ),
+        _scored(translator, kept, options.batch_size),
+        *tokenizers,
         candidates=options.candidates,
         common=options.common,
     )
     path = Path(options.model, SHORTLIST)
-    learned.save(path)
+    learned.save(path, *tokenizers)
+    known = int((learned.candidates[:, 1:] > 0).any(axis=1).sum())
+    print(
+        f"{known} of {len(learned.candidates)} source pieces have candidates, learned from "
+        f"{len(kept)} sentence pairs",
+        file=sys.stderr,
+    )
     print(json.dumps({"path": str(path)}) if options.json else path)
 
 
 def _scored(
-    translator: Translator, sides: list[list[str]], batch_size: int
+    translator: Translator, rows: Sequence[Sequence[str]], batch_size: int
 ) -> Iterator[Translation]:
     """Given translations with their attention, some batches at a time."""
     done = 0
-    for texts in _chunks(zip(*sides[:2], strict=True), batch_size * BATCHES_AHEAD):
-        sources, targets = zip(*texts, strict=True)
+    for chunk in _chunks(iter(rows), batch_size * BATCHES_AHEAD):
+        sources, targets, *_ = zip(*chunk, strict=True)
         with _numbering_lines(done):
             yield from translator.score(sources, targets, batch_size=batch_size)
-        done += len(texts)
+        done += len(chunk)
 
 
-def _aligned_texts(options: argparse.Namespace) -> list[list[str]]:
-    """Sources, targets and, where there are some, their links."""
-    if (options.source is None) != (options.target is None):
-        raise UsageError("give both --source and --target, or neither.")
-    if options.gold and options.source is None:
-        raise UsageError("--gold needs --source and --target.")
+def _given_pairs(
+    options: argparse.Namespace, links: bool, gold: str | None = None
+) -> tuple[tf.data.Dataset, int]:
+    """Sentence pairs of two files or of a split, and how many tokens one may have."""
     from keras_attn_nmt.training.corpora import read_lines
     from keras_attn_nmt.training.splits import load_split, recorded_data
+    from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
 
+    if (options.source is None) != (options.target is None):
+        raise UsageError("give both --source and --target, or neither.")
     if options.source is not None:
-        pairs = read_lines(options.source, options.target, options.gold)
-    else:
-        data = recorded_data(options.model)
-        pairs = load_split(data, options.split, aligned=data.aligned)
-    rows = [[text.decode("utf-8") for text in row] for row in pairs.as_numpy_iterator()]
-    return [list(side) for side in zip(*rows, strict=True)]
+        return read_lines(options.source, options.target, gold), MAX_SOURCE_LENGTH
+    data = recorded_data(options.model)
+    pairs = load_split(data, options.split, aligned=links and data.aligned)
+    return pairs, data.max_length
+
+
+def _decoded(pairs: tf.data.Dataset) -> list[list[str]]:
+    """Source, target and, where there are some, links of each pair."""
+    return [[text.decode("utf-8") for text in row] for row in pairs.as_numpy_iterator()]
 
 
 def embeddings(options: argparse.Namespace) -> None:

@@ -15,12 +15,12 @@ import keras
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
-from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.writing import replacing, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
 TRAINING, CHECKPOINTS = "training.json", "checkpoints"
+# Beside them, of a model that has learned one; read when it is wanted.
 SHORTLIST = "shortlist.npz"
 # In config.json, beside the settings of ModelConfig.
 VOCABULARIES = "vocabularies"
@@ -33,7 +33,6 @@ class ModelFiles(NamedTuple):
     config: ModelConfig
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
-    shortlist: Shortlist | None = None
 
 
 def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
@@ -42,8 +41,6 @@ def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     files.source_tokenizer.save(directory / SOURCE)
     files.target_tokenizer.save(directory / TARGET)
-    if files.shortlist is not None:
-        files.shortlist.save(directory / SHORTLIST)
     write_config(directory, files)
     with replacing(directory / MODEL) as temporary:
         files.model.save(temporary)
@@ -94,7 +91,7 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
             "Train again, or copy the missing files from where the model came from."
         )
     config, digests = read_config(directory)
-    tokenizers: list[Tokenizer] = []
+    tokenizers = []
     for name, size in (
         (SOURCE, config.source_vocabulary_size),
         (TARGET, config.target_vocabulary_size),
@@ -121,10 +118,4 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
         raise ValueError(
             f"{directory / MODEL} is damaged or does not fit {CONFIG}: {reason}"
         ) from error
-    shortlist = None
-    if (directory / SHORTLIST).exists():
-        shortlist = Shortlist.load(
-            directory / SHORTLIST, config.source_vocabulary_size, config.target_vocabulary_size
-        )
-    source_tokenizer, target_tokenizer = tokenizers
-    return ModelFiles(model, config, source_tokenizer, target_tokenizer, shortlist)
+    return ModelFiles(model, config, *tokenizers)

@@ -97,12 +97,12 @@ def search(
     memory, state = stepper.encode(source)
     state = tuple(ops.repeat(each, beam, axis=1) for each in state)
     limits = ops.expand_dims(length_limits(source, max_length), 1)
-    choice = weights = None
+    choice = weights = group = None
     if stepper.shortlist is not None:
         # Once a batch: the loop then multiplies by the few columns that its sentences need.
         size = stepper.target_embedding.input_dim
         choice = stepper.shortlist.choose(source, size, beam)
-        weights = stepper.output_weights(choice.ids)
+        weights, group = stepper.output_weights(choice.ids), GROUP
 
     # All hypotheses begin equal: let the first alone go on, so that the beam fills with others.
     first = ops.expand_dims(ops.arange(beam), 0)
@@ -135,7 +135,9 @@ def search(
         logits, advanced, attention = stepper.step(tokens, state, memory, weights)
         if choice is not None:
             logits = choice.mask(logits)
-        candidates = _continuations(logits, log_probabilities, lengths, ended, beam, length_alpha)
+        candidates = _continuations(
+            logits, log_probabilities, lengths, ended, beam, length_alpha, group
+        )
         tokens, parents, token_scores = candidates
         if choice is not None:
             tokens = ops.take(choice.ids, tokens)
@@ -158,7 +160,13 @@ def search(
 
 
 def _continuations(
-    logits: Any, log_probabilities: Any, lengths: Any, ended: Any, beam: int, alpha: float
+    logits: Any,
+    log_probabilities: Any,
+    lengths: Any,
+    ended: Any,
+    beam: int,
+    alpha: float,
+    group: int | None = None,
 ) -> tuple[Any, Any, Any]:
     """The `beam` best ways to go on, among all hypotheses of a sentence, best first.
 
@@ -170,13 +178,13 @@ def _continuations(
         ended: Which of them have ended, bool, `(batch, beam)`.
         beam: Beam size.
         alpha: Exponent of the length penalty.
+        group: See `_top_tokens`.
 
     Returns:
         Tokens, the hypotheses they continue, and their log-probabilities, each `(batch, beam)`.
     """
-    size = logits.shape[-1]
-    width = beam if size is None else min(beam, size - EOS)
-    top, ids = _top_tokens(logits, width)
+    width = beam if group else min(beam, logits.shape[-1] - EOS)
+    top, ids = _top_tokens(logits, width, group)
     # The softmax is only taken of what can be chosen.
     token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
     # The only continuation of what has ended is nothing, at no cost.
@@ -200,19 +208,19 @@ def _continuations(
     )
 
 
-def _top_tokens(logits: Any, k: int) -> tuple[Any, Any]:
+def _top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]:
     """The `k` largest logits of what can go on, and their ids, int32, best first.
 
     Args:
-        logits: `(batch, beam, vocabulary_size)`.
+        logits: `(batch, beam, vocabulary_size)`, or of columns as in `_continuations`.
         k: How many.
+        group: Columns in a group, where there are at least `k + EOS` whole groups however many
+            columns there are.
     """
-    size = logits.shape[-1]
     # Padding and begin are no continuations: with as many more, there are enough without them.
     wanted = k + EOS
-    if size is None:  # A shortlist's columns come in groups, and enough of them.
-        size, group = ops.shape(logits)[-1], GROUP
-    else:
+    size = ops.shape(logits)[-1]
+    if group is None:
         group = next((each for each in range(64, 15, -1) if size % each == 0), 0)
         group = group if group * wanted <= size else 0
     if k == 1 or not group:

@@ -11,7 +11,6 @@ may choose from depends on its own source alone, never on what shares a batch wi
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,13 +21,16 @@ from keras import ops
 
 from keras_attn_nmt.attention import MASKED
 from keras_attn_nmt.special_ids import PAD, UNK
+from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import Translation, check_positive
 from keras_attn_nmt.writing import replacing
 
 # Columns come in groups of so many, for the search for the largest.
 GROUP = 16
 # Attention below it is no link: it would fill the candidates with what stands near.
-LEAST_WEIGHT = 0.1
+LEAST_ATTENTION = 0.1
+# Links that are kept one by one until they are summed.
+MOST_WAITING = 5_000_000
 
 
 class Choice(NamedTuple):
@@ -52,8 +54,8 @@ class Shortlist(NamedTuple):
     """Target pieces that each source piece may be translated with.
 
     Attributes:
-        candidates: Target ids of each source piece, the likeliest first, then `PAD`, int32,
-            `(source_vocabulary_size, candidates)`.
+        candidates: Target ids of each source piece: the same piece, then the likeliest ones; `PAD`
+            where there is none. int32, `(source_vocabulary_size, 1 + candidates)`.
         common: Target ids that every sentence may choose, int32, `(common,)`.
 
     References:
@@ -64,14 +66,22 @@ class Shortlist(NamedTuple):
     candidates: Any
     common: Any
 
-    def choose(self, source: Any, vocabulary_size: int, hypotheses: int) -> Choice:
+    def choose(self, source: Any, vocabulary_size: int, beam_size: int) -> Choice:
         """What a batch may choose from.
 
         Args:
             source: Ids, int32, `(batch, source_length)`.
             vocabulary_size: Of the target.
-            hypotheses: For how many there have to be columns.
+            beam_size: Of the search, which looks for as many in different groups of columns.
+
+        Raises:
+            ValueError: Keras runs on a backend that has to know the number of columns beforehand.
         """
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                f"A shortlist needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: "
+                "set KERAS_BACKEND=tensorflow, or translate without it."
+            )
         batch = ops.shape(source)[0]
         own = ops.take(self.candidates, source, axis=0)
         own = ops.where(ops.expand_dims(source != PAD, 2), own, PAD)
@@ -88,52 +98,59 @@ class Shortlist(NamedTuple):
         chosen = ops.cast(ops.nonzero(ops.any(allowed, axis=0))[0], "int32")
         count = ops.shape(chosen)[0]
         # Whole groups, and enough of them for the largest columns to be in different ones.
-        groups = ops.maximum(-(-count // GROUP), hypotheses + UNK)
+        groups = ops.maximum(-(-count // GROUP), beam_size + UNK)
         chosen = ops.concatenate([chosen, ops.full((groups * GROUP - count,), PAD, "int32")])
         real = ops.arange(groups * GROUP, dtype="int32") < count
         return Choice(chosen, ops.logical_and(ops.take(allowed, chosen, axis=1), real))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an `.npz` file, whole or not at all."""
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+    ) -> None:
+        """Writes an `.npz` file, whole or not at all; it knows its vocabularies."""
+        digests = np.array([source_tokenizer.digest, target_tokenizer.digest])
         with replacing(path) as temporary:
-            np.savez_compressed(temporary, **self._asdict())
+            np.savez_compressed(temporary, **self._asdict(), vocabularies=digests)
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], source_vocabulary_size: int, target_vocabulary_size: int
+        cls,
+        path: str | os.PathLike[str],
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
     ) -> Shortlist:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: It is damaged, or belongs to other vocabularies.
+            ValueError: There is none, it is damaged, or it belongs to other vocabularies.
         """
+        if not Path(path).is_file():
+            raise ValueError(
+                f"There is no shortlist at {path}: let the model learn one with keras-attn-nmt "
+                "shortlist MODEL, or translate without it."
+            )
         try:
             with np.load(Path(path), allow_pickle=False) as file:
-                found = cls(file["candidates"], file["common"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                found = cls(file["candidates"].astype("int32"), file["common"].astype("int32"))
+                digests = file["vocabularies"].tolist()
+        except Exception as error:  # NumPy, zipfile and zlib each raise their own.
             raise ValueError(
-                f"{path} is damaged ({error}): learn it again with keras-attn-nmt shortlist."
+                f"{path} is damaged ({error}): learn it again with keras-attn-nmt shortlist MODEL."
             ) from error
-        fits = (
-            found.candidates.ndim == 2
-            and found.common.ndim == 1
-            and all(np.issubdtype(each.dtype, np.integer) for each in found)
-            and len(found.candidates) == source_vocabulary_size
-            and all(each.min(initial=0) >= 0 for each in found)
-            and all(each.max(initial=0) < target_vocabulary_size for each in found)
-        )
-        if not fits:
+        if digests != [source_tokenizer.digest, target_tokenizer.digest]:
             raise ValueError(
-                f"{path} does not belong to this model of {source_vocabulary_size} source and "
-                f"{target_vocabulary_size} target pieces: learn it with keras-attn-nmt shortlist."
+                f"{path} was learned for other vocabularies than this model has: learn it again "
+                "with keras-attn-nmt shortlist MODEL."
             )
-        return cls(*(each.astype("int32") for each in found))
+        return found
 
 
 def learn_shortlist(
     scored: Iterable[Translation],
-    source_pieces: Sequence[str],
-    target_pieces: Sequence[str],
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
     *,
     candidates: int = 50,
     common: int = 100,
@@ -146,57 +163,61 @@ def learn_shortlist(
 
     Args:
         scored: What `Translator.score` gave.
-        source_pieces: The source vocabulary, in order of the ids.
-        target_pieces: The target vocabulary, likewise.
-        candidates: How many are kept for each source piece.
+        source_tokenizer: Tokenizer of the source language.
+        target_tokenizer: Tokenizer of the target language.
+        candidates: How many are learned for each source piece, at most.
         common: How many of the most frequent target pieces every sentence may choose.
 
     Raises:
-        ValueError: An option is out of its range, or the model has no attention.
+        ValueError: An option is out of its range, or there is no attention.
+
+    Example:
+        translator = Translator.load("model")
+        vocabularies = translator.source_tokenizer, translator.target_tokenizer
+        shortlist = learn_shortlist(translator.score(texts, references), *vocabularies)
+        Translator(translator.model, *vocabularies, shortlist)(["Ein Haus."], shortlist=True)
     """
     check_positive("candidates", candidates)
     check_positive("common", common)
-    source_ids = {piece: number for number, piece in enumerate(source_pieces)}
-    target_ids = {piece: number for number, piece in enumerate(target_pieces)}
-    frequencies = np.zeros(len(target_pieces), "int64")
-    links, weights = [np.zeros(0, "int64")], [np.zeros(0, "float32")]
+    sizes = source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
+    source_ids, target_ids = (
+        {piece: number for number, piece in enumerate(tokenizer.pieces(range(size)))}
+        for tokenizer, size in zip((source_tokenizer, target_tokenizer), sizes, strict=True)
+    )
+    frequencies = np.zeros(sizes[1], "int64")
+    links = [(np.zeros(0, "int64"), np.zeros(0))]
+    waiting = 0
     for each in scored:
         sources = np.array([source_ids[piece] for piece in each.source_tokens], "int64")
         targets = np.array([target_ids[piece] for piece in each.target_tokens], "int64")
         np.add.at(frequencies, targets, 1)
-        position, looked_at = np.nonzero(each.attention >= LEAST_WEIGHT)
-        links.append(sources[looked_at] * len(target_pieces) + targets[position])
-        weights.append(each.attention[position, looked_at])
-    pairs, place = np.unique(np.concatenate(links), return_inverse=True)
+        position, looked_at = np.nonzero(each.attention >= LEAST_ATTENTION)
+        weights = each.attention[position, looked_at]
+        links.append((sources[looked_at] * sizes[1] + targets[position], weights))
+        waiting += len(weights)
+        if waiting > MOST_WAITING:
+            links, waiting = [_summed(links)], 0
+    pairs, total = _summed(links)
     if not pairs.size:
-        raise ValueError("There is no attention to learn a shortlist from.")
-    total = np.bincount(place, np.concatenate(weights))
+        raise ValueError(
+            "There is no attention to learn a shortlist from: the model has none, or there is no "
+            "text."
+        )
 
-    table = np.full((len(source_pieces), candidates), PAD, "int32")
-    source, target = np.divmod(pairs, len(target_pieces))
+    source, target = np.divmod(pairs, sizes[1])
     order = np.lexsort((-total, source))
-    begins = np.searchsorted(source[order], np.arange(len(source_pieces)))
-    rank = np.arange(len(order)) - begins[source[order]]
-    kept = order[rank < candidates]
-    table[source[kept], rank[rank < candidates]] = target[kept]
-    for piece in source_ids.keys() & target_ids.keys():
-        row = table[source_ids[piece]]
-        if target_ids[piece] not in row:
-            row[1:] = row[:-1].copy()
-            row[0] = target_ids[piece]
-    return Shortlist(table, np.argsort(-frequencies, kind="stable")[:common].astype("int32"))
+    rank = np.arange(len(order)) - np.searchsorted(source[order], source[order])
+    table = np.full((sizes[0], min(candidates, rank.max() + 1)), PAD, "int32")
+    kept = rank < candidates
+    table[source[order][kept], rank[kept]] = target[order][kept]
+    itself = np.array([target_ids.get(piece, PAD) for piece in source_ids], "int32")
+    frequencies[: UNK + 1] = 0  # These are always allowed.
+    most = np.argsort(-frequencies, kind="stable")[:common]
+    return Shortlist(np.column_stack([itself, table]), most[frequencies[most] > 0].astype("int32"))
 
 
-def check_shortlist(shortlist: Shortlist | None) -> Shortlist:
-    """Returns the shortlist, or raises `ValueError` where there is none or it cannot be used."""
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"A shortlist needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: "
-            "set KERAS_BACKEND=tensorflow, or translate without it."
-        )
-    if shortlist is None:
-        raise ValueError(
-            "The model has no shortlist: let it learn one with keras-attn-nmt shortlist MODEL, or "
-            "translate without it."
-        )
-    return shortlist
+def _summed(links: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct pairs, each with the sum of its weights."""
+    pairs, place = np.unique(np.concatenate([each for each, _ in links]), return_inverse=True)
+    weights = np.concatenate([each for _, each in links])
+    return pairs, np.bincount(place, weights, minlength=len(pairs))

@@ -220,7 +220,8 @@ class Tokenizer:
         texts = [self._processor.decode(each) for each in kept]
         # SentencePiece writes an unknown piece as " ⁇ ", but no sentence begins with a space of it.
         return [
-            text[1:] if each[:1] == [UNK] else text for each, text in zip(kept, texts, strict=True)
+            text.removeprefix(" ") if each[:1] == [UNK] else text
+            for each, text in zip(kept, texts, strict=True)
         ]
 
     def pieces(self, ids: Iterable[int]) -> list[str]:

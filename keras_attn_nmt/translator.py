@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ import numpy as np
 
 from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
-from keras_attn_nmt.shortlist import Shortlist, check_shortlist
+from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.stepper import Stepper
 from keras_attn_nmt.tokenizer import Tokenizer
@@ -37,7 +38,7 @@ class Translator:
         model: From `build_model`.
         source_tokenizer: Tokeniser of the source language.
         target_tokenizer: Tokeniser of the target language.
-        shortlist: What a search with `shortlist=True` may choose from.
+        shortlist: What a search with `shortlist=True` may choose from, or its file.
 
     Example:
         >>> translator = Translator.load("build/demo/model")
@@ -50,12 +51,12 @@ class Translator:
         model: keras.Model,
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
-        shortlist: Shortlist | None = None,
+        shortlist: Shortlist | str | os.PathLike[str] | None = None,
     ):
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
-        self.shortlist = shortlist
+        self._shortlist = shortlist
         self._stepper = Stepper(model)
         self._embed = _compiled(self._stepper.embed, model, 1)
         self._searches: dict[tuple, Callable] = {}
@@ -65,7 +66,8 @@ class Translator:
     def load(cls, directory: str | os.PathLike[str]) -> Translator:
         """Loads a model directory; see `keras_attn_nmt.files.load_model` for the errors."""
         loaded = files.load_model(directory)
-        return cls(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer, loaded.shortlist)
+        shortlist = Path(directory, files.SHORTLIST)
+        return cls(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer, shortlist)
 
     def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
         """Translates texts; the best translation of each. Options as in `nbest`."""
@@ -108,11 +110,16 @@ class Translator:
         ):
             check_positive(name, value)
         check_penalty(length_penalty)
+        if not isinstance(shortlist, bool):
+            raise ValueError(
+                f"shortlist must be true or false, got {type(shortlist).__name__}: the shortlist "
+                "itself is an argument of Translator."
+            )
         key = (beam_size, float(length_penalty), max_length, shortlist)
         if key not in self._searches:
             stepper = self._stepper
             if shortlist:
-                stepper = Stepper(self.model, shortlist=check_shortlist(self.shortlist))
+                stepper = Stepper(self.model, shortlist=self._known_shortlist())
             self._searches[key] = _compiled(
                 functools.partial(
                     searching.search,
@@ -191,6 +198,18 @@ class Translator:
                 : len(batch)
             ]
         return result
+
+    def _known_shortlist(self) -> Shortlist:
+        if self._shortlist is None:
+            raise ValueError(
+                "This Translator has no shortlist: give it one that learn_shortlist made, or "
+                "translate without."
+            )
+        if not isinstance(self._shortlist, Shortlist):
+            self._shortlist = Shortlist.load(
+                self._shortlist, self.source_tokenizer, self.target_tokenizer
+            )
+        return self._shortlist
 
     def _source_ids(self, texts: Sequence[str]) -> list[list[int]]:
         # A text without anything in it is all padding: the search leaves it alone.

@@ -183,12 +183,22 @@ def test_a_shortlist_is_learned_and_then_used(capfd, monkeypatch, model, tmp_pat
     directory = str(shutil.copytree(model, tmp_path / "model"))
     (tmp_path / "s").write_text("ein Haus\nzwei\n")
     translate = ["translate", directory, "--shortlist", "--max-length", "9"]
+    for command in (
+        translate,
+        ["export", "saved-model", directory, "--output", "x", "--shortlist"],
+    ):
+        code, _, err = run(capfd, monkeypatch, command, b"ein Haus\n")
+        assert code == 1
+        assert "keras-attn-nmt shortlist MODEL" in err
+    # Not even a damaged one is in the way of learning it anew.
+    (tmp_path / "model" / "shortlist.npz").write_bytes(b"PK, but no more")
     code, _, err = run(capfd, monkeypatch, translate, b"ein Haus\n")
     assert code == 1
-    assert "keras-attn-nmt shortlist MODEL" in err
+    assert "is damaged" in err
     arguments = ["shortlist", directory, "--source", str(tmp_path / "s"), "--common", "7"]
-    code, out, _ = run(capfd, monkeypatch, [*arguments, "--target", str(tmp_path / "s")])
+    code, out, err = run(capfd, monkeypatch, [*arguments, "--target", str(tmp_path / "s")])
     assert (code, out.strip()) == (0, f"{directory}/shortlist.npz")
+    assert "learned from 2 sentence pairs" in err
     code, out, _ = run(capfd, monkeypatch, translate, b"ein Haus\n\n")
     assert (code, len(out.splitlines())) == (0, 2)
 

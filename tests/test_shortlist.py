@@ -4,79 +4,92 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attn_nmt import files
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.shortlist import Shortlist, learn_shortlist
-from keras_attn_nmt.special_ids import EOS, UNK
+from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 
 TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "日本 🙂", "ein Haus"]
-SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 
 only_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="a shortlist needs TensorFlow"
 )
 
+# Each with other layers that a shortlist goes through.
+MODELS = {
+    "tied": {},
+    "untied_lstm": {"tie_target_embeddings": False, "cell": "lstm"},
+}
 
-@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
-def loaded(request) -> files.ModelFiles:
-    tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request, tokenizer) -> keras.Model:
     size = tokenizer.vocabulary_size
-    config = ModelConfig(
-        size,
-        size,
-        embedding_units=6,
-        encoder_units=5,
-        decoder_units=7,
-        attention_units=4,
-        tie_target_embeddings=request.param,
-    )
-    model = build_model(config)
+    sizes = {"embedding_units": 6, "encoder_units": 5, "decoder_units": 7, "attention_units": 4}
+    model = build_model(ModelConfig(size, size, **sizes, **MODELS[request.param]))
     generator = np.random.default_rng(1)
     model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
-    candidates = generator.integers(4, size, (size, 3)).astype("int32")
-    return files.ModelFiles(
-        model, config, tokenizer, tokenizer, Shortlist(candidates, np.array([5, 9], "int32"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def shortlist(tokenizer) -> Shortlist:
+    size = tokenizer.vocabulary_size
+    candidates = np.random.default_rng(1).integers(4, size, (size, 3)).astype("int32")
+    # Nothing is known of some pieces.
+    candidates[::7] = PAD
+    return Shortlist(candidates, np.array([5, 9], "int32"))
+
+
+def scored(sides: tuple, source: list[int], target: list[int], weights: list) -> Translation:
+    tokens = [side.pieces(ids) for side, ids in zip(sides, (source, target), strict=True)]
+    return Translation("", 0.0, *tokens, np.zeros(len(target)), np.array(weights))
+
+
+@pytest.mark.parametrize("most_waiting", [1, 1000])
+def test_candidates_are_what_the_attention_was_on(tokenizer, monkeypatch, most_waiting):
+    monkeypatch.setattr("keras_attn_nmt.shortlist.MOST_WAITING", most_waiting)
+    other = Tokenizer.learn(["x yz", "two yx"] * 3, 290)
+    source_pieces, target_pieces = (
+        each.pieces(range(each.vocabulary_size)) for each in (tokenizer, other)
     )
-
-
-def translator_with(loaded: files.ModelFiles, shortlist: Shortlist | None) -> Translator:
-    return Translator(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer, shortlist)
-
-
-def scored(source: str, target: str, weights: list[list[float]]) -> Translation:
-    tokens = [text.split() for text in (source, target)]
-    return Translation("", 0.0, *tokens, np.zeros(len(tokens[1])), np.array(weights))
-
-
-def test_candidates_are_what_the_attention_was_on():
-    pieces = [*SPECIAL, "a", "b", "same"], [*SPECIAL, "x", "y", "z", "same"]
+    a, b, *_ = (i for i, each in enumerate(source_pieces) if each not in target_pieces)
+    x, y, z, *_ = (i for i, each in enumerate(target_pieces) if each not in source_pieces)
+    # Bytes, which both have.
+    both, unseen = source_pieces.index("<0x41>"), source_pieces.index("<0x42>")
+    text = [
+        ([a, b, EOS], [x, y, EOS], [[0.7, 0.25, 0.05], [0.5, 0.5, 0], [0, 0.05, 0.95]]),
+        ([a, both, EOS], [x, z, EOS], [[1, 0, 0], [0.3, 0.7, 0], [0, 0, 1]]),
+    ]
     found = learn_shortlist(
-        [
-            scored("a b </s>", "x y </s>", [[0.7, 0.25, 0.05], [0.5, 0.5, 0], [0, 0.05, 0.95]]),
-            scored("a same </s>", "x z </s>", [[1, 0, 0], [0.3, 0.7, 0], [0, 0, 1]]),
-        ],
-        *pieces,
+        [scored((tokenizer, other), *each) for each in text],
+        tokenizer,
+        other,
         candidates=2,
         common=2,
     )
-    x, y, z, same = 4, 5, 6, 7
     # Of a: x 1.7, y 0.5, z 0.3; 0.05 is no link.
-    np.testing.assert_array_equal(found.candidates[4], [x, y])
-    np.testing.assert_array_equal(found.candidates[5], [y, x])
-    # What both languages have is its own candidate.
-    np.testing.assert_array_equal(found.candidates[6], [same, z])
-    np.testing.assert_array_equal(found.common, [EOS, x])
+    np.testing.assert_array_equal(found.candidates[a], [PAD, x, y])
+    np.testing.assert_array_equal(found.candidates[b], [PAD, y, x])
+    # What both languages have is its own candidate, as is what was never seen.
+    np.testing.assert_array_equal(found.candidates[both], [both, z, PAD])
+    np.testing.assert_array_equal(found.candidates[unseen], [unseen, PAD, PAD])
+    # Special ids are always allowed, and take nobody's place.
+    np.testing.assert_array_equal(found.common, [x, y])
 
 
-def test_nothing_is_learned_without_attention():
+def test_nothing_is_learned_without_attention(tokenizer):
+    sides = tokenizer, tokenizer
     with pytest.raises(ValueError, match="no attention to learn a shortlist from"):
-        learn_shortlist(
-            [scored("a </s>", "x </s>", [[0, 0], [0, 0]])], [*SPECIAL, "a"], [*SPECIAL, "x"]
-        )
+        learn_shortlist([scored(sides, [9, EOS], [9, EOS], [[0, 0], [0, 0]])], *sides)
 
 
 @only_tensorflow
@@ -92,10 +105,10 @@ def test_a_sentence_chooses_from_its_own_candidates():
 
 @only_tensorflow
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_with_everything_on_it_nothing_changes(loaded, beam_size):
-    size = loaded.config.target_vocabulary_size
-    everything = Shortlist(loaded.shortlist.candidates, np.arange(size, dtype="int32"))
-    translator = translator_with(loaded, everything)
+def test_with_everything_on_it_nothing_changes(model, tokenizer, shortlist, beam_size):
+    everything = np.arange(tokenizer.vocabulary_size, dtype="int32")
+    everything = Shortlist(shortlist.candidates, everything)
+    translator = Translator(model, tokenizer, tokenizer, everything)
     options = {"beam_size": beam_size, "max_length": 12}
     for whole, short in zip(
         translator.nbest(TEXTS, **options),
@@ -109,46 +122,64 @@ def test_with_everything_on_it_nothing_changes(loaded, beam_size):
 
 
 @only_tensorflow
-@pytest.mark.parametrize("beam_size", [1, 4])
-def test_translations_keep_to_it_and_do_not_depend_on_the_batch(loaded, beam_size):
-    translator = translator_with(loaded, loaded.shortlist)
+# With 40, there are more hypotheses than pieces to choose from.
+@pytest.mark.parametrize("beam_size", [1, 4, 40])
+def test_translations_keep_to_it_and_do_not_depend_on_the_batch(
+    model, tokenizer, shortlist, beam_size
+):
+    translator = Translator(model, tokenizer, tokenizer, shortlist)
     options = {"beam_size": beam_size, "max_length": 12, "shortlist": True}
-    pieces = loaded.target_tokenizer.pieces(range(loaded.target_tokenizer.vocabulary_size))
-    for text, found in zip(TEXTS, translator(TEXTS, **options), strict=True):
-        (alone,) = translator([text], **options)
-        assert alone.target_tokens == found.target_tokens
-        assert alone.score == pytest.approx(found.score, abs=1e-4)
-        source = [*loaded.source_tokenizer.encode([text])[0], EOS]
-        known = {EOS, UNK, *loaded.shortlist.common, *loaded.shortlist.candidates[source].flat}
-        assert set(found.target_tokens) <= {pieces[number] for number in known}
+    pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
+    for text, found in zip(TEXTS, translator.nbest(TEXTS, **options), strict=True):
+        (alone,) = translator.nbest([text], **options)
+        assert alone[0].target_tokens == found[0].target_tokens
+        assert alone[0].score == pytest.approx(found[0].score, abs=1e-4)
+        source = [*tokenizer.encode([text])[0], EOS]
+        known = {EOS, UNK, *shortlist.common, *shortlist.candidates[source].flat}
+        for each in found:
+            assert set(each.target_tokens) <= {pieces[number] for number in known}
 
 
 @only_tensorflow
-def test_it_lies_in_the_model_directory(loaded, tmp_path):
-    files.save_model(tmp_path / "model", loaded)
-    read = files.load_model(tmp_path / "model").shortlist
-    np.testing.assert_array_equal(read.candidates, loaded.shortlist.candidates)
-    np.testing.assert_array_equal(read.common, loaded.shortlist.common)
-    (tmp_path / "model" / files.SHORTLIST).write_bytes(b"PK, but no more")
-    with pytest.raises(ValueError, match=r"shortlist\.npz is damaged .* keras-attn-nmt shortlist"):
-        files.load_model(tmp_path / "model")
+def test_a_batch_of_blanks(model, tokenizer, shortlist):
+    translator = Translator(model, tokenizer, tokenizer, shortlist)
+    assert [each.text for each in translator(["", " "], shortlist=True)] == ["", ""]
 
 
-def test_that_of_another_model_is_refused(loaded, tmp_path):
+def test_it_knows_its_vocabularies(tokenizer, shortlist, tmp_path):
     path = tmp_path / "shortlist.npz"
-    loaded.shortlist.save(path)
-    size = loaded.config.source_vocabulary_size
-    Shortlist.load(path, size, size)
-    for sizes in ((size + 1, size), (size, 50)):
-        with pytest.raises(ValueError, match=f"does not belong to this model of {sizes[0]} source"):
-            Shortlist.load(path, *sizes)
+    shortlist.save(path, tokenizer, tokenizer)
+    read = Shortlist.load(path, tokenizer, tokenizer)
+    np.testing.assert_array_equal(read.candidates, shortlist.candidates)
+    np.testing.assert_array_equal(read.common, shortlist.common)
+    other = Tokenizer.learn(["ein Haus am Meer", "zwei kleine Häuser am Meer"] * 3, 300)
+    with pytest.raises(ValueError, match="learned for other vocabularies"):
+        Shortlist.load(path, tokenizer, other)
 
 
-def test_a_model_without_one_says_how_to_get_it(loaded):
-    wanted = (
-        "has no shortlist: let it learn one with keras-attn-nmt shortlist"
-        if keras.backend.backend() == "tensorflow"
-        else "A shortlist needs Keras on TensorFlow"
-    )
-    with pytest.raises(ValueError, match=wanted):
-        translator_with(loaded, None)(["ein Haus"], shortlist=True)
+@pytest.mark.parametrize("place", [0, 300, -30])
+def test_damage_is_named(tokenizer, shortlist, tmp_path, place):
+    path = tmp_path / "shortlist.npz"
+    shortlist.save(path, tokenizer, tokenizer)
+    damaged = bytearray(path.read_bytes())
+    damaged[place] ^= 0xFF
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"shortlist\.npz (is damaged|was learned for other)"):
+        Shortlist.load(path, tokenizer, tokenizer)
+
+
+def test_who_has_none_is_told_how_to_get_one(model, tokenizer, tmp_path):
+    for shortlist, message in (
+        (None, "has no shortlist: give it one"),
+        (tmp_path / "none.npz", "none.npz: let the model learn one with keras-attn-nmt shortlist"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Translator(model, tokenizer, tokenizer, shortlist)(["ein Haus"], shortlist=True)
+    with pytest.raises(ValueError, match="true or false, got PosixPath"):
+        Translator(model, tokenizer, tokenizer)(["ein Haus"], shortlist=tmp_path)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow can")
+def test_other_backends_say_that_they_cannot(model, tokenizer, shortlist):
+    with pytest.raises(ValueError, match="needs Keras on TensorFlow"):
+        Translator(model, tokenizer, tokenizer, shortlist)(["ein Haus"], shortlist=True)

@@ -59,9 +59,11 @@ def test_serving_default_answers_as_the_translator(signatures, translator):
 def test_a_shortlist_goes_with_the_model(model_directory, tmp_path):
     directory = shutil.copytree(model_directory, tmp_path / "model")
     loaded = files.load_model(directory)
-    sizes = [loaded.source_tokenizer.vocabulary_size, loaded.target_tokenizer.vocabulary_size]
+    tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
+    sizes = [each.vocabulary_size for each in tokenizers]
     candidates = np.random.default_rng(1).integers(4, sizes[1], (sizes[0], 3)).astype("int32")
-    Shortlist(candidates, np.array([5, 9], "int32")).save(directory / files.SHORTLIST)
+    shortlist = Shortlist(candidates, np.array([5, 9], "int32"))
+    shortlist.save(directory / files.SHORTLIST, *tokenizers)
     version = export_saved_model(directory, tmp_path / "served", **OPTIONS, shortlist=True)
     assert json.loads((version / saved_model.METADATA).read_text())["shortlist"]
     answers = ask(tf.saved_model.load(str(version)).signatures["serving_default"], text=TEXTS)
