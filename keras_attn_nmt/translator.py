@@ -96,8 +96,8 @@ class Translator:
                 three times its source and 20 more.
             batch_size: Sentences translated at a time.
             copy: Copy what is rare from the source, see `Translation.copying`.
-            shortlist: Choose from the model's shortlist alone: faster, and nearly always the same
-                translation. Scores are log-probabilities among what is on it.
+            shortlist: Choose from the model's shortlist alone: faster, and with another
+                translation of some texts. Scores are log-probabilities among what is on it.
 
         Raises:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.

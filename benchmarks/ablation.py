@@ -1,0 +1,85 @@
+"""What each part of the recipe `multi30k` is worth: trainings that differ from it in one setting.
+
+    python benchmarks/ablation.py CORPUS WORK [--only NAME ...] [--epochs 8]
+
+`CORPUS` holds Multi30k's files. `WORK` gets a model directory for each training; one that is there
+is not trained again, one that was stopped goes on. All have one seed and see as many sentences.
+Prints a table in Markdown of those that are there: BLEU of the validation set, greedy, mixed case,
+of the best epoch. The test set is not touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+# What is changed, and where the idea comes from.
+VARIANTS = {
+    "the recipe": ([], ""),
+    "no dropout": (
+        [f"model.{name}_dropout=0.0" for name in ("embedding", "annotation", "readout")],
+        "Srivastava et al. 2014",
+    ),
+    "dropout per sentence": (["model.dropout_per_sentence=true"], "Gal & Ghahramani 2016"),
+    "word dropout 0.1": (["model.word_dropout=0.1"], "Sennrich et al. 2016"),
+    "no label smoothing": (["training.label_smoothing=0.0"], "Szegedy et al. 2016"),
+    "no layer normalisation": (["model.layer_normalization=false"], "Ba et al. 2016"),
+    "no tied embeddings": (["model.tie_target_embeddings=false"], "Press & Wolf 2017"),
+    "no moving average": (["training.average_weights=0.0"], "Polyak & Juditsky 1992"),
+    "joint vocabulary": (["vocabulary.shared=true"], "Sennrich et al. 2016"),
+    "BPE": (["vocabulary.model_type=bpe"], "Sennrich et al. 2016"),
+    "subword sampling, 4 of each": (["vocabulary.samples=4"], "Kudo 2018"),
+    "multiplicative attention": (["model.attention=luong"], "Luong et al. 2015"),
+}
+
+
+def settings(name: str, corpus: Path, epochs: int) -> list[str]:
+    """Everything that differs from the recipe."""
+    changed, _ = VARIANTS[name]
+    # Each of several samples of a sentence counts as a sentence.
+    samples = next((int(each.split("=")[1]) for each in changed if ".samples=" in each), 1)
+    return [f"data.folder={corpus}", f"training.epochs={max(1, epochs // samples)}", *changed]
+
+
+def main() -> None:
+    """Trains what is missing, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--epochs", type=int, default=8)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        model = options.work / name.replace(" ", "_").replace(",", "")
+        if (model / "training.json").exists():
+            continue
+        program = [sys.executable, "-m", "keras_attn_nmt.cli", "train", "multi30k", "--quiet"]
+        program += ["--output", str(model)]
+        for setting in settings(name, options.corpus, options.epochs):
+            program += ["--set", setting]
+        if (model / "checkpoints" / "state.json").exists():
+            program += ["--resume"]
+        subprocess.run(program, stdout=sys.stderr, check=True)
+
+    print("| training | val BLEU | difference | parameters | minutes | source |")
+    print("|---|---|---|---|---|---|")
+    reference = None
+    for name, (_, source) in VARIANTS.items():
+        path = options.work / name.replace(" ", "_").replace(",", "") / "training.json"
+        if not path.exists():
+            continue
+        report = json.loads(path.read_text(encoding="utf-8"))
+        bleu = report["metrics"]["val_bleu"]
+        reference = bleu if reference is None else reference
+        print(
+            f"| {name} | {bleu:.1f} | {bleu - reference:+.1f} | {report['parameters'] / 1e6:.1f} M "
+            f"| {report['seconds'] / 60:.0f} | {source} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
