@@ -47,9 +47,10 @@ class BatchedPairs:
     A batch is `({"source": (B, S), "target": (B, T)}, {"logits": (B, T)})`, all int32 and padded
     with 0 on the right. "source" ends with eos; "target" is the decoder's input, bos first, and
     "logits" holds the labels, the same shifted left with eos last. Every pair that was kept
-    occurs exactly once per epoch, and a batch has one of few shapes (`plan.buckets`). With links
-    between words the labels have `"attention"`, too, float32 `(B, T, S)`, for `GuidedAlignment`:
-    1 between all tokens of a target word and all of a source word that it is linked to, else 0.
+    occurs exactly once per epoch (`samples` times, in other tokens each time), and a batch has one
+    of few shapes (`plan.buckets`). With links between words the labels have `"attention"`, too,
+    float32 `(B, T, S)`, for `GuidedAlignment`: 1 between all tokens of a target word and all of a
+    source word that it is linked to, else 0.
 
     Args:
         pairs: Dataset of `(source, target)`, or `(source, target, alignment)`, scalar strings in
@@ -69,6 +70,10 @@ class BatchedPairs:
         cache: Where the tokenized corpus is kept: `True` in memory, a path in files of that name
             that must not exist yet, `False` nowhere, so that each epoch tokenizes again and any
             corpus streams in flat memory.
+        samples: Segmentations of each pair, the same in every epoch: the usual one, which decides
+            whether a pair is kept, and others that are drawn (subword regularization).
+        sampling_alpha: How these are drawn, see `SubwordSampler`.
+        sampling_seed: Seed of the drawing.
 
     Attributes:
         plan: `BatchPlan`: pairs kept and dropped, tokens, padding, buckets, `steps_per_epoch`.
@@ -98,12 +103,16 @@ class BatchedPairs:
         max_buckets: int = 48,
         shuffle_buffer: int = 200_000,
         cache: bool | str | os.PathLike[str] = True,
+        samples: int = 1,
+        sampling_alpha: float = 0.2,
+        sampling_seed: int = 0,
     ) -> None:
         self._aligned = _columns(pairs) == 3
         for name, value, least in (
             ("max_length", max_length, 2),
             ("max_buckets", max_buckets, 1),
             ("shuffle_buffer", shuffle_buffer, 1),
+            ("samples", samples, 1),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -111,7 +120,15 @@ class BatchedPairs:
             raise ValueError(f"max_padding is a share from 0 to 1, got {max_padding}")
         batch_sizes = _batch_sizes(tokens_per_batch, sentences_per_batch, max_length)
 
-        chunks = token_chunks.tokenize_pairs(pairs, source_tokenizer, target_tokenizer, max_length)
+        chunks = token_chunks.tokenize_pairs(
+            pairs,
+            source_tokenizer,
+            target_tokenizer,
+            max_length,
+            samples=samples,
+            alpha=sampling_alpha,
+            seed=sampling_seed,
+        )
         if cache is not False:
             chunks = chunks.cache("" if cache is True else _unused(cache))
         histogram, dropped = _count(chunks, max_length)

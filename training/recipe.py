@@ -89,6 +89,13 @@ class VocabularyRecipe:
         model_type: `"unigram"` or `"bpe"`.
         character_coverage: Share of the text in characters that have a piece of their own.
         byte_fallback: Spell other characters in bytes, so that no text is lost.
+        samples: How often an epoch has each training pair: once in its usual segmentation, the
+            other times in some that are drawn before training (subword regularization, Kudo 2018;
+            BPE-dropout, Provilkov et al. 2020). It takes that much longer: set fewer epochs.
+            Validation and translation know the usual segmentation only.
+        sampling_alpha: How far from the usual one they are, see `SubwordSampler`. In 6,000 pieces,
+            the German of Multi30k becomes 1.3 times as long with `unigram` and 0.2, twice as long
+            with 0.1; with `bpe`, where more is farther, 1.2 times with 0.1 (the paper's value).
     """
 
     source_size: int = 8000
@@ -97,6 +104,17 @@ class VocabularyRecipe:
     model_type: str = "unigram"
     character_coverage: float = 0.9995
     byte_fallback: bool = True
+    samples: int = 1
+    sampling_alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"vocabulary.samples must be at least 1, got {self.samples}.")
+        if not 0 < self.sampling_alpha <= 1:
+            raise ValueError(
+                "vocabulary.sampling_alpha must be above 0 and at most 1, got "
+                f"{self.sampling_alpha}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +122,7 @@ class TrainingRecipe:
     """How the model is trained.
 
     Attributes:
-        seed: Seed of weights, dropout and order of the data.
+        seed: Seed of weights, dropout, order of the data and `vocabulary.samples`.
         epochs: Passes over the data.
         tokens_per_batch: Source and target positions of a batch, padding included.
         optimizer: `"adam"` or `"adadelta"` (the paper's).

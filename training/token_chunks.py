@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from keras_attn_nmt.special_ids import EOS
 from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.training.subword_sampling import SubwordSampler
 from keras_attn_nmt.training.token_alignment import count_words, parse_links
 
 _CHUNK_PAIRS = 1024
+
+# Texts and the number of their chunk to ids without eos.
+_Segmentation = Callable[[tf.Tensor, tf.Tensor], tf.RaggedTensor]
 
 KEPT, EMPTY, SOURCE_TOO_LONG, TARGET_TOO_LONG, MISALIGNED = range(5)
 
@@ -43,6 +52,10 @@ def tokenize_pairs(
     source_tokenizer: Tokenizer,
     target_tokenizer: Tokenizer,
     max_length: int,
+    *,
+    samples: int = 1,
+    alpha: float = 0.2,
+    seed: int = 0,
 ) -> tf.data.Dataset:
     """Tokenizes, adds eos, and leaves out pairs that are empty or too long.
 
@@ -51,46 +64,109 @@ def tokenize_pairs(
         source_tokenizer: Tokenizer of the source language.
         target_tokenizer: Tokenizer of the target language.
         max_length: Longest source and target that is kept, in tokens with eos.
+        samples: How often all pairs are read: once as `Tokenizer.encode` has them, then as
+            `SubwordSampler` does, another way each time, but the same in every iteration.
+        alpha: For `SubwordSampler`.
+        seed: Seed of what is drawn.
 
     Returns:
         Dataset of `Chunk`.
     """
-    tf_source, tf_target = source_tokenizer.tf_tokenizer(), target_tokenizer.tf_tokenizer()
+    tokenizers = (source_tokenizer, target_tokenizer)
+    numbered = pairs.batch(_CHUNK_PAIRS).enumerate()
 
-    def tokenize(source: tf.Tensor, target: tf.Tensor, alignment: Any = None) -> Chunk:
-        if alignment is None:
-            none = tf.zeros([0, 2], tf.int32)
-            links = ragged(none, tf.zeros_like(tf.strings.length(source)))
-            misaligned = tf.zeros_like(source, tf.bool)
-        else:
-            links = parse_links(alignment)
-            words = tf.stack([count_words(source), count_words(target)], axis=1)
-            misaligned = tf.reduce_any(tf.reduce_max(links, axis=1) >= words, axis=1)
-        eos = tf.fill([tf.shape(source)[0], 1], EOS)
-        source_ids = tf.concat([tf_source.tokenize(source), eos], axis=1)
-        target_ids = tf.concat([tf_target.tokenize(target), eos], axis=1)
-        outcome = tf.where(misaligned, MISALIGNED, KEPT)
-        for is_so, what in (
-            (target_ids.row_lengths() > max_length, TARGET_TOO_LONG),
-            (source_ids.row_lengths() > max_length, SOURCE_TOO_LONG),
-            (_blank(source) | _blank(target), EMPTY),
-        ):
-            outcome = tf.where(is_so, what, outcome)
-        source_ids = tf.ragged.boolean_mask(source_ids, outcome == KEPT)
-        target_ids = tf.ragged.boolean_mask(target_ids, outcome == KEPT)
-        links = tf.ragged.boolean_mask(links, outcome == KEPT)
-        return Chunk(
-            source_ids=source_ids.flat_values,
-            source_lengths=source_ids.row_lengths(),
-            target_ids=target_ids.flat_values,
-            target_lengths=target_ids.row_lengths(),
-            links=links.flat_values,
-            link_counts=links.row_lengths(),
-            outcomes=tf.math.bincount(outcome, minlength=5, maxlength=5),
+    def read(segmentations: list[_Segmentation]) -> tf.data.Dataset:
+        source_ids, target_ids = segmentations
+        return numbered.map(
+            lambda number, texts: _chunk(
+                source_ids(texts[0], number), target_ids(texts[1], number), max_length, *texts
+            ),
+            os.cpu_count() or 1,
+            deterministic=True,
         )
 
-    chunks = pairs.batch(_CHUNK_PAIRS).map(tokenize, os.cpu_count() or 1, deterministic=True)
+    chunks = read([_usual(tokenizer) for tokenizer in tokenizers])
+    if samples > 1:
+        samplers = [(each, SubwordSampler(each, alpha)) for each in tokenizers]
+        for sample in range(1, samples):
+            drawn = [
+                _drawn(*both, max_length, f"{seed} {sample} {side}")
+                for side, both in enumerate(samplers)
+            ]
+            chunks = chunks.concatenate(read(drawn))
     return chunks.with_options(dataset_options())
+
+
+def _usual(tokenizer: Tokenizer) -> _Segmentation:
+    tf_tokenizer = tokenizer.tf_tokenizer()
+    return lambda texts, number: tf_tokenizer.tokenize(texts)
+
+
+def _drawn(
+    tokenizer: Tokenizer, sampler: SubwordSampler, max_length: int, seed: str
+) -> _Segmentation:
+    """Segmentations that are drawn; one that would be too long gives way to the usual one.
+
+    So every sample keeps the same pairs.
+    """
+
+    def draw(encoded: npt.NDArray[Any], number: np.int64) -> tuple[npt.NDArray[Any], ...]:
+        generator = random.Random(f"{seed} {number}")
+        texts = [text.decode("utf-8", "replace") for text in encoded]
+        rows = tokenizer.encode(texts)
+        for row, text in enumerate(texts):
+            # What is too long as usual is left out, and merges of endless words would take long.
+            if len(rows[row]) < max_length:
+                ids = sampler(text, generator)
+                rows[row] = ids if len(ids) < max_length else rows[row]
+        lengths = np.fromiter(map(len, rows), np.int64)
+        return np.fromiter(itertools.chain.from_iterable(rows), np.int32), lengths
+
+    def ragged_ids(texts: tf.Tensor, number: tf.Tensor) -> tf.RaggedTensor:
+        flat = tf.numpy_function(draw, [texts, number], [tf.int32, tf.int64])
+        return ragged(*(tf.ensure_shape(each, [None]) for each in flat))
+
+    return ragged_ids
+
+
+def _chunk(
+    source_ids: tf.RaggedTensor,
+    target_ids: tf.RaggedTensor,
+    max_length: int,
+    source: tf.Tensor,
+    target: tf.Tensor,
+    alignment: Any = None,
+) -> Chunk:
+    if alignment is None:
+        none = tf.zeros([0, 2], tf.int32)
+        links = ragged(none, tf.zeros_like(tf.strings.length(source)))
+        misaligned = tf.zeros_like(source, tf.bool)
+    else:
+        links = parse_links(alignment)
+        words = tf.stack([count_words(source), count_words(target)], axis=1)
+        misaligned = tf.reduce_any(tf.reduce_max(links, axis=1) >= words, axis=1)
+    eos = tf.fill([tf.shape(source)[0], 1], EOS)
+    source_ids = tf.concat([source_ids, eos], axis=1)
+    target_ids = tf.concat([target_ids, eos], axis=1)
+    outcome = tf.where(misaligned, MISALIGNED, KEPT)
+    for is_so, what in (
+        (target_ids.row_lengths() > max_length, TARGET_TOO_LONG),
+        (source_ids.row_lengths() > max_length, SOURCE_TOO_LONG),
+        (_blank(source) | _blank(target), EMPTY),
+    ):
+        outcome = tf.where(is_so, what, outcome)
+    source_ids = tf.ragged.boolean_mask(source_ids, outcome == KEPT)
+    target_ids = tf.ragged.boolean_mask(target_ids, outcome == KEPT)
+    links = tf.ragged.boolean_mask(links, outcome == KEPT)
+    return Chunk(
+        source_ids=source_ids.flat_values,
+        source_lengths=source_ids.row_lengths(),
+        target_ids=target_ids.flat_values,
+        target_lengths=target_ids.row_lengths(),
+        links=links.flat_values,
+        link_counts=links.row_lengths(),
+        outcomes=tf.math.bincount(outcome, minlength=5, maxlength=5),
+    )
 
 
 def _blank(text: tf.Tensor) -> tf.Tensor:

@@ -84,7 +84,15 @@ def _train(
         "max_length": recipe.data.max_length,
         "cache": recipe.data.cache,
     }
-    data = BatchedPairs(pairs, source_tokenizer, target_tokenizer, **batching)
+    data = BatchedPairs(
+        pairs,
+        source_tokenizer,
+        target_tokenizer,
+        samples=recipe.vocabulary.samples,
+        sampling_alpha=recipe.vocabulary.sampling_alpha,
+        sampling_seed=settings.seed,
+        **batching,
+    )
     validation = BatchedPairs(validation_pairs, source_tokenizer, target_tokenizer, **batching)
     steps = data.plan.steps_per_epoch
 

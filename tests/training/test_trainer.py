@@ -61,6 +61,7 @@ def weights_of(directory):
     [
         (),
         ("training.average_weights=0.9",),
+        ("vocabulary.samples=3", "vocabulary.sampling_alpha=0.5"),
         (
             "training.schedule=plateau",
             "training.warmup_steps=0",
@@ -70,11 +71,12 @@ def weights_of(directory):
             "training.learning_rate=0.3",
         ),
     ],
-    ids=["cosine", "average", "plateau"],
+    ids=["cosine", "average", "sampling", "plateau"],
 )
 def test_a_resumed_training_ends_at_the_same_weights(corpus, tmp_path, monkeypatch, overrides):
     recipe = small(corpus, *overrides)
     whole = train(recipe, tmp_path / "whole", quiet=True)
+    assert whole["pairs"] == 200 * recipe.vocabulary.samples
 
     save = callbacks.Checkpoints.on_epoch_end
 

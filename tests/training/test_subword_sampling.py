@@ -1,0 +1,137 @@
+"""Segmentations at random: nothing of a text is lost, and they are drawn as the papers say."""
+
+import collections
+import io
+import math
+import random
+
+import pytest
+import sentencepiece
+
+from keras_attn_nmt.tokenizer import UNK, Tokenizer
+from keras_attn_nmt.training.subword_sampling import SubwordSampler
+
+SENTENCES = [
+    "Ein kleiner Junge spielt am 3. Oktober 1990 im Garten.",
+    "Zwei Männer in weißen Hemden stehen vor dem Haus und lachen.",
+    "Die Frau liest im Garten ein Buch über die Geschichte der Stadt.",
+    "Im Jahr 2024 spielten 41 Kinder vor dem alten Haus Fußball.",
+]
+
+ODD_TEXTS = [
+    "",
+    " ",
+    " leading and trailing ",
+    "two  spaces",
+    "tab\tand\nline\r\nbreaks\x85\u2028\n",
+    "NUL\0inside \x01\x1b[0m",
+    "👨‍👩‍👧‍👦🇩🇪 emoji",
+    "שלום עולם 日本語の文。",
+    "e\u0301 and é, no-break\u00a0space, \ufeffBOM \u2585\u2047",
+    "<s> </s> <pad> <unk> <0x41> ⁇",
+    "x" * 300,
+]
+
+
+@pytest.fixture(scope="module", params=["unigram", "bpe"])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    return Tokenizer.learn(SENTENCES, 340, model_type=request.param)
+
+
+def learn(model_type: str, **settings: object) -> Tokenizer:
+    return Tokenizer.learn(SENTENCES, 340, model_type=model_type, **settings)
+
+
+def test_every_text_survives(tokenizer: Tokenizer) -> None:
+    texts = [*ODD_TEXTS, *SENTENCES]
+    generator = random.Random(1)
+    for alpha in (0.1, 0.5, 1.0):
+        sampler = SubwordSampler(tokenizer, alpha)
+        drawn = [sampler(text, generator) for text in texts]
+        assert tokenizer.decode(drawn) == texts
+        assert drawn != tokenizer.encode(texts)
+
+
+def test_a_generator_of_the_same_seed_draws_the_same(tokenizer: Tokenizer) -> None:
+    def drawn(seed: int) -> list[list[int]]:
+        sampler, generator = SubwordSampler(tokenizer, 0.3), random.Random(seed)
+        return [sampler(text, generator) for text in SENTENCES]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    sampler, generator = SubwordSampler(tokenizer, 0.3), random.Random(1)
+    assert len({tuple(sampler(SENTENCES[0], generator)) for _ in range(50)}) > 10
+
+
+def test_a_unigram_model_draws_in_proportion_to_smoothed_probabilities() -> None:
+    tokenizer, text, alpha, draws = learn("unigram"), "lachen und", 0.4, 20_000
+    names = tokenizer.pieces(range(tokenizer.vocabulary_size))
+    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model_proto)
+    scores = {name: processor.get_score(i) for i, name in enumerate(names)}
+
+    def segmentations(rest: str) -> list[tuple[str, ...]]:
+        begins = [rest[:end] for end in range(1, len(rest) + 1) if rest[:end] in scores]
+        more = [(each, *other) for each in begins for other in segmentations(rest[len(each) :])]
+        return more if rest else [()]
+
+    weights = {
+        each: math.exp(alpha * sum(scores[piece] for piece in each))
+        for each in segmentations("▁" + text.replace(" ", "▁"))
+    }
+    assert len(weights) > 5
+    sampler, generator = SubwordSampler(tokenizer, alpha), random.Random(0)
+    counts = collections.Counter(
+        tuple(tokenizer.pieces(sampler(text, generator))) for _ in range(draws)
+    )
+    assert counts.keys() <= weights.keys()
+    for each, weight in weights.items():
+        share = weight / sum(weights.values())
+        deviation = math.sqrt(share * (1 - share) / draws)
+        assert counts[each] / draws == pytest.approx(share, abs=5 * deviation), each
+
+
+def test_a_bpe_model_leaves_out_merges() -> None:
+    tokenizer = learn("bpe")
+    texts = [*ODD_TEXTS, *SENTENCES]
+    generator = random.Random(0)
+    # Hardly ever, and always.
+    sampler = SubwordSampler(tokenizer, 1e-12)
+    assert [sampler(text, generator) for text in texts] == tokenizer.encode(texts)
+    sampler = SubwordSampler(tokenizer, 1.0)
+    assert tokenizer.pieces(sampler("im Haus", generator)) == list("▁im▁Haus")
+    # A word falls apart where all the merges that it could begin with are left out at once.
+    pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
+    merges = sum(pair in pieces for pair in ("▁d", "di", "ie"))
+    assert merges
+    sampler, draws = SubwordSampler(tokenizer, 0.3), 20_000
+    split = sum(len(sampler("die", generator)) == 4 for _ in range(draws))
+    share = 0.3**merges
+    assert split / draws == pytest.approx(share, abs=5 * math.sqrt(share / draws))
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_unknown_characters_without_bytes(model_type: str) -> None:
+    tokenizer = learn(model_type, byte_fallback=False)
+    sampler = SubwordSampler(tokenizer, 0.3)
+    ids = sampler("Haus 日本 Haus日", random.Random(0))
+    assert ids.count(UNK) == 2
+    assert tokenizer.decode([ids]) == tokenizer.decode(tokenizer.encode(["Haus 日本 Haus日"]))
+
+
+def test_errors(tokenizer: Tokenizer) -> None:
+    for alpha in (0, -0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=f"alpha must be above 0 and at most 1, got {alpha}"):
+            SubwordSampler(tokenizer, alpha)
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES),
+        model_writer=model,
+        model_type="char",
+        vocab_size=40,
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        minloglevel=2,
+    )
+    with pytest.raises(ValueError, match="only unigram and BPE models"):
+        SubwordSampler(Tokenizer(model.getvalue()), 0.2)

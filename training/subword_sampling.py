@@ -1,0 +1,140 @@
+"""Segmentations of a text at random: subword regularization and BPE-dropout."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import random
+import re
+from bisect import bisect
+from collections.abc import Callable
+from typing import Any
+
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+
+from keras_attn_nmt.alignment import SPACE
+from keras_attn_nmt.special_ids import UNK
+from keras_attn_nmt.tokenizer import Tokenizer
+
+# Made when it is imported, so that mypy cannot know of it.
+_ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
+# Types of models and of pieces (sentencepiece_model.proto).
+_UNIGRAM, _BPE = 1, 2
+_NORMAL, _USER_DEFINED, _BYTE = 1, 4, 6
+
+# What SentencePiece takes from the lowest score for a character that has no piece.
+_UNKNOWN_PENALTY = 10.0
+
+_WORD = re.compile(f"{SPACE}?[^{SPACE}]*")
+_KEPT_WORDS, _LONGEST_KEPT_WORD = 8192, 32
+
+# At [end], the running sums of the weights of the pieces that end there, and where these start.
+_Lattice = list[tuple[list[float], list[int]]]
+
+
+class SubwordSampler:
+    """Draws segmentations with the pieces of a vocabulary.
+
+    SentencePiece draws as well, but since 0.2.2 other ones in every process, whatever its seed.
+    Here they are a function of the text and the generator alone.
+
+    Args:
+        tokenizer: A unigram or a BPE model.
+        alpha: Above 0, at most 1. A unigram model draws from all segmentations, each in proportion
+            to its probability to the power of `alpha`: less is nearer to chance. A BPE model
+            leaves out each possible merge with probability `alpha` at every step.
+
+    Raises:
+        ValueError: `alpha` is out of range, or the vocabulary is of another kind.
+
+    References:
+        Kudo, "Subword Regularization: Improving Neural Network Translation Models with Multiple
+        Subword Candidates", ACL 2018, with l = infinity.
+        Provilkov, Emelianenko & Voita, "BPE-Dropout: Simple and Effective Subword
+        Regularization", ACL 2020, algorithm 1.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, alpha: float) -> None:
+        if not 0 < alpha <= 1:
+            raise ValueError(f"alpha must be above 0 and at most 1, got {alpha}")
+        model = _ModelProto.FromString(tokenizer.model_proto)
+        kind = model.trainer_spec.model_type
+        if kind not in (_UNIGRAM, _BPE):
+            raise ValueError(
+                "only unigram and BPE models have other segmentations to draw, and this vocabulary "
+                f"is neither (model_type {kind} of sentencepiece_model.proto)"
+            )
+        processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model_proto)
+        self._normalize = processor.normalize
+        self._alpha = alpha
+        self._draw = self._by_probability if kind == _UNIGRAM else self._by_merges
+        pieces = list(enumerate(model.pieces))
+        self._bytes = [i for i, piece in pieces if piece.type == _BYTE]
+        pieces = [(i, piece) for i, piece in pieces if piece.type in (_NORMAL, _USER_DEFINED)]
+        self._ids: dict[str, int] = {piece.piece: i for i, piece in pieces}
+        self._scores: dict[str, float] = {piece.piece: piece.score for _, piece in pieces}
+        self._unknown_score = min(self._scores.values(), default=0.0) - _UNKNOWN_PENALTY
+        self._longest = max(map(len, self._ids), default=1)
+        self._kept_lattice = functools.lru_cache(_KEPT_WORDS)(self._lattice)
+
+    def __call__(self, text: str, generator: random.Random) -> list[int]:
+        """Ids of the text, without bos and eos, as `Tokenizer.encode` could have given them."""
+        ids: list[int] = []
+        # Pieces hold no space but at their beginning, so that words do not depend on each other.
+        for word in _WORD.findall(self._normalize(text)):
+            for piece in self._draw(word, generator.random):
+                known = self._ids.get(piece)
+                if known is not None:
+                    ids.append(known)
+                elif self._bytes:
+                    ids.extend(self._bytes[byte] for byte in piece.encode())
+                elif ids[-1:] != [UNK]:
+                    ids.append(UNK)
+        return ids
+
+    def _by_probability(self, word: str, uniform: Callable[[], float]) -> list[str]:
+        """Backward sampling (Scott 2002) from the lattice of all segmentations."""
+        kept = len(word) <= _LONGEST_KEPT_WORD
+        lattice = self._kept_lattice(word) if kept else self._lattice(word)
+        pieces = []
+        end = len(word)
+        while end:
+            sums, starts = lattice[end]
+            start = starts[bisect(sums, uniform() * sums[-1], hi=len(sums) - 1)]
+            pieces.append(word[start:end])
+            end = start
+        return pieces[::-1]
+
+    def _lattice(self, word: str) -> _Lattice:
+        """Forward filtering, in logarithms relative to the largest."""
+        lattice: _Lattice = [([], [])]
+        log_sums = [0.0]
+        for end in range(1, len(word) + 1):
+            starts, logs = [], []
+            for start in range(max(0, end - self._longest), end):
+                score = self._scores.get(word[start:end])
+                if score is None and start == end - 1:
+                    score = self._unknown_score
+                if score is not None:
+                    starts.append(start)
+                    logs.append(log_sums[start] + self._alpha * score)
+            largest = max(logs)
+            sums = list(itertools.accumulate(math.exp(log - largest) for log in logs))
+            lattice.append((sums, starts))
+            log_sums.append(largest + math.log(sums[-1]))
+        return lattice
+
+    def _by_merges(self, word: str, uniform: Callable[[], float]) -> list[str]:
+        pieces = list(word)
+        while True:
+            best, best_score = -1, -math.inf
+            for place in range(len(pieces) - 1):
+                score = self._scores.get(pieces[place] + pieces[place + 1], -math.inf)
+                # Whether a merge is left out matters only where it would come first.
+                if score > best_score and uniform() >= self._alpha:
+                    best, best_score = place, score
+            if best < 0:
+                return pieces
+            pieces[best : best + 2] = [pieces[best] + pieces[best + 1]]
