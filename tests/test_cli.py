@@ -133,7 +133,7 @@ def test_evaluate_prints_scores_with_signatures(capfd, monkeypatch, model, tmp_p
     assert len((tmp_path / "out").read_text().splitlines()) == 2
     code, _, err = run(capfd, monkeypatch, ["evaluate", model])
     assert code == 1
-    assert "name the test files" in err
+    assert "name the files" in err
 
 
 def test_evaluate_refuses_files_of_unequal_length(capfd, monkeypatch, model, tmp_path):
