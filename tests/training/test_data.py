@@ -4,9 +4,6 @@ import collections
 import gc
 import gzip
 import logging
-import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from batch_checks import Texts, batches_of, dataset, texts_of
 
 from keras_attn_nmt.alignment import parse_pharaoh, word_of_tokens
 from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
@@ -22,52 +20,10 @@ from keras_attn_nmt.training.data import BatchedPairs
 
 MULTI30K = Path(__file__).parents[3] / "shared" / "data" / "multi30k"
 
-Texts = list[tuple[str, str]]
-# A batch as (source, target, labels), a hashable form of its arrays.
-Batch = tuple[tuple, tuple, tuple]
-
-
-def dataset(texts: Texts) -> tf.data.Dataset:
-    sources, targets = zip(*texts, strict=True)
-    return tf.data.Dataset.from_tensor_slices((list(sources), list(targets)))
-
-
-@pytest.fixture(scope="module")
-def texts() -> Texts:
-    """700 pairs of random words, some of them more than once."""
-    generator = random.Random(0)
-    words = ["ein", "zwei", "Haus", "Garten", "grün", "und", "Männer", "im", "Park"]
-
-    def text() -> str:
-        return " ".join(generator.choices(words, k=min(1 + int(generator.expovariate(0.2)), 22)))
-
-    return [(text(), text()) for _ in range(700)]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(texts: Texts) -> Tokenizer:
-    return Tokenizer.learn([text for pair in texts for text in pair], 300)
-
 
 @pytest.fixture(scope="module")
 def batched(texts: Texts, tokenizer: Tokenizer) -> BatchedPairs:
     return BatchedPairs(dataset(texts), tokenizer, tokenizer, tokens_per_batch=512)
-
-
-def batches_of(batches: tf.data.Dataset) -> list[Batch]:
-    def hashable(ids: np.ndarray) -> tuple:
-        return tuple(map(tuple, ids.tolist()))
-
-    return [
-        (hashable(inputs["source"]), hashable(inputs["target"]), hashable(outputs["logits"]))
-        for inputs, outputs in batches.as_numpy_iterator()
-    ]
-
-
-def texts_of(batches: list[Batch], tokenizer: Tokenizer) -> collections.Counter:
-    sources = tokenizer.decode(row for batch in batches for row in batch[0])
-    labels = tokenizer.decode(row for batch in batches for row in batch[2])
-    return collections.Counter(zip(sources, labels, strict=True))
 
 
 def test_batch_contract(tokenizer: Tokenizer) -> None:
@@ -265,129 +221,6 @@ def test_a_corpus_that_changes_is_noticed(texts: Texts, tokenizer: Tokenizer) ->
 def test_datasets_outlive_their_maker(texts: Texts, tokenizer: Tokenizer) -> None:
     own = Tokenizer(tokenizer.model_proto)
     made = BatchedPairs(dataset(texts), own, own, tokens_per_batch=512, cache=False).shuffled()
-    del own
-    gc.collect()
-    assert len(batches_of(made)) == len(made)
-
-
-@pytest.fixture(scope="module", params=["unigram", "bpe"])
-def sampled_tokenizer(request: pytest.FixtureRequest, texts: Texts) -> Tokenizer:
-    sentences = [text for pair in texts for text in pair]
-    return Tokenizer.learn(sentences, 300, model_type=request.param)
-
-
-def sampled(texts: Texts, tokenizer: Tokenizer, **settings: object) -> BatchedPairs:
-    arguments = {"samples": 3, "sampling_alpha": 0.3, "tokens_per_batch": 512, **settings}
-    return BatchedPairs(dataset(texts), tokenizer, tokenizer, **arguments)
-
-
-def test_samples_are_the_same_texts_in_other_tokens(
-    texts: Texts, sampled_tokenizer: Tokenizer
-) -> None:
-    batched = sampled(texts, sampled_tokenizer)
-    assert batched.plan.pairs == batched.plan.pairs_read == 3 * len(texts)
-    batches = batches_of(batched.epochs(1))
-    assert len(batches) == batched.plan.steps_per_epoch
-    times = {pair: 3 * count for pair, count in collections.Counter(texts).items()}
-    assert texts_of(batches, sampled_tokenizer) == times
-    # A sentence of a word or two has few segmentations, and may be drawn as it always was.
-    rows = collections.Counter(row for batch in batches for row in batch[0] if len(row) > 20)
-    assert len(rows) > 0.95 * sum(rows.values())
-    usual = BatchedPairs(dataset(texts), sampled_tokenizer, sampled_tokenizer, tokens_per_batch=512)
-    assert batched.plan.source_tokens > 3.3 * usual.plan.source_tokens
-
-
-def test_samples_are_the_same_in_every_epoch(texts: Texts, tokenizer: Tokenizer) -> None:
-    def rows(batches: tf.data.Dataset) -> collections.Counter:
-        pairs = (zip(batch[0], batch[2], strict=True) for batch in batches_of(batches))
-        unpadded = (
-            tuple(tuple(filter(None, side)) for side in pair) for each in pairs for pair in each
-        )
-        return collections.Counter(unpadded)
-
-    batched = sampled(texts, tokenizer, cache=False)
-    first, second = (
-        rows(batched.epochs(epoch + 1, initial_epoch=epoch, seed=5)) for epoch in (0, 1)
-    )
-    assert first == second == rows(batched.in_order())
-
-
-_OTHER_PROCESS = """
-import sys
-from pathlib import Path
-import tensorflow as tf
-from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.training.data import BatchedPairs
-
-tokenizer = Tokenizer.load(sys.argv[1])
-lines = Path(sys.argv[2]).read_text(encoding="utf-8").splitlines()
-pairs = tf.data.Dataset.from_tensor_slices((lines[::2], lines[1::2]))
-batched = BatchedPairs(
-    pairs,
-    tokenizer,
-    tokenizer,
-    tokens_per_batch=512,
-    samples=3,
-    sampling_alpha=0.3,
-    sampling_seed=4,
-)
-for inputs, labels in batched.epochs(1, seed=5).as_numpy_iterator():
-    print(inputs["source"].tolist(), labels["logits"].tolist())
-"""
-
-
-def test_samples_are_a_function_of_the_seed_in_every_process(
-    texts: Texts, tokenizer: Tokenizer, tmp_path: Path
-) -> None:
-    tokenizer.save(tmp_path / "model.spm")
-    (tmp_path / "texts").write_text("\n".join(map("\n".join, texts)), encoding="utf-8")
-    other = subprocess.run(
-        [sys.executable, "-c", _OTHER_PROCESS, tmp_path / "model.spm", tmp_path / "texts"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    def printed(seed: int) -> list[str]:
-        batches = sampled(texts, tokenizer, sampling_seed=seed).epochs(1, seed=5)
-        return [
-            f"{inputs['source'].tolist()} {labels['logits'].tolist()}"
-            for inputs, labels in batches.as_numpy_iterator()
-        ]
-
-    assert printed(4) == other.stdout.splitlines() != printed(3)
-
-
-def test_every_sample_chunk_and_side_draws_for_itself(
-    sampled_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(token_chunks, "_CHUNK_PAIRS", 32)
-    pairs = dataset([("zwei Männer im Park", "zwei Männer im Park")] * 64)
-    chunks = token_chunks.tokenize_pairs(
-        pairs, sampled_tokenizer, sampled_tokenizer, max_length=50, samples=3
-    )
-    drawn = [
-        tuple(ids)
-        for chunk in list(chunks.as_numpy_iterator())[2:]
-        for ids in (chunk.source_ids, chunk.target_ids)
-    ]
-    assert len(set(drawn)) == len(drawn) == 8
-
-
-def test_a_sample_that_is_too_long_gives_way(tokenizer: Tokenizer) -> None:
-    text = "zwei Männer im Park"
-    [ids] = tokenizer.encode([text])
-    texts = [(text, "zwei"), ("zwei", text + " und Garten")] * 50
-    batched = sampled(texts, tokenizer, max_length=len(ids) + 1)
-    assert batched.plan.dropped == {"empty": 0, "source_too_long": 0, "target_too_long": 150}
-    assert batched.plan.pairs == 150
-    kept = {(text, "zwei"): 150}
-    assert texts_of(batches_of(batched.in_order()), tokenizer) == kept
-
-
-def test_sampled_datasets_outlive_their_maker(texts: Texts, tokenizer: Tokenizer) -> None:
-    own = Tokenizer(tokenizer.model_proto)
-    made = sampled(texts, own, cache=False).shuffled()
     del own
     gc.collect()
     assert len(batches_of(made)) == len(made)
