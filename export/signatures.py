@@ -63,7 +63,8 @@ class ServedTranslator(tf.Module):
         self._model = _Untracked(files.model)
         tied = files.model.get_layer("target_embedding")
         self.output_kernel = None
-        if isinstance(tied, TiedEmbedding):
+        # A shortlist makes such a copy of the columns that it wants.
+        if shortlist is None and isinstance(tied, TiedEmbedding):
             # A copy in the layout that is fast took a third off the time of a batch or a beam.
             kernel = keras.ops.transpose(tied.embeddings)
             self.output_kernel = tf.Variable(kernel, trainable=False, name="output_kernel")

@@ -290,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, default, about in (
         ("candidates", 50, "target pieces of each source piece"),
         ("common", 100, "frequent target pieces that every sentence may choose"),
-        ("pairs", 200_000, "most sentence pairs that are read"),
+        ("pairs", 200_000, "the first sentence pairs are read, so many at most"),
         ("batch-size", 64, "sentences"),
     ):
         command.add_argument(

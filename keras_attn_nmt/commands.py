@@ -177,11 +177,13 @@ def attention(options: argparse.Namespace) -> None:
 def align(options: argparse.Namespace) -> None:
     from keras_attn_nmt import alignment
 
+    _check_both_sides(options)
     if options.gold and options.source is None:
         raise UsageError("--gold needs --source and --target.")
+    translator = _load(options.model)
     rows = _decoded(_given_pairs(options, links=True, gold=options.gold)[0])
     found: list[set[alignment.Link]] = []
-    for each in _scored(_load(options.model), rows, options.batch_size):
+    for each in _scored(translator, rows, options.batch_size):
         found.append(each.alignment())
         links = alignment.format_pharaoh(found[-1])
         if options.json:
@@ -197,21 +199,27 @@ def shortlist(options: argparse.Namespace) -> None:
     from keras_attn_nmt.files import SHORTLIST, read_config
     from keras_attn_nmt.shortlist import learn_shortlist
 
-    pairs, longest = _given_pairs(options, links=False)
+    _check_both_sides(options)
     translator = _load(options.model)
     if read_config(Path(options.model))[0].attention == "none":
         raise ValueError(
             "A shortlist is learned from attention, and this model has attention='none'."
         )
-    rows = _decoded(pairs.take(options.pairs))
     tokenizers = translator.source_tokenizer, translator.target_tokenizer
-    lengths = [
-        [len(ids) + 1 for ids in tokenizer.encode(side)]
-        for tokenizer, side in zip(tokenizers, zip(*rows, strict=True), strict=False)
+    pairs, longest = _given_pairs(options, links=False)
+    rows = _decoded(pairs.take(options.pairs))
+    kept = [
+        row
+        for row in rows
+        # With the end of the sentence.
+        if all(
+            len(each.encode([text])[0]) < longest
+            for each, text in zip(tokenizers, row, strict=True)
+        )
     ]
-    kept = [row for row, *sizes in zip(rows, *lengths, strict=True) if max(sizes) <= longest]
     if len(kept) < len(rows):
         logging.warning("left out %d pairs of more than %d tokens", len(rows) - len(kept), longest)
+    logging.info("reading %d sentence pairs", len(kept))
     learned = learn_shortlist(
         _scored(translator, kept, options.batch_size),
         *tokenizers,
@@ -220,10 +228,10 @@ def shortlist(options: argparse.Namespace) -> None:
     )
     path = Path(options.model, SHORTLIST)
     learned.save(path, *tokenizers)
-    known = int((learned.candidates[:, 1:] > 0).any(axis=1).sum())
+    seen = int((learned.candidates[:, 1:] > 0).any(axis=1).sum())
     print(
-        f"{known} of {len(learned.candidates)} source pieces have candidates, learned from "
-        f"{len(kept)} sentence pairs",
+        f"learned from {len(kept)} sentence pairs, in which {seen} of {len(learned.candidates)} "
+        "source pieces (bytes and special ones included) were translated",
         file=sys.stderr,
     )
     print(json.dumps({"path": str(path)}) if options.json else path)
@@ -241,6 +249,11 @@ def _scored(
         done += len(chunk)
 
 
+def _check_both_sides(options: argparse.Namespace) -> None:
+    if (options.source is None) != (options.target is None):
+        raise UsageError("give both --source and --target, or neither.")
+
+
 def _given_pairs(
     options: argparse.Namespace, links: bool, gold: str | None = None
 ) -> tuple[tf.data.Dataset, int]:
@@ -249,8 +262,6 @@ def _given_pairs(
     from keras_attn_nmt.training.splits import load_split, recorded_data
     from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
 
-    if (options.source is None) != (options.target is None):
-        raise UsageError("give both --source and --target, or neither.")
     if options.source is not None:
         return read_lines(options.source, options.target, gold), MAX_SOURCE_LENGTH
     data = recorded_data(options.model)

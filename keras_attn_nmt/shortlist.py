@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 from keras_attn_nmt.attention import MASKED
-from keras_attn_nmt.special_ids import PAD, UNK
+from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import Translation, check_positive
 from keras_attn_nmt.writing import replacing
@@ -97,11 +97,22 @@ class Shortlist(NamedTuple):
 
         chosen = ops.cast(ops.nonzero(ops.any(allowed, axis=0))[0], "int32")
         count = ops.shape(chosen)[0]
-        # Whole groups, and enough of them for the largest columns to be in different ones.
-        groups = ops.maximum(-(-count // GROUP), beam_size + UNK)
+        # Whole groups, and as many as a search for the largest columns wants.
+        groups = ops.maximum(-(-count // GROUP), beam_size + EOS)
         chosen = ops.concatenate([chosen, ops.full((groups * GROUP - count,), PAD, "int32")])
         real = ops.arange(groups * GROUP, dtype="int32") < count
         return Choice(chosen, ops.logical_and(ops.take(allowed, chosen, axis=1), real))
+
+    def check(self, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> None:
+        """Raises `ValueError` where it cannot be of these vocabularies."""
+        sizes = source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
+        ids = np.concatenate([np.ravel(each) for each in self])
+        if len(self.candidates) != sizes[0] or not 0 <= ids.min() <= ids.max() < sizes[1]:
+            raise ValueError(
+                f"A shortlist of {len(self.candidates)} source pieces with target ids from "
+                f"{ids.min()} to {ids.max()} does not fit vocabularies of {sizes[0]} and {sizes[1]}"
+                " pieces: learn it with this model."
+            )
 
     def save(
         self,
@@ -168,6 +179,9 @@ def learn_shortlist(
         candidates: How many are learned for each source piece, at most.
         common: How many of the most frequent target pieces every sentence may choose.
 
+    Returns:
+        The shortlist, with at most `1 + candidates` columns and `common` ids.
+
     Raises:
         ValueError: An option is out of its range, or there is no attention.
 
@@ -217,7 +231,7 @@ def learn_shortlist(
 
 
 def _summed(links: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct pairs, each with the sum of its weights."""
+    """The distinct pairs, `(distinct,)`, and the sum of the weights of each, `(distinct,)`."""
     pairs, place = np.unique(np.concatenate([each for each, _ in links]), return_inverse=True)
     weights = np.concatenate([each for _, each in links])
     return pairs, np.bincount(place, weights, minlength=len(pairs))

@@ -73,7 +73,7 @@ class Stepper:
         memory = self.decoder.prepare(annotations, sentence_vector, source != PAD)
         return memory, sentence_vector
 
-    def output_weights(self, ids: Any = None) -> tuple[Any, Any]:
+    def output_weights(self, ids: Any) -> tuple[Any, Any]:
         """Kernel and bias of the logits: of the given target pieces, once for all steps.
 
         Args:

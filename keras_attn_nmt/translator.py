@@ -209,6 +209,7 @@ class Translator:
             self._shortlist = Shortlist.load(
                 self._shortlist, self.source_tokenizer, self.target_tokenizer
             )
+        self._shortlist.check(self.source_tokenizer, self.target_tokenizer)
         return self._shortlist
 
     def _source_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -133,7 +133,7 @@ def test_evaluate_prints_scores_with_signatures(capfd, monkeypatch, model, tmp_p
     assert len((tmp_path / "out").read_text().splitlines()) == 2
     code, _, err = run(capfd, monkeypatch, ["evaluate", model])
     assert code == 1
-    assert "name the files" in err
+    assert "name files" in err
 
 
 def test_evaluate_refuses_files_of_unequal_length(capfd, monkeypatch, model, tmp_path):
@@ -195,10 +195,16 @@ def test_a_shortlist_is_learned_and_then_used(capfd, monkeypatch, model, tmp_pat
     code, _, err = run(capfd, monkeypatch, translate, b"ein Haus\n")
     assert code == 1
     assert "is damaged" in err
-    arguments = ["shortlist", directory, "--source", str(tmp_path / "s"), "--common", "7"]
-    code, out, err = run(capfd, monkeypatch, [*arguments, "--target", str(tmp_path / "s")])
+    # The second pair is too long, the fourth one too many.
+    (tmp_path / "s").write_text("ein Haus\n" + "ein " * 1000 + "\nzwei\nHaus\n")
+    arguments = ["shortlist", directory, "--source", str(tmp_path / "s"), "--common", "2"]
+    arguments += ["--target", str(tmp_path / "s"), "--candidates", "3", "--pairs", "3"]
+    code, out, err = run(capfd, monkeypatch, arguments)
     assert (code, out.strip()) == (0, f"{directory}/shortlist.npz")
     assert "learned from 2 sentence pairs" in err
+    with np.load(tmp_path / "model" / "shortlist.npz") as file:
+        assert file["common"].shape == (2,)
+        assert file["candidates"].shape[1] <= 1 + 3
     code, out, _ = run(capfd, monkeypatch, translate, b"ein Haus\n\n")
     assert (code, len(out.splitlines())) == (0, 2)
 
@@ -213,6 +219,7 @@ def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
     ("arguments", "code", "message"),
     [
         (["translate", "missing"], 1, "No model directory at missing"),
+        (["shortlist", "missing"], 1, "No model directory at missing"),
         (["train", "nothing", "--output", "x"], 1, "There is no recipe 'nothing'"),
         (["train", "phrases", "--output", "x", "--set", "a.b=1"], 1, "no section 'a'"),
         (["translate"], 2, "required: model"),

@@ -11,7 +11,8 @@ from layer_checks import fewer_on_jax
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
-from keras_attn_nmt.search import BOS, EOS, PAD, search
+from keras_attn_nmt.search import search
+from keras_attn_nmt.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.stepper import Stepper
 
 VOCABULARY, LONGEST = 7, 4

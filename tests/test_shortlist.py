@@ -94,7 +94,9 @@ def test_nothing_is_learned_without_attention(tokenizer):
 
 @only_tensorflow
 def test_a_sentence_chooses_from_its_own_candidates():
-    known = Shortlist(np.array([[0], [0], [0], [0], [6], [7]], "int32"), np.array([9], "int32"))
+    # That of padding is nobody's.
+    table = np.array([[8], [0], [0], [0], [6], [7]], "int32")
+    known = Shortlist(table, np.array([9], "int32"))
     choice = known.choose(np.array([[4, 4, 2], [5, 2, 0]], "int32"), 40, 1)
     ids, allowed = np.array(choice.ids), np.array(choice.allowed)
     assert len(ids) % 16 == 0
@@ -177,6 +179,14 @@ def test_who_has_none_is_told_how_to_get_one(model, tokenizer, tmp_path):
             Translator(model, tokenizer, tokenizer, shortlist)(["ein Haus"], shortlist=True)
     with pytest.raises(ValueError, match="true or false, got PosixPath"):
         Translator(model, tokenizer, tokenizer)(["ein Haus"], shortlist=tmp_path)
+
+
+def test_one_of_other_sizes_is_refused(model, tokenizer, shortlist):
+    too_few = shortlist._replace(candidates=shortlist.candidates[1:])
+    too_large = shortlist._replace(common=np.array([tokenizer.vocabulary_size], "int32"))
+    for wrong in (too_few, too_large):
+        with pytest.raises(ValueError, match="does not fit vocabularies of"):
+            Translator(model, tokenizer, tokenizer, wrong)(["ein Haus"], shortlist=True)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow can")

@@ -65,7 +65,8 @@ def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
         return Recipe.from_dict(report["recipe"]).data
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} does not say what the model was trained on ({error}): name the files."
+            f"{path} does not say what the model was trained on ({error}): name files, "
+            "--help says how."
         ) from error
 
 
