@@ -109,6 +109,15 @@ def _add_split(parser: argparse.ArgumentParser, default: str = "test") -> None:
     )
 
 
+def _add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
+    parser.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
+    parser.add_argument("--target", metavar="FILE", help="their translations, one a line")
+    _add_split(parser, split)
+    parser.add_argument(
+        "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -265,16 +274,11 @@ def _parser() -> argparse.ArgumentParser:
         "model --source test.de --target test.en > test.align",
     )
     command.add_argument("model", help="model directory")
-    command.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
-    command.add_argument("--target", metavar="FILE", help="their translations, one a line")
+    _add_given_pairs(command, split="test")
     command.add_argument(
         "--gold",
         metavar="FILE",
         help="right links, sure (0-0) and possible (0p0): prints the error rate, to stderr",
-    )
-    _add_split(command)
-    command.add_argument(
-        "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
     )
 
     command = add(
@@ -284,14 +288,11 @@ def _parser() -> argparse.ArgumentParser:
         "model",
     )
     command.add_argument("model", help="model directory; it gets a shortlist.npz")
-    command.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
-    command.add_argument("--target", metavar="FILE", help="their translations, one a line")
-    _add_split(command, default="train")
+    _add_given_pairs(command, split="train")
     for name, default, about in (
         ("candidates", 50, "target pieces of each source piece"),
         ("common", 100, "frequent target pieces that every sentence may choose"),
         ("pairs", 200_000, "the first sentence pairs are read, so many at most"),
-        ("batch-size", 64, "sentences"),
     ):
         command.add_argument(
             f"--{name}", type=_positive, default=default, metavar="N", help=f"{about} ({default})"
