@@ -264,7 +264,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", help="model directory")
     command.add_argument("sentence", help="the sentence")
     command.add_argument("--output", required=True, metavar="FILE", help=".png, .svg or .pdf")
-    command.add_argument("--reference", metavar="TEXT", help="draw it for this translation")
+    command.add_argument(
+        "--reference", metavar="TEXT", help="draw it for this translation, without a search"
+    )
     _add_search_options(command)
 
     command = add(

@@ -196,6 +196,8 @@ def align(options: argparse.Namespace) -> None:
 
 
 def shortlist(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
     from keras_attn_nmt.files import SHORTLIST, read_config
     from keras_attn_nmt.shortlist import learn_shortlist
 
@@ -220,8 +222,9 @@ def shortlist(options: argparse.Namespace) -> None:
     if len(kept) < len(rows):
         logging.warning("left out %d pairs of more than %d tokens", len(rows) - len(kept), longest)
     logging.info("reading %d sentence pairs", len(kept))
+    scored = _scored(translator, kept, options.batch_size)
     learned = learn_shortlist(
-        _scored(translator, kept, options.batch_size),
+        tqdm(scored, total=len(kept), unit="pair", leave=False, disable=None),
         *tokenizers,
         candidates=options.candidates,
         common=options.common,
