@@ -4,7 +4,8 @@
 
 `SYSTEM`: `ours`; `naive`, Keras' `Bidirectional(GRU)` with a cell of Bahdanau's attention in
 `RNN`, as most people write it; `tutorial`, the model of TensorFlow's translation tutorial
-(dot-product attention after the decoder's RNN, directions summed). Prints one line of JSON.
+(dot-product attention after the decoder's RNN, directions summed). With `_bfloat16` after its name,
+a system runs under Keras' policy `mixed_bfloat16`. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+SYSTEMS = ("ours", "naive", "tutorial")
+BFLOAT16 = "_bfloat16"
 EMBEDDING, UNITS, DROPOUT, SMOOTHING, BATCH = 256, 512, 0.2, 0.1, 64
 WARM_STEPS, REPORTED = 8, 10
 
@@ -172,7 +175,8 @@ def sgemm_flops(size: int = 2048) -> float:
 def main() -> None:
     """Trains for some time and prints how fast it went."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("system", choices=("ours", "naive", "tutorial"))
+    names = [each + suffix for suffix in ("", BFLOAT16) for each in SYSTEMS]
+    parser.add_argument("system", choices=names)
     parser.add_argument("work", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
@@ -190,8 +194,11 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(1)
+    system = options.system.removesuffix(BFLOAT16)
+    if system != options.system:
+        keras.config.set_dtype_policy("mixed_bfloat16")
     before_step = None
-    if options.system == "ours":
+    if system == "ours":
         from keras_attn_nmt import MaskedCrossentropy
         from keras_attn_nmt.memory import keep_freed_memory as before_step
         from keras_attn_nmt.training.optimizer import FusedAdam as Adam
@@ -200,10 +207,11 @@ def main() -> None:
     else:
         from keras.optimizers import Adam
 
-        model = {"naive": naive, "tutorial": tutorial}[options.system](data.VOCABULARY_SIZE)
+        model = {"naive": naive, "tutorial": tutorial}[system](data.VOCABULARY_SIZE)
 
         def loss(labels: Any, logits: Any) -> Any:
             # As written everywhere: a sparse loss, masked.
+            logits = tf.cast(logits, "float32")
             each = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
             real = tf.cast(labels != 0, "float32")
             return tf.reduce_sum(each * real) / tf.reduce_sum(real)

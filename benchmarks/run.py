@@ -49,7 +49,7 @@ def main() -> int:
     training = [options.corpus, options.work / "training"]
     parts: list[tuple[str, list[object]]] = []
     if options.short:
-        systems = ["--systems", "ours", "naive", "tutorial"]
+        systems = ["--systems", "ours", "ours_bfloat16", "naive", "tutorial"]
         arguments = [*training, *systems, "--seconds", "30", "--repeats", "1"]
         parts.append(("Training", ["training.py", *arguments]))
     else:

@@ -1,12 +1,13 @@
-"""Training speed side by side: the same data, vocabulary, sizes, batches of 64 sentences, float32.
+"""Training speed side by side: the same data, vocabulary, sizes and batches of 64 sentences.
 
     benchmarks/peers/install.sh
     python benchmarks/training.py CORPUS WORK --threads 1 --seconds 60
 
 `CORPUS` holds Multi30k's files (`train.de.gz`, ...). Every system trains alone, bound to as many
 cores as it has threads, in turns, `--repeats` times; its own log says how fast. Prints a table of
-medians in Markdown, and JSON to `--json`. OpenNMT-py's encoder has 256 units in each direction: it
-allows no more with a decoder of 512.
+medians in Markdown, and JSON to `--json`. All in float32; `ours_bfloat16` is this project's under
+`mixed_bfloat16` (of `naive` and `tutorial` on demand). OpenNMT-py's encoder has 256 units in each
+direction: it allows no more with a decoder of 512.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import data
 import yaml
 
 HERE = Path(__file__).resolve().parent
-OWN = ("ours", "naive", "tutorial")
+OWN = ("ours", "ours_bfloat16", "naive", "tutorial", "naive_bfloat16", "tutorial_bfloat16")
 # What a peer says of its speed: target tokens a second.
 LOGGED = {
     "joeynmt": r"Tokens per Sec:\s+([\d.]+)",
@@ -36,6 +37,7 @@ LOGGED = {
     "opennmt_py": r"\d+/\s*(\d+) tok/s",
     "marian": r"([\d.]+) words/s",
 }
+MEASURED = ("ours", "ours_bfloat16", "naive", "tutorial", *LOGGED)
 # Seconds until a system has to have begun.
 LONGEST_START = 240
 # The first reports hold tracing and warming up.
@@ -278,7 +280,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--peers", type=Path, default=HERE / "peers" / ".venv")
-    parser.add_argument("--systems", nargs="*", default=[*OWN, *LOGGED])
+    parser.add_argument("--systems", nargs="*", default=MEASURED)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--repeats", type=int, default=3)
