@@ -219,5 +219,8 @@ def _draw_vectors(output: Path, name: str, sources: Sequence[str]) -> None:
     texts = list(sources)[:MOST_VECTORS]
     vectors = np.asarray(Translator.load(output / name).embed(texts))
     points = study_plots.in_two_dimensions(vectors)
-    study_plots.save(output / "vectors.png", study_plots.plot_vectors(points, texts))
-    writing.write_text(output / "vectors.html", study_plots.hoverable_vectors(points, texts))
+    groups, nearest = study_plots.groups_of(vectors)
+    examples = [[texts[row] for row in rows] for rows in nearest]
+    study_plots.save(output / "vectors.png", study_plots.plot_vectors(points, groups, examples))
+    page = study_plots.hoverable_vectors(points, groups, texts)
+    writing.write_text(output / "vectors.html", page)

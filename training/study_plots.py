@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import html
 import importlib.util
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from keras_attn_nmt import writing
 
-# Sentences that are written beside their points in the static picture.
-LABELS = 12
-LABEL_LENGTH = 40
+# Groups of sentences that lie together, and how many sentences of each the static picture says.
+GROUPS = 8
+EXAMPLES = 2
+EXAMPLE_LENGTH = 70
+# As many colours as groups.
+COLOURS = tuple(matplotlib.color_sequences["tab10"][:GROUPS])
 # Side of a plot in the hoverable picture, in pixels.
 SIDE = 560
 
@@ -44,7 +50,8 @@ def plot_bleu_by_words(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     axes = figure.add_subplot()
     for name, curve in curves.items():
         axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=name)
-    axes.set_xlabel("source length (words)")
+    axes.set_xticks(sorted({words for curve in curves.values() for words in curve}))
+    axes.set_xlabel("source length (words, up to)")
     axes.set_ylabel("BLEU, lower-cased")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize="small")
@@ -72,40 +79,69 @@ def in_two_dimensions(vectors: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def plot_vectors(points: Mapping[str, np.ndarray], texts: Sequence[str]) -> Figure:
-    """Both pictures side by side, with some of the sentences written beside their points."""
+def groups_of(vectors: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Sentences that lie together in the space of the vectors itself (k-means).
+
+    Args:
+        vectors: `(sentences, units)`.
+
+    Returns:
+        The group of each sentence, `(sentences,)`, and the sentences nearest to the centre of each
+        group, from the nearest on.
+    """
+    from sklearn.cluster import KMeans
+
+    means = KMeans(min(GROUPS, len(vectors)), n_init=10, random_state=0).fit(vectors)
+    distances = means.transform(vectors)
+    nearest = [
+        rows[np.argsort(distances[rows, group])][:EXAMPLES]
+        for group in range(means.n_clusters)
+        for rows in [np.flatnonzero(means.labels_ == group)]
+    ]
+    return means.labels_, nearest
+
+
+def plot_vectors(
+    points: Mapping[str, np.ndarray], groups: np.ndarray, examples: Sequence[Sequence[str]]
+) -> Figure:
+    """Both pictures side by side, a colour for each group, which its examples explain below."""
     figure = Figure(figsize=(7 * len(points), 6.5))
-    labelled = np.linspace(0, len(texts) - 1, min(LABELS, len(texts))).astype(int)
     for place, (name, places) in enumerate(points.items(), 1):
         axes = figure.add_subplot(1, len(points), place)
-        axes.scatter(places[:, 0], places[:, 1], s=6, alpha=0.5, linewidths=0)
-        for index in labelled:
-            text = texts[index][:LABEL_LENGTH]
-            axes.annotate(text, places[index], fontsize=7, parse_math=False)
+        colours = [COLOURS[group] for group in groups]
+        axes.scatter(places[:, 0], places[:, 1], s=9, c=colours, alpha=0.7, linewidths=0)
         axes.set_title(name)
         axes.set_xticks([])
         axes.set_yticks([])
+    for group, texts in enumerate(examples):
+        cut = [textwrap.shorten(text, EXAMPLE_LENGTH, placeholder=" …") for text in texts]
+        line = {"fontsize": 8, "parse_math": False, "va": "top"}
+        height = 0.08 - 0.03 * group
+        figure.text(0.125, height, "●", color=COLOURS[group], **line)
+        figure.text(0.14, height, "    |    ".join(cut), **line)
     return figure
 
 
-def hoverable_vectors(points: Mapping[str, np.ndarray], texts: Sequence[str]) -> str:
+def hoverable_vectors(
+    points: Mapping[str, np.ndarray], groups: np.ndarray, texts: Sequence[str]
+) -> str:
     """A page of its own in which a point shows its sentence: SVG with a title for each point."""
     plots = []
     for name, places in points.items():
         low, high = places.min(axis=0), places.max(axis=0)
         scaled = 10 + (SIDE - 20) * (places - low) / np.maximum(high - low, 1e-9)
         circles = "".join(
-            f'<circle cx="{x:.1f}" cy="{SIDE - y:.1f}" r="4">'
+            f'<circle cx="{x:.1f}" cy="{SIDE - y:.1f}" r="4" fill="{to_hex(COLOURS[group])}">'
             f"<title>{html.escape(text)}</title></circle>"
-            for (x, y), text in zip(scaled, texts, strict=True)
+            for (x, y), group, text in zip(scaled, groups, texts, strict=True)
         )
         plots.append(
             f'<figure><figcaption>{name}</figcaption><svg width="{SIDE}" height="{SIDE}" '
             f'viewBox="0 0 {SIDE} {SIDE}">{circles}</svg></figure>'
         )
     style = (
-        "body{font-family:sans-serif;display:flex;flex-wrap:wrap}circle{fill:#1f77b4;opacity:.5}"
-        "circle:hover{fill:#d62728;opacity:1}svg{border:1px solid #ccc}"
+        "body{font-family:sans-serif;display:flex;flex-wrap:wrap}circle{opacity:.7}"
+        "circle:hover{stroke:#000;opacity:1}svg{border:1px solid #ccc}"
     )
     return (
         '<!DOCTYPE html><html><head><meta charset="utf-8"><title>Sentence vectors</title>'

@@ -94,7 +94,19 @@ def test_a_study_writes_table_pictures_and_report(recipe, tmp_path):
         run_study(recipe, tmp_path, ["transformer"])
 
 
+def test_groups_are_of_what_lies_together():
+    pytest.importorskip("sklearn")
+    centres = 10 * np.eye(study_plots.GROUPS)
+    truth = np.arange(5 * study_plots.GROUPS) % study_plots.GROUPS
+    vectors = centres[truth] + np.random.default_rng(0).normal(0, 0.1, (len(truth), len(centres)))
+    groups, nearest = study_plots.groups_of(vectors)
+    assert all(len(set(groups[truth == each])) == 1 for each in range(study_plots.GROUPS))
+    assert sorted(truth[rows[0]] for rows in nearest) == list(range(study_plots.GROUPS))
+    for group, rows in enumerate(nearest):
+        assert list(groups[rows]) == [group] * study_plots.EXAMPLES
+
+
 def test_a_sentence_cannot_break_the_page():
-    page = study_plots.hoverable_vectors({"PCA": np.eye(2)}, ["<script>", "a & b"])
+    page = study_plots.hoverable_vectors({"PCA": np.eye(2)}, [0, 1], ["<script>", "a & b"])
     assert "&lt;script&gt;" in page
     assert "a &amp; b" in page
