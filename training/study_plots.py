@@ -106,8 +106,8 @@ def plot_vectors(
 ) -> Figure:
     """Both pictures side by side, a colour for each group, which its examples explain below."""
     figure = Figure(figsize=(7 * len(points), 6.5))
-    for place, (name, places) in enumerate(points.items(), 1):
-        axes = figure.add_subplot(1, len(points), place)
+    for column, (name, places) in enumerate(points.items(), 1):
+        axes = figure.add_subplot(1, len(points), column)
         colours = [COLOURS[group] for group in groups]
         axes.scatter(places[:, 0], places[:, 1], s=9, c=colours, alpha=0.7, linewidths=0)
         axes.set_title(name)
@@ -115,10 +115,12 @@ def plot_vectors(
         axes.set_yticks([])
     for group, texts in enumerate(examples):
         cut = [textwrap.shorten(text, EXAMPLE_LENGTH, placeholder=" …") for text in texts]
-        line = {"fontsize": 8, "parse_math": False, "va": "top"}
         height = 0.08 - 0.03 * group
-        figure.text(0.125, height, "●", color=COLOURS[group], **line)
-        figure.text(0.14, height, "    |    ".join(cut), **line)
+        for place, text, colour in (
+            (0.125, "●", COLOURS[group]),
+            (0.14, "    |    ".join(cut), "black"),
+        ):
+            figure.text(place, height, text, color=colour, fontsize=8, parse_math=False, va="top")
     return figure
 
 
