@@ -1,12 +1,12 @@
 """What each part of the recipe `multi30k` is worth: trainings that differ from it in one setting.
 
-    python benchmarks/ablation.py CORPUS WORK [--only NAME ...] [--epochs 8]
+    python benchmarks/ablation.py CORPUS WORK [--only NAME ...] [--epochs 8] [--set NAME=VALUE ...]
 
 `CORPUS` holds Multi30k's files. `WORK` gets a model directory for each training; one that is there
 is not trained again, one that was stopped goes on. All have one seed and see as many sentences.
 Prints a table in Markdown of those that are there: BLEU of the validation set in mixed case, greedy
-(of the best epoch, as training says it) and with a beam of 5. The test set is not touched.
-`--set` changes all of them, as `keras-attn-nmt train --set` does.
+and with a beam of 5. The test set is not touched. `--set` changes all of them, as in
+`keras-attn-nmt train`; other settings need another `WORK`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 RECIPE = "the recipe"
+BEAM_SIZES = (1, 5)
 # What is changed, and where the idea comes from.
 VARIANTS = {
     RECIPE: ([], ""),
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     for name in options.only:
@@ -66,10 +67,13 @@ def main() -> None:
                 arguments += ["--resume"]
             run(arguments)
         if not scores(model).exists():
-            found = run(["evaluate", str(model), "--split", "validation", "--json"])
-            scores(model).write_text(found, encoding="utf-8")
+            evaluation = ["evaluate", str(model), "--split", "validation", "--json", "--beam-size"]
+            found = [json.loads(run([*evaluation, str(size)])) for size in BEAM_SIZES]
+            scores(model).write_text(json.dumps(found), encoding="utf-8")
 
-    print("| training | val BLEU, greedy | beam 5 | difference | parameters | minutes | source |")
+    print(
+        "| training | val, greedy | beam 5 | difference, beam 5 | parameters | minutes | source |"
+    )
     print("|---|---|---|---|---|---|---|")
     reference = None
     for name, (_, source) in VARIANTS.items():
@@ -77,11 +81,12 @@ def main() -> None:
         if not scores(model).exists():
             continue
         report = json.loads((model / "training.json").read_text(encoding="utf-8"))
-        bleu = json.loads(scores(model).read_text(encoding="utf-8"))["bleu"]["score"]
+        found = json.loads(scores(model).read_text(encoding="utf-8"))
+        greedy, bleu = (each["bleu"]["score"] for each in found)
         reference = bleu if name == RECIPE else reference
         difference = "" if reference is None else f"{bleu - reference:+.1f}"
         print(
-            f"| {name} | {report['metrics']['val_bleu']:.1f} | {bleu:.1f} | {difference} "
+            f"| {name} | {greedy:.1f} | {bleu:.1f} | {difference} "
             f"| {report['parameters'] / 1e6:.1f} M | {report['seconds'] / 60:.0f} | {source} |"
         )
 
@@ -92,7 +97,7 @@ def folder(work: Path, name: str) -> Path:
 
 
 def scores(model: Path) -> Path:
-    """Where its scores with a beam are."""
+    """Where its scores are, one for each of `BEAM_SIZES`."""
     return model / "validation.json"
 
 

@@ -106,9 +106,9 @@ def plot_vectors(
 ) -> Figure:
     """Both pictures side by side, a colour for each group, which its examples explain below."""
     figure = Figure(figsize=(7 * len(points), 6.5))
+    colours = [COLOURS[group] for group in groups]
     for column, (name, places) in enumerate(points.items(), 1):
         axes = figure.add_subplot(1, len(points), column)
-        colours = [COLOURS[group] for group in groups]
         axes.scatter(places[:, 0], places[:, 1], s=9, c=colours, alpha=0.7, linewidths=0)
         axes.set_title(name)
         axes.set_xticks([])
