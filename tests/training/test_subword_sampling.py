@@ -7,30 +7,10 @@ import random
 
 import pytest
 import sentencepiece
+from texts import ODD_TEXTS, SENTENCES
 
 from keras_attn_nmt.tokenizer import UNK, Tokenizer
 from keras_attn_nmt.training.subword_sampling import SubwordSampler
-
-SENTENCES = [
-    "Ein kleiner Junge spielt am 3. Oktober 1990 im Garten.",
-    "Zwei Männer in weißen Hemden stehen vor dem Haus und lachen.",
-    "Die Frau liest im Garten ein Buch über die Geschichte der Stadt.",
-    "Im Jahr 2024 spielten 41 Kinder vor dem alten Haus Fußball.",
-]
-
-ODD_TEXTS = [
-    "",
-    " ",
-    " leading and trailing ",
-    "two  spaces",
-    "tab\tand\nline\r\nbreaks\x85\u2028\n",
-    "NUL\0inside \x01\x1b[0m",
-    "👨‍👩‍👧‍👦🇩🇪 emoji",
-    "שלום עולם 日本語の文。",
-    "e\u0301 and é, no-break\u00a0space, \ufeffBOM \u2585\u2047",
-    "<s> </s> <pad> <unk> <0x41> ⁇",
-    "x" * 300,
-]
 
 
 @pytest.fixture(scope="module", params=["unigram", "bpe"])
