@@ -35,6 +35,11 @@ class GoldAlignment(NamedTuple):
     possible: set[Link]
 
 
+def split_words(text: str) -> list[str]:
+    """What stands between the spaces of a text; SentencePiece takes its own sign for one, too."""
+    return [word for word in text.replace(SPACE, " ").split(" ") if word]
+
+
 def word_of_tokens(tokens: Sequence[str]) -> list[int]:
     """Which word each SentencePiece token is of, from 0; -1 for the end of the sentence.
 
@@ -146,6 +151,17 @@ def parse_pharaoh(line: str, where: str = "alignment") -> GoldAlignment:
     return GoldAlignment(sure, possible)
 
 
+def check_links(gold: GoldAlignment, source: str, target: str, where: str = "alignment") -> None:
+    """Raises a `ValueError` if a link is of a word that a sentence pair does not have."""
+    words = len(split_words(source)), len(split_words(target))
+    for i, j in sorted(gold.possible):
+        if i >= words[0] or j >= words[1]:
+            raise ValueError(
+                f"{where}: {i}-{j} links a word that is not there, of {words[0]} source and "
+                f"{words[1]} target words. They are counted from 0."
+            )
+
+
 def alignment_error_rate(found: Iterable[set[Link]], gold: Iterable[GoldAlignment]) -> float:
     """How far alignments are from those of people, from 0 to 1, over all sentences together.
 
@@ -156,15 +172,18 @@ def alignment_error_rate(found: Iterable[set[Link]], gold: Iterable[GoldAlignmen
         gold: S and P of each.
 
     Raises:
-        ValueError: There are not as many of one as of the other, or no link at all.
+        ValueError: There are not as many of one as of the other, or no gold link at all.
 
     References:
         [Och & Ney 2003](https://aclanthology.org/J03-1002), section 5
     """
-    right = total = 0
+    right = total = known = 0
     for links, (sure, possible) in zip(found, gold, strict=True):
         right += len(links & sure) + len(links & possible)
         total += len(links) + len(sure)
+        known += len(possible | sure)
+    if not known:
+        raise ValueError("There is no link in the gold alignment: nothing to compare with.")
     if not total:
         raise ValueError("There is no link at all: nothing was found, and nothing is sure.")
     return 1 - right / total

@@ -41,10 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: error: {str(error).strip() or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        hint = (
-            " Go on from the last saved epoch with --resume." if options.command == "train" else ""
-        )
-        print(f"\n{PROGRAM}: stopped.{hint}", file=sys.stderr)
+        hints = {
+            "train": " Go on from the last saved epoch with --resume.",
+            "study": " The same command goes on from the last saved epoch.",
+        }
+        print(f"\n{PROGRAM}: stopped.{hints.get(options.command, '')}", file=sys.stderr)
         return 130
     return 0
 
@@ -93,7 +94,8 @@ def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> 
         group.add_argument(
             "--copy",
             action="store_true",
-            help="copy unknown words and digits from where the model looked in the source",
+            help="copy unknown words and digits from where the model looked in the source; words "
+            "are what stands between spaces",
         )
         group.add_argument(
             "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
@@ -312,12 +314,15 @@ def _parser() -> argparse.ArgumentParser:
         "study",
         commands.study,
         "Train what attention replaced beside it, and draw BLEU by sentence length.",
-        "multi30k --output study --set data.concatenate=80",
+        "multi30k --output study --set data.concatenate=80 --set data.max_length=160",
     )
     command.add_argument("recipe", help="name of a recipe, or a TOML file")
     command.add_argument("--output", required=True, metavar="DIR", help="where to write")
     command.add_argument(
-        "--systems", nargs="+", metavar="NAME", help="some of them: attention, fixed-vector, ..."
+        "--systems",
+        nargs="+",
+        metavar="NAME",
+        help="table and pictures of some of them alone: attention, fixed-vector, ...",
     )
     command.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for train"

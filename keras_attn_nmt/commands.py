@@ -81,10 +81,12 @@ def translate(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     from keras_attn_nmt.training import evaluation
+    from keras_attn_nmt.training.corpora import decoded
 
     if (options.source is None) != (options.reference is None):
         raise UsageError("give both --source and --reference, or neither.")
-    sources, references = _test_pairs(options)
+    pairs, _ = _given_pairs(options, options.reference)
+    sources, references = zip(*decoded(pairs), strict=True)
     translator = _load(options.model)
     result = evaluation.evaluate(
         translator, sources, references, tokenize=options.tokenize, **_search_options(options)
@@ -176,12 +178,21 @@ def attention(options: argparse.Namespace) -> None:
 
 def align(options: argparse.Namespace) -> None:
     from keras_attn_nmt import alignment
+    from keras_attn_nmt.training.corpora import decoded
 
     _check_both_sides(options)
     if options.gold and options.source is None:
         raise UsageError("--gold needs --source and --target.")
     translator = _load(options.model)
-    rows = _decoded(_given_pairs(options, links=True, gold=options.gold)[0])
+    pairs, _ = _given_pairs(options, options.target, links=True)
+    rows = decoded(pairs)
+    gold = []
+    # The alignment of a split may be missing.
+    if options.gold or any(row[2:] not in ([], [""]) for row in rows):
+        for number, (source, target, links) in enumerate(rows, 1):
+            where = f"Line {number} of the gold alignment"
+            gold.append(alignment.parse_pharaoh(links, where))
+            alignment.check_links(gold[-1], source, target, where)
     found: list[set[alignment.Link]] = []
     for each in _scored(translator, rows, options.batch_size):
         found.append(each.alignment())
@@ -189,8 +200,7 @@ def align(options: argparse.Namespace) -> None:
         if options.json:
             links = json.dumps({"alignment": links, "score": round(each.score, 6)})
         print(links)
-    if rows and len(rows[0]) == 3:
-        gold = [alignment.parse_pharaoh(row[2]) for row in rows]
+    if gold:
         rate = alignment.alignment_error_rate(found, gold)
         print(f"alignment error rate {rate:.2%}, {len(gold)} sentence pairs", file=sys.stderr)
 
@@ -200,6 +210,7 @@ def shortlist(options: argparse.Namespace) -> None:
 
     from keras_attn_nmt.files import SHORTLIST, read_config
     from keras_attn_nmt.shortlist import learn_shortlist
+    from keras_attn_nmt.training.corpora import decoded
 
     _check_both_sides(options)
     translator = _load(options.model)
@@ -208,8 +219,8 @@ def shortlist(options: argparse.Namespace) -> None:
             "A shortlist is learned from attention, and this model has attention='none'."
         )
     tokenizers = translator.source_tokenizer, translator.target_tokenizer
-    pairs, longest = _given_pairs(options, links=False)
-    rows = _decoded(pairs.take(options.pairs))
+    pairs, longest = _given_pairs(options, options.target)
+    rows = decoded(pairs.take(options.pairs))
     kept = [
         row
         for row in rows
@@ -258,23 +269,20 @@ def _check_both_sides(options: argparse.Namespace) -> None:
 
 
 def _given_pairs(
-    options: argparse.Namespace, links: bool, gold: str | None = None
+    options: argparse.Namespace, target: str | None, links: bool = False
 ) -> tuple[tf.data.Dataset, int]:
     """Sentence pairs of two files or of a split, and how many tokens one may have."""
     from keras_attn_nmt.training.corpora import read_lines
     from keras_attn_nmt.training.splits import load_split, recorded_data
     from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
 
-    if options.source is not None:
-        return read_lines(options.source, options.target, gold), MAX_SOURCE_LENGTH
+    if options.source is not None and target is not None:
+        gold = options.gold if links else None
+        return read_lines(options.source, target, gold), MAX_SOURCE_LENGTH
     data = recorded_data(options.model)
-    pairs = load_split(data, options.split, aligned=links and data.aligned)
-    return pairs, data.max_length
-
-
-def _decoded(pairs: tf.data.Dataset) -> list[list[str]]:
-    """Source, target and, where there are some, links of each pair."""
-    return [[text.decode("utf-8") for text in row] for row in pairs.as_numpy_iterator()]
+    # Pairs that are put together lose their links.
+    aligned = links and data.aligned and not data.concatenate
+    return load_split(data, options.split, aligned=aligned), data.max_length
 
 
 def embeddings(options: argparse.Namespace) -> None:
@@ -330,18 +338,6 @@ def _load(directory: str) -> Translator:
     return Translator.load(directory)
 
 
-def _test_pairs(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    from keras_attn_nmt.training.corpora import read_lines
-    from keras_attn_nmt.training.splits import load_split, recorded_data
-
-    if options.source is not None:
-        pairs = read_lines(options.source, options.reference)
-    else:
-        pairs = load_split(recorded_data(options.model), options.split)
-    sides = [[side.decode("utf-8") for side in pair] for pair in pairs.as_numpy_iterator()]
-    return [pair[0] for pair in sides], [pair[1] for pair in sides]
-
-
 def _read_lines(stream: Any) -> Iterator[str]:
     for number, line in enumerate(stream, 1):
         try:
@@ -355,13 +351,15 @@ def _read_lines(stream: Any) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _numbering_lines(before: int) -> Iterator[None]:
-    """Says the line of the input of which a text is too long."""
+    """Says in which line a text is too long."""
     from keras_attn_nmt.translation import TextTooLong
 
     try:
         yield
     except TextTooLong as error:
-        raise ValueError(f"Line {before + error.index + 1} of the input {error.reason}") from error
+        side = "input" if error.kind == "text" else "target"
+        number = before + error.index + 1
+        raise ValueError(f"Line {number} of the {side} {error.reason}") from error
 
 
 def _chunks(lines: Iterator[T], size: int) -> Iterator[list[T]]:

@@ -18,9 +18,9 @@ from keras_attn_nmt import alignment
 UNKNOWN = "<unk>"
 _BYTES = re.compile("(?:<0x[0-9A-F]{2}>)+")
 _DIGIT = re.compile("[0-9]")
-# Tokens of a text, `</s>` included.
 # Far more than what helps (5 to 12), and still a graph that runs.
 MAX_EXPORTED_BEAM = 100
+# Tokens of a text, `</s>` included.
 MAX_SOURCE_LENGTH = 1000
 # Stands for the log-probability of what cannot happen; finite, as a product with 0 has to be 0.
 IMPOSSIBLE = -1e9
@@ -70,7 +70,8 @@ class Translation:
         A target word becomes its source word where an unknown piece is in it, or where both are
         spelled in bytes, as names in an unknown script (Luong et al. 2015, "Addressing the Rare
         Word Problem", section 3.3). Numbers take the digits of their source word, one by one, where
-        both have as many. All other words stay.
+        both have as many. All other words stay. Words are what stands between spaces: a text in a
+        language without any is one word, and has to be split before it is translated.
 
         Args:
             source: The text that was translated.
@@ -78,8 +79,11 @@ class Translation:
         References:
             [Luong et al. 2015](https://arxiv.org/abs/1410.8206)
         """
-        texts = [word for word in source.split(" ") if word]
         sources, targets = _words(self.source_tokens), _words(self.target_tokens)
+        texts = alignment.split_words(source)
+        if len(texts) != len(sources):
+            # A vocabulary that changes texts (`Tokenizer.load` takes any) has other words.
+            texts = [_spelled(word) for word in sources]
         copied = {}
         for i, j in self.alignment():
             in_bytes = _BYTES.search(sources[i]) and _BYTES.search(targets[j])
@@ -140,13 +144,15 @@ class TextTooLong(ValueError):
 
     Attributes:
         index: Its place among the texts, from 0.
+        kind: `"text"` or `"reference"`.
         reason: What is wrong with it, without its place.
     """
 
-    def __init__(self, index: int, length: int, limit: int):
+    def __init__(self, index: int, length: int, limit: int, kind: str = "text"):
         self.index = index
+        self.kind = kind
         self.reason = f"has {length} tokens, the limit is {limit}: split it into sentences."
-        super().__init__(f"Text {index + 1} {self.reason}")
+        super().__init__(f"{kind.capitalize()} {index + 1} {self.reason}")
 
 
 def check_positive(name: str, value: Any) -> None:

@@ -224,7 +224,7 @@ class Translator:
         ids = [[*each, EOS] for each in tokenizer.encode(texts)]
         for index, each in enumerate(ids):
             if len(each) > MAX_SOURCE_LENGTH:
-                raise TextTooLong(index, len(each), MAX_SOURCE_LENGTH)
+                raise TextTooLong(index, len(each), MAX_SOURCE_LENGTH, kind)
         return ids
 
     def _translations(

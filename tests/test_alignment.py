@@ -25,11 +25,12 @@ def test_tokens_belong_to_words(tokens, words):
 
 
 def test_words_are_those_between_the_spaces_of_any_text():
-    texts = ["ein Haus", "  zwei  Häuser ", "am 日本 See", "x\ty z", "12 345"]
+    texts = ["ein Haus", "  zwei  Häuser ", "am 日本 See", "x\ty z", "12 345", "a▁b  ▁ c"]
     tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser 12"], 300)
     for text, ids in zip(texts, tokenizer.encode(texts), strict=True):
         words = alignment.word_of_tokens(tokenizer.pieces([*ids, 2]))
-        assert max(words) + 1 == len([word for word in text.split(" ") if word])
+        assert max(words) + 1 == len(alignment.split_words(text))
+    assert alignment.split_words(texts[-1]) == ["a", "b", "c"]
 
 
 def test_weights_are_summed_over_the_source_and_averaged_over_the_target():
@@ -67,4 +68,12 @@ def test_error_rate_is_that_of_och_and_ney():
     assert alignment.alignment_error_rate(found, gold) == pytest.approx(1 - (1 + 2) / (3 + 2))
     assert alignment.alignment_error_rate([{(0, 0)}, {(0, 1)}], gold) == 0
     with pytest.raises(ValueError, match="no link at all"):
-        alignment.alignment_error_rate([set()], [GoldAlignment(set(), set())])
+        alignment.alignment_error_rate([set()], [alignment.parse_pharaoh("1p1")])
+    with pytest.raises(ValueError, match="no link in the gold alignment"):
+        alignment.alignment_error_rate([{(0, 0)}], [GoldAlignment(set(), set())])
+
+
+def test_links_of_words_that_are_not_there_are_refused():
+    alignment.check_links(alignment.parse_pharaoh("1-0 0p1"), "ein  Haus", "a house")
+    with pytest.raises(ValueError, match=r"gold: 2-1 .* 2 source and 2 target words"):
+        alignment.check_links(alignment.parse_pharaoh("1-1 2-1"), "ein Haus", "a house", "gold")

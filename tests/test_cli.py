@@ -130,6 +130,12 @@ def test_evaluate_prints_scores_with_signatures(capfd, monkeypatch, model, tmp_p
     code, out, _ = run(capfd, monkeypatch, arguments)
     assert code == 0
     assert "nrefs:1|case:lc|eff:no|tok:13a" in out
+    code, out, _ = run(capfd, monkeypatch, [*arguments, "--copy", "--tokenize", "char"])
+    assert code == 0
+    assert "case:lc|eff:no|tok:char" in out
+    code, out, err = run(capfd, monkeypatch, [*arguments, "--tokenize", "spam"])
+    assert (code, out) == (1, "")
+    assert "no tokeniser 'spam'" in err
     assert len((tmp_path / "out").read_text().splitlines()) == 2
     code, _, err = run(capfd, monkeypatch, ["evaluate", model])
     assert code == 1
@@ -170,13 +176,53 @@ def test_align_writes_links_and_says_the_error_rate(capfd, monkeypatch, model, t
 
 
 def test_align_refuses_a_gold_file_that_does_not_fit(capfd, monkeypatch, model, tmp_path):
-    for name, text in (("s", "ein\nSee\n"), ("short", "0-0\n"), ("bad", "0-0\n0:0\n")):
+    golds = {"short": "0-0\n", "bad": "0-0\n0:0\n", "from 1": "1-1\n1-1\n", "empty": "\n\n"}
+    for name, text in {"s": "ein\nSee\n", **golds}.items():
         (tmp_path / name).write_text(text)
     arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "s")]
-    for name, message in (("short", "has 1"), ("bad", "line 2: '0:0' is no link")):
+    messages = {"short": "has 1", "bad": "line 2: '0:0' is no link", "from 1": "counted from 0"}
+    for name, message in messages.items():
         code, out, err = run(capfd, monkeypatch, [*arguments, "--gold", str(tmp_path / name)])
         assert (code, out) == (1, "")
         assert message in err
+    code, _, err = run(capfd, monkeypatch, [*arguments, "--gold", str(tmp_path / "empty")])
+    assert code == 1
+    assert "no link in the gold" in err
+
+
+def test_align_says_no_error_rate_where_a_split_has_no_gold(capfd, monkeypatch, model, tmp_path):
+    directory = shutil.copytree(model, tmp_path / "model")
+    for name in ("test.de", "test.en"):
+        (tmp_path / name).write_text("ein Haus\n")
+    data = {"folder": str(tmp_path), "alignment": "align", "test": "test"}
+    (directory / files.TRAINING).write_text(json.dumps({"recipe": {"data": data}}))
+    code, out, err = run(capfd, monkeypatch, ["align", str(directory)])
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"[01]-0 [01]-1\n", out)
+    (tmp_path / "test.align").write_text("0-0\n")
+    code, _, err = run(capfd, monkeypatch, ["align", str(directory)])
+    assert "alignment error rate" in err
+    data["concatenate"] = 30
+    (directory / files.TRAINING).write_text(json.dumps({"recipe": {"data": data}}))
+    code, _, err = run(capfd, monkeypatch, ["align", str(directory)])
+    assert (code, err) == (0, "")
+
+
+def test_align_says_which_side_is_too_long(capfd, monkeypatch, model, tmp_path):
+    (tmp_path / "s").write_text("ein\nein\n")
+    (tmp_path / "t").write_text("ein\n" + "a " * 2000 + "\n")
+    arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "t")]
+    code, _, err = run(capfd, monkeypatch, arguments)
+    assert code == 1
+    assert "Line 2 of the target has" in err
+
+
+def test_translate_copies_what_is_unknown(capfd, monkeypatch, model):
+    arguments = ["translate", model, "--copy", "--max-length", "9"]
+    text = "ein 日本\na▁b▁c▁d▁e▁f\n\n".encode()
+    code, out, _ = run(capfd, monkeypatch, arguments, text)
+    assert code == 0
+    assert len(out.splitlines()) == 3
 
 
 def test_a_shortlist_is_learned_and_then_used(capfd, monkeypatch, model, tmp_path):

@@ -50,7 +50,8 @@ class BatchPlan:
 
     Attributes:
         max_length: Longest source and target that was kept, in tokens with eos.
-        pairs_read: Sentence pairs of the corpus.
+        pairs_read: Sentence pairs of the corpus; here and everywhere below, each as often as it is
+            sampled.
         dropped: Pairs left out, by reason: `"empty"` (a side without text), `"source_too_long"`
             and `"target_too_long"`. A pair counts once, for the first reason that holds.
         source_tokens: Source tokens per epoch, eos included and padding not.

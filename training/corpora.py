@@ -143,7 +143,8 @@ def concatenated(pairs: tf.data.Dataset, most_words: int, seed: int = 0) -> tf.d
     """Consecutive pairs put together, to train on or to test with long sentences.
 
     Each has a length drawn from 1 to `most_words`, and gets pairs as long as its source has not
-    more words than that, one pair at least. Every pair occurs once.
+    more words than that, one pair at least. Every pair occurs once; one with an empty side stays
+    alone, to be left out later.
 
     Args:
         pairs: Dataset of `(source, target)`, tf.string of shape `()`.
@@ -159,6 +160,9 @@ def concatenated(pairs: tf.data.Dataset, most_words: int, seed: int = 0) -> tf.d
         together: list[tuple[bytes, bytes]] = []
         words = limit = 0
         for pair in pairs.as_numpy_iterator():
+            if not all(side.strip() for side in pair):
+                yield pair
+                continue
             length = len(pair[0].split())
             if together and words + length > limit:
                 yield _joined(together)
@@ -176,6 +180,11 @@ def concatenated(pairs: tf.data.Dataset, most_words: int, seed: int = 0) -> tf.d
 def _joined(pairs: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     sources, targets = zip(*pairs, strict=True)
     return b" ".join(sources), b" ".join(targets)
+
+
+def decoded(pairs: tf.data.Dataset) -> list[list[str]]:
+    """The texts of each pair: source, target and, where there are some, links."""
+    return [[text.decode("utf-8") for text in row] for row in pairs.as_numpy_iterator()]
 
 
 def read_tfds(

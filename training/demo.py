@@ -13,6 +13,7 @@ from typing import Any
 
 from keras_attn_nmt import writing
 from keras_attn_nmt.plots import plot_attention
+from keras_attn_nmt.training.corpora import decoded
 from keras_attn_nmt.training.evaluation import evaluate
 from keras_attn_nmt.training.recipe import load_recipe
 from keras_attn_nmt.training.splits import load_split
@@ -73,11 +74,8 @@ def run_demo(
 
     logger.info("2/4 translating held-out values")
     translator = Translator.load(model)
-    pairs = [
-        [side.decode("utf-8") for side in pair]
-        for pair in load_split(recipe.data, "test").as_numpy_iterator()
-    ]
-    scores = evaluate(translator, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    sources, references = zip(*decoded(load_split(recipe.data, "test")), strict=True)
+    scores = evaluate(translator, sources, references)
 
     logger.info("3/4 drawing the attention")
     sentences = [*SENTENCES[:4], sentence or SENTENCES[4]]

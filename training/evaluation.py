@@ -26,23 +26,33 @@ def corpus_scores(
         `bleu`, `bleu_lowercase` and `chrf`, each `{"score": 0 to 100, "signature": ...}`.
 
     Raises:
-        ValueError: There is nothing to score, or not one reference for each translation.
+        ValueError: There is nothing to score, not one reference for each translation, or no such
+            tokeniser.
     """
     if not translations or len(translations) != len(references):
         raise ValueError(
             "Scoring needs as many references as translations, and at least one: got "
             f"{len(translations)} translations and {len(references)} references."
         )
-    metrics: dict[str, Any] = {
-        "bleu": sacrebleu.BLEU(tokenize=tokenize),
-        "bleu_lowercase": sacrebleu.BLEU(tokenize=tokenize, lowercase=True),
-        "chrf": sacrebleu.CHRF(),
-    }
     scores = {}
-    for name, metric in metrics.items():
+    for name, metric in _metrics(tokenize).items():
         score = metric.corpus_score(list(translations), [list(references)]).score
         scores[name] = {"score": score, "signature": str(metric.get_signature())}
     return scores
+
+
+def _metrics(tokenize: str) -> dict[str, Any]:
+    try:
+        return {
+            "bleu": sacrebleu.BLEU(tokenize=tokenize),
+            "bleu_lowercase": sacrebleu.BLEU(tokenize=tokenize, lowercase=True),
+            "chrf": sacrebleu.CHRF(),
+        }
+    except KeyError as error:
+        known = ", ".join(sorted(sacrebleu.BLEU.TOKENIZERS))
+        raise ValueError(f"There is no tokeniser {tokenize!r}. sacreBLEU has: {known}.") from error
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(f"The tokeniser {tokenize!r} cannot be used: {error}") from error
 
 
 def bleu_signature() -> str:
@@ -72,6 +82,8 @@ def evaluate(
         reference, 0 to 1), `sentences`, `seconds`, `sentences_per_second`,
         `target_tokens_per_second` and `translations`.
     """
+    # An unknown tokeniser is said before the work, not after it.
+    _metrics(tokenize)
     keep_freed_memory()
     # The first sentences pay for tracing; they are translated again with all others.
     translator(list(sources[:1]), **options)

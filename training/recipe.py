@@ -41,7 +41,8 @@ class DataRecipe:
         size: `phrases`: number of training pairs; else at most so many are used, 0 for all.
         validation_size: `phrases`: number of validation pairs, and of test pairs.
         concatenate: Consecutive pairs become one, of up to so many source words, all lengths up to
-            it alike; 0 leaves them alone.
+            it alike; 0 leaves them alone. A word is one token or more, so that `max_length` has to
+            be larger, best twice as large.
         max_length: Pairs with a longer side, in tokens, are left out, counted and reported.
         cache: Whether tokenised sentences are kept in memory.
     """
@@ -76,6 +77,12 @@ class DataRecipe:
                 raise ValueError(
                     f"data.{name} must be at least {least}, got {getattr(self, name)}."
                 )
+        if self.concatenate >= self.max_length:
+            raise ValueError(
+                f"data.concatenate={self.concatenate} makes sentences of so many words, and "
+                f"data.max_length={self.max_length} would leave out those of more tokens: set "
+                f"data.max_length to {2 * self.concatenate} or so."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import logging
 import os
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,26 +24,31 @@ from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.training import callbacks, study_plots
-from keras_attn_nmt.training.corpora import concatenated
+from keras_attn_nmt.training.corpora import concatenated, decoded
 from keras_attn_nmt.training.evaluation import corpus_scores, evaluate
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.splits import load_split
-from keras_attn_nmt.training.trainer import train
+from keras_attn_nmt.training.trainer import check_same_recipe, train
 from keras_attn_nmt.translator import Translator
 
+FIXED_VECTOR = {"attention": "none", "bidirectional": False}
 # What each changes in `[model]` of the recipe; the first has the budget that the others get.
 SYSTEMS: Mapping[str, Mapping[str, Any]] = {
     "attention": {"attention": "bahdanau"},
     "multiplicative": {"attention": "luong"},
     "forward-encoder": {"attention": "bahdanau", "bidirectional": False},
-    "fixed-vector": {"attention": "none"},
-    "fixed-vector-reversed": {"attention": "none", "source_order": "reversed"},
-    "fixed-vector-twice": {"attention": "none", "source_order": "twice"},
+    # Read in one direction, as Cho et al. and Sutskever et al. (2014) did: reversed, an encoder of
+    # both directions would be the same model.
+    "fixed-vector": FIXED_VECTOR,
+    "fixed-vector-reversed": {**FIXED_VECTOR, "source_order": "reversed"},
+    "fixed-vector-twice": {**FIXED_VECTOR, "source_order": "twice"},
 }
 # The one whose sentence vector has to hold all of the sentence.
 FIXED = "fixed-vector"
 # Source words of the classes of length: 1 to 5, 6 to 10, ...
 CLASS_WORDS = 5
+# How often a test set is put together to long sentences, so that each class has enough of them.
+WAYS = 4
 # A class with fewer sentences has no BLEU worth drawing.
 FEWEST_SENTENCES = 20
 REPORT = "study.json"
@@ -63,7 +69,8 @@ def run_study(
 
     Args:
         recipe: Data, vocabulary, budget and training of all systems. With `data.concatenate` they
-            are trained on sentences of all lengths up to it, and tested on such, too.
+            are trained on sentences of all lengths up to it, and tested on such, too;
+            `data.max_length` has to let those through.
         output: Gets a model directory for each system, `study.json`, `study.md`,
             `bleu_by_length.png` and, of `fixed-vector` or else the first system, the sentence
             vectors of the test set as `vectors.png` and `vectors.html`.
@@ -109,13 +116,12 @@ def run_study(
 
 def _test_pairs(recipe: Recipe) -> tuple[list[str], list[str]]:
     pairs = load_split(dataclasses.replace(recipe.data, concatenate=0), "test")
+    rows = decoded(pairs)
     if recipe.data.concatenate:
-        # As they are, and put together: short and long ones.
-        pairs = pairs.concatenate(concatenated(pairs, recipe.data.concatenate, seed=1))
-    # A sentence that was put together with no other is there once.
-    rows = dict.fromkeys(
-        tuple(side.decode("utf-8") for side in pair) for pair in pairs.as_numpy_iterator()
-    )
+        # As they are, and put together in some ways: short and long ones, each of them once.
+        for seed in range(1, WAYS + 1):
+            together = decoded(concatenated(pairs, recipe.data.concatenate, seed))
+            rows += [row for row in together if row not in rows]
     return [source for source, _ in rows], [reference for _, reference in rows]
 
 
@@ -162,19 +168,16 @@ def _parameters(model: Mapping[str, Any], recipe: Recipe) -> int:
 def _train(recipe: Recipe, directory: Path, quiet: bool) -> dict[str, Any]:
     done = directory / files.TRAINING
     if done.exists():
+        check_same_recipe(directory, recipe)
         report: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-        if report["recipe"] != recipe.to_dict():
-            raise ValueError(
-                f"{directory} was trained by another recipe: give another directory, or remove it."
-            )
         return report
     started = callbacks.read_state(directory / files.CHECKPOINTS) is not None
     return train(recipe, directory, resume=started, quiet=quiet)
 
 
 def _tokens_per_second(trained: Mapping[str, Any]) -> float:
-    seconds = sum(epoch["seconds"] for epoch in trained["history"])
-    return float(trained["target_tokens_per_epoch"] * len(trained["history"]) / seconds)
+    """Over all epochs, each of as many tokens; validation is not counted."""
+    return statistics.harmonic_mean(epoch["tokens_per_second"] for epoch in trained["history"])
 
 
 def bleu_by_words(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib.util
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -114,7 +113,7 @@ def plot_vectors(
         axes.set_xticks([])
         axes.set_yticks([])
     for group, texts in enumerate(examples):
-        cut = [textwrap.shorten(text, EXAMPLE_LENGTH, placeholder=" …") for text in texts]
+        cut = [_shortened(text) for text in texts]
         height = 0.08 - 0.03 * group
         for place, text, colour in (
             (0.125, "●", COLOURS[group]),
@@ -122,6 +121,10 @@ def plot_vectors(
         ):
             figure.text(place, height, text, color=colour, fontsize=8, parse_math=False, va="top")
     return figure
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= EXAMPLE_LENGTH else text[: EXAMPLE_LENGTH - 2].rstrip() + " …"
 
 
 def hoverable_vectors(

@@ -19,7 +19,7 @@ def parse_links(alignment: tf.Tensor) -> tf.RaggedTensor:
 
 def count_words(text: tf.Tensor) -> tf.Tensor:
     """How many words texts, (pairs,), have between their spaces, int32 (pairs,)."""
-    words = tf.strings.split(text, " ")
+    words = tf.strings.split(tf.strings.regex_replace(text, SPACE, " "), " ")
     return tf.reduce_sum(tf.cast(tf.strings.length(words) > 0, tf.int32), axis=1)
 
 

@@ -194,6 +194,12 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] 
         raise FileNotFoundError(
             f"There is nothing to resume in {output}: no epoch was saved. Start without --resume."
         )
+    check_same_recipe(output, recipe)
+    return state
+
+
+def check_same_recipe(output: Path, recipe: Recipe) -> None:
+    """Raises a `ValueError` unless the training in a directory was started with this recipe."""
     try:
         # With the defaults of what the recipe of an older release did not have.
         text = (output / RECIPE).read_text(encoding="utf-8")
@@ -208,10 +214,9 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] 
             changed = [key for key in values if values[key] != before.get(section, {}).get(key)]
             raise ValueError(
                 f"The training in {output} was started with other values of "
-                f"{', '.join(f'{section}.{key}' for key in changed)}: resume with the same recipe "
+                f"{', '.join(f'{section}.{key}' for key in changed)}: go on with the same recipe "
                 f"and overrides, or start in another directory. They are in {output / RECIPE}."
             )
-    return state
 
 
 def _tokenizers(

@@ -1,12 +1,13 @@
 """The systems that attention replaced, side by side, and the long sentences they are tested on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from keras_attn_nmt.training import study, study_plots
-from keras_attn_nmt.training.corpora import concatenated, from_pairs
+from keras_attn_nmt.training.corpora import concatenated, decoded, from_pairs
 from keras_attn_nmt.training.recipe import load_recipe
 from keras_attn_nmt.training.study import run_study
 
@@ -15,9 +16,9 @@ PAIRS = [(f"{'a ' * (n % 7)}a{n}", f"b{n}") for n in range(500)]
 
 def test_sentences_are_put_together_to_all_lengths():
     long = concatenated(from_pairs(PAIRS), 30, seed=1)
-    rows = [[side.decode() for side in row] for row in long.as_numpy_iterator()]
+    rows = decoded(long)
     assert int(long.cardinality()) == len(rows) < len(PAIRS)
-    assert rows == [[side.decode() for side in row] for row in long.as_numpy_iterator()]
+    assert rows == decoded(long)
     for side in (0, 1):
         words = " ".join(row[side] for row in rows).split()
         assert words == " ".join(pair[side] for pair in PAIRS).split()
@@ -30,6 +31,27 @@ def test_sentences_are_put_together_to_all_lengths():
 def test_a_sentence_longer_than_all_that_is_wanted_stays_whole():
     long = concatenated(from_pairs([("a b c", "x"), ("d", "y")]), 1)
     assert list(long.as_numpy_iterator()) == [(b"a b c", b"x"), (b"d", b"y")]
+
+
+def test_a_pair_with_an_empty_side_is_put_together_with_nothing():
+    pairs = [("a", "w"), ("b", " "), ("c", "x"), ("", "y"), ("d", "z")]
+    rows = decoded(concatenated(from_pairs(pairs), 50))
+    assert sorted(rows) == [["", "y"], ["a c d", "w x z"], ["b", " "]]
+
+
+def test_sentences_that_max_length_would_leave_out_are_not_put_together():
+    with pytest.raises(ValueError, match=r"set data\.max_length to 160"):
+        load_recipe("multi30k", ["data.concatenate=80"])
+
+
+def test_the_test_set_has_short_and_long_sentences_once(recipe):
+    sources, references = study._test_pairs(recipe)
+    alone = study._test_pairs(replace(recipe, data=replace(recipe.data, concatenate=0)))
+    assert sources[:100] == alone[0]
+    assert len(references) == len(sources) > 110
+    together = sources[100:]
+    assert max(len(source.split()) for source in together) > 8
+    assert not set(together) & set(alone[0])
 
 
 def test_bleu_is_that_of_sentences_of_like_length():
@@ -90,6 +112,8 @@ def test_a_study_writes_table_pictures_and_report(recipe, tmp_path):
     again = run_study(recipe, tmp_path, names, quiet=True)
     assert (tmp_path / "fixed-vector" / "model.keras").stat().st_mtime_ns == before
     assert again["systems"]["fixed-vector"]["bleu"] == report["systems"]["fixed-vector"]["bleu"]
+    with pytest.raises(ValueError, match=r"other values of training\.epochs"):
+        run_study(replace(recipe, training=replace(recipe.training, epochs=2)), tmp_path, names)
     with pytest.raises(ValueError, match="Unknown systems: transformer"):
         run_study(recipe, tmp_path, ["transformer"])
 

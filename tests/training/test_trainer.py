@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -106,6 +107,38 @@ def test_a_resumed_training_ends_at_the_same_weights(corpus, tmp_path, monkeypat
     for name, value in whole["history"][-1].items():
         if name not in ("seconds", "tokens_per_second"):
             assert resumed["history"][-1][name] == pytest.approx(value, rel=1e-4)
+
+
+def test_what_is_validated_and_saved_is_the_average_of_the_weights():
+    seen = {"step": [], "validation": [], "epoch end": []}
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen["step"].append(self.model.get_weights()[0].copy())
+
+        def on_test_begin(self, logs=None):
+            seen["validation"].append(self.model.get_weights()[0].copy())
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen["epoch end"].append(self.model.get_weights()[0].copy())
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9), loss="mse")
+    x, y = np.random.default_rng(1).normal(size=(12, 2)), np.ones((12, 1))
+    model.fit(
+        *(x, y),
+        validation_data=(x, y),
+        batch_size=4,
+        epochs=2,
+        callbacks=[callbacks.AverageWeights(), Watch()],
+        verbose=0,
+    )
+    # The average of the first step is what it came to; then each counts for a tenth.
+    average = seen["step"][0]
+    averages = [average := 0.9 * average + 0.1 * each for each in seen["step"]]
+    for which in ("validation", "epoch end"):
+        np.testing.assert_allclose(seen[which], [averages[2], averages[5]], rtol=1e-5)
+    assert not np.allclose(averages[2], seen["step"][2], rtol=1e-3)
 
 
 def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
