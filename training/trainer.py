@@ -72,28 +72,15 @@ def _train(
     settings = recipe.training
     start = time.perf_counter()
 
-    guided = settings.guided_alignment > 0
     pairs, validation_pairs = (
-        load_split(recipe.data, split, aligned=guided) for split in ("train", "validation")
+        load_split(recipe.data, split, aligned=settings.guided_alignment > 0)
+        for split in ("train", "validation")
     )
     source_tokenizer, target_tokenizer = _tokenizers(
         recipe.vocabulary, pairs, output, resume=state is not None
     )
-    batching: dict[str, Any] = {
-        "tokens_per_batch": settings.tokens_per_batch,
-        "max_length": recipe.data.max_length,
-        "cache": recipe.data.cache,
-    }
-    data = BatchedPairs(
-        pairs,
-        source_tokenizer,
-        target_tokenizer,
-        samples=recipe.vocabulary.samples,
-        sampling_alpha=recipe.vocabulary.sampling_alpha,
-        sampling_seed=settings.seed,
-        **batching,
-    )
-    validation = BatchedPairs(validation_pairs, source_tokenizer, target_tokenizer, **batching)
+    tokenizers = source_tokenizer, target_tokenizer
+    data, validation = _batches(recipe, tokenizers, pairs, validation_pairs)
     steps = data.plan.steps_per_epoch
 
     config = ModelConfig.from_dict(
@@ -103,16 +90,7 @@ def _train(
             "target_vocabulary_size": target_tokenizer.vocabulary_size,
         }
     )
-    model = build_model(config)
-    model.compile(
-        _optimizer(recipe, steps),
-        loss={
-            "logits": MaskedCrossentropy(settings.label_smoothing),
-            **({"attention": GuidedAlignment()} if guided else {}),
-        },
-        loss_weights={"logits": 1.0, "attention": settings.guided_alignment} if guided else None,
-        metrics={"logits": [TokenAccuracy(name="accuracy"), Perplexity()]},
-    )
+    model = _compiled_model(recipe, config, steps)
     logger.info("%s", describe_device(model))
     if warning := unused_gpu():
         logger.warning("!!! %s", warning)
@@ -242,6 +220,44 @@ def _tokenizers(
         Tokenizer.learn(texts(0), vocabulary.source_size, **options),
         Tokenizer.learn(texts(1), vocabulary.target_size, **options),
     )
+
+
+def _batches(
+    recipe: Recipe,
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    pairs: tf.data.Dataset,
+    validation_pairs: tf.data.Dataset,
+) -> tuple[BatchedPairs, BatchedPairs]:
+    """Batches of training and of validation; segmentations are drawn for training alone."""
+    batching: dict[str, Any] = {
+        "tokens_per_batch": recipe.training.tokens_per_batch,
+        "max_length": recipe.data.max_length,
+        "cache": recipe.data.cache,
+    }
+    data = BatchedPairs(
+        pairs,
+        *tokenizers,
+        samples=recipe.vocabulary.samples,
+        sampling_alpha=recipe.vocabulary.sampling_alpha,
+        sampling_seed=recipe.training.seed,
+        **batching,
+    )
+    return data, BatchedPairs(validation_pairs, *tokenizers, **batching)
+
+
+def _compiled_model(recipe: Recipe, config: ModelConfig, steps: int) -> keras.Model:
+    weight = recipe.training.guided_alignment
+    model = build_model(config)
+    model.compile(
+        _optimizer(recipe, steps),
+        loss={
+            "logits": MaskedCrossentropy(recipe.training.label_smoothing),
+            **({"attention": GuidedAlignment()} if weight else {}),
+        },
+        loss_weights={"logits": 1.0, "attention": weight} if weight else None,
+        metrics={"logits": [TokenAccuracy(name="accuracy"), Perplexity()]},
+    )
+    return model
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
