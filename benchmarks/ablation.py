@@ -33,6 +33,10 @@ VARIANTS = {
     "no tied embeddings": (["model.tie_target_embeddings=false"], "Press & Wolf 2017"),
     "no moving average": (["training.average_weights=0.0"], "Polyak & Juditsky 1992"),
     "joint vocabulary": (["vocabulary.shared=true"], "Sennrich et al. 2016"),
+    "3,000 pieces": (
+        ["vocabulary.source_size=3000", "vocabulary.target_size=3000"],
+        "Sennrich & Zhang 2019",
+    ),
     "BPE": (["vocabulary.model_type=bpe"], "Sennrich et al. 2016"),
     "subword sampling, 4 of each": (["vocabulary.samples=4"], "Kudo 2018"),
     "multiplicative attention": (["model.attention=luong"], "Luong et al. 2015"),
