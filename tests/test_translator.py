@@ -224,6 +224,8 @@ def test_what_is_rare_is_copied_from_where_the_model_looked():
     copied = SEEN.copying("in   Łódź Lö 98.765 5")
     assert copied.text == "Łódź in Lö 9876,5 7.x"
     assert copied.target_tokens == SEEN.target_tokens
+    # SentencePiece takes its own sign in a text for a space.
+    assert SEEN.copying("in▁Łódź Lö▁▁98.765 5").text == copied.text
 
 
 def test_what_is_known_is_not_copied():

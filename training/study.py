@@ -48,7 +48,7 @@ FIXED = "fixed-vector"
 # Source words of the classes of length: 1 to 5, 6 to 10, ...
 CLASS_WORDS = 5
 # How often a test set is put together to long sentences, so that each class has enough of them.
-WAYS = 4
+TEST_CONCATENATIONS = 4
 # A class with fewer sentences has no BLEU worth drawing.
 FEWEST_SENTENCES = 20
 REPORT = "study.json"
@@ -119,7 +119,7 @@ def _test_pairs(recipe: Recipe) -> tuple[list[str], list[str]]:
     rows = decoded(pairs)
     if recipe.data.concatenate:
         # As they are, and put together in some ways: short and long ones, each of them once.
-        for seed in range(1, WAYS + 1):
+        for seed in range(1, TEST_CONCATENATIONS + 1):
             together = decoded(concatenated(pairs, recipe.data.concatenate, seed))
             rows += [row for row in together if row not in rows]
     return [source for source, _ in rows], [reference for _, reference in rows]
