@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.config import ModelConfig
     from keras_attn_nmt.decoder import AttentionDecoder
     from keras_attn_nmt.encoder import BidirectionalEncoder
-    from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy
+    from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
     from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
     from keras_attn_nmt.model import build_model
     from keras_attn_nmt.plots import plot_attention
@@ -41,6 +41,7 @@ _MODULES = {
     "MaxoutReadout": "readout",
     "ModelConfig": "config",
     "Perplexity": "metrics",
+    "RDropCrossentropy": "losses",
     "TanhReadout": "readout",
     "TiedEmbedding": "readout",
     "TokenAccuracy": "metrics",
@@ -62,6 +63,7 @@ __all__ = [
     "MaxoutReadout",
     "ModelConfig",
     "Perplexity",
+    "RDropCrossentropy",
     "TanhReadout",
     "TextTooLong",
     "TiedEmbedding",

@@ -180,10 +180,19 @@ class Attention(keras.layers.Layer, abc.ABC):
         keys = self.key_projection(annotations)
         return keys if self.key_normalization is None else self.key_normalization(keys)
 
-    def call(self, state: Any, annotations: Any, mask: Any = None, keys: Any = None) -> Any:
+    def call(
+        self,
+        state: Any,
+        annotations: Any,
+        mask: Any = None,
+        keys: Any = None,
+        query_shift: Any = None,
+    ) -> Any:
         keys = self.project(annotations) if keys is None else keys
         single = len(state.shape) == 2
         query = self.project_query(ops.expand_dims(state, 1) if single else state)
+        if query_shift is not None:
+            query = query + (ops.expand_dims(query_shift, 1) if single else query_shift)
         energies = self.compare(self.normalize_query(query), keys)
         # In float32 whatever the policy: half precision loses the small weights.
         energies = ops.cast(energies, "float32")
@@ -203,7 +212,12 @@ class Attention(keras.layers.Layer, abc.ABC):
         """No mask is attached to the results: masks are passed explicitly."""
 
     def compute_output_spec(
-        self, state: Any, annotations: Any, mask: Any = None, keys: Any = None
+        self,
+        state: Any,
+        annotations: Any,
+        mask: Any = None,
+        keys: Any = None,
+        query_shift: Any = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         queries = tuple(state.shape[:-1])
         return (
@@ -240,6 +254,8 @@ class BahdanauAttention(Attention):
         mask: `True` at real positions, bool, `(batch, source_length)`; without it all are real.
         keys: `attention.project(annotations)`, `(batch, source_length, units)`. Pass it where one
             sentence is attended to more than once; without it, it is computed in the call.
+        query_shift: What is added to `W_a s_{i-1}`, `(batch, units)` or `(batch, queries, units)`,
+            like the state.
 
     Returns:
         `(context, weights)`, shapes `(batch, annotation_units)` and `(batch, source_length)`, with

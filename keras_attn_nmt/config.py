@@ -44,6 +44,8 @@ class ModelConfig:
         attention: `"bahdanau"` (additive), `"luong"` (multiplicative) or `"none"`: the decoder
             sees one fixed-length vector (RNNencdec of the paper, Cho et al. 2014).
         attention_units: Size of the alignment model's hidden layer (n' in the paper).
+        query_previous_token: Whether attention is asked with the previous target token, too; not
+            in the paper, where s_{i-1} has not read it yet. See `AttentionDecoder`.
         source_order: `"forward"`; for `attention="none"` also `"reversed"` (Sutskever et al.
             2014) and `"twice"`, the source fed twice in a row (Zaremba & Sutskever 2014).
         readout: `"tanh"` or the paper's `"maxout"` (A.2.2).
@@ -76,6 +78,7 @@ class ModelConfig:
     reset_after: bool = True
     attention: str = "bahdanau"
     attention_units: int = 512
+    query_previous_token: bool = False
     source_order: str = "forward"
     readout: str = "tanh"
     readout_units: int = 512
@@ -96,6 +99,11 @@ class ModelConfig:
                 f"source_order={self.source_order!r} goes with attention='none' only, but "
                 f"attention={self.attention!r}: attention does not depend on the reading order. "
                 "Use source_order='forward'."
+            )
+        if self.query_previous_token and self.attention == "none":
+            raise ValueError(
+                "query_previous_token=True needs attention, but attention='none': there is no "
+                "query. Use query_previous_token=False."
             )
         if self.tie_target_embeddings and self.readout == "maxout":
             raise ValueError(

@@ -44,6 +44,9 @@ class AttentionDecoder(keras.layers.Layer):
         reset_after: GRU only, see `ModelConfig`.
         attention: `"bahdanau"`, `"luong"` or `"none"` (every c_i is the sentence vector).
         attention_units: Hidden layer of Bahdanau's alignment model.
+        query_previous_token: Whether attention is asked with the previous token, too: a product of
+            E y_{i-1} is added to `W_a s_{i-1}` (to `s_{i-1}`, if multiplicative). Not in the
+            paper, where s_{i-1} knows y_{i-2} at best.
         layer_normalization: Normalise attention queries and keys.
         initial_units: How many of the last columns of the sentence vector W_s reads: the units of
             the backward encoder, to begin from h_1<- as in the paper.
@@ -81,12 +84,18 @@ class AttentionDecoder(keras.layers.Layer):
         reset_after: bool = True,
         attention: str = "bahdanau",
         attention_units: int = 512,
+        query_previous_token: bool = False,
         layer_normalization: bool = False,
         initial_units: int | None = None,
         initializer: str = "glorot",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        if query_previous_token and attention == "none":
+            raise ValueError(
+                "query_previous_token=True needs attention, but attention='none': there is no "
+                "query. Use query_previous_token=False."
+            )
         self.supports_masking = True
         # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
         # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
@@ -96,6 +105,7 @@ class AttentionDecoder(keras.layers.Layer):
         self.reset_after = reset_after
         self.attention_kind = check_choice("attention", attention)
         self.attention_units = attention_units
+        self.query_previous_token = query_previous_token
         self.layer_normalization = layer_normalization
         self.initial_units = initial_units
         self.initializer = check_choice("initializer", initializer)
@@ -131,6 +141,17 @@ class AttentionDecoder(keras.layers.Layer):
         self.attention = self._make_attention()
         if self.attention is not None:
             self.attention.build((None, 1, self.units), (None, None, annotation_units))
+        self.token_query = None
+        if self.query_previous_token:
+            bahdanau = self.attention_kind == "bahdanau"
+            self.token_query = keras.layers.Dense(
+                self.attention_units if bahdanau else self.units,
+                use_bias=False,
+                kernel_initializer=kernel_initializer,
+                dtype=self.dtype_policy,
+                name="token_query",
+            )
+            self.token_query.build((None, self.embedding_units))
 
     def _make_attention(self) -> Attention | None:
         if self.attention_kind == "none":
@@ -176,9 +197,26 @@ class AttentionDecoder(keras.layers.Layer):
         return tuple(ops.split(initial, 2, axis=-1)) if self.cell_kind == "lstm" else (initial,)
 
     def embed_gates(self, embedded: Any) -> Any:
-        """The embeddings' share of the gates, `(..., embedding_units)` to `(..., gate_units)`."""
+        """All that a step reads of the previous token.
+
+        Args:
+            embedded: E y_{i-1}, `(..., embedding_units)`.
+
+        Returns:
+            Its share of the gates and, with `query_previous_token`, that of the query behind it,
+            `(..., gate_units)` or `(..., gate_units + query_units)`.
+        """
         kernel, bias = self._input_kernels()[0], cells.input_bias(self.cell)
-        return by_rows(lambda rows: ops.matmul(rows, kernel) + bias, embedded)
+        gates = by_rows(lambda rows: ops.matmul(rows, kernel) + bias, embedded)
+        if self.token_query is None:
+            return gates
+        return ops.concatenate([gates, by_rows(self.token_query, embedded)], axis=-1)
+
+    def split_query(self, gates: Any) -> tuple[Any, Any]:
+        """What `embed_gates` gave, as the share of the gates and that of the query, or `None`."""
+        if self.token_query is None:
+            return gates, None
+        return tuple(ops.split(gates, [gates.shape[-1] - self.token_query.units], axis=-1))
 
     def _input_kernels(self) -> list[Any]:
         """The rows of the input weights that read the embedding, and those for the context."""
@@ -188,8 +226,8 @@ class AttentionDecoder(keras.layers.Layer):
         """One target position.
 
         Args:
-            gates: `embed_gates` of the previous token's embedding, `(batch, gate_units)`, or
-                `(batch, queries, gate_units)` where several hypotheses look at one source.
+            gates: `embed_gates` of the previous token's embedding, `(batch, units)`, or
+                `(batch, queries, units)` where several hypotheses look at one source.
             state: s_{i-1}, a tuple of `(batch, units)` or `(batch, queries, units)`.
             memory: What `prepare` made of the source.
 
@@ -197,6 +235,7 @@ class AttentionDecoder(keras.layers.Layer):
             `(state, attention, activations)`: s_i; alpha_i, `(batch, source_length)` or
             `(batch, queries, source_length)`; what the gradient needs (`cells.advance`).
         """
+        gates, query_shift = self.split_query(gates)
         if self.attention is None:
             context_gates = memory.gates if len(gates.shape) == 3 else memory.gates[:, 0]
             # One row of zeros a query: nothing was looked at.
@@ -205,7 +244,7 @@ class AttentionDecoder(keras.layers.Layer):
                 looked = ops.expand_dims(looked, 1) + ops.zeros_like(gates[..., :1], "float32")
         else:
             context_gates, looked = self.attention(
-                state[0], memory.gates, mask=memory.mask, keys=memory.keys
+                state[0], memory.gates, mask=memory.mask, keys=memory.keys, query_shift=query_shift
             )
         weights = cells.recurrence(self.cell)
         state, activations = cells.advance(weights, gates + context_gates, state)
@@ -272,6 +311,7 @@ class AttentionDecoder(keras.layers.Layer):
             "reset_after": self.reset_after,
             "attention": self.attention_kind,
             "attention_units": self.attention_units,
+            "query_previous_token": self.query_previous_token,
             "layer_normalization": self.layer_normalization,
             "initial_units": self.initial_units,
             "initializer": self.initializer,

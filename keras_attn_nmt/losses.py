@@ -1,4 +1,4 @@
-"""The training loss: label-smoothed cross-entropy of the real tokens."""
+"""Training losses: label-smoothed cross-entropy of the real tokens, and what can be beside it."""
 
 from __future__ import annotations
 
@@ -59,6 +59,39 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
         return normalizer - wanted, gradient
 
     return cross_entropy(ops.cast(logits, "float32"))
+
+
+def symmetric_divergence(one: Any, other: Any) -> Any:
+    """How far two distributions are from each other, `(KL(p || q) + KL(q || p)) / 2`, in nats.
+
+    Args:
+        one: Logits of p, `(..., vocabulary_size)`.
+        other: Logits of q, of the same shape.
+
+    Returns:
+        float32, `(...)`.
+    """
+
+    # The gradient by hand, as it needs no more than what is there; taken through the logarithms of
+    # both softmaxes it would keep several tensors of the size of the logits.
+    @ops.custom_gradient
+    def divergence(one: Any, other: Any) -> tuple[Any, Any]:
+        log_p, log_q = ops.log_softmax(one, axis=-1), ops.log_softmax(other, axis=-1)
+        p, q = ops.exp(log_p), ops.exp(log_q)
+        log_ratio = log_p - log_q
+        p_from_q = ops.sum(p * log_ratio, axis=-1, keepdims=True)
+        q_from_p = -ops.sum(q * log_ratio, axis=-1, keepdims=True)
+
+        def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
+            upstream = args[0] if upstream is None else upstream
+            half = ops.expand_dims(upstream, -1) / 2
+            by_one = p * (log_ratio - p_from_q) + p - q
+            by_other = -q * (log_ratio + q_from_p) + q - p
+            return half * by_one, half * by_other
+
+        return ops.squeeze(p_from_q + q_from_p, -1) / 2, gradient
+
+    return divergence(ops.cast(one, "float32"), ops.cast(other, "float32"))
 
 
 def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
@@ -129,6 +162,60 @@ class MaskedCrossentropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {"label_smoothing": self.label_smoothing, "name": self.name}
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class RDropCrossentropy(MaskedCrossentropy):
+    """`MaskedCrossentropy` of sentences that are read twice, and how far both readings differ.
+
+        L = cross-entropy + r_drop * (KL(p || q) + KL(q || p)) / 2
+
+    Dropout leaves out other units in each reading; both are to predict the same. A batch holds
+    each sentence twice, the second half in the order of the first, as `BatchedPairs(copies=2)`
+    makes them. Call arguments, result and errors are those of `MaskedCrossentropy`, the divergence
+    is averaged over real tokens, too.
+
+    Args:
+        label_smoothing: See `MaskedCrossentropy`.
+        r_drop: Weight of the divergence: half of the paper's alpha, as the cross-entropy here is
+            the mean over both readings, there their sum.
+        name: Name of the loss.
+
+    Example:
+        >>> loss = RDropCrossentropy(r_drop=1.0)
+        >>> labels, logits = keras.ops.array([[1, 0]] * 2), keras.ops.zeros((2, 2, 4))
+        >>> float(loss(labels, logits))  # ln 4, both readings are the same
+        1.3862943649291992
+
+    References:
+        [Wu et al. 2021](https://arxiv.org/abs/2106.14448), equation 3
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        r_drop: float = 0.5,
+        name: str = "r_drop_crossentropy",
+    ):
+        if r_drop < 0:
+            raise ValueError(f"r_drop must not be negative, got {r_drop!r}.")
+        super().__init__(label_smoothing, name=name)
+        self.r_drop = r_drop
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        sentences = y_pred.shape[0]
+        if sentences is not None and sentences % 2:
+            raise ValueError(
+                f"RDropCrossentropy needs every sentence twice, but the batch holds {sentences}: "
+                "make batches with BatchedPairs(copies=2)."
+            )
+        halves = ops.reshape(y_pred, (2, -1, *ops.shape(y_pred)[1:]))
+        divergence = symmetric_divergence(halves[0], halves[1])
+        twice = ops.concatenate([divergence, divergence], axis=0)
+        return super().call(y_true, y_pred) + self.r_drop * twice
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "r_drop": self.r_drop}
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")

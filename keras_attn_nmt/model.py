@@ -144,6 +144,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         reset_after=config.reset_after,
         attention=config.attention,
         attention_units=config.attention_units,
+        query_previous_token=config.query_previous_token,
         layer_normalization=config.layer_normalization,
         initial_units=config.encoder_units,
         initializer=config.initializer,

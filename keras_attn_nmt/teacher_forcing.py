@@ -24,7 +24,7 @@ def decode(
 
     Args:
         decoder: The decoder, built.
-        gates: `(target_length, batch, gate_units)`.
+        gates: What `embed_gates` gave, `(target_length, batch, units)`.
         state: s_0, a tuple of `(batch, units)`.
         memory: What the decoder's `prepare` made of the source.
 
@@ -50,7 +50,8 @@ def decode(
             weights = cells.recurrence(decoder.cell)
             # TensorFlow's scan emits what has the shapes of the carry, so all is in both.
             looked = ops.zeros_like(real, dtype="float32")
-            begin = (tuple(start), looked, cells.zero_activations(weights, gates[0]))
+            cell_gates, _ = decoder.split_query(gates[0])
+            begin = (tuple(start), looked, cells.zero_activations(weights, cell_gates))
             _, (states, looked, activations) = ops.scan(step, begin, gates)
 
         def gradient(*upstream: Any) -> tuple[Any, ...]:
@@ -77,7 +78,7 @@ class _Trace(NamedTuple):
 
     Attributes:
         memory: What was read of the source.
-        gates: The embeddings' share of the gates, `(target_length, batch, gate_units)`.
+        gates: What `embed_gates` gave, `(target_length, batch, units)`.
         start: s_0.
         states: s_i, each `(target_length, batch, units)`.
         looked: alpha_i, `(target_length, batch, source_length)`.
@@ -113,6 +114,9 @@ def _gradients(decoder: AttentionDecoder, trace: _Trace, d_states: Any, d_looked
     by_query: tuple[Any, ...] = ()
     if attention is not None:
         projected = attention.project_query(previous[0])
+        query_shift = decoder.split_query(gates)[1]
+        if query_shift is not None:
+            projected = projected + query_shift
         queries = attention.normalize_query(projected)
         standardized = attention.standardize_query(projected)
         # Outside of a layer's call, Keras casts no weight to the compute dtype.
@@ -145,7 +149,7 @@ def _gradients(decoder: AttentionDecoder, trace: _Trace, d_states: Any, d_looked
 
     # Looked up by index, as TensorFlow's scan fails on several inputs of unknown length.
     nothing = tuple(ops.zeros_like(each) for each in start)
-    begin = (nothing, cells.zero_sums(weights, gates[0]), by_query)
+    begin = (nothing, cells.zero_sums(weights, decoder.split_query(gates[0])[0]), by_query)
     steps = ops.arange(ops.shape(activations)[0], dtype="int32")
     (d_start, *_), (_, d_sums, by_query) = ops.scan(step, begin, steps, reverse=True)
 
@@ -168,4 +172,7 @@ def _gradients(decoder: AttentionDecoder, trace: _Trace, d_states: Any, d_looked
     d_memory = ops.matmul(
         ops.cast(ops.transpose(looked, (1, 2, 0)), d_gates.dtype), ops.swapaxes(d_gates, 0, 1)
     )
+    if decoder.token_query is not None:
+        # What is added to the projected state has its gradient.
+        d_gates = ops.concatenate([d_gates, d_projected], axis=-1)
     return [d_gates, d_keys, d_memory, no_mask, *d_start, *found, *d_compare]

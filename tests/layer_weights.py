@@ -86,6 +86,8 @@ def decoder_params(decoder: keras.layers.Layer, values: Values) -> dict[str, Any
         params |= {"W_m": kernel[units:], "b_m": bias[units:]}
     if decoder.attention is not None:
         params["attention"] = attention_params(decoder.attention, values)
+    if decoder.token_query is not None:
+        params["W_y"] = values(decoder.token_query.kernel).T
     return params
 
 

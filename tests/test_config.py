@@ -64,6 +64,11 @@ def test_order_needs_a_model_without_attention(order: str) -> None:
     assert config(source_order=order, attention="none").source_order == order
 
 
+def test_without_attention_nothing_is_asked() -> None:
+    with pytest.raises(ValueError, match="query_previous_token"):
+        config(attention="none", query_previous_token=True)
+
+
 def test_maxout_cannot_be_tied() -> None:
     with pytest.raises(ValueError, match="tie_target_embeddings"):
         config(readout="maxout")

@@ -43,15 +43,28 @@ every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
 
 @every_cell
 @pytest.mark.parametrize(
-    ("attention", "norm"),
-    [("bahdanau", False), ("bahdanau", True), ("luong", False), ("luong", True), ("none", False)],
+    ("attention", "norm", "token"),
+    [
+        ("bahdanau", False, False),
+        ("bahdanau", True, False),
+        ("luong", False, False),
+        ("luong", True, False),
+        ("none", False, False),
+        ("bahdanau", True, True),
+        ("luong", False, True),
+    ],
 )
 def test_is_the_papers(
-    rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool
+    rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool, token: bool
 ) -> None:
     inputs = example(rng)
     decoder = built(
-        rng, cell=cell, reset_after=reset_after, attention=attention, layer_normalization=norm
+        rng,
+        cell=cell,
+        reset_after=reset_after,
+        attention=attention,
+        layer_normalization=norm,
+        query_previous_token=token,
     )
     results = to_numpy(call(decoder, inputs))
     params = decoder_params(decoder, Values())
@@ -80,11 +93,14 @@ def test_starts_from_the_whole_vector_where_not_told(rng: np.random.Generator) -
 
 
 @pytest.mark.parametrize(
-    ("cell", "attention"), [("gru", "bahdanau"), ("lstm", "luong"), ("gru", "none")]
+    ("cell", "attention", "token"),
+    [("gru", "bahdanau", True), ("lstm", "luong", False), ("gru", "none", False)],
 )
-def test_layer(rng: np.random.Generator, tmp_path: Path, cell: str, attention: str) -> None:
+def test_layer(
+    rng: np.random.Generator, tmp_path: Path, cell: str, attention: str, token: bool
+) -> None:
     check_layer(
-        lambda dtype: make(cell=cell, attention=attention, dtype=dtype),
+        lambda dtype: make(cell=cell, attention=attention, query_previous_token=token, dtype=dtype),
         example(rng),
         tmp_path,
         source_inputs=["annotations"],
@@ -128,10 +144,18 @@ def run_steps(
 
 
 @every_attention
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_step_by_step_is_the_same(rng: np.random.Generator, cell: str, attention: str) -> None:
+@pytest.mark.parametrize(("cell", "token"), [("gru", True), ("lstm", False)])
+def test_step_by_step_is_the_same(
+    rng: np.random.Generator, cell: str, token: bool, attention: str
+) -> None:
     inputs = example(rng)
-    decoder = built(rng, cell=cell, attention=attention, layer_normalization=True)
+    decoder = built(
+        rng,
+        cell=cell,
+        attention=attention,
+        query_previous_token=token and attention != "none",
+        layer_normalization=True,
+    )
     states, _, _, weights = call(decoder, inputs)
     steps = run_steps(decoder, inputs)
     assert_same([keras.ops.stack(each, axis=1) for each in steps], [states, weights], 1e-6)

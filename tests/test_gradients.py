@@ -46,23 +46,33 @@ def variable(rng: np.random.Generator, *shape: int) -> keras.Variable:
 
 @every_cell
 @pytest.mark.parametrize(
-    ("attention", "norm"),
+    ("attention", "norm", "token"),
     fewer_on_jax(
         [
-            ("bahdanau", True),
-            ("luong", True),
-            ("none", False),
-            ("bahdanau", False),
-            ("luong", False),
+            ("bahdanau", True, True),
+            ("luong", True, True),
+            ("none", False, False),
+            ("bahdanau", True, False),
+            ("bahdanau", False, True),
+            ("bahdanau", False, False),
+            ("luong", True, False),
+            ("luong", False, True),
+            ("luong", False, False),
         ],
         kept=3,
     ),
 )
 def test_decoder(
-    rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool
+    rng: np.random.Generator,
+    cell: str,
+    reset_after: bool,
+    attention: str,
+    norm: bool,
+    token: bool,
 ) -> None:
     decoder = AttentionDecoder(
         5,
+        query_previous_token=token,
         cell=cell,
         reset_after=reset_after,
         attention=attention,

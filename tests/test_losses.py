@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 from layer_checks import gradients, to_numpy
-from reference.losses import crossentropy
+from reference.losses import crossentropy, divergence
 
-from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy
+from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
 
 LABELS = np.array([[3, 5, 2, 0], [2, 0, 0, 0], [0, 0, 0, 0]], "int32")
 
@@ -95,6 +95,49 @@ def test_config_round_trip(logits: np.ndarray) -> None:
 def test_smoothing_out_of_range(smoothing: float) -> None:
     with pytest.raises(ValueError, match=str(smoothing)):
         MaskedCrossentropy(smoothing)
+
+
+def r_drop(logits: np.ndarray) -> float:
+    """Of LABELS read twice, smoothing 0.1 and weight 0.5, by the oracle."""
+    apart = divergence(LABELS, *np.split(logits, 2))
+    return crossentropy(np.tile(LABELS, (2, 1)), logits, 0.1) + 0.5 * apart
+
+
+@pytest.fixture
+def readings(rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(scale=3, size=(6, 4, 6)).astype("float32")
+
+
+def test_r_drop_is_the_papers(readings: np.ndarray) -> None:
+    labels = np.tile(LABELS, (2, 1))
+    loss = RDropCrossentropy(0.1, 0.5)
+    assert float(loss(labels, readings)) == pytest.approx(r_drop(readings), rel=1e-5)
+    same = np.tile(readings[:3], (2, 1, 1))
+    assert float(loss(labels, same)) == pytest.approx(
+        float(MaskedCrossentropy(0.1)(labels, same)), rel=1e-6
+    )
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert float(again(labels, readings)) == float(loss(labels, readings))
+    with pytest.raises(ValueError, match=r"-0\.5"):
+        RDropCrossentropy(r_drop=-0.5)
+    with pytest.raises(ValueError, match="every sentence twice, but the batch holds 3"):
+        loss(LABELS, readings[:3])
+
+
+def test_gradient_of_r_drop(readings: np.ndarray) -> None:
+    variable = keras.Variable(readings)
+
+    def loss() -> Any:
+        logits = keras.ops.convert_to_tensor(variable)
+        return RDropCrossentropy(0.1, 0.5)(np.tile(LABELS, (2, 1)), logits)
+
+    _, (gradient,) = gradients(loss, [variable])
+    wide = readings.astype("float64")
+    for position in np.ndindex(readings.shape):
+        step = np.zeros_like(wide)
+        step[position] = 1e-5
+        slope = r_drop(wide + step) - r_drop(wide - step)
+        assert gradient[position] == pytest.approx(slope / 2e-5, abs=1e-6)
 
 
 def test_guided_alignment_is_the_mean_over_aligned_positions(rng: np.random.Generator) -> None:

@@ -42,6 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "two layers": {"encoder_layers": 2, "layer_normalization": False},
     "one direction": {"bidirectional": False, "cell": "lstm"},
     "luong": {"attention": "luong"},
+    "asked with the previous token": {"query_previous_token": True},
     "luong, no normalization": {"attention": "luong", "layer_normalization": False},
     "maxout, normalized": {"readout": "maxout", "tie_target_embeddings": False},
     "untied": {"tie_target_embeddings": False},

@@ -74,6 +74,8 @@ class BatchedPairs:
             whether a pair is kept, and others that are drawn (subword regularization).
         sampling_alpha: How these are drawn, see `SubwordSampler`.
         sampling_seed: Seed of the drawing.
+        copies: How often a batch holds its pairs, one copy of them all after another, beyond
+            `tokens_per_batch` and not counted in the plan: 2 for `RDropCrossentropy`.
 
     Attributes:
         plan: `BatchPlan`: pairs kept and dropped, tokens, padding, buckets, `steps_per_epoch`.
@@ -106,6 +108,7 @@ class BatchedPairs:
         samples: int = 1,
         sampling_alpha: float = 0.2,
         sampling_seed: int = 0,
+        copies: int = 1,
     ) -> None:
         self._aligned = _columns(pairs) == 3
         for name, value, least in (
@@ -113,6 +116,7 @@ class BatchedPairs:
             ("max_buckets", max_buckets, 1),
             ("shuffle_buffer", shuffle_buffer, 1),
             ("samples", samples, 1),
+            ("copies", copies, 1),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -134,6 +138,7 @@ class BatchedPairs:
         histogram, dropped = _count(chunks, max_length)
         self.plan = _plan(histogram, dropped, max_length, batch_sizes, max_padding, max_buckets)
         self._chunks = chunks
+        self._copies = copies
         self._words = (TokenWords(source_tokenizer), TokenWords(target_tokenizer))
         self._shuffle_buffer = min(shuffle_buffer, self.plan.pairs)
         if sum(self.plan.dropped.values()):
@@ -228,7 +233,11 @@ class BatchedPairs:
         if self._aligned:
             words = (self._words[0](inputs["source"]), self._words[1](labels["logits"]))
             labels["attention"] = token_alignment(links, *words)
-        return inputs, labels
+        if self._copies == 1:
+            return inputs, labels
+        return tf.nest.map_structure(
+            lambda each: tf.concat([each] * self._copies, axis=0), (inputs, labels)
+        )
 
     def _finish(self, batches: tf.data.Dataset, epochs: int) -> tf.data.Dataset:
         steps = epochs * self.plan.steps_per_epoch

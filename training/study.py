@@ -31,7 +31,7 @@ from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.training.trainer import check_same_recipe, train
 from keras_attn_nmt.translator import Translator
 
-FIXED_VECTOR = {"attention": "none", "bidirectional": False}
+FIXED_VECTOR = {"attention": "none", "query_previous_token": False, "bidirectional": False}
 # What each changes in `[model]` of the recipe; the first has the budget that the others get.
 SYSTEMS: Mapping[str, Mapping[str, Any]] = {
     "attention": {"attention": "bahdanau"},

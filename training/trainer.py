@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_attn_nmt import files, writing
 from keras_attn_nmt.config import ModelConfig
-from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy
+from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
 from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.tokenizer import Tokenizer
@@ -233,6 +233,8 @@ def _batches(
         "tokens_per_batch": recipe.training.tokens_per_batch,
         "max_length": recipe.data.max_length,
         "cache": recipe.data.cache,
+        # In validation, too, where without dropout both readings are the same.
+        "copies": 2 if recipe.training.r_drop else 1,
     }
     data = BatchedPairs(
         pairs,
@@ -246,12 +248,17 @@ def _batches(
 
 
 def _compiled_model(recipe: Recipe, config: ModelConfig, steps: int) -> keras.Model:
-    weight = recipe.training.guided_alignment
+    settings = recipe.training
+    weight = settings.guided_alignment
     model = build_model(config)
     model.compile(
         _optimizer(recipe, steps),
         loss={
-            "logits": MaskedCrossentropy(recipe.training.label_smoothing),
+            "logits": (
+                RDropCrossentropy(settings.label_smoothing, settings.r_drop)
+                if settings.r_drop
+                else MaskedCrossentropy(settings.label_smoothing)
+            ),
             **({"attention": GuidedAlignment()} if weight else {}),
         },
         loss_weights={"logits": 1.0, "attention": weight} if weight else None,

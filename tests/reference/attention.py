@@ -6,24 +6,30 @@ from .cells import Params
 from .normalization import layer_norm
 
 
-def additive_score(p: Params, s: np.ndarray, h: np.ndarray) -> float:
+def additive_score(p: Params, s: np.ndarray, h: np.ndarray, shift: np.ndarray | float) -> float:
     """a(s_{i-1}, h_j) = v_a^T tanh(W_a s_{i-1} + U_a h_j) (A.1.2).
+
+    `shift`, zero in the paper, is added to W_a s_{i-1}.
 
     With `norm_query` and `norm_keys`, both products are layer-normalised before they are added.
     """
-    query = layer_norm(p.get("norm_query"), p["W_a"] @ s)
+    query = layer_norm(p.get("norm_query"), p["W_a"] @ s + shift)
     key = layer_norm(p.get("norm_keys"), p["U_a"] @ h)
     return float(p["v_a"] @ np.tanh(query + key))
 
 
-def multiplicative_score(p: Params, s: np.ndarray, h: np.ndarray) -> float:
+def multiplicative_score(
+    p: Params, s: np.ndarray, h: np.ndarray, shift: np.ndarray | float
+) -> float:
     """s^T W_a h, "general" of Luong, Pham & Manning 2015 (arXiv:1508.04025, eq. 8).
+
+    `shift`, zero in the paper, is added to s.
 
     With `norm_query` and `norm_keys`, `s` and `W_a h` are layer-normalised before their product,
     which is then divided by the root of their length n (Vaswani et al. 2017, arXiv:1706.03762,
     eq. 1), as products of normalised vectors are of the size of n.
     """
-    key = p["W_a"] @ h
+    s, key = s + shift, p["W_a"] @ h
     if "norm_keys" not in p:
         return float(s @ key)
     query = layer_norm(p["norm_query"], s)
@@ -34,7 +40,12 @@ SCORES = {"additive": additive_score, "multiplicative": multiplicative_score}
 
 
 def attend(
-    score: str, p: Params, s: np.ndarray, annotations: np.ndarray, real: np.ndarray
+    score: str,
+    p: Params,
+    s: np.ndarray,
+    annotations: np.ndarray,
+    real: np.ndarray,
+    shift: np.ndarray | float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The context c_i = sum_j alpha_ij h_j, shape (2H,), and the weights alpha_i, shape (S,).
 
@@ -44,7 +55,7 @@ def attend(
     weights = np.zeros(len(annotations))
     positions = [j for j in range(len(annotations)) if real[j]]
     if positions:
-        e = np.array([SCORES[score](p, s, annotations[j]) for j in positions])
+        e = np.array([SCORES[score](p, s, annotations[j], shift) for j in positions])
         exp = np.exp(e - e.max())
         weights[positions] = exp / exp.sum()
     context = np.zeros(annotations.shape[1])

@@ -49,7 +49,7 @@ def decode(
 
     c_i by attention from s_{i-1}, then s_i = RNN(s_{i-1}, [E y_{i-1}; c_i]). `attention` is
     "additive", "multiplicative" or "none": without attention every step is given the sentence
-    vector, and its weights are zero.
+    vector, and its weights are zero. With "W_y" in `p`, the query is shifted by W_y E y_{i-1}.
     """
     state = initial_state(p, encoding, cell=cell)
     states, previous_states, contexts, weights = [], [], [], []
@@ -58,7 +58,10 @@ def decode(
         if attention == "none":
             c, alpha = sentence_vector(encoding), np.zeros(len(real))
         else:
-            c, alpha = attend(attention, p["attention"], s_previous, encoding.annotations, real)
+            shift = p["W_y"] @ e if "W_y" in p else 0.0
+            c, alpha = attend(
+                attention, p["attention"], s_previous, encoding.annotations, real, shift
+            )
         state = step(cell, p["rnn"], np.concatenate([e, c]), state)
         states.append(state[0])
         previous_states.append(s_previous)

@@ -27,6 +27,19 @@ def crossentropy(labels: np.ndarray, logits: np.ndarray, smoothing: float = 0.0)
     return total / words if words else 0.0
 
 
+def divergence(labels: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
+    """(KL(p || q) + KL(q || p)) / 2 of two readings' logits, the mean over the words of labels.
+
+    Wu et al. 2021 (arXiv:2106.14448), equation 2.
+    """
+    found = []
+    for position in zip(*np.nonzero(labels), strict=True):
+        log_p, log_q = log_softmax(one[position]), log_softmax(other[position])
+        p, q = np.exp(log_p), np.exp(log_q)
+        found.append((p @ (log_p - log_q) + q @ (log_q - log_p)) / 2)
+    return float(np.mean(found)) if found else 0.0
+
+
 def perplexity(labels: np.ndarray, logits: np.ndarray) -> float:
     """exp of the mean negative log-likelihood of a word, without smoothing."""
     return float(np.exp(crossentropy(labels, logits)))

@@ -87,6 +87,15 @@ def test_sentences_per_batch(texts: Texts, tokenizer: Tokenizer) -> None:
     assert sizes.count(16) >= len(sizes) - len(batched.plan.buckets)
 
 
+def test_copies_stand_behind_each_other(
+    batched: BatchedPairs, texts: Texts, tokenizer: Tokenizer
+) -> None:
+    twice = BatchedPairs(dataset(texts), tokenizer, tokenizer, tokens_per_batch=512, copies=2)
+    assert twice.plan == batched.plan
+    doubled = [tuple(2 * ids for ids in batch) for batch in batches_of(batched.epochs(1))]
+    assert batches_of(twice.epochs(1)) == doubled
+
+
 def test_dropped_pairs_are_counted(
     texts: Texts,
     tokenizer: Tokenizer,

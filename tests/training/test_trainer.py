@@ -61,7 +61,7 @@ def weights_of(directory):
     "overrides",
     [
         (),
-        ("training.average_weights=0.9",),
+        ("training.average_weights=0.9", "training.r_drop=0.5"),
         ("vocabulary.samples=3", "vocabulary.sampling_alpha=0.5"),
         (
             "training.schedule=plateau",
@@ -72,7 +72,7 @@ def weights_of(directory):
             "training.learning_rate=0.3",
         ),
     ],
-    ids=["cosine", "average", "sampling", "plateau"],
+    ids=["cosine", "average and r_drop", "sampling", "plateau"],
 )
 def test_a_resumed_training_ends_at_the_same_weights(corpus, tmp_path, monkeypatch, overrides):
     recipe = small(corpus, *overrides)
