@@ -1,12 +1,12 @@
 """What each part of the recipe `multi30k` is worth: trainings that differ from it in one setting.
 
-    python benchmarks/ablation.py CORPUS WORK [--only NAME ...] [--epochs 8] [--set NAME=VALUE ...]
+    python benchmarks/ablation.py CORPUS WORK [--only NAME ...] [--passes 8] [--set NAME=VALUE ...]
 
 `CORPUS` holds Multi30k's files. `WORK` gets a model directory for each training; one that is there
 is not trained again, one that was stopped goes on. All have one seed and see as many sentences.
 Prints a table in Markdown of those that are there: BLEU of the validation set in mixed case, greedy
 and with a beam of 5. The test set is not touched. `--set` changes all of them, as in
-`keras-attn-nmt train`; other settings need another `WORK`.
+`keras-attn-nmt train`, but for what a training changes itself; other settings need another `WORK`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from keras_attn_nmt.training.recipe import load_recipe
+
 RECIPE = "the recipe"
 BEAM_SIZES = (1, 5)
 # What is changed, and where the idea comes from.
@@ -26,6 +28,15 @@ VARIANTS = {
         [f"model.{name}_dropout=0.0" for name in ("embedding", "annotation", "readout")],
         "Srivastava et al. 2014",
     ),
+    "dropout 0.3, 0.4, 0.4": (
+        [
+            "model.embedding_dropout=0.3",
+            "model.annotation_dropout=0.4",
+            "model.readout_dropout=0.4",
+        ],
+        "Srivastava et al. 2014",
+    ),
+    "R-Drop 0.5": (["training.r_drop=0.5"], "Wu et al. 2021"),
     "dropout per sentence": (["model.dropout_per_sentence=true"], "Gal & Ghahramani 2016"),
     "word dropout 0.1": (["model.word_dropout=0.1"], "Sennrich et al. 2016"),
     "no label smoothing": (["training.label_smoothing=0.0"], "Szegedy et al. 2016"),
@@ -38,17 +49,19 @@ VARIANTS = {
         "Sennrich & Zhang 2019",
     ),
     "BPE": (["vocabulary.model_type=bpe"], "Sennrich et al. 2016"),
+    "no subword sampling": (["vocabulary.samples=1"], "Kudo 2018"),
     "subword sampling, 4 of each": (["vocabulary.samples=4"], "Kudo 2018"),
+    "asked with the state alone": (["model.query_previous_token=false"], "Bahdanau et al. 2015"),
     "multiplicative attention": (["model.attention=luong"], "Luong et al. 2015"),
 }
 
 
-def settings(name: str, corpus: Path, epochs: int) -> list[str]:
+def settings(name: str, corpus: Path, passes: int, for_all: list[str]) -> list[str]:
     """Everything that differs from the recipe."""
-    changed, _ = VARIANTS[name]
-    # Each of several samples of a sentence counts as a sentence.
-    samples = next((int(each.split("=")[1]) for each in changed if ".samples=" in each), 1)
-    return [f"data.folder={corpus}", f"training.epochs={max(1, epochs // samples)}", *changed]
+    changed = [f"data.folder={corpus}", *for_all, *VARIANTS[name][0]]
+    # An epoch is a pass for each sample of a sentence.
+    samples = load_recipe("multi30k", changed).vocabulary.samples
+    return [*changed, f"training.epochs={max(1, passes // samples)}"]
 
 
 def main() -> None:
@@ -57,7 +70,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--passes", type=int, default=8)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -65,7 +78,7 @@ def main() -> None:
         model = folder(options.work, name)
         if not (model / "training.json").exists():
             arguments = ["train", "multi30k", "--quiet", "--output", str(model)]
-            for setting in [*settings(name, options.corpus, options.epochs), *options.set]:
+            for setting in settings(name, options.corpus, options.passes, options.set):
                 arguments += ["--set", setting]
             if (model / "checkpoints" / "state.json").exists():
                 arguments += ["--resume"]

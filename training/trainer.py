@@ -76,10 +76,11 @@ def _train(
         load_split(recipe.data, split, aligned=settings.guided_alignment > 0)
         for split in ("train", "validation")
     )
-    source_tokenizer, target_tokenizer = _tokenizers(
-        recipe.vocabulary, pairs, output, resume=state is not None
-    )
-    tokenizers = source_tokenizer, target_tokenizer
+    if state is None:
+        tokenizers = learn_tokenizers(recipe.vocabulary, pairs)
+    else:
+        tokenizers = Tokenizer.load(output / files.SOURCE), Tokenizer.load(output / files.TARGET)
+    source_tokenizer, target_tokenizer = tokenizers
     data, validation = _batches(recipe, tokenizers, pairs, validation_pairs)
     steps = data.plan.steps_per_epoch
 
@@ -197,11 +198,15 @@ def check_same_recipe(output: Path, recipe: Recipe) -> None:
             )
 
 
-def _tokenizers(
-    vocabulary: VocabularyRecipe, pairs: tf.data.Dataset, output: Path, *, resume: bool
+def learn_tokenizers(
+    vocabulary: VocabularyRecipe, pairs: tf.data.Dataset
 ) -> tuple[Tokenizer, Tokenizer]:
-    if resume:
-        return Tokenizer.load(output / files.SOURCE), Tokenizer.load(output / files.TARGET)
+    """Tokenizers of source and target, twice the same one where they are shared.
+
+    Args:
+        vocabulary: Sizes and choices.
+        pairs: The training text, as `load_split` gives it.
+    """
 
     def texts(*sides: int) -> Any:
         # Many at a time: one by one, the iterator itself would take longer than all the rest.
