@@ -1,6 +1,6 @@
 """What each part of the recipe `multi30k` is worth: trainings that differ from it in one setting.
 
-    python benchmarks/ablation.py CORPUS WORK [--only NAME ...] [--passes 8] [--set NAME=VALUE ...]
+    python benchmarks/ablation.py CORPUS WORK [--only NAME ...] [--passes 12] [--set NAME=VALUE ...]
 
 `CORPUS` holds Multi30k's files. `WORK` gets a model directory for each training; one that is there
 is not trained again, one that was stopped goes on. All have one seed and see as many sentences.
@@ -61,7 +61,9 @@ def settings(name: str, corpus: Path, passes: int, for_all: list[str]) -> list[s
     changed = [f"data.folder={corpus}", *for_all, *VARIANTS[name][0]]
     # An epoch is a pass for each sample of a sentence.
     samples = load_recipe("multi30k", changed).vocabulary.samples
-    return [*changed, f"training.epochs={max(1, passes // samples)}"]
+    if passes % samples:
+        raise SystemExit(f"{name}: {passes} passes are no multiple of its {samples} samples")
+    return [*changed, f"training.epochs={passes // samples}"]
 
 
 def main() -> None:
@@ -70,7 +72,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument("--passes", type=int, default=8)
+    parser.add_argument("--passes", type=int, default=12)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

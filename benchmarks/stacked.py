@@ -30,7 +30,8 @@ from keras_attn_nmt.search import search
 from keras_attn_nmt.special_ids import BOS, PAD
 from keras_attn_nmt.stepper import Stepper
 
-# Lengths of sources and targets that are compiled, and sentences of a batch.
+# The same for all, whatever `[training]` of a recipe says: lengths of sources and targets that are
+# compiled, sentences of a batch, schedule, label smoothing and the last momentum of the average.
 LENGTHS = (11, 14, 17, 21, 26, 34, 60)
 SENTENCES = 64
 WARMUP_STEPS, SMOOTHING, AVERAGE = 200, 0.1, 0.999
@@ -48,6 +49,8 @@ class VariableDropout(keras.layers.Layer):
 
     def __init__(self, rate: float, noise_shape: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
+        if noise_shape is not None or rate not in RATES.values():
+            raise ValueError(f"Only {', '.join(RATES)} can be set, each position alone.")
         self.seeds = keras.random.SeedGenerator(1)
         self.rate = self.add_weight(
             initializer=keras.initializers.Constant(rate), trainable=False, name="rate"
@@ -88,12 +91,11 @@ def train_stacked(
     validation = _validation_batches(corpus)
     stack = Stack(corpus, members)
     first = epochs.draw(0)
-    shapes = {batch[0].shape: batch for batch in first}
-    with ThreadPoolExecutor(len(shapes) + 2) as pool:
-        steps = {shape: pool.submit(stack.compile_step, batch) for shape, batch in shapes.items()}
+    with ThreadPoolExecutor(len(LENGTHS) + 2) as pool:
+        steps = {length: pool.submit(stack.compile_step, length) for length in LENGTHS}
         translating = pool.submit(stack.compile_translate, validation[0][1][0])
         scoring = pool.submit(stack.compile_cross_entropy, validation[0][1])
-        compiled = {shape: step.result() for shape, step in steps.items()}
+        compiled = {length: step.result() for length, step in steps.items()}
         translate, cross_entropy = translating.result(), scoring.result()
     print(f"{len(members)} trainings, compiled after {time.perf_counter() - begin:.0f} s")
 
@@ -137,9 +139,11 @@ class Stack:
         config = ModelConfig(int(corpus["source_size"]), int(corpus["target_size"]), **settings)
         usual, keras.layers.Dropout = keras.layers.Dropout, VariableDropout
         keras.config.set_dtype_policy("mixed_bfloat16")
-        self.model = build_model(config)
-        keras.config.set_dtype_policy("float32")
-        keras.layers.Dropout = usual
+        try:
+            self.model = build_model(config)
+        finally:
+            keras.config.set_dtype_policy("float32")
+            keras.layers.Dropout = usual
         self.stepper = Stepper(self.model)
 
         count = len(members)
@@ -179,7 +183,7 @@ class Stack:
             self.steps += 1
             decay = min(1.0, max(0, self.steps - WARMUP_STEPS) / (total - WARMUP_STEPS))
             rate = min(self.steps / WARMUP_STEPS, (1 + np.cos(np.pi * decay)) / 2)
-            step = compiled[batch[0].shape]
+            step = compiled[batch[0].shape[1]]
             self.state, loss = step(
                 self.state, self.settings, jnp.float32(rate), jnp.float32(self.steps), batch
             )
@@ -188,8 +192,10 @@ class Stack:
                 loss.block_until_ready()
         return np.stack([np.asarray(each) for each in losses])
 
-    def compile_step(self, batch: Batch) -> Callable[..., Any]:
-        """A step of Adam for batches of this shape, as Keras takes it."""
+    def compile_step(self, length: int) -> Callable[..., Any]:
+        """A step of Adam, as Keras takes it, for batches of this length."""
+        ids = np.zeros((SENTENCES, length), np.int32)
+        batch = (ids, ids, ids)
         step = jax.jit(jax.vmap(self._step, (0, 0, None, None, None)), donate_argnums=0)
         return step.lower(self.state, self.settings, *jnp.ones(2), batch).compile()
 
@@ -241,7 +247,7 @@ class Stack:
         return jax.jit(jax.vmap(summed, (0, 0, None))).lower(*self.averages, batch).compile()
 
     def compile_translate(self, source: np.ndarray) -> Callable[..., Any]:
-        """The best of a beam of 5, for each training."""
+        """The best of a beam of 5, for each training; not longer than the longest sentence."""
 
         def translated(weights: Any, source: Any) -> Any:
             values = zip(self.model.trainable_variables, weights, strict=True)

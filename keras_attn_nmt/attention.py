@@ -242,7 +242,8 @@ class BahdanauAttention(Attention):
 
     Args:
         units: Size of the hidden layer that compares state and annotation (n' in the paper).
-        layer_normalization: Normalise `W_a s` and `U_a h` (Ba et al. 2016), not in the paper.
+        layer_normalization: Normalise `W_a s`, with what is added to it, and `U_a h` (Ba et al.
+            2016), not in the paper.
         kernel_initializer: Initialiser of `W_a` and `U_a`.
         score_initializer: Initialiser of `v_a`.
         **kwargs: `name`, `dtype` and the like.
@@ -348,7 +349,7 @@ class LuongAttention(Attention):
 
     The score alone is Luong's; the decoder around it is Bahdanau's, so that the two scores can be
     compared with everything else equal. Call arguments and results are those of
-    `BahdanauAttention`; keys have `decoder_units`.
+    `BahdanauAttention`; keys have `decoder_units`, and so has `query_shift`, which is added to s.
 
     Args:
         layer_normalization: Normalise `s` and `W_a h` (Ba et al. 2016) and divide the product by

@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         commands.train,
         "Train a model by a recipe.",
-        "multi30k --output model --set training.epochs=5",
+        "multi30k --output model --set training.epochs=8",
     )
     command.add_argument("recipe", help="name of a recipe, or a TOML file")
     command.add_argument("--output", required=True, metavar="DIR", help="directory of the model")

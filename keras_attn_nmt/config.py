@@ -26,6 +26,15 @@ def check_choice(name: str, value: Any) -> Any:
     return value
 
 
+def check_query(previous_token: bool, attention: str) -> None:
+    """Raises a `ValueError` where there is no attention to be asked with the previous token."""
+    if previous_token and attention == "none":
+        raise ValueError(
+            "query_previous_token=True needs attention, but attention='none': there is no query. "
+            "Use query_previous_token=False."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Sizes and choices of a translation model; the defaults suit corpora of 10k to 1M sentences.
@@ -45,7 +54,8 @@ class ModelConfig:
             sees one fixed-length vector (RNNencdec of the paper, Cho et al. 2014).
         attention_units: Size of the alignment model's hidden layer (n' in the paper).
         query_previous_token: Whether attention is asked with the previous target token, too; not
-            in the paper, where s_{i-1} has not read it yet. See `AttentionDecoder`.
+            in the paper, where s_{i-1} has not read it yet (compare Sennrich et al. 2017). See
+            `AttentionDecoder`.
         source_order: `"forward"`; for `attention="none"` also `"reversed"` (Sutskever et al.
             2014) and `"twice"`, the source fed twice in a row (Zaremba & Sutskever 2014).
         readout: `"tanh"` or the paper's `"maxout"` (A.2.2).
@@ -100,11 +110,7 @@ class ModelConfig:
                 f"attention={self.attention!r}: attention does not depend on the reading order. "
                 "Use source_order='forward'."
             )
-        if self.query_previous_token and self.attention == "none":
-            raise ValueError(
-                "query_previous_token=True needs attention, but attention='none': there is no "
-                "query. Use query_previous_token=False."
-            )
+        check_query(self.query_previous_token, self.attention)
         if self.tie_target_embeddings and self.readout == "maxout":
             raise ValueError(
                 "tie_target_embeddings=True needs readout='tanh': the maxout readout has "

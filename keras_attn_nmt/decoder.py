@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
-from keras_attn_nmt.config import check_choice
+from keras_attn_nmt.config import check_choice, check_query
 from keras_attn_nmt.rows import by_rows
 from keras_attn_nmt.teacher_forcing import decode
 
@@ -46,7 +46,8 @@ class AttentionDecoder(keras.layers.Layer):
         attention_units: Hidden layer of Bahdanau's alignment model.
         query_previous_token: Whether attention is asked with the previous token, too: a product of
             E y_{i-1} is added to `W_a s_{i-1}` (to `s_{i-1}`, if multiplicative). Not in the
-            paper, where s_{i-1} knows y_{i-2} at best.
+            paper, where s_{i-1} knows y_{i-2} at best; the conditional GRU of Nematus (Sennrich
+            et al. 2017) has a query that knows y_{i-1} by a second recurrent step.
         layer_normalization: Normalise attention queries and keys.
         initial_units: How many of the last columns of the sentence vector W_s reads: the units of
             the backward encoder, to begin from h_1<- as in the paper.
@@ -91,11 +92,7 @@ class AttentionDecoder(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if query_previous_token and attention == "none":
-            raise ValueError(
-                "query_previous_token=True needs attention, but attention='none': there is no "
-                "query. Use query_previous_token=False."
-            )
+        check_query(query_previous_token, attention)
         self.supports_masking = True
         # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
         # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
@@ -147,7 +144,8 @@ class AttentionDecoder(keras.layers.Layer):
             self.token_query = keras.layers.Dense(
                 self.attention_units if bahdanau else self.units,
                 use_bias=False,
-                kernel_initializer=kernel_initializer,
+                # A clone, as one initialiser would give several weights the same numbers.
+                kernel_initializer=self.attention.kernel_initializer.clone(),
                 dtype=self.dtype_policy,
                 name="token_query",
             )
@@ -204,7 +202,7 @@ class AttentionDecoder(keras.layers.Layer):
 
         Returns:
             Its share of the gates and, with `query_previous_token`, that of the query behind it,
-            `(..., gate_units)` or `(..., gate_units + query_units)`.
+            `(..., token_units)`: `gate_units`, or `gate_units + query_units`.
         """
         kernel, bias = self._input_kernels()[0], cells.input_bias(self.cell)
         gates = by_rows(lambda rows: ops.matmul(rows, kernel) + bias, embedded)
@@ -213,7 +211,15 @@ class AttentionDecoder(keras.layers.Layer):
         return ops.concatenate([gates, by_rows(self.token_query, embedded)], axis=-1)
 
     def split_query(self, gates: Any) -> tuple[Any, Any]:
-        """What `embed_gates` gave, as the share of the gates and that of the query, or `None`."""
+        """Takes apart what `embed_gates` gave.
+
+        Args:
+            gates: `(..., token_units)`.
+
+        Returns:
+            The share of the gates, `(..., gate_units)`, and that of the query, `(...,
+            query_units)`, or `None` where it has none.
+        """
         if self.token_query is None:
             return gates, None
         return tuple(ops.split(gates, [gates.shape[-1] - self.token_query.units], axis=-1))
@@ -226,8 +232,8 @@ class AttentionDecoder(keras.layers.Layer):
         """One target position.
 
         Args:
-            gates: `embed_gates` of the previous token's embedding, `(batch, units)`, or
-                `(batch, queries, units)` where several hypotheses look at one source.
+            gates: `embed_gates` of the previous token's embedding, `(batch, token_units)`, or
+                `(batch, queries, token_units)` where several hypotheses look at one source.
             state: s_{i-1}, a tuple of `(batch, units)` or `(batch, queries, units)`.
             memory: What `prepare` made of the source.
 

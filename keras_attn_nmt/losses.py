@@ -72,8 +72,8 @@ def symmetric_divergence(one: Any, other: Any) -> Any:
         float32, `(...)`.
     """
 
-    # The gradient by hand, as it needs no more than what is there; taken through the logarithms of
-    # both softmaxes it would keep several tensors of the size of the logits.
+    # The gradient by hand: taken through both softmaxes and their logarithms, it would keep more
+    # tensors of the size of the logits, and take their exponentials again.
     @ops.custom_gradient
     def divergence(one: Any, other: Any) -> tuple[Any, Any]:
         log_p, log_q = ops.log_softmax(one, axis=-1), ops.log_softmax(other, axis=-1)
@@ -172,8 +172,9 @@ class RDropCrossentropy(MaskedCrossentropy):
 
     Dropout leaves out other units in each reading; both are to predict the same. A batch holds
     each sentence twice, the second half in the order of the first, as `BatchedPairs(copies=2)`
-    makes them. Call arguments, result and errors are those of `MaskedCrossentropy`, the divergence
-    is averaged over real tokens, too.
+    makes them, in validation, too. Where it does not, the loss is NaN, rather than how far two
+    other sentences are apart. Call arguments and result are those of `MaskedCrossentropy`, and the
+    divergence is averaged over real tokens, too.
 
     Args:
         label_smoothing: See `MaskedCrossentropy`.
@@ -187,8 +188,12 @@ class RDropCrossentropy(MaskedCrossentropy):
         >>> float(loss(labels, logits))  # ln 4, both readings are the same
         1.3862943649291992
 
+    Raises:
+        ValueError: `label_smoothing` is not in [0, 1), `r_drop` is negative or no number, or a
+            batch whose size is known is odd.
+
     References:
-        [Wu et al. 2021](https://arxiv.org/abs/2106.14448), equation 3
+        [Wu et al. 2021](https://arxiv.org/abs/2106.14448), section 2
     """
 
     def __init__(
@@ -197,8 +202,8 @@ class RDropCrossentropy(MaskedCrossentropy):
         r_drop: float = 0.5,
         name: str = "r_drop_crossentropy",
     ):
-        if r_drop < 0:
-            raise ValueError(f"r_drop must not be negative, got {r_drop!r}.")
+        if not 0 <= r_drop < float("inf"):
+            raise ValueError(f"r_drop must be a number of at least 0, got {r_drop!r}.")
         super().__init__(label_smoothing, name=name)
         self.r_drop = r_drop
 
@@ -209,10 +214,13 @@ class RDropCrossentropy(MaskedCrossentropy):
                 f"RDropCrossentropy needs every sentence twice, but the batch holds {sentences}: "
                 "make batches with BatchedPairs(copies=2)."
             )
-        halves = ops.reshape(y_pred, (2, -1, *ops.shape(y_pred)[1:]))
-        divergence = symmetric_divergence(halves[0], halves[1])
-        twice = ops.concatenate([divergence, divergence], axis=0)
-        return super().call(y_true, y_pred) + self.r_drop * twice
+        size = ops.shape(y_pred)[0]
+        half = (size + 1) // 2
+        same = ops.all(ops.equal(y_true[:half], y_true[size - half :]))
+        divergence = symmetric_divergence(y_pred[:half], y_pred[size - half :])
+        both = ops.concatenate([divergence, divergence], axis=0)[:size]
+        losses = super().call(y_true, y_pred) + self.r_drop * both
+        return ops.where(ops.logical_and(same, size % 2 == 0), losses, float("nan"))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "r_drop": self.r_drop}

@@ -24,7 +24,7 @@ def decode(
 
     Args:
         decoder: The decoder, built.
-        gates: What `embed_gates` gave, `(target_length, batch, units)`.
+        gates: What `embed_gates` gave, `(target_length, batch, token_units)`.
         state: s_0, a tuple of `(batch, units)`.
         memory: What the decoder's `prepare` made of the source.
 
@@ -78,7 +78,7 @@ class _Trace(NamedTuple):
 
     Attributes:
         memory: What was read of the source.
-        gates: What `embed_gates` gave, `(target_length, batch, units)`.
+        gates: What `embed_gates` gave, `(target_length, batch, token_units)`.
         start: s_0.
         states: s_i, each `(target_length, batch, units)`.
         looked: alpha_i, `(target_length, batch, source_length)`.

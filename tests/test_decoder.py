@@ -191,6 +191,19 @@ def test_unknown_choice_is_refused(wrong: dict[str, str]) -> None:
         make(**wrong).build((None, None, 3), (None, None, 4), (None, 4))
 
 
+def test_without_attention_nothing_is_asked() -> None:
+    with pytest.raises(ValueError, match="query_previous_token"):
+        make(attention="none", query_previous_token=True)
+
+
+def test_both_shares_of_a_query_begin_with_other_weights() -> None:
+    decoder = make(query_previous_token=True, initializer="paper")
+    decoder.build((None, None, UNITS), (None, None, 4), (None, 4))
+    query, token = decoder.attention.query_projection.kernel, decoder.token_query.kernel
+    assert query.shape == token.shape
+    assert not np.allclose(to_numpy(query.value), to_numpy(token.value))
+
+
 def test_outputs_are_finite_for_large_numbers(rng: np.random.Generator) -> None:
     inputs = example(rng)
     decoder = built(rng)

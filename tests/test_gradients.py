@@ -59,7 +59,7 @@ def variable(rng: np.random.Generator, *shape: int) -> keras.Variable:
             ("luong", False, True),
             ("luong", False, False),
         ],
-        kept=3,
+        kept=4,
     ),
 )
 def test_decoder(
@@ -142,7 +142,9 @@ def test_half_precision_stays_near(rng: np.random.Generator, attention: str) -> 
     found: list = []
     weights: list = []
     for policy in ("float32", "mixed_bfloat16"):
-        decoder = AttentionDecoder(5, attention=attention, attention_units=6, dtype=policy)
+        decoder = AttentionDecoder(
+            5, attention=attention, attention_units=6, query_previous_token=True, dtype=policy
+        )
         decoder.build((None, None, 3), (None, None, 4), (None, 4))
         decoder.set_weights(weights or decoder.get_weights())
         weights = decoder.get_weights()

@@ -122,6 +122,7 @@ def test_r_drop_is_the_papers(readings: np.ndarray) -> None:
         RDropCrossentropy(r_drop=-0.5)
     with pytest.raises(ValueError, match="every sentence twice, but the batch holds 3"):
         loss(LABELS, readings[:3])
+    assert np.isnan(float(loss(labels[[0, 1, 2, 1, 0, 2]], readings)))
 
 
 def test_gradient_of_r_drop(readings: np.ndarray) -> None:

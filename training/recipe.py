@@ -130,7 +130,7 @@ class TrainingRecipe:
 
     Attributes:
         seed: Seed of weights, dropout, order of the data and `vocabulary.samples`.
-        epochs: Passes over the data.
+        epochs: Epochs, of `vocabulary.samples` passes over the data each.
         tokens_per_batch: Source and target positions of a batch, padding included.
         optimizer: `"adam"` or `"adadelta"` (the paper's).
         learning_rate: Its highest value.
@@ -200,8 +200,8 @@ class TrainingRecipe:
             "patience",
             "bleu_sentences",
         ):
-            if getattr(self, name) < 0:
-                raise ValueError(f"training.{name} must not be negative.")
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"training.{name} must be at least 0, got {getattr(self, name)}.")
         if self.monitor == "val_bleu" and not self.bleu_sentences:
             raise ValueError(
                 "training.monitor='val_bleu' needs training.bleu_sentences above 0; "
@@ -223,6 +223,14 @@ class Recipe:
     vocabulary: VocabularyRecipe = VocabularyRecipe()
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: TrainingRecipe = TrainingRecipe()
+
+    def __post_init__(self) -> None:
+        dropout = [rate for name, rate in self.model.items() if name.endswith("_dropout")]
+        if self.training.r_drop and not any(dropout):
+            raise ValueError(
+                f"training.r_drop={self.training.r_drop} compares readings with other dropout, but "
+                "there is none: set model.embedding_dropout or another one, or training.r_drop=0."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as nested dictionaries, every value spelled out."""

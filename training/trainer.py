@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -188,7 +189,12 @@ def check_same_recipe(output: Path, recipe: Recipe) -> None:
             f"{output / RECIPE} is missing or damaged ({error}): the training in {output} cannot "
             "go on. Start in another directory."
         ) from error
-    for section, values in recipe.to_dict().items():
+    # A model holds what was set alone; all else has its default.
+    defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
+    now = recipe.to_dict()
+    for each in (before, now):
+        each["model"] = {**defaults, **each["model"]}
+    for section, values in now.items():
         if values != before.get(section):
             changed = [key for key in values if values[key] != before.get(section, {}).get(key)]
             raise ValueError(

@@ -48,6 +48,14 @@ def test_overrides_are_read_as_toml_and_as_plain_words():
         (["model.cel=gru"], "Did you mean 'cell'"),
         (["model.source_vocabulary_size=9"], r"set vocabulary\.source_size"),
         (["training.bleu_sentences=0"], "val_bleu"),
+        (["training.r_drop=-1.0"], "r_drop must be at least 0, got -1"),
+        (
+            [
+                "training.r_drop=1.0",
+                *(f"model.{name}_dropout=0.0" for name in ("embedding", "annotation", "readout")),
+            ],
+            "there is none",
+        ),
         (["training.schedule=plateau"], "warmup_steps"),
     ],
 )
