@@ -139,7 +139,7 @@ class AttentionDecoder(keras.layers.Layer):
         if self.attention is not None:
             self.attention.build((None, 1, self.units), (None, None, annotation_units))
         self.token_query = None
-        if self.query_previous_token:
+        if self.query_previous_token and self.attention is not None:
             bahdanau = self.attention_kind == "bahdanau"
             self.token_query = keras.layers.Dense(
                 self.attention_units if bahdanau else self.units,
