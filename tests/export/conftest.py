@@ -16,7 +16,7 @@ german = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 
 english = Tokenizer.learn(["a house by the lake", "two little houses by the lake"] * 3, 310)
 config = ModelConfig(
     german.vocabulary_size, english.vocabulary_size, embedding_units=6, encoder_units=5,
-    decoder_units=7, attention_units=4, query_previous_token=True,
+    decoder_units=7, attention_units=4,
 )
 model = build_model(config)
 generator = np.random.default_rng(1)
