@@ -32,13 +32,13 @@ from keras_attn_nmt.training.trainer import check_same_recipe, train
 from keras_attn_nmt.translator import Translator
 
 # All attention is asked with the state alone, as in the paper.
-PAPERS = {"attention": "bahdanau", "query_previous_token": False}
-FIXED_VECTOR = {**PAPERS, "attention": "none", "bidirectional": False}
+PAPERS_ATTENTION = {"attention": "bahdanau", "query_previous_token": False}
+FIXED_VECTOR = {**PAPERS_ATTENTION, "attention": "none", "bidirectional": False}
 # What each changes in `[model]` of the recipe; the first has the budget that the others get.
 SYSTEMS: Mapping[str, Mapping[str, Any]] = {
-    "attention": PAPERS,
-    "multiplicative": {**PAPERS, "attention": "luong"},
-    "forward-encoder": {**PAPERS, "bidirectional": False},
+    "attention": PAPERS_ATTENTION,
+    "multiplicative": {**PAPERS_ATTENTION, "attention": "luong"},
+    "forward-encoder": {**PAPERS_ATTENTION, "bidirectional": False},
     # Read in one direction, as Cho et al. and Sutskever et al. (2014) did: reversed, an encoder of
     # both directions would be the same model.
     "fixed-vector": FIXED_VECTOR,

@@ -30,7 +30,7 @@ def crossentropy(labels: np.ndarray, logits: np.ndarray, smoothing: float = 0.0)
 def divergence(labels: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
     """(KL(p || q) + KL(q || p)) / 2 of two readings' logits, the mean over the words of labels.
 
-    Wu et al. 2021 (arXiv:2106.14448), equation 2.
+    Wu et al. 2021 (arXiv:2106.14448), section 2.
     """
     found = []
     for position in zip(*np.nonzero(labels), strict=True):
