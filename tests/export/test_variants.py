@@ -13,7 +13,6 @@ VARIANTS = {
     "lstm_luong_maxout_one_direction_two_layers": {
         "cell": "lstm",
         "attention": "luong",
-        "query_previous_token": True,
         "readout": "maxout",
         "tie_target_embeddings": False,
         "layer_normalization": False,

@@ -270,11 +270,19 @@ ALIGNED = [
 ]
 
 
-@pytest.mark.parametrize("samples", [1, 4])
-def test_tokens_are_linked_as_their_words_are(tokenizer: Tokenizer, samples: int) -> None:
+@pytest.mark.parametrize(("samples", "copies"), [(1, 1), (4, 1), (1, 2)])
+def test_tokens_are_linked_as_their_words_are(
+    tokenizer: Tokenizer, samples: int, copies: int
+) -> None:
     rows = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*ALIGNED, strict=True))))
     batched = BatchedPairs(
-        rows, tokenizer, tokenizer, sentences_per_batch=2, max_buckets=1, samples=samples
+        rows,
+        tokenizer,
+        tokenizer,
+        sentences_per_batch=2,
+        max_buckets=1,
+        samples=samples,
+        copies=copies,
     )
     seen = 0
     for inputs, labels in batched.in_order().as_numpy_iterator():
@@ -292,7 +300,7 @@ def test_tokens_are_linked_as_their_words_are(tokenizer: Tokenizer, samples: int
                 expected[t, looked] = 1
             np.testing.assert_array_equal(gold, expected)
             seen += 1
-    assert seen == samples * len(ALIGNED)
+    assert seen == samples * copies * len(ALIGNED)
 
 
 def test_links_to_words_that_are_not_there_are_refused(tokenizer: Tokenizer) -> None:
