@@ -60,9 +60,12 @@ def weights_of(directory):
 @pytest.mark.parametrize(
     "overrides",
     [
-        (),
-        ("training.average_weights=0.9", "training.r_drop=0.5"),
-        ("vocabulary.samples=3", "vocabulary.sampling_alpha=0.5"),
+        (
+            "training.average_weights=0.9",
+            "training.r_drop=0.5",
+            "vocabulary.samples=3",
+            "vocabulary.sampling_alpha=0.5",
+        ),
         (
             "training.schedule=plateau",
             "training.warmup_steps=0",
@@ -72,7 +75,7 @@ def weights_of(directory):
             "training.learning_rate=0.3",
         ),
     ],
-    ids=["cosine", "average and r_drop", "sampling", "plateau"],
+    ids=["average, r_drop and sampling", "plateau"],
 )
 def test_a_resumed_training_ends_at_the_same_weights(corpus, tmp_path, monkeypatch, overrides):
     recipe = small(corpus, *overrides)
