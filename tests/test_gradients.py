@@ -55,8 +55,7 @@ def variable(rng: np.random.Generator, *shape: int) -> keras.Variable:
             ("bahdanau", True, False),
             ("bahdanau", False, False),
             ("luong", False, False),
-        ],
-        kept=4,
+        ]
     ),
 )
 def test_decoder(

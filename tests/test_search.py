@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_checks import fewer_on_jax
+from layer_checks import call, fewer_on_jax
 
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.config import ModelConfig
@@ -32,9 +32,18 @@ def random_model(seed: int, **settings) -> keras.Model:
     return model
 
 
+def on_backend(function):
+    """`function` of tensors, compiled on JAX as in `Translator`: op by op takes long."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
+
+
 def found_by(model, source=SOURCE, **options) -> searching.Hypotheses:
     options = {"max_length": LONGEST, **options}
-    found = search(Stepper(model), source, **options)
+    found = on_backend(lambda source: search(Stepper(model), source, **options))(source)
     return searching.Hypotheses(*(ops.convert_to_numpy(each) for each in found))
 
 
@@ -61,7 +70,7 @@ def exhaustive(model, source: np.ndarray, alpha: float) -> list[tuple[float, tup
         row[: len(sequence)] = sequence
     target = np.concatenate([np.full((len(padded), 1), BOS), padded[:, :-1]], axis=1)
     sources = np.repeat(source[np.newaxis], len(padded), axis=0)
-    logits = ops.convert_to_numpy(model({"source": sources, "target": target})["logits"])
+    logits = ops.convert_to_numpy(call(model, {"source": sources, "target": target})["logits"])
     logits = logits.astype("float64")
     log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     results = []
@@ -116,7 +125,9 @@ def test_scores_and_attention_are_those_of_teacher_forcing(settings, beam):
     flat = [each[[0, 1, 3]].reshape(3 * beam, *each.shape[2:]) for each in found]
     found = searching.Hypotheses(*flat)
     sources = np.repeat(SOURCE[[0, 1, 3]], beam, axis=0)
-    forced = searching.score(model, sources, found.tokens, length_alpha=0.6)
+    forced = on_backend(lambda *given: searching.score(model, *given, length_alpha=0.6))(
+        sources, found.tokens
+    )
     forced = searching.Hypotheses(*(ops.convert_to_numpy(each)[:, 0] for each in forced))
     np.testing.assert_array_equal(found.lengths, forced.lengths)
     np.testing.assert_allclose(found.scores, forced.scores, atol=1e-4)

@@ -109,8 +109,9 @@ def _train(
     checkpoints = output / files.CHECKPOINTS
     done = state["epochs"] if state else 0
     history = state["history"] if state else []
+    # Else its variables were made by a first trace, and the training step traced a second time.
+    model.optimizer.build(model.trainable_variables)
     if done:
-        model.optimizer.build(model.trainable_variables)
         model.load_weights(checkpoints / f"epoch_{done:03d}.weights.h5")
         logger.info("going on after epoch %d of %d", done, settings.epochs)
 

@@ -26,6 +26,13 @@ files.save_model(sys.argv[1], files.ModelFiles(model, config, german, english))
 """
 
 
+def pytest_collection_modifyitems(items):
+    """Whatever asks the same SavedModel runs in one process, so that it is exported once."""
+    for item in items:
+        if "served" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("served"))
+
+
 @pytest.fixture(scope="session")
 def model_directory(tmp_path_factory):
     directory = tmp_path_factory.mktemp("export") / "model"

@@ -10,8 +10,7 @@ from keras_attn_nmt import Translator
 from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, export_tflite, tflite_check
 from keras_attn_nmt.translation import TextTooLong
 
-# Its fixtures take a minute: in one process they are made once.
-pytestmark = pytest.mark.xdist_group("bad_input")
+pytestmark = pytest.mark.xdist_group("served")
 
 STRANGE = [
     "",
