@@ -25,13 +25,7 @@ from keras_attn_nmt.special_ids import EOS
 
 EN_DE = ["data.source_language=en", "data.target_language=de"]
 EN_FR = ["data.source_language=en", "data.target_language=fr"]
-JA_EN = [
-    "data.source_language=ja",
-    "data.target_language=en",
-    "vocabulary.source_size=8000",
-    "vocabulary.target_size=6000",
-]
-QUERY = "model.query_previous_token=true"
+JA_EN = ["data.source_language=ja", "data.target_language=en"]
 # So many segmentations of each sentence (`vocabulary.samples`), another one in each pass.
 SAMPLES = 4
 
@@ -47,7 +41,7 @@ EVEN = [dropout(rate, rate, rate) for rate in (0.1, 0.2, 0.3)]
 GROUPS: Mapping[str, tuple[str, list[str], int, list[dict[str, float]]]] = {
     "en-de": (
         "multi30k",
-        [*EN_DE, QUERY],
+        EN_DE,
         20,
         [
             *EVEN,
@@ -58,7 +52,7 @@ GROUPS: Mapping[str, tuple[str, list[str], int, list[dict[str, float]]]] = {
     ),
     "en-de, R-Drop": (
         "multi30k",
-        [*EN_DE, QUERY],
+        EN_DE,
         20,
         [
             dropout(0.2, 0.2, 0.2, r_drop=0.5),
@@ -66,10 +60,10 @@ GROUPS: Mapping[str, tuple[str, list[str], int, list[dict[str, float]]]] = {
             dropout(0.3, 0.3, 0.3, r_drop=1.0),
         ],
     ),
-    "en-fr": ("multi30k", [*EN_FR, QUERY], 20, [*EVEN[1:], dropout(0.2, 0.3, 0.3)]),
+    "en-fr": ("multi30k", EN_FR, 20, [*EVEN[1:], dropout(0.2, 0.3, 0.3)]),
     "ja-en": (
         "tanaka_enja",
-        [*JA_EN, QUERY],
+        JA_EN,
         16,
         [*EVEN, dropout(0.2, 0.2, 0.2, learning_rate=1e-3)],
     ),

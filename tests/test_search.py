@@ -32,8 +32,8 @@ def random_model(seed: int, **settings) -> keras.Model:
     return model
 
 
-def on_backend(function):
-    """`function` of tensors, compiled on JAX as in `Translator`: op by op takes long."""
+def compiled_on_jax(function):
+    """`function` of tensors, compiled on JAX with the weights of its first call."""
     if keras.backend.backend() != "jax":
         return function
     import jax
@@ -43,7 +43,7 @@ def on_backend(function):
 
 def found_by(model, source=SOURCE, **options) -> searching.Hypotheses:
     options = {"max_length": LONGEST, **options}
-    found = on_backend(lambda source: search(Stepper(model), source, **options))(source)
+    found = compiled_on_jax(lambda ids: search(Stepper(model), ids, **options))(source)
     return searching.Hypotheses(*(ops.convert_to_numpy(each) for each in found))
 
 
@@ -125,9 +125,8 @@ def test_scores_and_attention_are_those_of_teacher_forcing(settings, beam):
     flat = [each[[0, 1, 3]].reshape(3 * beam, *each.shape[2:]) for each in found]
     found = searching.Hypotheses(*flat)
     sources = np.repeat(SOURCE[[0, 1, 3]], beam, axis=0)
-    forced = on_backend(lambda *given: searching.score(model, *given, length_alpha=0.6))(
-        sources, found.tokens
-    )
+    score = compiled_on_jax(lambda *ids: searching.score(model, *ids, length_alpha=0.6))
+    forced = score(sources, found.tokens)
     forced = searching.Hypotheses(*(ops.convert_to_numpy(each)[:, 0] for each in forced))
     np.testing.assert_array_equal(found.lengths, forced.lengths)
     np.testing.assert_allclose(found.scores, forced.scores, atol=1e-4)

@@ -109,7 +109,7 @@ def _train(
     checkpoints = output / files.CHECKPOINTS
     done = state["epochs"] if state else 0
     history = state["history"] if state else []
-    # Else its variables were made by a first trace, and the training step traced a second time.
+    # Else a first trace of the training step makes its variables, and it is traced again.
     model.optimizer.build(model.trainable_variables)
     if done:
         model.load_weights(checkpoints / f"epoch_{done:03d}.weights.h5")

@@ -26,6 +26,7 @@ files.save_model(sys.argv[1], files.ModelFiles(model, config, german, english))
 """
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the marks.
 def pytest_collection_modifyitems(items):
     """Whatever asks the same SavedModel runs in one process, so that it is exported once."""
     for item in items:

@@ -10,8 +10,6 @@ from keras_attn_nmt import Translator
 from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, export_tflite, tflite_check
 from keras_attn_nmt.translation import TextTooLong
 
-pytestmark = pytest.mark.xdist_group("served")
-
 STRANGE = [
     "",
     " \t\u3000",
