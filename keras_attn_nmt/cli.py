@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         hints = {
-            "train": " Go on from the last saved epoch with --resume.",
+            "train": " If an epoch was saved, the same command with --resume goes on from there.",
             "study": " The same command goes on from the last saved epoch.",
         }
         print(f"\n{PROGRAM}: stopped.{hints.get(options.command, '')}", file=sys.stderr)

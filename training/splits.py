@@ -124,6 +124,7 @@ def _file(data: DataRecipe, name: str) -> Path:
         return packed
     if not path.is_file():
         raise FileNotFoundError(
-            f"No file {path} (nor {packed.name}). Give the folder of the corpus with data.folder."
+            f"No file {path} (nor {packed.name}). Give the folder of the corpus: --set "
+            "data.folder=FOLDER."
         )
     return path
