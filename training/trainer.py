@@ -78,6 +78,7 @@ def _train(
         for split in ("train", "validation")
     )
     if state is None:
+        logger.info("learning the vocabularies from the training text ...")
         tokenizers = learn_tokenizers(recipe.vocabulary, pairs)
     else:
         tokenizers = Tokenizer.load(output / files.SOURCE), Tokenizer.load(output / files.TARGET)
