@@ -55,7 +55,8 @@ def variable(rng: np.random.Generator, *shape: int) -> keras.Variable:
             ("bahdanau", True, False),
             ("bahdanau", False, False),
             ("luong", False, False),
-        ]
+        ],
+        kept=2,
     ),
 )
 def test_decoder(
