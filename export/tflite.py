@@ -32,7 +32,7 @@ import tensorflow as tf
 from keras import ops
 from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_attn_nmt import __version__
+from keras_attn_nmt import __version__, cells
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.export import fast_sentencepiece, tflite_check, trained
@@ -186,7 +186,8 @@ def custom_ops(content: bytes) -> set[str]:
 
 def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     """The signatures of the file as concrete functions with fixed shapes."""
-    stepper = Stepper(files.model)
+    limit = metadata["max_source_length"]
+    stepper = _DeviceStepper(files.model, limit)
     weights = files.model.weights
     values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]
 
@@ -200,10 +201,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
 
         return tf.function(frozen, autograph=False).get_concrete_function(*specs)
 
-    limit = metadata["max_source_length"]
-
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        source_ids = _real(source_ids)
         found = searching.search(
             stepper,
             source_ids,
@@ -215,18 +213,14 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
             "target_ids": found.tokens[:, 0],
             "score": found.scores[:, 0],
             "token_scores": found.token_scores[:, 0],
-            "attention": _filled(found.attention[:, 0], 2, limit),
+            "attention": found.attention[:, 0],
         }
 
     def encode(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        memory, state = stepper.encode(_real(source_ids))
+        memory, state = stepper.encode(source_ids)
         # Without attention there are no keys, and a device has no tensors without numbers.
-        filled = {
-            name: _filled(value, 1, limit)
-            for name, value in memory._asdict().items()
-            if 0 not in value.shape
-        }
-        return {**filled, **_named(state)}
+        kept = {name: value for name, value in memory._asdict().items() if 0 not in value.shape}
+        return {**kept, **_named(state)}
 
     def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         nothing = inputs["annotations"][:, :, :0]
@@ -243,7 +237,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     if metadata["text"]:
         text = tf.TensorSpec((1,), tf.string, "text")
         return {"translate": concrete(_reading_text(translate, files, metadata), text)}
-    source = tf.TensorSpec((1, metadata["max_source_length"]), tf.int32, "source_ids")
+    source = tf.TensorSpec((1, limit), tf.int32, "source_ids")
     tokens = tf.TensorSpec((1, metadata["beam_size"]), tf.int32, "tokens")
     encoded = concrete(encode, source)
     inputs = []
@@ -296,22 +290,34 @@ def _reading_text(
     return translate_text
 
 
-def _real(source_ids: tf.Tensor) -> tf.Tensor:
-    """The ids without padding: every loop over them stops where the sentence does."""
-    length = tf.reduce_sum(tf.cast(source_ids != PAD, tf.int32))
-    return source_ids[:, : tf.maximum(length, 1)]
+class _DeviceStepper(Stepper):
+    """Reads the real part of one sentence, and remembers as much of it as there may be.
 
+    The loops of the encoder stop where the sentence does. In the decoder's loop all sizes are
+    fixed: where they grew from a sentence to the next, XNNPACK (of TensorFlow 2.21 and of LiteRT
+    2.3) now and then computed with memory that it had given back.
+    """
 
-def _filled(tensor: tf.Tensor, axis: int, size: int) -> tf.Tensor:
-    """`tensor` with zeros up to `size` where the length of the sentence was."""
-    if tensor.shape[axis] is not None:  # Without attention there is one vector a sentence.
-        return tensor
-    if tensor.dtype == tf.bool:  # Which the op of the device does not fill up.
-        return _filled(tf.cast(tensor, tf.int32), axis, size) > 0
-    missing = size - tf.shape(tensor)[axis]
-    paddings = [[0, missing if place == axis else 0] for place in range(len(tensor.shape))]
-    shape = [size if place == axis else length for place, length in enumerate(tensor.shape)]
-    return tf.reshape(tf.pad(tensor, paddings), shape)
+    def __init__(self, model: keras.Model, limit: int):
+        super().__init__(model)
+        self._limit = limit
+
+    def encode(self, source: tf.Tensor) -> tuple[Memory, cells.State]:
+        length = tf.reduce_sum(tf.cast(source != PAD, tf.int32))
+        memory, state = super().encode(source[:, : tf.maximum(length, 1)])
+        return Memory(*(self._filled(value) for value in memory)), state
+
+    def _filled(self, tensor: tf.Tensor) -> tf.Tensor:
+        """`tensor` with zeros from where the sentence ends."""
+        # Without attention there is one vector a sentence, and no keys.
+        if tensor.shape[1] is not None or 0 in tensor.shape:
+            return tensor
+        if tensor.dtype == tf.bool:  # Which the op of the device does not fill up.
+            return self._filled(tf.cast(tensor, tf.int32)) > 0
+        missing = self._limit - tf.shape(tensor)[1]
+        paddings = [[0, 0] for _ in tensor.shape]
+        paddings[1] = [0, missing]
+        return tf.reshape(tf.pad(tensor, paddings), (1, self._limit, *tensor.shape[2:]))
 
 
 def _named(state: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:

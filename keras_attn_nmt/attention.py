@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attn_nmt.rows import by_rows
+from keras_attn_nmt.rows import batch_product, by_rows
 
 # Far below any energy, and still finite in float32 and bfloat16.
 MASKED = -1e9
@@ -203,7 +203,7 @@ class Attention(keras.layers.Layer, abc.ABC):
             weights = ops.softmax(ops.where(mask, energies, MASKED), axis=-1)
             # Only a row without any real position has weight elsewhere; it is to look at nothing.
             weights = ops.where(mask, weights, 0.0)
-        context = ops.matmul(ops.cast(weights, annotations.dtype), annotations)
+        context = batch_product(ops.cast(weights, annotations.dtype), annotations)
         if single:
             return ops.squeeze(context, 1), ops.squeeze(weights, 1)
         return context, weights
@@ -376,7 +376,7 @@ class LuongAttention(Attention):
         return state
 
     def compare(self, query: Any, keys: Any) -> Any:
-        return ops.matmul(query * self._scale(query), ops.swapaxes(keys, 1, 2))
+        return batch_product(query * self._scale(query), ops.swapaxes(keys, 1, 2))
 
     def compare_back(self, d_energies: Any, query: Any, keys: Any) -> Any:
         d_energies = ops.expand_dims(d_energies, 1) * self._scale(query)

@@ -10,7 +10,7 @@ from keras import ops
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
 from keras_attn_nmt.config import check_choice, check_query
-from keras_attn_nmt.rows import by_rows
+from keras_attn_nmt.rows import batch_product, by_rows
 from keras_attn_nmt.teacher_forcing import decode
 
 
@@ -275,7 +275,7 @@ class AttentionDecoder(keras.layers.Layer):
         """
         if self.attention is None:
             return ops.repeat(memory.annotations, ops.shape(attention)[1], axis=1)
-        return ops.matmul(ops.cast(attention, memory.annotations.dtype), memory.annotations)
+        return batch_product(ops.cast(attention, memory.annotations.dtype), memory.annotations)
 
     def call(
         self, embedded: Any, annotations: Any, sentence_vector: Any, mask: Any = None

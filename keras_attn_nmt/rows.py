@@ -1,4 +1,4 @@
-"""Products of tensors and matrices, taken row by row."""
+"""Products of tensors and matrices, in the form that runs best where it runs."""
 
 from __future__ import annotations
 
@@ -30,3 +30,21 @@ def by_rows(function: Callable[[Any], Any], tensor: Any) -> Any:
         leading = tuple(-1 if size is None else size for size in leading)
     rows = function(ops.reshape(tensor, (-1, tensor.shape[-1])))
     return ops.reshape(rows, (*leading, ops.shape(rows)[-1]))
+
+
+def batch_product(left: Any, right: Any) -> Any:
+    """Product of the matrices of each sentence.
+
+    The one row of a single sentence, which is what a device has, is multiplied and summed up: for
+    a batch of products, XNNPACK lays out the matrix anew each time.
+
+    Args:
+        left: `(batch, rows, in)`.
+        right: `(batch, in, out)`.
+
+    Returns:
+        `(batch, rows, out)`.
+    """
+    if tuple(left.shape[:2]) == (1, 1):
+        return ops.sum(ops.swapaxes(left, 1, 2) * right, axis=1, keepdims=True)
+    return ops.matmul(left, right)

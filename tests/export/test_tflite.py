@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from questions import TEXTS
 from tensorflow.lite.python import schema_py_generated as schema
 
@@ -20,6 +21,7 @@ from keras_attn_nmt.export import (
     fast_sentencepiece,
     tflite,
 )
+from keras_attn_nmt.special_ids import EOS
 from keras_attn_nmt.translation import TextTooLong
 
 LENGTHS = {"max_source_length": 32, "max_target_length": 12}
@@ -55,6 +57,21 @@ def test_it_translates_as_the_translator(runner, translator, beam_size):
             np.testing.assert_allclose(got.score, wanted.score, atol=1e-4)
             np.testing.assert_allclose(got.token_scores, wanted.token_scores, atol=1e-4)
             np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_longer_and_longer_texts_in_fresh_interpreters(exported, translator):
+    texts = ["See", "ein Haus", "zwei kleine Häuser am See", "ein Haus " * 6]
+    expected = translator(texts, beam_size=1, max_length=LENGTHS["max_target_length"])
+    ids = [np.zeros((1, LENGTHS["max_source_length"]), "int32") for _ in texts]
+    for row, text in zip(ids, translator.source_tokenizer.encode(texts), strict=True):
+        row[0, : len(text) + 1] = [*text, EOS]
+    # Where sizes in the decoder's loop grew, every tenth was wrong, or every hundredth.
+    for _ in range(100):
+        for runtime in (Interpreter, tf.lite.Interpreter):
+            translate = runtime(str(exported)).get_signature_runner("translate")
+            scores = [translate(source_ids=row)["score"][0] for row in ids]
+            np.testing.assert_allclose(scores, [each.score for each in expected], atol=1e-4)
 
 
 def test_it_runs_where_neither_tensorflow_nor_keras_is_imported(exported):
