@@ -6,6 +6,10 @@ LOWEST := .venv-lowest/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses metrics model readout rows search))
 
+# JAX compiles most of the time: once for both workers, and for the next run.
+ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=build/jax \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+
 .PHONY: help demo test lint format test-lowest benchmark clean
 
 help:
@@ -23,7 +27,7 @@ demo: .venv/ready
 
 test: lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
+	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
 
 # mypy cannot know of package_dir in setup.cfg, so it reads a copy that is laid out as installed.
 lint: .venv/ready
@@ -42,7 +46,7 @@ format: .venv/ready
 
 test-lowest: .venv-lowest/ready
 	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest -n 2 --dist loadgroup
-	KERAS_BACKEND=jax $(LOWEST)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
+	$(ON_JAX) $(LOWEST)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
 
 # A newer pip first: the one that comes with Python 3.10 and 3.11 takes very long to choose versions
 # that fit together. And no warnings: setuptools has one for the package lying in the root folder.

@@ -6,7 +6,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from layer_checks import assert_same, call, check_layer, flat, gradients, randomize, to_numpy
+from layer_checks import (
+    assert_same,
+    call,
+    check_layer,
+    fewer_on_jax,
+    flat,
+    gradients,
+    randomize,
+    to_numpy,
+)
 from layer_weights import Values, attention_params
 from reference.attention import attend
 
@@ -48,7 +57,7 @@ def test_is_the_papers(rng: np.random.Generator, kind: str, norm: bool) -> None:
 
 
 @every_kind
-@with_and_without_norm
+@pytest.mark.parametrize("norm", fewer_on_jax([True, False]))
 def test_layer(rng: np.random.Generator, tmp_path: Path, kind: str, norm: bool) -> None:
     check_layer(
         lambda dtype: make(kind, layer_normalization=norm, dtype=dtype),

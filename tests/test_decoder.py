@@ -6,7 +6,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from layer_checks import assert_same, call, check_layer, flat, gradients, randomize, to_numpy
+from layer_checks import (
+    assert_same,
+    call,
+    check_layer,
+    fewer_on_jax,
+    flat,
+    gradients,
+    randomize,
+    to_numpy,
+)
 from layer_weights import CELLS, SCORES, Values, decoder_params
 from reference.decoder import decode
 from reference.encoder import Encoding
@@ -94,7 +103,9 @@ def test_starts_from_the_whole_vector_where_not_told(rng: np.random.Generator) -
 
 @pytest.mark.parametrize(
     ("cell", "attention", "token"),
-    [("gru", "bahdanau", True), ("lstm", "luong", False), ("gru", "none", False)],
+    fewer_on_jax(
+        [("gru", "bahdanau", True), ("lstm", "luong", False), ("gru", "none", False)], kept=2
+    ),
 )
 def test_layer(
     rng: np.random.Generator, tmp_path: Path, cell: str, attention: str, token: bool

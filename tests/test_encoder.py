@@ -6,7 +6,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from layer_checks import assert_same, call, check_layer, flat, gradients, randomize, to_numpy
+from layer_checks import (
+    assert_same,
+    call,
+    check_layer,
+    fewer_on_jax,
+    flat,
+    gradients,
+    randomize,
+    to_numpy,
+)
 from layer_weights import CELLS, Values, encoder_params
 from reference.decoder import sentence_vector
 from reference.encoder import encode_vectors
@@ -56,7 +65,7 @@ def test_is_the_papers(
         np.testing.assert_allclose(vectors[b], sentence_vector(encoding), rtol=1e-5, atol=1e-5)
 
 
-@every_cell
+@pytest.mark.parametrize(("cell", "reset_after"), fewer_on_jax(list(CELLS)))
 def test_layer(rng: np.random.Generator, tmp_path: Path, cell: str, reset_after: bool) -> None:
     check_layer(
         lambda dtype: BidirectionalEncoder(

@@ -1,9 +1,12 @@
 """A model to export, with two vocabularies and weights from a process that ran on JAX."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 from questions import OPTIONS
 
@@ -42,9 +45,33 @@ def model_directory(tmp_path_factory):
     return directory
 
 
+@contextlib.contextmanager
+def checking_here():
+    """The check of a SavedModel runs in this process, which has imported TensorFlow already."""
+    from keras_attn_nmt.export import saved_model, saved_model_check
+
+    def run(command, **_):
+        directory, path = command[-2:]
+        problems = saved_model_check.wrong_ops(directory)
+        with np.load(path) as file:
+            problems += saved_model_check.differences(directory, dict(file))
+        return subprocess.CompletedProcess(command, len(problems), "; ".join(problems), "")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(saved_model, "subprocess", types.SimpleNamespace(run=run))
+        yield
+
+
+@pytest.fixture
+def checked_here():
+    with checking_here():
+        yield
+
+
 @pytest.fixture(scope="session")
 def served(model_directory, tmp_path_factory):
     """A version of the SavedModel; not to be changed."""
     from keras_attn_nmt.export import export_saved_model
 
-    return export_saved_model(model_directory, tmp_path_factory.mktemp("served"), **OPTIONS)
+    with checking_here():
+        return export_saved_model(model_directory, tmp_path_factory.mktemp("served"), **OPTIONS)

@@ -85,6 +85,7 @@ def test_a_vocabulary_that_cannot_be_written_leaves_all_of_what_an_app_has(
     assert contents(device_file.parent) == before
 
 
+@pytest.mark.usefixtures("checked_here")
 def test_a_kill_shows_no_server_a_half_written_version(model_directory, versions):
     before = contents(versions)
     arguments = ["export", "saved-model", str(model_directory), "--output", str(versions)]

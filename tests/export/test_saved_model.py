@@ -56,6 +56,7 @@ def test_serving_default_answers_as_the_translator(signatures, translator):
         assert answers["source_length"][row] == len(wanted.source_tokens)
 
 
+@pytest.mark.usefixtures("checked_here")
 def test_a_shortlist_goes_with_the_model(model_directory, tmp_path):
     directory = shutil.copytree(model_directory, tmp_path / "model")
     loaded = files.load_model(directory)
@@ -67,13 +68,12 @@ def test_a_shortlist_goes_with_the_model(model_directory, tmp_path):
     version = export_saved_model(directory, tmp_path / "served", **OPTIONS, shortlist=True)
     assert json.loads((version / saved_model.METADATA).read_text())["shortlist"]
     answers = ask(tf.saved_model.load(str(version)).signatures["serving_default"], text=TEXTS)
-    wanted = Translator.load(directory)(TEXTS, **OPTIONS, shortlist=True)
+    translator = Translator.load(directory)
+    wanted = translator(TEXTS, **OPTIONS, shortlist=True)
     for row, each in enumerate(wanted):
         assert_answers(answers, row, each)
     # It did choose from fewer.
-    assert [each.text for each in wanted] != [
-        each.text for each in Translator.load(directory)(TEXTS, **OPTIONS)
-    ]
+    assert [each.text for each in wanted] != [each.text for each in translator(TEXTS, **OPTIONS)]
 
 
 def test_translate_gives_the_same_without_the_rest(signatures):

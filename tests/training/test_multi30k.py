@@ -2,6 +2,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import os
 import threading
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def test_missing_file_is_named_and_nothing_is_left_half_prepared(folder, tmp_pat
     (folder / "val.en.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"no val\.en\.gz or val\.en in .*toy"):
         read_tfds("multi30k/de-en", "test", "de", "en", tmp_path / "data", manual_dir=folder)
-    assert not list((tmp_path / "data").rglob("*.tfrecord*"))
+    # Other downloads go on, and their folders come and go.
+    written = [name for *_, names in os.walk(tmp_path / "data") for name in names]
+    assert not [name for name in written if ".tfrecord" in name]
 
 
 def test_files_must_be_aligned(folder, tmp_path):
@@ -100,7 +103,9 @@ def test_a_download_that_is_not_the_known_file_is_refused(repository, tmp_path):
     (repository / "train.de.gz").write_bytes(gzip.compress(b"something else\n"))
     with pytest.raises(Exception, match=r"Artifact http.*train\.de\.gz.*wrong checksum"):
         read_tfds("multi30k/en-de", "validation", "en", "de", tmp_path / "data")
-    assert not list((tmp_path / "data").rglob("*.tfrecord*"))
+    # Other downloads go on, and their folders come and go.
+    written = [name for *_, names in os.walk(tmp_path / "data") for name in names]
+    assert not [name for name in written if ".tfrecord" in name]
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"no Multi30k files in {REAL}")
