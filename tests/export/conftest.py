@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
-from questions import OPTIONS
+from questions import LIMITS, OPTIONS
 
 SAVE = """
 import sys
@@ -31,10 +32,10 @@ files.save_model(sys.argv[1], files.ModelFiles(model, config, german, english))
 
 @pytest.hookimpl(tryfirst=True)  # Before xdist reads the marks.
 def pytest_collection_modifyitems(items):
-    """Whatever asks the same SavedModel runs in one process, so that it is exported once."""
+    """These tests run in one process, so that what they ask is exported once."""
     for item in items:
-        if "served" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("served"))
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("export"))
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +76,21 @@ def served(model_directory, tmp_path_factory):
 
     with checking_here():
         return export_saved_model(model_directory, tmp_path_factory.mktemp("served"), **OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def device_file(model_directory, tmp_path_factory):
+    """A `.tflite` file with its vocabularies beside it; not to be changed."""
+    from keras_attn_nmt.export import export_tflite
+
+    path = tmp_path_factory.mktemp("device") / "small.tflite"
+    return export_tflite(model_directory, path, beam_size=OPTIONS["beam_size"], **LIMITS)
+
+
+@pytest.fixture(scope="session")
+def device_file_with_text(model_directory, tmp_path_factory):
+    """A `.tflite` file that takes and gives text; not to be changed."""
+    from keras_attn_nmt.export import export_tflite
+
+    path = tmp_path_factory.mktemp("text") / "text.tflite"
+    return export_tflite(model_directory, path, text=True, **LIMITS)

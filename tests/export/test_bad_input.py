@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from questions import OPTIONS
+from questions import GREEDY, OPTIONS
 from serving_double import ServingDouble
 
 from keras_attn_nmt import Translator
-from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, export_tflite, tflite_check
+from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, tflite_check
 from keras_attn_nmt.translation import TextTooLong
 
 STRANGE = [
@@ -25,12 +25,6 @@ STRANGE = [
     "ein Haus",
 ]
 TOO_LONG = "Häuser " * 1428 + "Haus"  # 10,000 characters
-GREEDY = {**OPTIONS, "beam_size": 1}
-LIMITS = {
-    "max_source_length": 64,
-    "max_target_length": OPTIONS["max_length"],
-    "length_penalty": OPTIONS["length_penalty"],
-}
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +39,13 @@ def client(served):
 
 
 @pytest.fixture(scope="module")
-def on_device(model_directory, tmp_path_factory):
-    path = tmp_path_factory.mktemp("device") / "small.tflite"
-    return TFLiteTranslator(export_tflite(model_directory, path, beam_size=3, **LIMITS))
+def on_device(device_file):
+    return TFLiteTranslator(device_file)
 
 
 @pytest.fixture(scope="module")
-def with_text(model_directory, tmp_path_factory):
-    path = tmp_path_factory.mktemp("device") / "text.tflite"
-    return tflite_check.TextRunner(export_tflite(model_directory, path, text=True, **LIMITS))
+def with_text(device_file_with_text):
+    return tflite_check.TextRunner(device_file_with_text)
 
 
 def assert_same(found, expected):

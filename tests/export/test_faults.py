@@ -29,17 +29,11 @@ def versions(served, tmp_path):
     return tmp_path / "versions"
 
 
-@pytest.fixture(scope="module")
-def exported_file(model_directory, tmp_path_factory):
-    path = tmp_path_factory.mktemp("exported") / "small.tflite"
-    return export_tflite(model_directory, path, max_source_length=8)
-
-
 @pytest.fixture
-def device_file(exported_file, tmp_path):
+def file_of_an_app(device_file, tmp_path):
     """A file that was exported before, with its vocabularies."""
-    shutil.copytree(exported_file.parent, tmp_path / "device")
-    return tmp_path / "device" / exported_file.name
+    shutil.copytree(device_file.parent, tmp_path / "device")
+    return tmp_path / "device" / device_file.name
 
 
 def contents(folder):
@@ -58,31 +52,31 @@ def test_a_full_disk_leaves_the_version_that_is_served(model_directory, versions
     assert contents(versions) == before
 
 
-def test_a_full_disk_leaves_the_file_that_an_app_has(model_directory, device_file):
-    before = contents(device_file.parent)
-    arguments = ["export", "tflite", str(model_directory), "--output", str(device_file)]
+def test_a_full_disk_leaves_the_file_that_an_app_has(model_directory, file_of_an_app):
+    before = contents(file_of_an_app.parent)
+    arguments = ["export", "tflite", str(model_directory), "--output", str(file_of_an_app)]
     done = subprocess.run(
         [sys.executable, "-c", ON_A_FULL_DISK, *arguments], capture_output=True, text=True
     )
     assert done.returncode == 1
     assert "error: Could not write" in done.stderr
     assert "Traceback" not in done.stderr
-    assert contents(device_file.parent) == before
-    TFLiteTranslator(device_file)
+    assert contents(file_of_an_app.parent) == before
+    TFLiteTranslator(file_of_an_app)
 
 
 def test_a_vocabulary_that_cannot_be_written_leaves_all_of_what_an_app_has(
-    model_directory, device_file, monkeypatch
+    model_directory, file_of_an_app, monkeypatch
 ):
-    before = contents(device_file.parent)
+    before = contents(file_of_an_app.parent)
 
     def full(self, path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Tokenizer, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        export_tflite(model_directory, device_file, max_source_length=8)
-    assert contents(device_file.parent) == before
+        export_tflite(model_directory, file_of_an_app, max_source_length=8)
+    assert contents(file_of_an_app.parent) == before
 
 
 @pytest.mark.usefixtures("checked_here")

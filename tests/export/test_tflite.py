@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from questions import TEXTS
+from questions import GREEDY, LIMITS, TEXTS
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_attn_nmt import Tokenizer, Translator, cli
@@ -24,18 +24,10 @@ from keras_attn_nmt.export import (
 from keras_attn_nmt.special_ids import EOS
 from keras_attn_nmt.translation import TextTooLong
 
-LENGTHS = {"max_source_length": 32, "max_target_length": 12}
-
 
 @pytest.fixture(scope="module")
-def exported(model_directory, tmp_path_factory):
-    path = tmp_path_factory.mktemp("device") / "small.tflite"
-    return export_tflite(model_directory, path, beam_size=3, **LENGTHS)
-
-
-@pytest.fixture(scope="module")
-def runner(exported):
-    return TFLiteTranslator(exported)
+def runner(device_file):
+    return TFLiteTranslator(device_file)
 
 
 @pytest.fixture(scope="module")
@@ -60,32 +52,32 @@ def test_it_translates_as_the_translator(runner, translator, beam_size):
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_longer_and_longer_texts_in_fresh_interpreters(exported, translator):
+def test_longer_and_longer_texts_in_fresh_interpreters(device_file, translator):
     texts = ["See", "ein Haus", "zwei kleine Häuser am See", "ein Haus " * 6]
-    expected = translator(texts, beam_size=1, max_length=LENGTHS["max_target_length"])
-    ids = [np.zeros((1, LENGTHS["max_source_length"]), "int32") for _ in texts]
+    expected = translator(texts, **GREEDY)
+    ids = [np.zeros((1, LIMITS["max_source_length"]), "int32") for _ in texts]
     for row, text in zip(ids, translator.source_tokenizer.encode(texts), strict=True):
         row[0, : len(text) + 1] = [*text, EOS]
     # Where sizes in the decoder's loop grew, every tenth was wrong, or every hundredth.
     for _ in range(100):
         for runtime in (Interpreter, tf.lite.Interpreter):
-            translate = runtime(str(exported)).get_signature_runner("translate")
+            translate = runtime(str(device_file)).get_signature_runner("translate")
             scores = [translate(source_ids=row)["score"][0] for row in ids]
             np.testing.assert_allclose(scores, [each.score for each in expected], atol=1e-4)
 
 
-def test_it_runs_where_neither_tensorflow_nor_keras_is_imported(exported):
+def test_it_runs_where_neither_tensorflow_nor_keras_is_imported(device_file):
     program = f"""
 import sys
 from keras_attn_nmt.export.runner import TFLiteTranslator
-print(TFLiteTranslator({str(exported)!r})(["ein Haus"])[0].target_tokens)
+print(TFLiteTranslator({str(device_file)!r})(["ein Haus"])[0].target_tokens)
 assert not {{"tensorflow", "keras", "jax"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-def test_all_signatures_share_the_weights(exported, translator):
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(exported.read_bytes()))
+def test_all_signatures_share_the_weights(device_file, translator):
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(device_file.read_bytes()))
     sizes = [len(each.data) for each in model.buffers if each.data is not None]
     # Padding of a buffer and constants of the graphs are small beside another table.
     assert sum(size for size in sizes if size > 100) < 1.2 * 4 * translator.model.count_params()
@@ -94,7 +86,7 @@ def test_all_signatures_share_the_weights(exported, translator):
 @pytest.mark.parametrize("quantize", ["float16", "int8"])
 def test_quantised_files_stay_near(model_directory, tmp_path, runner, quantize):
     path = tmp_path / "small.tflite"
-    export_tflite(model_directory, path, quantize=quantize, beam_size=3, **LENGTHS)
+    export_tflite(model_directory, path, quantize=quantize, beam_size=3, **LIMITS)
     quantised = TFLiteTranslator(path)
     assert quantised.metadata["quantization"] == quantize
     for got, wanted in zip(quantised(TEXTS), runner(TEXTS), strict=True):
@@ -102,12 +94,12 @@ def test_quantised_files_stay_near(model_directory, tmp_path, runner, quantize):
         np.testing.assert_allclose(got.attention, wanted.attention, atol=0.02)
 
 
-def test_the_command_translates_with_the_file(exported, runner, monkeypatch, capsys, tmp_path):
+def test_the_command_translates_with_the_file(device_file, runner, monkeypatch, capsys, tmp_path):
     lines = tmp_path / "lines.txt"
     lines.write_text("ein Haus\n\n", encoding="utf-8")
     with lines.open() as stream:
         monkeypatch.setattr(sys, "stdin", stream)
-        assert cli.main(["translate", str(exported), "--beam-size", "3", "--json"]) == 0
+        assert cli.main(["translate", str(device_file), "--beam-size", "3", "--json"]) == 0
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     wanted = runner(["ein Haus"], beam_size=3, length_penalty=1.0)[0]
     assert first["translation"] == wanted.text
@@ -115,7 +107,7 @@ def test_the_command_translates_with_the_file(exported, runner, monkeypatch, cap
 
 
 def test_too_long_a_text_is_refused(runner):
-    with pytest.raises(TextTooLong, match=r"Text 2 has .* the limit is 32"):
+    with pytest.raises(TextTooLong, match=r"Text 2 has .* the limit is 64"):
         runner(["ein", "e" * 10_000])
 
 
@@ -138,16 +130,18 @@ def test_too_long_a_text_is_refused(runner):
         ),
     ],
 )
-def test_what_is_missing_or_damaged_is_said(exported, tmp_path, damage, error, words):
+def test_what_is_missing_or_damaged_is_said(device_file, tmp_path, damage, error, words):
     folder = tmp_path / "copy"
-    shutil.copytree(exported.parent, folder)
-    damage(folder / exported.name)
+    shutil.copytree(device_file.parent, folder)
+    damage(folder / device_file.name)
     with pytest.raises(error, match=words):
-        TFLiteTranslator(folder / exported.name)
+        TFLiteTranslator(folder / device_file.name)
 
 
-def test_a_file_that_fails_its_check_is_not_there(model_directory, tmp_path, monkeypatch, exported):
-    content = exported.read_bytes()
+def test_a_file_that_fails_its_check_is_not_there(
+    model_directory, tmp_path, monkeypatch, device_file
+):
+    content = device_file.read_bytes()
     content = content[: content.index(b"PK\x03\x04")]
     translated = Translator.__call__
 
@@ -157,7 +151,7 @@ def test_a_file_that_fails_its_check_is_not_there(model_directory, tmp_path, mon
     monkeypatch.setattr(tflite, "_convert", lambda *_: content)
     monkeypatch.setattr(Translator, "__call__", other)
     with pytest.raises(ExportError, match="failed its check"):
-        export_tflite(model_directory, tmp_path / "new.tflite", beam_size=3, **LENGTHS)
+        export_tflite(model_directory, tmp_path / "new.tflite", beam_size=3, **LIMITS)
     assert not list(tmp_path.iterdir())
 
 
@@ -174,16 +168,16 @@ def test_options_out_of_range_are_refused(model_directory, tmp_path, options, wo
     assert not list(tmp_path.iterdir())
 
 
-def test_the_program_in_the_docs_needs_the_runtime_alone(exported, runner):
+def test_the_program_in_the_docs_needs_the_runtime_alone(device_file, runner):
     program = Path(__file__).parents[2] / "docs" / "translate_on_device.py"
     done = subprocess.run(
-        [sys.executable, str(program), str(exported), "ein Haus"],
+        [sys.executable, str(program), str(device_file), "ein Haus"],
         capture_output=True,
         check=True,
         encoding="utf-8",
     )
     (wanted,) = runner(["ein Haus"])
-    blank = [sys.executable, str(program), str(exported), " "]
+    blank = [sys.executable, str(program), str(device_file), " "]
     assert subprocess.run(blank, capture_output=True, check=True).stdout == b""
     assert "keras_attn_nmt" not in program.read_text().split('"""')[2]
     assert done.stdout.startswith(f"{wanted.text}\n")
@@ -201,16 +195,16 @@ def test_ids_inside_of_the_file_are_those_of_sentencepiece(model_directory):
         assert back.numpy()[0].decode() == text
 
 
-def test_a_file_of_text_has_the_two_ops_of_tf_text_and_no_other(model_directory, tmp_path):
-    path = export_tflite(model_directory, tmp_path / "text.tflite", text=True, **LENGTHS)
+def test_a_file_of_text_has_the_two_ops_of_tf_text_and_no_other(device_file_with_text):
+    path = device_file_with_text
     assert tflite.custom_ops(path.read_bytes()) == set(fast_sentencepiece.OPS)
-    assert [each.name for each in tmp_path.iterdir()] == ["text.tflite"]
+    assert [each.name for each in path.parent.iterdir()] == ["text.tflite"]
     with pytest.raises(ValueError, match="takes and gives text"):
         TFLiteTranslator(path)
 
 
-def test_a_file_of_ids_has_builtin_ops_alone(exported):
-    assert tflite.custom_ops(exported.read_bytes()) == set()
+def test_a_file_of_ids_has_builtin_ops_alone(device_file):
+    assert tflite.custom_ops(device_file.read_bytes()) == set()
 
 
 def test_ops_that_are_no_builtins_are_named(model_directory, tmp_path, monkeypatch):
