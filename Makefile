@@ -7,7 +7,7 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses metrics model readout rows search))
 
 # JAX compiles most of the time: once for both workers, and for the next run.
-ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=build/jax \
+ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: help demo test lint format test-lowest benchmark clean

@@ -291,11 +291,15 @@ def _reading_text(
 
 
 class _DeviceStepper(Stepper):
-    """Reads the real part of one sentence, and remembers as much of it as there may be.
+    """Reads the real part of one sentence; what it remembers is filled up to a fixed length.
 
-    The loops of the encoder stop where the sentence does. In the decoder's loop all sizes are
-    fixed: where they grew from a sentence to the next, XNNPACK (of TensorFlow 2.21 and of LiteRT
-    2.3) now and then computed with memory that it had given back.
+    So the loops of the encoder stop where the sentence does, and all sizes in the decoder's loop
+    are fixed: where they grew from one sentence to the next, XNNPACK (of TensorFlow 2.21 and of
+    LiteRT 2.3) now and then computed wrongly.
+
+    Args:
+        model: From `build_model`.
+        limit: Positions that the decoder remembers.
     """
 
     def __init__(self, model: keras.Model, limit: int):
@@ -308,9 +312,8 @@ class _DeviceStepper(Stepper):
         return Memory(*(self._filled(value) for value in memory)), state
 
     def _filled(self, tensor: tf.Tensor) -> tf.Tensor:
-        """`tensor` with zeros from where the sentence ends."""
-        # Without attention there is one vector a sentence, and no keys.
-        if tensor.shape[1] is not None or 0 in tensor.shape:
+        """`(1, length, ...)` as `(1, limit, ...)`, with zeros from where the sentence ends."""
+        if tensor.shape[1] is not None:  # Without attention there is one vector a sentence.
             return tensor
         if tensor.dtype == tf.bool:  # Which the op of the device does not fill up.
             return self._filled(tf.cast(tensor, tf.int32)) > 0

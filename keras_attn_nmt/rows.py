@@ -1,4 +1,4 @@
-"""Products of tensors and matrices, in the form that runs best where it runs."""
+"""Products of tensors and matrices, in forms that run fast."""
 
 from __future__ import annotations
 

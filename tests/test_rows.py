@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from layer_checks import to_numpy
 
-from keras_attn_nmt.rows import by_rows
+from keras_attn_nmt.rows import batch_product, by_rows
 
 KERNEL = np.arange(12, dtype="float32").reshape(3, 4)
 
@@ -31,3 +31,11 @@ def test_sizes_that_are_not_known(rng: np.random.Generator, known: tuple) -> Non
     tensor = rng.normal(size=(2, 5, 3) if len(known) == 3 else (2, 5, 1, 3)).astype("float32")
     function = tf.function(product, input_signature=[tf.TensorSpec(known)])
     np.testing.assert_allclose(to_numpy(function(tensor)), tensor @ KERNEL, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(1, 1), (1, 2), (2, 1), (2, 3)])
+def test_product_of_every_sentence(rng: np.random.Generator, batch: int, rows: int) -> None:
+    left = rng.normal(size=(batch, rows, 3)).astype("float32")
+    right = rng.normal(size=(batch, 3, 4)).astype("float32")
+    found = batch_product(ops.convert_to_tensor(left), ops.convert_to_tensor(right))
+    np.testing.assert_allclose(to_numpy(found), left @ right, rtol=1e-5, atol=1e-6)

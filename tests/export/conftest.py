@@ -1,6 +1,5 @@
 """A model to export, with two vocabularies and weights from a process that ran on JAX."""
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -46,8 +45,8 @@ def model_directory(tmp_path_factory):
     return directory
 
 
-@contextlib.contextmanager
-def checking_here():
+@pytest.fixture
+def checked_here(monkeypatch):
     """The check of a SavedModel runs in this process, which has imported TensorFlow already."""
     from keras_attn_nmt.export import saved_model, saved_model_check
 
@@ -58,15 +57,7 @@ def checking_here():
             problems += saved_model_check.differences(directory, dict(file))
         return subprocess.CompletedProcess(command, len(problems), "; ".join(problems), "")
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(saved_model, "subprocess", types.SimpleNamespace(run=run))
-        yield
-
-
-@pytest.fixture
-def checked_here():
-    with checking_here():
-        yield
+    monkeypatch.setattr(saved_model, "subprocess", types.SimpleNamespace(run=run))
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +65,7 @@ def served(model_directory, tmp_path_factory):
     """A version of the SavedModel; not to be changed."""
     from keras_attn_nmt.export import export_saved_model
 
-    with checking_here():
-        return export_saved_model(model_directory, tmp_path_factory.mktemp("served"), **OPTIONS)
+    return export_saved_model(model_directory, tmp_path_factory.mktemp("served"), **OPTIONS)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 """The `.tflite` file translates as the `Translator` does, without TensorFlow."""
 
+import functools
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,19 +53,33 @@ def test_it_translates_as_the_translator(runner, translator, beam_size):
             np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_longer_and_longer_texts_in_fresh_interpreters(device_file, translator):
+@pytest.fixture(scope="module")
+def growing_ids(translator):
+    """Texts, each longer than the one before, as ids for a device."""
     texts = ["See", "ein Haus", "zwei kleine Häuser am See", "ein Haus " * 6]
-    expected = translator(texts, **GREEDY)
     ids = [np.zeros((1, LIMITS["max_source_length"]), "int32") for _ in texts]
     for row, text in zip(ids, translator.source_tokenizer.encode(texts), strict=True):
         row[0, : len(text) + 1] = [*text, EOS]
+    return texts, ids
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_longer_and_longer_texts_in_fresh_interpreters(device_file, translator, growing_ids):
+    texts, ids = growing_ids
+    scores = [each.score for each in translator(texts, **GREEDY)]
+    read = None
     # Where sizes in the decoder's loop grew, every tenth was wrong, or every hundredth.
     for _ in range(100):
         for runtime in (Interpreter, tf.lite.Interpreter):
             translate = runtime(str(device_file)).get_signature_runner("translate")
-            scores = [translate(source_ids=row)["score"][0] for row in ids]
-            np.testing.assert_allclose(scores, [each.score for each in expected], atol=1e-4)
+            found = [translate(source_ids=row)["score"][0] for row in ids]
+            np.testing.assert_allclose(found, scores, atol=1e-4)
+            encode = runtime(str(device_file)).get_signature_runner("encode")
+            found = [encode(source_ids=row) for row in ids]
+            read = read or found
+            keras.tree.map_structure(
+                functools.partial(np.testing.assert_allclose, atol=1e-5), found, read
+            )
 
 
 def test_it_runs_where_neither_tensorflow_nor_keras_is_imported(device_file):
@@ -84,7 +100,7 @@ def test_all_signatures_share_the_weights(device_file, translator):
 
 
 @pytest.mark.parametrize("quantize", ["float16", "int8"])
-def test_quantised_files_stay_near(model_directory, tmp_path, runner, quantize):
+def test_quantised_files_stay_near(model_directory, tmp_path, runner, growing_ids, quantize):
     path = tmp_path / "small.tflite"
     export_tflite(model_directory, path, quantize=quantize, beam_size=3, **LIMITS)
     quantised = TFLiteTranslator(path)
@@ -92,6 +108,11 @@ def test_quantised_files_stay_near(model_directory, tmp_path, runner, quantize):
     for got, wanted in zip(quantised(TEXTS), runner(TEXTS), strict=True):
         assert got.text == wanted.text
         np.testing.assert_allclose(got.attention, wanted.attention, atol=0.02)
+    scores = []
+    for _ in range(50):
+        translate = Interpreter(str(path)).get_signature_runner("translate")
+        scores.append([translate(source_ids=row)["score"][0] for row in growing_ids[1]])
+    np.testing.assert_allclose(scores, scores[:1] * 50, atol=1e-5)
 
 
 def test_the_command_translates_with_the_file(device_file, runner, monkeypatch, capsys, tmp_path):
