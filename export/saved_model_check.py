@@ -92,18 +92,23 @@ def _unequal(answers: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> l
     return found
 
 
+def problems(directory: str, path: str) -> list[str]:
+    """What is wrong with a SavedModel, by the inputs and outputs in `EXPECTED.npz`."""
+    found = []
+    if ops := wrong_ops(directory):
+        found.append(f"it has ops that TensorFlow Serving lacks: {', '.join(ops)}")
+    with np.load(path) as file:
+        found += differences(directory, dict(file))
+    return found
+
+
 def main() -> int:
     """Prints what is wrong."""
-    directory, path = sys.argv[1:]
-    problems = []
-    if ops := wrong_ops(directory):
-        problems.append(f"it has ops that TensorFlow Serving lacks: {', '.join(ops)}")
-    with np.load(path) as file:
-        problems += differences(directory, dict(file))
+    found = problems(*sys.argv[1:])
     foreign = [name for name in ("keras_attn_nmt", "sentencepiece") if name in sys.modules]
-    problems += [f"{name} was imported" for name in foreign]
-    print("; ".join(problems), end="")
-    return bool(problems)
+    found += [f"{name} was imported" for name in foreign]
+    print("; ".join(found), end="")
+    return bool(found)
 
 
 if __name__ == "__main__":

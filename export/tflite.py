@@ -307,6 +307,7 @@ class _DeviceStepper(Stepper):
         self._limit = limit
 
     def encode(self, source: tf.Tensor) -> tuple[Memory, cells.State]:
+        """As `Stepper.encode`, of one sentence, int32, `(1, limit)`; the memory is as long."""
         length = tf.reduce_sum(tf.cast(source != PAD, tf.int32))
         memory, state = super().encode(source[:, : tf.maximum(length, 1)])
         return Memory(*(self._filled(value) for value in memory)), state
@@ -318,8 +319,7 @@ class _DeviceStepper(Stepper):
         if tensor.dtype == tf.bool:  # Which the op of the device does not fill up.
             return self._filled(tf.cast(tensor, tf.int32)) > 0
         missing = self._limit - tf.shape(tensor)[1]
-        paddings = [[0, 0] for _ in tensor.shape]
-        paddings[1] = [0, missing]
+        paddings = [[0, missing if axis == 1 else 0] for axis in range(len(tensor.shape))]
         return tf.reshape(tf.pad(tensor, paddings), (1, self._limit, *tensor.shape[2:]))
 
 

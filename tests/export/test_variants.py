@@ -62,8 +62,11 @@ def test_both_exports_translate_as_the_translator(variant, tmp_path):
         max_source_length=32,
         max_target_length=OPTIONS["max_length"],
     )
-    found = TFLiteTranslator(path)(TEXTS)
-    expected = Translator.load(variant)(TEXTS, **{**OPTIONS, "beam_size": 1})
-    for got, wanted in zip(found, expected, strict=True):
-        assert got.text == wanted.text
-        np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-4)
+    translator = Translator.load(variant)
+    for beam_size in (1, OPTIONS["beam_size"]):
+        options = {**OPTIONS, "beam_size": beam_size}
+        found = TFLiteTranslator(path)(TEXTS, beam_size=beam_size)
+        for got, expected in zip(found, translator(TEXTS, **options), strict=True):
+            assert got.text == expected.text
+            np.testing.assert_allclose(got.score, expected.score, atol=1e-4)
+            np.testing.assert_allclose(got.attention, expected.attention, atol=1e-4)
