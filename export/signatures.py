@@ -57,7 +57,8 @@ class ServedTranslator(tf.Module):
         self, files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None = None
     ):
         super().__init__()
-        self.variables_of_model = list(files.model.weights)
+        # The variables of TensorFlow, not those of Keras: a Session restores no others.
+        self.variables_of_model = [weight.value for weight in files.model.weights]
         self.source = _TextSide(files.source_tokenizer)
         self.target = _TextSide(files.target_tokenizer)
         self._model = _Untracked(files.model)
