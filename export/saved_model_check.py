@@ -7,7 +7,10 @@ It runs from a folder of its own, so that nothing else lies beside it.
 and exits with 1, or prints nothing.
 """
 
+import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +21,77 @@ from tensorflow.python.framework import op_def_registry
 TOLERANCE = 1e-4
 # In Python, or on some machines only.
 FORBIDDEN = ("PyFunc", "EagerPyFunc", "PyFuncStateless")
+INITIALIZER = "__saved_model_init_op"
+
+
+class SessionModel:
+    """A SavedModel in a Session, which is how TensorFlow Serving loads it.
+
+    `tf.saved_model.load` restores variables in another way and finds some that a Session does not.
+
+    Args:
+        directory: Of the SavedModel.
+
+    Attributes:
+        signatures: The `SignatureDef` of each signature by name; its `inputs` and `outputs` map
+            names to `TensorInfo`.
+
+    Raises:
+        tf.errors.OpError: A file is missing or damaged, or an initializer fails.
+        RuntimeError: The SavedModel has no graph for serving.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]):
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        try:
+            with graph.as_default():
+                loaded = tf.compat.v1.saved_model.load(
+                    self._session, [tf.saved_model.SERVING], os.fspath(directory)
+                )
+        except BaseException:
+            self.close()
+            raise
+        self.signatures = {
+            name: signature
+            for name, signature in loaded.signature_def.items()
+            if name != INITIALIZER
+        }
+
+    def run(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Runs a signature; safe to call from several threads at once.
+
+        Args:
+            signature: Name of the signature.
+            inputs: Each input of the signature by name: an array, or a (nested) list of numbers,
+                `str` or `bytes`.
+
+        Returns:
+            Each output by name; strings are `bytes` in arrays of dtype object.
+
+        Raises:
+            ValueError: There is no such signature, or its inputs have other names.
+            tf.errors.OpError: The model fails on these inputs.
+        """
+        if signature not in self.signatures:
+            known = ", ".join(sorted(self.signatures))
+            raise ValueError(f"There is no signature {signature!r}; the signatures are {known}.")
+        definition = self.signatures[signature]
+        if set(inputs) != set(definition.inputs):
+            raise ValueError(
+                f"Signature {signature!r} takes {', '.join(sorted(definition.inputs))}, got "
+                f"{', '.join(sorted(inputs)) or 'nothing'}."
+            )
+        feeds = {
+            info.name: np.asarray(inputs[name], tf.as_dtype(info.dtype).as_numpy_dtype)
+            for name, info in definition.inputs.items()
+        }
+        fetches = {name: info.name for name, info in definition.outputs.items()}
+        return self._session.run(fetches, feeds)
+
+    def close(self) -> None:
+        """Frees the Session and what it holds."""
+        self._session.close()
 
 
 def wrong_ops(directory: str) -> list[str]:
