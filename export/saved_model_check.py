@@ -34,9 +34,10 @@ INITIALIZER = "__saved_model_init_op"
 
 
 class SessionModel:
-    """A SavedModel in a Session, which is how TensorFlow Serving loads it.
+    """A SavedModel loaded into a Session, as TensorFlow Serving does.
 
-    `tf.saved_model.load` restores variables in another way and finds some that a Session does not.
+    `tf.saved_model.load` restores variables along the object graph; a Session has only the
+    restore op, which fills no variables but those that `tf.saved_model.save` tracked.
 
     Args:
         directory: Of the SavedModel.
@@ -46,8 +47,9 @@ class SessionModel:
             names to `TensorInfo`.
 
     Raises:
-        tf.errors.OpError: A file is missing or damaged, or an initializer fails.
+        OSError: The directory holds no SavedModel.
         RuntimeError: The SavedModel has no graph for serving.
+        tf.errors.OpError: Weights or assets are missing or damaged, or an op is not registered.
     """
 
     def __init__(self, directory: str | os.PathLike[str]):
@@ -72,14 +74,14 @@ class SessionModel:
 
         Args:
             signature: Name of the signature.
-            inputs: Each input of the signature by name: an array, or a (nested) list of numbers,
-                `str` or `bytes`.
+            inputs: Each input of the signature by name: an array of strings, or a list of `str` or
+                `bytes`, shape `(batch,)`.
 
         Returns:
-            Each output by name; strings are `bytes` in arrays of dtype object.
+            Each output by name, batch first; strings are `bytes` in arrays of dtype object.
 
         Raises:
-            ValueError: There is no such signature, or its inputs have other names.
+            ValueError: There is no such signature, or its inputs have other names or another rank.
             tf.errors.OpError: The model fails on these inputs.
         """
         if signature not in self.signatures:
@@ -240,7 +242,7 @@ def problems(directory: str, path: str) -> list[str]:
         expected = dict(file)
     try:
         model = SessionModel(directory)
-    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+    except (RuntimeError, tf.errors.OpError) as error:
         return [f"it does not load into a Session: {_reason(error)}"]
     try:
         return differences(model, expected) or warmup_failures(model, directory)

@@ -1,4 +1,4 @@
-"""The SavedModel in a C++ program: compiled as the docs say, it answers as the `Translator` does."""
+"""A C++ program, compiled as the docs say, answers with the SavedModel as the `Translator`."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def answers_of(program, *arguments):
     done = subprocess.run([program, *arguments], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     answers = {}
-    for line in done.stdout.decode().splitlines():
+    for line in done.stdout.decode().removesuffix("\n").split("\n"):
         signature, name, shape, *values = line.split("\t")
         answers.setdefault(signature, {})[name] = np.reshape(values, json.loads(shape))
     return answers
