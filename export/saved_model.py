@@ -51,9 +51,10 @@ def export_saved_model(
 ) -> Path:
     """Writes a model directory as a SavedModel that takes text and gives text with its attention.
 
-    It is loaded again in a process of its own, which has only TensorFlow and TF Text, and
-    compared with `Translator` there, before it gets its name: a version is there whole and right,
-    or not at all.
+    Before it gets its name, it is loaded into a Session, as TensorFlow Serving does, in a process
+    of its own that has only TensorFlow, TF Text and TensorFlow Serving's protos. There its answers
+    are compared with those of `Translator`, also when eight threads ask at once, and its warm-up
+    requests are replayed: a version is there whole and right, or not at all.
 
     Args:
         model: Model directory, trained on whatever backend and device.
@@ -223,11 +224,11 @@ def _numbers(rows: list[Any], fill: float = 0.0) -> np.ndarray:
 
 
 def _check(directory: Path, expected: dict[str, Any]) -> None:
-    """Loads the SavedModel where there is nothing but TensorFlow, and compares.
+    """Runs `saved_model_check` in a process that has nothing of this package.
 
     Raises:
-        ExportError: It does not load, has an op that TensorFlow Serving lacks, or answers
-            something else.
+        ExportError: It does not load, has an op that TensorFlow Serving lacks, answers something
+            else, or fails its warm-up requests.
     """
     arrays = {
         "input/text": _strings(expected["text"]),

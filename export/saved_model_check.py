@@ -1,23 +1,108 @@
-"""A program of its own: is a SavedModel what it should be, with TensorFlow and TF Text alone?
+"""A program of its own: does a SavedModel answer rightly where TensorFlow Serving loads it?
 
     python saved_model_check.py SAVED_MODEL EXPECTED.npz
 
-It runs from a folder of its own, so that nothing else lies beside it.
+It needs TensorFlow, TF Text and the protos of TensorFlow Serving, and runs from a folder of its
+own, so that nothing else lies beside it. The SavedModel is loaded into a Session, as TensorFlow
+Serving does; all signatures are compared there, also when several threads ask at once, and the
+warm-up requests are replayed.
+
 `EXPECTED.npz` holds inputs as `input/NAME` and outputs as `SIGNATURE/NAME`. Prints what is wrong
 and exits with 1, or prints nothing.
 """
 
+import os
 import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 TOLERANCE = 1e-4
+THREADS = 8
+WARMUP = "assets.extra/tf_serving_warmup_requests"
 # In Python, or on some machines only.
 FORBIDDEN = ("PyFunc", "EagerPyFunc", "PyFuncStateless")
+INITIALIZER = "__saved_model_init_op"
+
+
+class SessionModel:
+    """A SavedModel loaded into a Session, as TensorFlow Serving does.
+
+    `tf.saved_model.load` restores variables along the object graph; a Session has only the
+    restore op, which fills no variables but those that `tf.saved_model.save` tracked.
+
+    Args:
+        directory: Of the SavedModel.
+
+    Attributes:
+        signatures: The `SignatureDef` of each signature by name; its `inputs` and `outputs` map
+            names to `TensorInfo`.
+
+    Raises:
+        OSError: The directory holds no SavedModel.
+        RuntimeError: The SavedModel has no graph for serving.
+        tf.errors.OpError: Weights or assets are missing or damaged, or an op is not registered.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]):
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        try:
+            with graph.as_default():
+                loaded = tf.compat.v1.saved_model.load(
+                    self._session, [tf.saved_model.SERVING], os.fspath(directory)
+                )
+        except BaseException:
+            self.close()
+            raise
+        self.signatures = {
+            name: signature
+            for name, signature in loaded.signature_def.items()
+            if name != INITIALIZER
+        }
+
+    def run(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Runs a signature; safe to call from several threads at once.
+
+        Args:
+            signature: Name of the signature.
+            inputs: Each input of the signature by name: an array of strings, or a list of `str` or
+                `bytes`, shape `(batch,)`.
+
+        Returns:
+            Each output by name, batch first; strings are `bytes` in arrays of dtype object.
+
+        Raises:
+            ValueError: There is no such signature, or its inputs have other names or another rank.
+            tf.errors.OpError: The model fails on these inputs.
+        """
+        if signature not in self.signatures:
+            known = ", ".join(sorted(self.signatures))
+            raise ValueError(f"There is no signature {signature!r}; the signatures are {known}.")
+        definition = self.signatures[signature]
+        if set(inputs) != set(definition.inputs):
+            raise ValueError(
+                f"Signature {signature!r} takes {', '.join(sorted(definition.inputs))}, got "
+                f"{', '.join(sorted(inputs)) or 'nothing'}."
+            )
+        feeds = {
+            info.name: np.asarray(inputs[name], tf.as_dtype(info.dtype).as_numpy_dtype)
+            for name, info in definition.inputs.items()
+        }
+        fetches = {name: info.name for name, info in definition.outputs.items()}
+        return self._session.run(fetches, feeds)
+
+    def close(self) -> None:
+        """Frees the Session and what it holds."""
+        self._session.close()
 
 
 def wrong_ops(directory: str) -> list[str]:
@@ -39,37 +124,94 @@ def wrong_ops(directory: str) -> list[str]:
     )
 
 
-def differences(directory: str, expected: dict[str, np.ndarray]) -> list[str]:
-    """How the answers of all signatures differ from the expected ones."""
-    loaded = tf.saved_model.load(directory)
-    inputs = {
-        name.split("/")[1]: value for name, value in expected.items() if name.startswith("input/")
-    }
+def differences(model: SessionModel, expected: dict[str, np.ndarray]) -> list[str]:
+    """How the answers of all signatures differ from the expected ones, asked one at a time and
+    then by several threads at once, each with the rows in another order.
+    """
+    inputs: dict[str, np.ndarray] = {}
+    outputs: dict[str, dict[str, np.ndarray]] = {}
+    for key, value in expected.items():
+        group, name = key.split("/")
+        (inputs if group == "input" else outputs.setdefault(group, {}))[name] = value
+    if missing := sorted(set(outputs) - set(model.signatures)):
+        return [f"signature {name} is missing" for name in missing]
+
+    def ask(signature: str, shift: int) -> list[str]:
+        names = model.signatures[signature].inputs
+        rows = {name: np.roll(inputs[name], shift, 0) for name in inputs if name in names}
+        wanted = {name: np.roll(value, shift, 0) for name, value in outputs[signature].items()}
+        return _wrong(model, signature, rows, wanted)
+
+    found = [text for signature in outputs for text in ask(signature, 0)]
+    if found:
+        return found
+    with ThreadPoolExecutor(THREADS) as threads:
+        asked = [
+            threads.submit(ask, signature, shift)
+            for signature in outputs
+            for shift in range(THREADS)
+        ]
+        found = [text for each in asked for text in each.result()]
+    return [f"asked by {THREADS} threads at once, {text}" for text in dict.fromkeys(found)]
+
+
+def warmup_requests(directory: str | os.PathLike[str]) -> Iterator[predict_pb2.PredictRequest]:
+    """The warm-up requests of a SavedModel."""
+    path = os.path.join(directory, WARMUP)
+    for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        yield prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+
+
+def warmup_failures(model: SessionModel, directory: str | os.PathLike[str]) -> list[str]:
+    """Which of the warm-up requests fail; TensorFlow Serving does not serve such a version."""
     found = []
-    missing = {name.split("/")[0] for name in expected} - {"input", *loaded.signatures}
-    found += [f"signature {name} is missing" for name in sorted(missing)]
-    for signature, function in loaded.signatures.items():
-        names = function.structured_input_signature[1]
-        tensors = function(**{name: tf.constant(inputs[name]) for name in names})
-        answers = {name: tensor.numpy() for name, tensor in tensors.items()}
-        wanted = {
-            name: expected[f"{signature}/{name}"]
-            for name in answers
-            if f"{signature}/{name}" in expected
-        }
-        found += [
-            f"{signature}: {name} is not finite"
+    try:
+        for request in warmup_requests(directory):
+            rows = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+            found += _wrong(model, request.model_spec.signature_name, rows, {})
+    except (tf.errors.OpError, DecodeError) as error:
+        found.append(f"cannot be read: {_reason(error)}")
+    return [f"warm-up request: {text}" for text in dict.fromkeys(found)]
+
+
+def _wrong(
+    model: SessionModel,
+    signature: str,
+    inputs: dict[str, np.ndarray],
+    wanted: dict[str, np.ndarray],
+) -> list[str]:
+    """What is wrong with the answers to a request, compared with those of `wanted`."""
+    try:
+        answers = model.run(signature, inputs)
+    except (ValueError, tf.errors.OpError) as error:
+        return [f"{signature}: {_reason(error)}"]
+    size = len(next(iter(inputs.values())))
+    found = [
+        *(f"{name} is missing" for name in sorted(set(wanted) - set(answers))),
+        *(
+            f"{name} is not finite"
             for name, answer in answers.items()
             if answer.dtype.kind == "f" and not np.isfinite(answer).all()
-        ]
-        found += [
-            f"{signature}: {name} has shape {answers[name].shape}, not {value.shape}"
-            for name, value in wanted.items()
-            if answers[name].shape != value.shape
-        ]
-        if not found:
-            found += [f"{signature}: {text}" for text in _unequal(answers, wanted)]
-    return found
+        ),
+        *(
+            f"{name} has shape {answer.shape}, not {wanted[name].shape}"
+            for name, answer in answers.items()
+            if name in wanted and answer.shape != wanted[name].shape
+        ),
+        *(
+            f"{name} has shape {answer.shape} for {size} texts"
+            for name, answer in answers.items()
+            if answer.shape[:1] != (size,)
+        ),
+    ]
+    return [f"{signature}: {text}" for text in found or _unequal(answers, wanted)]
+
+
+def _reason(error: Exception) -> str:
+    """The kind of an error and what it says, without the nodes that TensorFlow lists below."""
+    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    message = message.removeprefix("Graph execution error:").strip()
+    return f"{type(error).__name__}: {message.splitlines()[0] if message else 'no message'}"
 
 
 def _unequal(answers: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> list[str]:
@@ -94,12 +236,18 @@ def _unequal(answers: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> l
 
 def problems(directory: str, path: str) -> list[str]:
     """What is wrong with a SavedModel, by the inputs and outputs in `EXPECTED.npz`."""
-    found = []
     if ops := wrong_ops(directory):
-        found.append(f"it has ops that TensorFlow Serving lacks: {', '.join(ops)}")
+        return [f"it has ops that TensorFlow Serving lacks: {', '.join(ops)}"]
     with np.load(path) as file:
-        found += differences(directory, dict(file))
-    return found
+        expected = dict(file)
+    try:
+        model = SessionModel(directory)
+    except (RuntimeError, tf.errors.OpError) as error:
+        return [f"it does not load into a Session: {_reason(error)}"]
+    try:
+        return differences(model, expected) or warmup_failures(model, directory)
+    finally:
+        model.close()
 
 
 def main() -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-PATH = "assets.extra/tf_serving_warmup_requests"
+from keras_attn_nmt.export import saved_model_check
+
+PATH = saved_model_check.WARMUP
 SIGNATURES = {
     "serving_default": ("text",),
     "translate": ("text",),
@@ -47,8 +49,4 @@ def write(directory: Path, texts: list[str]) -> None:
 
 def read(directory: Path) -> list[predict_pb2.PredictRequest]:
     """The warm-up requests of a SavedModel."""
-    requests = []
-    for record in tf.data.TFRecordDataset(str(directory / PATH)).as_numpy_iterator():
-        log = prediction_log_pb2.PredictionLog.FromString(record)
-        requests.append(log.predict_log.request)
-    return requests
+    return list(saved_model_check.warmup_requests(directory))

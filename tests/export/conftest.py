@@ -65,6 +65,16 @@ def served(model_directory, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def session_model(served):
+    """The SavedModel in a Session, as TensorFlow Serving has it."""
+    from keras_attn_nmt.export.saved_model_check import SessionModel
+
+    model = SessionModel(served)
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
 def device_file(model_directory, tmp_path_factory):
     """A `.tflite` file with its vocabularies beside it; not to be changed."""
     from keras_attn_nmt.export import export_tflite

@@ -1,33 +1,32 @@
-"""The SavedModel answers as the `Translator` does, whatever is asked together with what."""
+"""In a Session, as in TensorFlow Serving, the SavedModel answers as the `Translator` does."""
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from questions import OPTIONS, TEXTS
-from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from keras_attn_nmt import Translator, files
-from keras_attn_nmt.export import export_saved_model, saved_model
+from keras_attn_nmt.export import (
+    ExportError,
+    export_saved_model,
+    saved_model,
+    saved_model_check,
+    signatures,
+    warmup,
+)
+from keras_attn_nmt.export.saved_model_check import SessionModel
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 
 @pytest.fixture(scope="module")
-def signatures(served):
-    return tf.saved_model.load(str(served)).signatures
-
-
-@pytest.fixture(scope="module")
 def translator(model_directory):
     return Translator.load(model_directory)
-
-
-def ask(signature, **texts):
-    inputs = {name: tf.constant(values, tf.string) for name, values in texts.items()}
-    return {name: value.numpy() for name, value in signature(**inputs).items()}
 
 
 def assert_answers(answers, row, wanted):
@@ -47,8 +46,8 @@ def assert_answers(answers, row, wanted):
     assert not answers["attention"][row][:, width:].any()
 
 
-def test_serving_default_answers_as_the_translator(signatures, translator):
-    answers = ask(signatures["serving_default"], text=TEXTS)
+def test_serving_default_answers_as_the_translator(session_model, translator):
+    answers = session_model.run("serving_default", {"text": TEXTS})
     for row, wanted in enumerate(translator(TEXTS, **OPTIONS)):
         assert_answers(answers, row, wanted)
         pieces = [piece.decode() for piece in answers["source_tokens"][row] if piece]
@@ -67,7 +66,9 @@ def test_a_shortlist_goes_with_the_model(model_directory, tmp_path):
     shortlist.save(directory / files.SHORTLIST, *tokenizers)
     version = export_saved_model(directory, tmp_path / "served", **OPTIONS, shortlist=True)
     assert json.loads((version / saved_model.METADATA).read_text())["shortlist"]
-    answers = ask(tf.saved_model.load(str(version)).signatures["serving_default"], text=TEXTS)
+    model = SessionModel(version)
+    answers = model.run("serving_default", {"text": TEXTS})
+    model.close()
     translator = Translator.load(directory)
     wanted = translator(TEXTS, **OPTIONS, shortlist=True)
     for row, each in enumerate(wanted):
@@ -76,16 +77,16 @@ def test_a_shortlist_goes_with_the_model(model_directory, tmp_path):
     assert [each.text for each in wanted] != [each.text for each in translator(TEXTS, **OPTIONS)]
 
 
-def test_translate_gives_the_same_without_the_rest(signatures):
-    whole = ask(signatures["serving_default"], text=TEXTS)
-    answers = ask(signatures["translate"], text=TEXTS)
+def test_translate_gives_the_same_without_the_rest(session_model):
+    whole = session_model.run("serving_default", {"text": TEXTS})
+    answers = session_model.run("translate", {"text": TEXTS})
     assert set(answers) == {"translation", "score"}
     assert (answers["translation"] == whole["translation"]).all()
     np.testing.assert_allclose(answers["score"], whole["score"], atol=1e-6)
 
 
-def test_nbest_answers_as_the_translator(signatures, translator):
-    answers = ask(signatures["nbest"], text=TEXTS)
+def test_nbest_answers_as_the_translator(session_model, translator):
+    answers = session_model.run("nbest", {"text": TEXTS})
     for row, hypotheses in enumerate(translator.nbest(TEXTS, **OPTIONS)):
         for place, wanted in enumerate(hypotheses):
             of_text = {name: value[row] for name, value in answers.items()}
@@ -94,9 +95,9 @@ def test_nbest_answers_as_the_translator(signatures, translator):
         assert (answers["score"][row, len(hypotheses) :] == IMPOSSIBLE).all()
 
 
-def test_score_answers_as_the_translator(signatures, translator):
+def test_score_answers_as_the_translator(session_model, translator):
     references = ["a house", "", "two little houses", "", "lake", "a  house "]
-    answers = ask(signatures["score"], text=TEXTS, reference=references)
+    answers = session_model.run("score", {"text": TEXTS, "reference": references})
     scored = translator.score(TEXTS, references, length_penalty=OPTIONS["length_penalty"])
     for row, wanted in enumerate(scored):
         length, width = wanted.attention.shape
@@ -110,15 +111,15 @@ def test_score_answers_as_the_translator(signatures, translator):
         )
 
 
-def test_embed_answers_as_the_translator(signatures, translator):
-    answers = ask(signatures["embed"], text=TEXTS)
+def test_embed_answers_as_the_translator(session_model, translator):
+    answers = session_model.run("embed", {"text": TEXTS})
     np.testing.assert_allclose(answers["embedding"], translator.embed(TEXTS), atol=1e-5)
 
 
-def test_batch_mates_change_nothing(signatures):
-    together = ask(signatures["serving_default"], text=[*TEXTS, "Haus " * 2000])
+def test_batch_mates_change_nothing(session_model):
+    together = session_model.run("serving_default", {"text": [*TEXTS, "Haus " * 2000]})
     for row, text in enumerate(TEXTS):
-        alone = ask(signatures["serving_default"], text=[text])
+        alone = session_model.run("serving_default", {"text": [text]})
         assert alone["translation"][0] == together["translation"][row]
         length, width = alone["attention"].shape[1:]
         np.testing.assert_allclose(
@@ -126,30 +127,52 @@ def test_batch_mates_change_nothing(signatures):
         )
 
 
-def test_text_beyond_the_limit_is_not_translated_and_says_so(signatures):
+def test_text_beyond_the_limit_is_not_translated_and_says_so(session_model):
     for name in ("serving_default", "score"):
         more = {"reference": ["a house", "a"]} if name == "score" else {}
-        answers = ask(signatures[name], text=["e" * 10_000, "ein Haus"], **more)
+        answers = session_model.run(name, {"text": ["e" * 10_000, "ein Haus"], **more})
         assert answers["score"][0] == IMPOSSIBLE
         assert answers["score"][1] > IMPOSSIBLE
-    answers = ask(signatures["serving_default"], text=["e" * 10_000])
+    answers = session_model.run("serving_default", {"text": ["e" * 10_000]})
     assert answers["translation"][0] == b""
     assert answers["source_length"][0] > 1000
 
 
-def test_warmup_requests_run(served, signatures):
-    path = served / "assets.extra" / "tf_serving_warmup_requests"
+def test_warmup_requests_run(served, session_model):
     seen = set()
-    for record in tf.data.TFRecordDataset(str(path)):
-        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        request = log.predict_log.request
+    for request in warmup.read(served):
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-        answers = ask(signatures[request.model_spec.signature_name], **inputs)
+        answers = session_model.run(request.model_spec.signature_name, inputs)
         size = len(inputs["text"])
         assert all(len(value) == size for value in answers.values())
         seen.add((request.model_spec.signature_name, size))
-    assert {name for name, _ in seen} == set(signatures)
+    assert {name for name, _ in seen} == set(session_model.signatures)
     assert len({size for _, size in seen}) > 1
+
+
+def test_threads_that_ask_at_once_get_the_answers_of_one(session_model, translator):
+    wanted = translator(TEXTS, **OPTIONS)
+
+    def ask(row):
+        return session_model.run("serving_default", {"text": [TEXTS[row]]})
+
+    rows = [*range(len(TEXTS))] * 8
+    with ThreadPoolExecutor(8) as threads:
+        for row, answers in zip(rows, threads.map(ask, rows), strict=True):
+            assert_answers(answers, 0, wanted[row])
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "message"),
+    [
+        ("speak", {"text": ["ein"]}, "no signature 'speak'; the signatures are embed, nbest"),
+        ("score", {"text": ["ein"]}, "takes reference, text, got text"),
+        ("embed", {"txt": ["ein"]}, "takes text, got txt"),
+    ],
+)
+def test_a_wrong_name_is_refused(session_model, signature, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        session_model.run(signature, inputs)
 
 
 def test_what_is_written_is_the_weights_once_and_says_what_it_is(served, translator):
@@ -166,19 +189,123 @@ def test_versions_are_never_replaced(model_directory, served):
         export_saved_model(model_directory, served.parent, version=1)
 
 
-def test_a_model_that_fails_its_check_is_not_there(model_directory, served, tmp_path, monkeypatch):
-    output = tmp_path / "served"
-    shutil.copytree(served.parent, output)
-    monkeypatch.setattr(
-        saved_model,
-        "_write",
-        lambda files, options, unfinished, *_: shutil.copytree(
-            served, unfinished, dirs_exist_ok=True
-        ),
-    )
-    with pytest.raises(saved_model.ExportError, match="nbest: translation has shape"):
-        export_saved_model(model_directory, output, **{**OPTIONS, "beam_size": 2})
-    assert [path.name for path in output.iterdir()] == ["1"]
+@pytest.fixture
+def versions(served, tmp_path):
+    """A directory that version 1 is served from."""
+    return shutil.copytree(served.parent, tmp_path / "versions")
+
+
+@pytest.fixture
+def writes(served, monkeypatch):
+    """What is exported is the known version, damaged by a function."""
+
+    def write(damage):
+        def copy(files, options, unfinished, *_):
+            shutil.copytree(served, unfinished, dirs_exist_ok=True)
+            damage(unfinished)
+
+        monkeypatch.setattr(saved_model, "_write", copy)
+
+    return write
+
+
+def test_a_model_that_fails_its_check_is_not_there(model_directory, versions, writes):
+    writes(lambda directory: None)
+    with pytest.raises(ExportError, match="nbest: translation has shape"):
+        export_saved_model(model_directory, versions, **{**OPTIONS, "beam_size": 2})
+    assert [path.name for path in versions.iterdir()] == ["1"]
+
+
+def with_a_warmup_request_that_fails(directory):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = "score"
+    request.inputs["text"].CopyFrom(tf.make_tensor_proto(["ein Haus"]))
+    request.inputs["reference"].CopyFrom(tf.make_tensor_proto(["a", "house"]))
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.CopyFrom(request)
+    with tf.io.TFRecordWriter(str(directory / warmup.PATH)) as writer:
+        writer.write(log.SerializeToString())
+
+
+def with_half_of_its_weights(directory):
+    path = directory / "variables/variables.data-00000-of-00001"
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@pytest.mark.usefixtures("checked_here")
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (with_a_warmup_request_that_fails, "warm-up request: score: Inv.*must be as many"),
+        (with_half_of_its_weights, "does not load into a Session: OutOfRangeError: Read less"),
+    ],
+)
+def test_what_a_server_could_not_load_or_warm_up_is_not_there(
+    model_directory, versions, writes, damage, message
+):
+    writes(damage)
+    with pytest.raises(ExportError, match=message) as raised:
+        export_saved_model(model_directory, versions, **OPTIONS)
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in versions.iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"), [(None, "NotFoundError"), (b"no records", "DataLossError")]
+)
+def test_warmup_requests_that_cannot_be_read_are_found(session_model, tmp_path, content, error):
+    path = tmp_path / warmup.PATH
+    path.parent.mkdir()
+    if content:
+        path.write_bytes(content)
+    (found,) = saved_model_check.warmup_failures(session_model, tmp_path)
+    assert found.startswith(f"warm-up request: cannot be read: {error}")
+
+
+@pytest.mark.usefixtures("checked_here")
+def test_variables_that_a_session_does_not_restore_are_found(
+    model_directory, tmp_path, monkeypatch
+):
+    class OfKeras(signatures.ServedTranslator):
+        """`tf.saved_model.load` finds the variables of Keras, a Session does not."""
+
+        def __init__(self, files, *rest):
+            super().__init__(files, *rest)
+            self.variables_of_model = files.model.weights
+
+    monkeypatch.setattr(saved_model, "ServedTranslator", OfKeras)
+    with pytest.raises(ExportError, match="FailedPreconditionError: Could not find variable"):
+        export_saved_model(model_directory, tmp_path / "served", **OPTIONS)
+    assert not (tmp_path / "served").exists()
+
+
+class OneRequestAtATime(tf.Module):
+    """Keeps the request in a variable, where that of another thread overwrites it."""
+
+    def __init__(self):
+        super().__init__()
+        self.lengths = tf.Variable(tf.zeros([3], tf.int32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")], autograph=False)
+    def measure(self, text):
+        kept = self.lengths.assign(tf.strings.length(text))
+        with tf.control_dependencies([kept]):
+            # Time for others to come in between.
+            waited = tf.while_loop(lambda i: i < 10_000, lambda i: [i + 1], [tf.constant(0)])
+        with tf.control_dependencies(waited):
+            return {"length": self.lengths.read_value()}
+
+
+def test_answers_that_change_with_the_number_of_threads_are_found(tmp_path):
+    module = OneRequestAtATime()
+    tf.saved_model.save(module, str(tmp_path), signatures={"measure": module.measure})
+    model = SessionModel(tmp_path)
+    texts = np.array([b"ein", b"Haus", b"am See"])
+    lengths = np.array([3, 4, 6], "int32")
+    expected = {"input/text": texts, "measure/length": lengths}
+    found = saved_model_check.differences(model, expected)
+    model.close()
+    assert found == ["asked by 8 threads at once, measure: length differs"]
 
 
 def test_a_damaged_model_directory_writes_nothing(model_directory, tmp_path):

@@ -1,5 +1,6 @@
 """Every kind of model exports; both exports compare themselves with the `Translator` as they do."""
 
+import keras
 import numpy as np
 import pytest
 from questions import OPTIONS, TEXTS
@@ -18,7 +19,8 @@ VARIANTS = {
         "bidirectional": False,
         "encoder_layers": 2,
     },
-    "papers_cell_fixed_vector_source_twice": {
+    # Built as the model of a training in mixed precision.
+    "papers_cell_fixed_vector_source_twice_mixed_bfloat16": {
         "reset_after": False,
         "attention": "none",
         "source_order": "twice",
@@ -39,7 +41,12 @@ def variant(request, model_directory, tmp_path_factory):
         readout_units=4,
         **VARIANTS[request.param],
     )
-    model = build_model(config)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if "mixed" in request.param else "float32")
+    try:
+        model = build_model(config)
+    finally:
+        keras.config.set_dtype_policy(policy)
     generator = np.random.default_rng(1)
     model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
     directory = tmp_path_factory.mktemp("variant") / "model"
