@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,9 @@ _FIELDS = (
 class TFLiteTranslator:
     """Translates with a `.tflite` file, as `Translator` does with a model directory.
 
+    Threads may share one: the interpreter runs for one of them at a time. So may processes that
+    are forked: each opens an interpreter of its own.
+
     Args:
         path: The file.
         source_vocabulary: SentencePiece model of the source language; the one beside the file
@@ -76,14 +80,19 @@ class TFLiteTranslator:
         self._source_tokenizer, self._target_tokenizer = (
             self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()
         )
+        # Not read again after a fork, when another file with other vocabularies may be at `path`.
+        self._content = path.read_bytes()
+        self._threads = threads
         try:
-            with quiet_stderr():
-                interpreter = Interpreter(model_path=str(path), num_threads=threads)
-                self._translate = interpreter.get_signature_runner("translate")
-                self._encode = interpreter.get_signature_runner("encode")
-                self._decode_step = interpreter.get_signature_runner("decode_step")
+            self._interpreter = _SharedInterpreter(self._content, threads)
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
+
+    def _run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        # In a forked process, the lock may be held forever by a thread of the parent.
+        if self._interpreter.process != os.getpid():
+            self._interpreter = _SharedInterpreter(self._content, self._threads)
+        return self._interpreter.run(signature, **inputs)
 
     def _vocabulary(
         self, side: str, folder: Path, given: str | os.PathLike[str] | None
@@ -132,13 +141,19 @@ class TFLiteTranslator:
 
         Raises:
             TextTooLong: A text has more tokens than the file was exported for.
-            ValueError: An option is out of its range.
+            ValueError: An option is out of its range, or a beam is asked for of a file that has the
+                signature `translate` alone.
         """
         if isinstance(texts, (str, bytes)):
             raise ValueError("Expected a list of strings, got one: put the text into a list.")
         texts = list(texts)
         most = self.metadata["beam_size"]
         check_positive("beam_size", beam_size)
+        if beam_size > 1 and "decode_step" not in self._interpreter.signatures:
+            raise ValueError(
+                f"beam_size must be 1, got {beam_size}: this file has the signature translate "
+                "alone, which is greedy search; for a beam, export it with all signatures."
+            )
         if beam_size > most:
             raise ValueError(
                 f"beam_size must be from 1 to {most}, got {beam_size}: for more, export the file "
@@ -172,7 +187,7 @@ class TFLiteTranslator:
     def _greedy(
         self, source: list[int], limit: int, alpha: float, beam_size: int
     ) -> list[Translation]:
-        found = self._translate(source_ids=self._padded(source))
+        found = self._run("translate", source_ids=self._padded(source))
         tokens = [int(token) for token in found["target_ids"][0] if token != PAD][:limit]
         scores = found["token_scores"][0, : len(tokens)]
         return [self._translation(source, tokens, scores, found["attention"][0], alpha)]
@@ -181,7 +196,7 @@ class TFLiteTranslator:
         self, source: list[int], limit: int, alpha: float, beam_size: int
     ) -> list[Translation]:
         """Beam search as in `keras_attn_nmt.search.search`: what has ended competes, frozen."""
-        memory = self._encode(source_ids=self._padded(source))
+        memory = self._run("encode", source_ids=self._padded(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
         places = self.metadata["beam_size"]
         state = {name: np.repeat(value, places, axis=1) for name, value in state.items()}
@@ -192,7 +207,7 @@ class TFLiteTranslator:
             last = [each.tokens[-1] if each.tokens else BOS for each in beam]
             tokens = np.full((1, places), PAD, "int32")
             tokens[0, : len(beam)] = last
-            found = self._decode_step(tokens=tokens, **state, **memory)
+            found = self._run("decode_step", tokens=tokens, **state, **memory)
             continued = []
             for place, each in enumerate(beam):
                 if each.ended:
@@ -239,6 +254,35 @@ class TFLiteTranslator:
             token_scores=np.asarray(token_scores, "float32"),
             attention=attention[: len(tokens), : len(source)],
         )
+
+
+class _SharedInterpreter:
+    """An interpreter that threads of one process share, for one of them at a time.
+
+    Args:
+        content: Of the `.tflite` file.
+        threads: Of the interpreter.
+
+    Attributes:
+        process: Id of the process that may use it.
+        signatures: Names of what it runs.
+    """
+
+    def __init__(self, content: bytes, threads: int):
+        self.process = os.getpid()
+        self._lock = threading.Lock()
+        with quiet_stderr():
+            interpreter = Interpreter(model_content=content, num_threads=threads)
+            self._runners = {
+                name: interpreter.get_signature_runner(name)
+                for name in interpreter.get_signature_list()
+            }
+        self.signatures = frozenset(self._runners)
+
+    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name: copies, which the next run leaves as they are."""
+        with self._lock:
+            return self._runners[signature](**inputs)
 
 
 class _Hypothesis:

@@ -8,9 +8,10 @@ or, with the vocabularies inside and TF Text's ops for them:
 
     translate(text) -> translation, score, tokens and attention, as the SavedModel gives them
 
-All shapes are fixed. What each side of the file needs to know of it stands in `metadata.json`, in
-a zip archive at its end (as TensorFlow Lite's metadata has it): `unzip -p model.tflite
-metadata.json`.
+All shapes are fixed. Tensors are float32 or int32 (or text), as LiteRT.js has no bool: the
+mask is 1 at real source positions and 0 at padding. What each side of the file needs to know of
+it stands in `metadata.json`, in a zip archive at its end (as TensorFlow Lite's metadata has it):
+`unzip -p model.tflite metadata.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from keras_attn_nmt.translation import IMPOSSIBLE, check_beam, check_penalty, ch
 from keras_attn_nmt.writing import replacing
 
 QUANTIZATIONS = ("none", "float16", "int8")
+SIGNATURES = ("translate", "encode", "decode_step")
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +59,10 @@ def export_tflite(
     quantize: str = "none",
     max_source_length: int = 64,
     max_target_length: int = 64,
-    beam_size: int = 5,
+    beam_size: int | None = None,
     length_penalty: float = 1.0,
     text: bool = False,
+    signatures: Sequence[str] | None = None,
 ) -> Path:
     """Writes a model directory as a `.tflite` file of builtin ops, with its vocabularies beside it.
 
@@ -71,10 +74,13 @@ def export_tflite(
             quarter, and faster).
         max_source_length: Longest source in tokens, `</s>` included.
         max_target_length: Longest translation in tokens, `</s>` included.
-        beam_size: Hypotheses that `decode_step` takes.
+        beam_size: Hypotheses that `decode_step` takes; 5 by default, 1 (greedy) without that
+            signature.
         length_penalty: As in `Translator.nbest`, for the score.
         text: Take and give text, with the vocabularies inside: needs an interpreter with TF Text's
             two SentencePiece ops. There is greedy search alone then, and no files beside it.
+        signatures: Signatures of the file: all three by default (`translate` alone with `text`), or
+            `("translate",)` for runtimes that read one signature only. Greedy search then.
 
     Returns:
         The file that was written.
@@ -89,6 +95,10 @@ def export_tflite(
     """
     if quantize not in QUANTIZATIONS:
         raise ValueError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}.")
+    signatures = _check_signatures(signatures, text)
+    greedy = "decode_step" not in signatures
+    if beam_size is None:
+        beam_size = 1 if greedy else 5
     for name, value in (
         ("max_source_length", max_source_length),
         ("max_target_length", max_target_length),
@@ -98,6 +108,11 @@ def export_tflite(
     if max_source_length < 2:
         raise ValueError("max_source_length must be at least 2, as </s> is one of them, got 1.")
     check_beam(beam_size)
+    if greedy and beam_size > 1:
+        raise ValueError(
+            f"beam_size must be 1 in a file with the signature translate alone, got {beam_size}: "
+            "leave it out, or export text=False and all signatures."
+        )
     check_penalty(length_penalty)
     output = Path(output)
     if not output.parent.is_dir():
@@ -115,6 +130,7 @@ def export_tflite(
         "length_penalty": float(length_penalty),
         "quantization": quantize,
         "text": text,
+        "signatures": signatures,
     }
     if not text:
         metadata |= {
@@ -139,6 +155,15 @@ def export_tflite(
     checked = "run and compared" if quantize == "none" else "run"
     logger.info("%s: %.1f MB, %s", output, output.stat().st_size / 1e6, checked)
     return output
+
+
+def _check_signatures(signatures: Sequence[str] | None, text: bool) -> list[str]:
+    possible = SIGNATURES[:1] if text else SIGNATURES
+    chosen = possible if signatures is None else signatures
+    if isinstance(chosen, str) or set(chosen) not in ({"translate"}, set(possible)):
+        allowed = "('translate',)" if text else f"('translate',) or {SIGNATURES}"
+        raise ValueError(f"signatures must be {allowed}, got {signatures!r}.")
+    return [name for name in possible if name in chosen]
 
 
 def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
@@ -220,9 +245,11 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
         memory, state = stepper.encode(source_ids)
         # Without attention there are no keys, and a device has no tensors without numbers.
         kept = {name: value for name, value in memory._asdict().items() if 0 not in value.shape}
+        kept["mask"] = tf.cast(kept["mask"], tf.int32)
         return {**kept, **_named(state)}
 
     def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs["mask"] = inputs["mask"] > 0
         nothing = inputs["annotations"][:, :, :0]
         memory = Memory(*(inputs.get(name, nothing) for name in Memory._fields))
         state = tuple(inputs[name] for name in sorted(set(inputs) - set(Memory._fields)))
@@ -238,6 +265,9 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
         text = tf.TensorSpec((1,), tf.string, "text")
         return {"translate": concrete(_reading_text(translate, files, metadata), text)}
     source = tf.TensorSpec((1, limit), tf.int32, "source_ids")
+    functions = {"translate": concrete(translate, source)}
+    if metadata["signatures"] == ["translate"]:
+        return functions
     tokens = tf.TensorSpec((1, metadata["beam_size"]), tf.int32, "tokens")
     encoded = concrete(encode, source)
     inputs = []
@@ -246,11 +276,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
         if name not in Memory._fields:  # One state for each hypothesis.
             shape[1] = metadata["beam_size"]
         inputs.append(tf.TensorSpec(shape, output.dtype, name))
-    return {
-        "translate": concrete(translate, source),
-        "encode": encoded,
-        "decode_step": concrete(decode_step, tokens, *inputs),
-    }
+    return functions | {"encode": encoded, "decode_step": concrete(decode_step, tokens, *inputs)}
 
 
 def _reading_text(

@@ -39,12 +39,12 @@ def check(
     source, target = vocabularies
     run: Callable[..., list[Translation]]
     if metadata["text"]:
-        runner, beams = TextRunner(path), [1]
+        runner = TextRunner(path)
 
         def run(texts: list[str], **_: Any) -> list[Translation]:
             return [runner(text) for text in texts]
     else:
-        run, beams = TFLiteTranslator(path, source, target), [1, metadata["beam_size"]]
+        run = TFLiteTranslator(path, source, target)
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
     texts = [
         text
@@ -55,7 +55,7 @@ def check(
         "length_penalty": metadata["length_penalty"],
         "max_length": metadata["max_target_length"],
     }
-    for beam_size in beams:
+    for beam_size in sorted({1, metadata["beam_size"]}):
         found = run(texts, beam_size=beam_size, **options)
         for text, got, wanted in zip(
             texts, found, translator(texts, beam_size=beam_size, **options), strict=True

@@ -245,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
             help=f"most tokens of a {side} (64)",
         )
     command.add_argument(
-        "--beam-size", type=_positive, default=5, metavar="K", help="largest beam (5)"
+        "--beam-size", type=_positive, metavar="K", help="largest beam (5; 1 if greedy alone)"
     )
     command.add_argument(
         "--length-penalty", type=_not_negative, default=1.0, metavar="A", help="exponent (1.0)"
@@ -255,6 +255,12 @@ def _parser() -> argparse.ArgumentParser:
         "--text",
         action="store_true",
         help="take and give text: needs TF Text's SentencePiece ops on the device",
+    )
+    command.add_argument(
+        "--signatures",
+        default="all",
+        choices=("all", "translate"),
+        help="translate: greedy search only, for runtimes that read a single signature (all)",
     )
 
     command = add(

@@ -150,6 +150,7 @@ def export_tflite(options: argparse.Namespace) -> None:
         beam_size=options.beam_size,
         length_penalty=options.length_penalty,
         text=options.text,
+        signatures=None if options.signatures == "all" else [options.signatures],
     )
     print(json.dumps({"path": str(path)}) if options.json else path)
 

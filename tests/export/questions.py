@@ -1,4 +1,6 @@
-"""What the exported models are asked, and how they search."""
+"""What the exported models are asked, how they search, and when answers are the same."""
+
+import numpy as np
 
 TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "  ein  Haus ", "🙂 שלום", "ein"]
 OPTIONS = {"beam_size": 3, "length_penalty": 0.6, "max_length": 12}
@@ -8,3 +10,16 @@ LIMITS = {
     "max_target_length": OPTIONS["max_length"],
     "length_penalty": OPTIONS["length_penalty"],
 }
+
+
+def assert_same_nbest(found, wanted):
+    for hypotheses, expected in zip(found, wanted, strict=True):
+        assert len(hypotheses) == len(expected)
+        for got, wanted in zip(hypotheses, expected, strict=True):
+            assert got.text == wanted.text
+            assert got.target_tokens == wanted.target_tokens
+            assert got.source_tokens == wanted.source_tokens
+            assert got.complete == wanted.complete
+            np.testing.assert_allclose(got.score, wanted.score, atol=1e-4)
+            np.testing.assert_allclose(got.token_scores, wanted.token_scores, atol=1e-4)
+            np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-5)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from questions import GREEDY, LIMITS, TEXTS
+from questions import GREEDY, LIMITS, TEXTS, assert_same_nbest
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_attn_nmt import Tokenizer, Translator, cli
@@ -40,17 +40,7 @@ def translator(model_directory):
 @pytest.mark.parametrize("beam_size", [1, 2, 3])
 def test_it_translates_as_the_translator(runner, translator, beam_size):
     options = {"beam_size": beam_size, "length_penalty": 0.6, "max_length": 12}
-    found = runner.nbest(TEXTS, **options)
-    for hypotheses, expected in zip(found, translator.nbest(TEXTS, **options), strict=True):
-        assert len(hypotheses) == len(expected)
-        for got, wanted in zip(hypotheses, expected, strict=True):
-            assert got.text == wanted.text
-            assert got.target_tokens == wanted.target_tokens
-            assert got.source_tokens == wanted.source_tokens
-            assert got.complete == wanted.complete
-            np.testing.assert_allclose(got.score, wanted.score, atol=1e-4)
-            np.testing.assert_allclose(got.token_scores, wanted.token_scores, atol=1e-4)
-            np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-5)
+    assert_same_nbest(runner.nbest(TEXTS, **options), translator.nbest(TEXTS, **options))
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +168,12 @@ def test_a_file_that_fails_its_check_is_not_there(
     ("options", "words"),
     [
         ({"quantize": "int4"}, "quantize must be one of none, float16, int8, got 'int4'"),
+        ({"signatures": ["encode"]}, r"signatures must be \('translate',\) or .* got \['encode'\]"),
+        ({"signatures": "translate"}, "signatures must be"),
+        ({"signatures": []}, "signatures must be"),
+        ({"signatures": ["translate"], "beam_size": 2}, "beam_size must be 1 in a file"),
+        ({"text": True, "beam_size": 5}, "beam_size must be 1 in a file"),
+        ({"text": True, "signatures": list(tflite.SIGNATURES)}, "signatures must be"),
         ({"max_source_length": 0}, "max_source_length must be a whole number of at least 1"),
     ],
 )

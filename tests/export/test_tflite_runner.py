@@ -1,0 +1,161 @@
+"""Which signatures a `.tflite` file has, and who may run them at the same time."""
+
+import json
+import subprocess
+import sys
+import threading
+from concurrent import futures
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from questions import LIMITS, TEXTS, assert_same_nbest
+from tensorflow.lite.python import schema_py_generated as schema
+
+from keras_attn_nmt import cli
+from keras_attn_nmt.export import TFLiteTranslator, export_tflite, tflite
+
+
+@pytest.fixture(scope="module")
+def runner(device_file):
+    return TFLiteTranslator(device_file)
+
+
+def tensor_types(path):
+    """The dtypes of the inputs and outputs of all signatures."""
+    interpreter = Interpreter(str(path))
+    runners = map(interpreter.get_signature_runner, interpreter.get_signature_list())
+    return {
+        details["dtype"]
+        for runner in runners
+        for each in (runner.get_input_details(), runner.get_output_details())
+        for details in each.values()
+    }
+
+
+def test_tensors_are_float32_or_int32(device_file):
+    # LiteRT.js refuses a file that has any other, in whichever signature.
+    assert tensor_types(device_file) == {np.float32, np.int32}
+
+
+def test_a_file_of_an_older_version_has_the_same_beam_search(
+    model_directory, tmp_path, monkeypatch, runner
+):
+    """Its mask is bool, and its metadata does not name its signatures."""
+    current_functions, current_dumps = tflite._functions, json.dumps
+
+    def with_mask_of_bool(function):
+        given = function.structured_input_signature[0]
+        specs = [
+            tf.TensorSpec(each.shape, tf.bool if each.name == "mask" else each.dtype, each.name)
+            for each in given
+        ]
+
+        def cast(*inputs):
+            pairs = zip(inputs, given, strict=True)
+            found = function(*(tf.cast(value, spec.dtype) for value, spec in pairs))
+            return found | {"mask": tf.cast(found["mask"], tf.bool)} if "mask" in found else found
+
+        return tf.function(cast, autograph=False).get_concrete_function(*specs)
+
+    def older_functions(*arguments):
+        functions = current_functions(*arguments)
+        return {name: with_mask_of_bool(each) for name, each in functions.items()}
+
+    def older_dumps(metadata, **options):
+        return current_dumps({k: v for k, v in metadata.items() if k != "signatures"}, **options)
+
+    monkeypatch.setattr(tflite, "_functions", older_functions)
+    monkeypatch.setattr(tflite.json, "dumps", older_dumps)
+    path = export_tflite(model_directory, tmp_path / "older.tflite", beam_size=3, **LIMITS)
+    assert np.bool_ in tensor_types(path)
+    older = TFLiteTranslator(path)
+    assert "signatures" not in older.metadata
+    for beam_size in (1, 3):
+        options = {"beam_size": beam_size}
+        assert_same_nbest(older.nbest(TEXTS, **options), runner.nbest(TEXTS, **options))
+
+
+@pytest.fixture(scope="module")
+def greedy_file(model_directory, tmp_path_factory):
+    """What the command writes with one signature."""
+    path = tmp_path_factory.mktemp("greedy") / "greedy.tflite"
+    arguments = ["export", "tflite", str(model_directory), "--signatures", "translate"]
+    arguments += ["--output", str(path), "--length-penalty", str(LIMITS["length_penalty"])]
+    arguments += ["--max-target-length", str(LIMITS["max_target_length"])]
+    assert cli.main([*arguments, "--beam-size", "4"]) == 1
+    assert not path.exists()
+    assert cli.main(arguments) == 0
+    return path
+
+
+def test_a_file_with_one_signature_is_greedy(greedy_file, device_file, runner):
+    assert list(Interpreter(str(greedy_file)).get_signature_list()) == ["translate"]
+    # Nothing of the others is left for a runtime that reads the first graph it finds.
+    (graph,) = schema.ModelT.InitFromObj(
+        schema.Model.GetRootAs(greedy_file.read_bytes())
+    ).signatureDefs
+    assert (graph.signatureKey, graph.subgraphIndex) == (b"translate", 0)
+    greedy = TFLiteTranslator(greedy_file)
+    assert greedy.metadata["signatures"] == ["translate"]
+    assert runner.metadata["signatures"] == ["translate", "encode", "decode_step"]
+    assert_same_nbest(greedy.nbest(TEXTS), runner.nbest(TEXTS, beam_size=1))
+    with pytest.raises(ValueError, match=r"beam_size must be 1, got 3: .* with all signatures"):
+        greedy(TEXTS, beam_size=3)
+
+
+def test_the_command_translates_greedily_with_one_signature(
+    greedy_file, runner, monkeypatch, capsys, tmp_path
+):
+    (tmp_path / "lines.txt").write_text("ein Haus\n", encoding="utf-8")
+    for options, code in (([], 0), (["--beam-size", "2"], 1)):
+        with (tmp_path / "lines.txt").open() as stream:
+            monkeypatch.setattr(sys, "stdin", stream)
+            assert cli.main(["translate", str(greedy_file), *options]) == code
+    captured = capsys.readouterr()
+    assert captured.out == f"{runner(['ein Haus'])[0].text}\n"
+    assert "export it with all signatures" in captured.err
+
+
+def test_threads_share_one_translator(runner):
+    texts = [f"{text} {number}" for number in range(8) for text in ("See", "zwei kleine Häuser")]
+    for beam_size in (1, 3):
+        wanted = [runner.nbest([text], beam_size=beam_size) for text in texts]
+        start = threading.Barrier(len(texts))
+
+        def translate(text, start=start, beam_size=beam_size):
+            start.wait()
+            return [runner.nbest([text], beam_size=beam_size) for _ in range(10)]
+
+        with futures.ThreadPoolExecutor(len(texts)) as pool:
+            for found, expected in zip(pool.map(translate, texts), wanted, strict=True):
+                for each in found:
+                    assert_same_nbest(each, expected)
+
+
+def test_a_forked_process_translates_while_a_thread_of_its_parent_does(device_file):
+    program = f"""
+import os, threading
+from keras_attn_nmt.export.runner import TFLiteTranslator
+translator = TFLiteTranslator({str(device_file)!r})
+wanted = translator(["ein Haus"], beam_size=3)[0].score
+
+def ask():
+    while not done:
+        translator(["zwei kleine Häuser am See"], beam_size=3)
+
+done = []
+thread = threading.Thread(target=ask)
+thread.start()
+wrong = 0
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        os._exit(translator(["ein Haus"], beam_size=3)[0].score != wanted)
+    wrong += os.waitpid(child, 0)[1]
+done.append(True)
+thread.join()
+raise SystemExit(wrong != 0)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=100)
