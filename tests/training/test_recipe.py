@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_attn_nmt.training.recipe import load_recipe, recipe_names
+from keras_attn_nmt.training.recipe_files import load_recipe, recipe_names
 
 
 def test_every_recipe_of_the_package_is_valid():
