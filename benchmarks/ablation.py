@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from keras_attn_nmt.training.recipe import load_recipe
+from keras_attn_nmt.training.recipe_files import load_recipe
 
 RECIPE = "the recipe"
 BEAM_SIZES = (1, 5)

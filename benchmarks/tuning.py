@@ -73,7 +73,7 @@ GROUPS: Mapping[str, tuple[str, list[str], int, list[dict[str, float]]]] = {
 def prepare(options: argparse.Namespace) -> None:
     """Writes a corpus as ids, each training sentence in `SAMPLES` segmentations."""
     from keras_attn_nmt.training.corpora import decoded
-    from keras_attn_nmt.training.recipe import load_recipe
+    from keras_attn_nmt.training.recipe_files import load_recipe
     from keras_attn_nmt.training.splits import load_split
     from keras_attn_nmt.training.subword_sampling import SubwordSampler
     from keras_attn_nmt.training.trainer import learn_tokenizers

@@ -1,7 +1,8 @@
 """Training: where sentence pairs come from, batches, recipes, and `train` itself."""
 
 from keras_attn_nmt.training.evaluation import corpus_scores, evaluate
-from keras_attn_nmt.training.recipe import Recipe, load_recipe
+from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.training.recipe_files import load_recipe
 from keras_attn_nmt.training.trainer import train
 
 __all__ = ["Recipe", "corpus_scores", "evaluate", "load_recipe", "train"]

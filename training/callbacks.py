@@ -8,7 +8,7 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,7 @@ class Checkpoints(keras.callbacks.Callback):
         monitor: Name in the logs that decides on the best epoch.
         history: Logs of the epochs before this run, from `read_state`.
         replayed: Callbacks whose state follows from the logs; they are shown `history`.
+        on_better: Called with the history once an epoch that is better than all before is saved.
     """
 
     def __init__(
@@ -159,12 +160,14 @@ class Checkpoints(keras.callbacks.Callback):
         monitor: str,
         history: Sequence[dict[str, float]] = (),
         replayed: Sequence[keras.callbacks.Callback] = (),
+        on_better: Callable[[list[dict[str, float]]], Any] | None = None,
     ):
         super().__init__()
         self.directory = directory
         self.monitor = monitor
         self.history = list(history)
         self.replayed = replayed
+        self.on_better = on_better
         directory.mkdir(parents=True, exist_ok=True)
         # What a kill left half written.
         for path in directory.glob(".*.weights.h5.*"):
@@ -186,7 +189,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         history = [*self.history, {name: float(value) for name, value in logs.items()}]
-        name = f"epoch_{epoch + 1:03d}.weights.h5"
+        name = weights_file(epoch)
         best = best_epoch(history, self.monitor)
         state = {
             "epochs": epoch + 1,
@@ -201,13 +204,26 @@ class Checkpoints(keras.callbacks.Callback):
         except OSError as error:
             raise OSError(
                 f"Could not save epoch {epoch + 1} to {self.directory}: {error}. The epochs before "
-                "it are as they were; make room and go on with --resume."
+                "it are as they were; make room and resume with --resume."
             ) from error
         self.history = history
-        kept = {name, f"epoch_{best + 1:03d}.weights.h5"}
+        kept = {name, weights_file(best)}
         for path in self.directory.glob("epoch_*.weights.h5"):
             if path.name not in kept:
                 path.unlink()
+        if self.on_better and best == epoch:
+            try:
+                self.on_better(history)
+            except OSError as error:
+                raise OSError(
+                    f"Epoch {epoch + 1} is saved, but its model could not be written: {error}. "
+                    "Make room and resume with --resume."
+                ) from error
+
+
+def weights_file(epoch: int) -> str:
+    """Name of the checkpoint of an epoch, counted from 0."""
+    return f"epoch_{epoch + 1:03d}.weights.h5"
 
 
 def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> int:

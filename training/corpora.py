@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from keras_attn_nmt.alignment import parse_pharaoh
+from keras_attn_nmt.alignment import check_links, parse_pharaoh
 from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 
 logger = logging.getLogger(__name__)
@@ -54,27 +54,35 @@ def read_lines(
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: the files have different numbers of lines (says both), or one is empty, damaged
-            or not UTF-8 (says the line), or the alignment has something that is no link.
+            or not UTF-8 (says the line), or the alignment has something that is no link, or a link
+            to a word that its pair does not have (says the line).
     """
     paths = [source_path, target_path]
     count = count_aligned_lines(source_path, target_path)
     if alignment_path is not None:
         paths.append(alignment_path)
         count_aligned_lines(source_path, alignment_path, "align")
-        for number, line in enumerate(iterate_lines(alignment_path), 1):
-            parse_pharaoh(line.decode("utf-8"), f"{alignment_path}, line {number}")
+        for number, lines in enumerate(zip(*map(iterate_lines, paths), strict=True), 1):
+            source, target, links = (line.decode("utf-8") for line in lines)
+            where = f"{alignment_path}, line {number}"
+            check_links(parse_pharaoh(links, where), source, target, where)
     return _stream(lambda: zip(*map(iterate_lines, paths), strict=True), count, len(paths))
 
 
 def read_tsv(
-    path: str | os.PathLike[str], source_column: int = 0, target_column: int = 1
+    path: str | os.PathLike[str],
+    source_column: int = 0,
+    target_column: int = 1,
+    *,
+    header: bool = False,
 ) -> tf.data.Dataset:
-    """A UTF-8 file of tab-separated columns, plain or gzip, without header or quoting.
+    """A UTF-8 file of tab-separated columns, plain or gzip, without quoting.
 
     Args:
         path: The file.
         source_column: Column of the source text, counted from 0.
         target_column: Column of the target text, counted from 0.
+        header: Whether the first line names the columns and is no pair.
 
     Returns:
         Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality.
@@ -93,6 +101,8 @@ def read_tsv(
     def rows() -> Iterator[tuple[bytes, bytes]]:
         needed = max(source_column, target_column) + 1
         for number, line in enumerate(iterate_lines(path), 1):
+            if header and number == 1:
+                continue
             columns = line.split(b"\t")
             if len(columns) < needed:
                 raise ValueError(
@@ -106,6 +116,23 @@ def read_tsv(
     if count == 0:
         raise ValueError(f"{path} is empty. It needs at least one row.")
     return _stream(rows, count)
+
+
+def header_columns(
+    path: str | os.PathLike[str], source_language: str, target_language: str
+) -> tuple[int, int] | None:
+    """The columns, counted from 0, that the first line of a TSV file names by their languages.
+
+    Returns:
+        Source and target column, or `None` where the first line does not hold both languages as
+        cells of their own (case is ignored): then it is a pair as all others.
+    """
+    first = next(iterate_lines(path), b"").decode("utf-8")
+    cells = [cell.strip().lower() for cell in first.split("\t")]
+    languages = source_language.lower(), target_language.lower()
+    if not set(languages) <= set(cells):
+        return None
+    return cells.index(languages[0]), cells.index(languages[1])
 
 
 def from_pairs(

@@ -15,7 +15,7 @@ from keras_attn_nmt import writing
 from keras_attn_nmt.plots import plot_attention
 from keras_attn_nmt.training.corpora import decoded
 from keras_attn_nmt.training.evaluation import evaluate
-from keras_attn_nmt.training.recipe import load_recipe
+from keras_attn_nmt.training.recipe_files import load_recipe
 from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.training.trainer import train
 from keras_attn_nmt.translator import Translator

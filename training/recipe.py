@@ -1,23 +1,13 @@
-"""Recipes: everything that a training run depends on, in one small TOML file."""
+"""A recipe: everything that a training run depends on. Its file: `training/recipe_files.py`."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +19,17 @@ class DataRecipe:
             a TFDS translation data set, such as `"wmt14_translate/fr-en"`.
         source_language: Source language, as a code such as `de`.
         target_language: Target language.
-        folder: Where the files of `multi30k`, `lines` and `tsv` are, or TFDS keeps its data. An
-            empty string: `multi30k` is downloaded, file names are relative to where you are.
+        folder: Where the files of `multi30k`, `lines` and `tsv` are, or TFDS keeps its data; `~` is
+            the home directory. An empty string: `multi30k` is downloaded, file names are relative
+            to the working directory.
         train: `lines`: file name without the language, so that `train` means `train.de` and
             `train.en`; `tsv`: file name; TFDS: split. All but TFDS may end with `.gz`.
         validation: Likewise. Empty: the last sentences of `lines` or `tsv` are held out.
         test: Likewise, for `evaluate`.
+        source_column: `tsv`: number of the column with the source, counted from 1. 0 takes the
+            column that the header names, or the first one where there is no header. A first line
+            that holds both `source_language` and `target_language` as cells is the header.
+        target_column: Likewise, of the target; without a header 0 is the second column.
         alignment: `lines`: ending of the files of links between words, in the Pharaoh format, so
             that `align` means `train.align`, ...; for `training.guided_alignment`. Those of
             validation and test may be missing. `phrases` knows its own.
@@ -54,6 +49,8 @@ class DataRecipe:
     train: str = "train"
     validation: str = "validation"
     test: str = "test"
+    source_column: int = 0
+    target_column: int = 0
     alignment: str = ""
     size: int = 0
     validation_size: int = 1000
@@ -69,6 +66,8 @@ class DataRecipe:
     def __post_init__(self) -> None:
         for name, least in (
             ("size", 0),
+            ("source_column", 0),
+            ("target_column", 0),
             ("concatenate", 0),
             ("validation_size", 1),
             ("max_length", 2),
@@ -186,7 +185,12 @@ class TrainingRecipe:
         for name in ("epochs", "tokens_per_batch", "plateau_patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip_norm", "plateau_factor"):
+        if not 0 < self.plateau_factor < 1:
+            raise ValueError(
+                "training.plateau_factor must be above 0 and below 1, as the learning rate is "
+                f"multiplied by it, got {self.plateau_factor}."
+            )
+        for name in ("learning_rate", "clip_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"training.{name} must be above 0, got {getattr(self, name)}.")
         for name in ("label_smoothing", "average_weights"):
@@ -224,9 +228,13 @@ class Recipe:
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: TrainingRecipe = TrainingRecipe()
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether the model has any dropout."""
+        return any(rate for name, rate in self.model.items() if name.endswith("_dropout"))
+
     def __post_init__(self) -> None:
-        dropout = [rate for name, rate in self.model.items() if name.endswith("_dropout")]
-        if self.training.r_drop and not any(dropout):
+        if self.training.r_drop and not self.has_dropout:
             raise ValueError(
                 f"training.r_drop={self.training.r_drop} compares readings with other dropout, but "
                 "there is none: set model.embedding_dropout or another one, or training.r_drop=0."
@@ -252,56 +260,6 @@ class Recipe:
             model=model,
             training=_section(TrainingRecipe, "training", values.get("training", {})),
         )
-
-
-def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
-    """Reads a recipe that comes with the package, or a file.
-
-    Args:
-        name: A name such as `multi30k`, or the path of a TOML file.
-        overrides: `section.key=value`, the value as TOML writes it; quotes may be left out.
-
-    Raises:
-        ValueError: The recipe or a name in it is not known, or a value does not fit.
-    """
-    path = Path(name)
-    if path.suffix != ".toml":
-        path = RECIPES / f"{name}.toml"
-        if not path.is_file():
-            raise ValueError(
-                f"There is no recipe {str(name)!r}. Known: {', '.join(recipe_names())}; or give "
-                "the path of a file that ends with .toml."
-            )
-    if not path.is_file():
-        raise FileNotFoundError(f"No recipe file at {path}.")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a TOML file: {error}") from error
-    for override in overrides:
-        _override(values, override)
-    return Recipe.from_dict(values)
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not (equals and dot and section and name):
-        raise ValueError(
-            f"Override {override!r} is not section.key=value, such as training.epochs=5."
-        )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    if not isinstance(values.setdefault(section, {}), dict):
-        raise ValueError(f"[{section}] must be a section of a recipe, got {values[section]!r}.")
-    values[section][name] = value
 
 
 def _known(name: str, names: Iterable[str], message: str) -> None:

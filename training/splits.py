@@ -9,7 +9,13 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_attn_nmt.files import TRAINING
-from keras_attn_nmt.training.corpora import concatenated, read_lines, read_tfds, read_tsv
+from keras_attn_nmt.training.corpora import (
+    concatenated,
+    header_columns,
+    read_lines,
+    read_tfds,
+    read_tsv,
+)
 from keras_attn_nmt.training.datasets.multi30k import STEMS
 from keras_attn_nmt.training.datasets.phrases import ALIGNMENT
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
@@ -89,7 +95,7 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
         sizes = f"{data.size or 50_000}-{data.validation_size}-{data.validation_size}"
         name = f"phrases/{source}-{target}.{sizes}.seed0" + (".aligned" if aligned else "")
         alignment = ALIGNMENT if aligned else None
-        return read_tfds(name, split, source, target, data.folder or None, alignment=alignment)
+        return read_tfds(name, split, source, target, _folder(data) or None, alignment=alignment)
     if aligned and not data.aligned:
         raise ValueError(
             f"There are no links between the words of {data.corpus}: set data.alignment for "
@@ -113,12 +119,36 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
                 raise
             return read_lines(sources, targets).map(lambda source, target: (source, target, ""))
     if data.corpus == "tsv":
-        return read_tsv(_file(data, name))
-    return read_tfds(data.corpus, name, source, target, data.folder or None)
+        return _read_tsv(data, _file(data, name))
+    return read_tfds(data.corpus, name, source, target, _folder(data) or None)
+
+
+def _read_tsv(data: DataRecipe, path: Path) -> tf.data.Dataset:
+    named = header_columns(path, data.source_language, data.target_language)
+    columns = list(named or (0, 1))
+    for place, side in enumerate(("source", "target")):
+        given = getattr(data, f"{side}_column")
+        if named and given and given - 1 != named[place]:
+            raise ValueError(
+                f"The header of {path} has the {side} language in column {named[place] + 1}, but "
+                f"data.{side}_column={given}: leave that out, or correct the header."
+            )
+        if given:
+            columns[place] = given - 1
+    if columns[0] == columns[1]:
+        raise ValueError(
+            f"Source and target are both in column {columns[0] + 1} of {path}: set "
+            "data.source_column and data.target_column to different columns."
+        )
+    return read_tsv(path, *columns, header=named is not None)
+
+
+def _folder(data: DataRecipe) -> str:
+    return os.path.expanduser(data.folder)
 
 
 def _file(data: DataRecipe, name: str) -> Path:
-    path = Path(data.folder) / name
+    path = Path(_folder(data)) / Path(name).expanduser()
     packed = path.with_name(path.name + ".gz")
     if not path.is_file() and packed.is_file():
         return packed

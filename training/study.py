@@ -26,6 +26,7 @@ from keras_attn_nmt.model import build_model
 from keras_attn_nmt.training import callbacks, study_plots
 from keras_attn_nmt.training.corpora import concatenated, decoded
 from keras_attn_nmt.training.evaluation import corpus_scores, evaluate
+from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.training.trainer import check_same_recipe, train
@@ -84,6 +85,7 @@ def run_study(
         length of the source.
 
     Raises:
+        FileExistsError: Another process is writing into `output`.
         ValueError: A system is not known, or the recipe does not go with it.
         ImportError: scikit-learn is not installed.
     """
@@ -91,7 +93,11 @@ def run_study(
     names = list(systems)
     if unknown := sorted(set(names) - set(SYSTEMS)):
         raise ValueError(f"Unknown systems: {', '.join(unknown)}. Known: {', '.join(SYSTEMS)}.")
-    output = Path(output)
+    with taken(output) as directory:
+        return _run(recipe, directory, names, quiet)
+
+
+def _run(recipe: Recipe, output: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
     sources, references = _test_pairs(recipe)
     report: dict[str, Any] = {"recipe": recipe.to_dict(), "systems": {}}
     for name in names:
@@ -170,9 +176,11 @@ def _parameters(model: Mapping[str, Any], recipe: Recipe) -> int:
 def _train(recipe: Recipe, directory: Path, quiet: bool) -> dict[str, Any]:
     done = directory / files.TRAINING
     if done.exists():
-        check_same_recipe(directory, recipe)
         report: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-        return report
+        # Older releases wrote it at the end of a training alone.
+        if report.get("finished", True):
+            check_same_recipe(directory, recipe)
+            return report
     started = callbacks.read_state(directory / files.CHECKPOINTS) is not None
     return train(recipe, directory, resume=started, quiet=quiet)
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
 from keras_attn_nmt.training.evaluation import bleu_signature
 from keras_attn_nmt.training.optimizer import FusedAdam
+from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.translator import Translator
@@ -42,29 +44,33 @@ def train(
     Args:
         recipe: What to train, on what and how; see `load_recipe`.
         output: Directory of the model.
-        resume: Go on from the last epoch of a training that was stopped. It ends at the same
-            weights as one that was never stopped.
+        resume: Resume an interrupted run after its last saved epoch. It ends at the same weights
+            as one that was never interrupted.
         quiet: Show no progress bars.
 
     Returns:
-        What `training.json` holds.
+        What `training.json` holds. It and the model of the best epoch so far are written at each
+        better epoch, with `"finished": false`, so that an interrupted run can be used, too.
 
     Raises:
-        FileExistsError: `output` holds a model or a stopped training, and `resume` is not set.
+        FileExistsError: `output` holds a model or an interrupted run, and `resume` is not set, or
+            another process is training into it.
         FileNotFoundError: Data are missing, or there is nothing to resume.
         ValueError: Recipe, data and what is in `output` do not go together.
         OSError: The disk is full or cannot be written to; what was saved before is whole.
     """
-    output = Path(output)
-    state = _check_output(output, recipe, resume)
-    settings = recipe.training
-    keras.utils.set_random_seed(settings.seed)
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings.dtype_policy)
-    try:
-        return _train(recipe, output, state, quiet)
-    finally:
-        keras.config.set_dtype_policy(policy)
+    if resume and not Path(output).is_dir():
+        raise _nothing_to_resume(Path(output))
+    with taken(output) as directory:
+        state = _check_output(directory, recipe, resume)
+        settings = recipe.training
+        keras.utils.set_random_seed(settings.seed)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(settings.dtype_policy)
+        try:
+            return _train(recipe, directory, state, quiet)
+        finally:
+            keras.config.set_dtype_policy(policy)
 
 
 def _train(
@@ -100,7 +106,6 @@ def _train(
     logger.info("%s parameters", f"{model.count_params():,}")
 
     if state is None:
-        output.mkdir(parents=True, exist_ok=True)
         source_tokenizer.save(output / files.SOURCE)
         target_tokenizer.save(output / files.TARGET)
         files.write_config(
@@ -113,13 +118,54 @@ def _train(
     # Else a first trace of the training step makes its variables, and it is traced again.
     model.optimizer.build(model.trainable_variables)
     if done:
-        model.load_weights(checkpoints / f"epoch_{done:03d}.weights.h5")
-        logger.info("going on after epoch %d of %d", done, settings.epochs)
+        model.load_weights(checkpoints / callbacks.weights_file(done - 1))
+        logger.info("resuming after epoch %d of %d", done, settings.epochs)
+
+    report = {
+        "recipe": recipe.to_dict(),
+        "seed": settings.seed,
+        "versions": versions(),
+        "device": describe_device(model),
+        "parameters": model.count_params(),
+        "pairs": data.plan.pairs,
+        "dropped_pairs": dict(data.plan.dropped),
+        "padding": data.plan.padding,
+        "target_tokens_per_epoch": data.plan.target_tokens,
+        "resumed_after_epoch": done,
+        "bleu_signature": bleu_signature(),
+    }
+    setup_seconds = time.perf_counter() - start
+
+    def write(history: list[dict[str, float]], finished: bool) -> dict[str, Any]:
+        """Writes the model of the best epoch and `training.json`; returns what that holds."""
+        best = callbacks.best_epoch(history, settings.monitor)
+        final = _float32_model(config)
+        final.load_weights(checkpoints / callbacks.weights_file(best), skip_mismatch=False)
+        files.save_model(
+            output, files.ModelFiles(final, config, source_tokenizer, target_tokenizer)
+        )
+        written = {
+            **report,
+            "finished": finished,
+            "seconds": setup_seconds + sum(epoch["seconds"] for epoch in history),
+            "best_epoch": best + 1,
+            "metrics": history[best],
+            "history": history,
+        }
+        writing.write_text(output / files.TRAINING, json.dumps(written, indent=2) + "\n")
+        return written
 
     translator = Translator(model, source_tokenizer, target_tokenizer)
     progress = callbacks.Progress(steps, data.plan.target_tokens, settings.epochs, quiet)
-    listeners, keeper = _callbacks(recipe, translator, validation_pairs, output, history, progress)
-    setup_seconds = time.perf_counter() - start
+    listeners, keeper = _callbacks(
+        recipe,
+        translator,
+        validation_pairs,
+        output,
+        history,
+        progress,
+        on_better=lambda history: write(history, finished=False),
+    )
     if done < settings.epochs and not (state and state["finished"]):
         model.fit(
             data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
@@ -132,50 +178,37 @@ def _train(
             verbose=0,
         )
         history = keeper.history
+    return write(history, finished=True)
 
-    best = callbacks.best_epoch(history, settings.monitor)
+
+def _float32_model(config: ModelConfig) -> keras.Model:
+    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
-    final = build_model(config)
-    final.load_weights(checkpoints / f"epoch_{best + 1:03d}.weights.h5", skip_mismatch=False)
-    files.save_model(output, files.ModelFiles(final, config, source_tokenizer, target_tokenizer))
-    report = {
-        "recipe": recipe.to_dict(),
-        "seed": settings.seed,
-        "versions": versions(),
-        "device": describe_device(model),
-        "parameters": model.count_params(),
-        "pairs": data.plan.pairs,
-        "dropped_pairs": dict(data.plan.dropped),
-        "padding": data.plan.padding,
-        "target_tokens_per_epoch": data.plan.target_tokens,
-        "seconds": setup_seconds + sum(epoch["seconds"] for epoch in history),
-        "resumed_after_epoch": done,
-        "best_epoch": best + 1,
-        "metrics": history[best],
-        "bleu_signature": bleu_signature(),
-        "history": history,
-    }
-    writing.write_text(output / files.TRAINING, json.dumps(report, indent=2) + "\n")
-    return report
+    try:
+        return build_model(config)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _nothing_to_resume(output: Path) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"There is nothing to resume in {output}: no epoch was saved. Start without --resume."
+    )
 
 
 def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
     """The state to go on from, or `None`."""
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"{output} is a file; give a directory for the model.")
     state = callbacks.read_state(output / files.CHECKPOINTS)
     used = state is not None or (output / files.MODEL).exists()
     if not resume:
         if used:
             raise FileExistsError(
-                f"{output} already holds a model or a stopped training. Give another directory, "
-                "remove it, or go on with --resume."
+                f"{output} already holds a model or an interrupted training. Give another "
+                "directory, remove it, or resume with --resume."
             )
         return None
     if state is None:
-        raise FileNotFoundError(
-            f"There is nothing to resume in {output}: no epoch was saved. Start without --resume."
-        )
+        raise _nothing_to_resume(output)
     check_same_recipe(output, recipe)
     return state
 
@@ -310,6 +343,7 @@ def _callbacks(
     output: Path,
     history: list[dict[str, float]],
     progress: callbacks.Progress,
+    on_better: Callable[[list[dict[str, float]]], Any],
 ) -> tuple[list[keras.callbacks.Callback], callbacks.Checkpoints]:
     settings = recipe.training
     logs = output / "tensorboard"
@@ -340,7 +374,7 @@ def _callbacks(
             keras.callbacks.EarlyStopping(settings.monitor, patience=settings.patience, mode=mode)
         )
     keeper = callbacks.Checkpoints(
-        output / files.CHECKPOINTS, settings.monitor, history, replayed=from_logs
+        output / files.CHECKPOINTS, settings.monitor, history, from_logs, on_better
     )
     # The epoch is on disk before anything that could do without is written.
     result += [*from_logs, progress, keeper, keras.callbacks.TensorBoard(logs), *pictures]

@@ -7,6 +7,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_attn_nmt.training.corpora import from_pairs, read_lines, read_tfds, read_tsv
+from keras_attn_nmt.training.recipe import DataRecipe
+from keras_attn_nmt.training.splits import load_split
 
 
 def texts(dataset):
@@ -235,3 +237,40 @@ def test_stock_data_sets_of_tfds(tmp_path):
     with tfds.testing.mock_data(num_examples=3):
         dataset = read_tfds("wmt14_translate/fr-en", "train", "fr", "en", tmp_path)
         assert len(texts(dataset)) == 3
+
+
+ROWS = "Haus\thouse\nSee\tlake\n"
+SWAPPED = [("house", "Haus"), ("lake", "See")]
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "wanted"),
+    [
+        (ROWS, {}, [("Haus", "house"), ("See", "lake")]),
+        (ROWS, {"source_column": 2, "target_column": 1}, SWAPPED),
+        ("EN\tde\n" + ROWS, {}, SWAPPED),
+        ("id\ten\tde\n1\thouse\tHaus\n", {}, [("Haus", "house")]),
+        ("en\tde\n" + ROWS, {"source_column": 2}, SWAPPED),
+        (
+            "en\tde\n" + ROWS,
+            {"source_column": 1},
+            "source language in column 2, but",
+        ),
+        (ROWS, {"source_column": 2}, "Source and target are both in column 2"),
+    ],
+)
+def test_the_columns_of_a_tsv_follow_its_header_or_the_recipe(tmp_path, content, settings, wanted):
+    write(tmp_path / "train.tsv", content)
+    data = DataRecipe("tsv", folder=str(tmp_path), train="train.tsv", **settings)
+    if isinstance(wanted, str):
+        with pytest.raises(ValueError, match=wanted):
+            load_split(data, "train")
+    else:
+        assert texts(load_split(data, "train")) == wanted
+
+
+def test_a_tilde_in_the_folder_is_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "corpus").mkdir()
+    write(tmp_path / "corpus" / "a.tsv", ROWS)
+    assert len(texts(load_split(DataRecipe("tsv", folder="~/corpus", train="a.tsv"), "train"))) == 2

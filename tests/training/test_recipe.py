@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_attn_nmt.training.recipe import load_recipe, recipe_names
+from keras_attn_nmt.training.recipe_files import load_recipe, recipe_names
 
 
 def test_every_recipe_of_the_package_is_valid():
@@ -72,3 +72,30 @@ def test_unknown_recipes_and_files(tmp_path):
     (tmp_path / "mine.toml").write_text("[data\n")
     with pytest.raises(ValueError, match="not a TOML file"):
         load_recipe(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "setting"),
+    [
+        (["data.test=other"], "data.test"),
+        (["data.folder=corpus", "data.train=other"], "data.train"),
+        (["data.validation_size=20"], "data.validation_size"),
+        (["data.source_column=2"], "data.source_column"),
+        (["data.alignment=align"], "data.alignment"),
+        (["vocabulary.shared=true", "vocabulary.target_size=4000"], "vocabulary.target_size"),
+        (["vocabulary.samples=1", "vocabulary.sampling_alpha=0.1"], "vocabulary.sampling_alpha"),
+        (["training.plateau_factor=0.3"], "training.plateau_factor"),
+        (["model.readout_units=300"], "model.readout_units"),
+        (["model.attention=luong", "model.attention_units=64"], "model.attention_units"),
+        (["model.cell=lstm", "model.reset_after=false"], "model.reset_after"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(overrides, setting, tmp_path):
+    with pytest.raises(ValueError, match=f"The override: {setting} would have no effect"):
+        load_recipe("multi30k", overrides)
+    # What an override switches off may stay in the recipe; in a file alone it is refused.
+    assert load_recipe("multi30k", overrides[:-1])
+    path = tmp_path / "mine.toml"
+    path.write_text('[data]\ncorpus = "phrases"\ntest = "other"\n')
+    with pytest.raises(ValueError, match=r"mine\.toml: data\.test would have no effect"):
+        load_recipe(path)

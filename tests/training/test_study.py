@@ -8,7 +8,7 @@ import pytest
 
 from keras_attn_nmt.training import study, study_plots
 from keras_attn_nmt.training.corpora import concatenated, decoded, from_pairs
-from keras_attn_nmt.training.recipe import load_recipe
+from keras_attn_nmt.training.recipe_files import load_recipe
 from keras_attn_nmt.training.study import run_study
 
 PAIRS = [(f"{'a ' * (n % 7)}a{n}", f"b{n}") for n in range(500)]

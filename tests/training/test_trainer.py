@@ -1,6 +1,9 @@
 """A training from recipe to model directory: what is written, and that a stop costs nothing."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,6 +11,8 @@ import pytest
 
 from keras_attn_nmt import files, writing
 from keras_attn_nmt.training import callbacks, load_recipe, train
+from keras_attn_nmt.training.output_directory import taken
+from keras_attn_nmt.training.splits import recorded_data
 from keras_attn_nmt.translator import Translator
 
 WORDS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "und": "and"}
@@ -86,8 +91,12 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
     with pytest.raises(OSError, match=r"Could not save epoch 3 .*No space left.*--resume"):
         train(recipe, tmp_path / "stopped", quiet=True)
     monkeypatch.undo()
-    assert not (tmp_path / "stopped" / files.MODEL).exists()
-    with pytest.raises(FileExistsError, match="go on with --resume"):
+    # What was interrupted can be used: the model of its best epoch, here the first.
+    so_far = json.loads((tmp_path / "stopped" / files.TRAINING).read_text())
+    assert (so_far["finished"], so_far["best_epoch"]) == (False, 1)
+    assert recorded_data(tmp_path / "stopped") == recipe.data
+    assert Translator.load(tmp_path / "stopped")(["eins und zwei"])[0].target_tokens
+    with pytest.raises(FileExistsError, match="resume with --resume"):
         train(recipe, tmp_path / "stopped", quiet=True)
     with pytest.raises(ValueError, match=r"other values of training\.seed"):
         train(small(corpus, *overrides, "training.seed=2"), tmp_path / "stopped", resume=True)
@@ -96,6 +105,7 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
     same = small(corpus, *overrides, "model.word_dropout=0.0")
     resumed = train(same, tmp_path / "stopped", resume=True, quiet=True)
     assert resumed["resumed_after_epoch"] == 2
+    assert resumed["finished"]
     assert len(resumed["history"]) == len(whole["history"]) == 3
     assert resumed["best_epoch"] == whole["best_epoch"]
     for before, after in zip(
@@ -163,6 +173,43 @@ def test_nothing_to_resume_is_said(corpus, tmp_path):
         train(small(corpus), tmp_path / "none", resume=True)
 
 
+def test_a_full_disk_while_the_model_is_written_keeps_the_epoch(corpus, tmp_path, monkeypatch):
+    recipe = small(corpus, "training.epochs=1")
+    replacing = writing.replacing
+
+    def full(path):
+        if Path(path).name == files.MODEL:
+            raise OSError(28, "No space left on device")
+        return replacing(path)
+
+    monkeypatch.setattr(files, "replacing", full)
+    with pytest.raises(OSError, match=r"Epoch 1 is saved, but .*No space left.*--resume"):
+        train(recipe, tmp_path / "model", quiet=True)
+    monkeypatch.undo()
+    assert train(recipe, tmp_path / "model", resume=True, quiet=True)["resumed_after_epoch"] == 1
+
+
+def test_a_directory_is_trained_into_by_one_process_at_a_time(corpus, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f'[data]\nfolder = "{corpus}"\n')
+    command = [sys.executable, "-m", "keras_attn_nmt.cli", "train", str(recipe), "--output"]
+    with taken(tmp_path / "model") as directory:
+        second = subprocess.run([*command, directory], capture_output=True, text=True)
+        assert list(directory.iterdir()) == []
+    assert second.returncode == 1
+    assert "Another process is training into" in second.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_output_that_cannot_be_written_is_said_before_any_data_are_read(corpus, tmp_path):
+    (tmp_path / "file").write_text("")
+    recipe = small(corpus, "data.train=missing")
+    with pytest.raises(FileExistsError, match="is a file; give a directory"):
+        train(recipe, tmp_path / "file")
+    with pytest.raises(OSError, match=r"Cannot write to .*file/model .*give another directory"):
+        train(recipe, tmp_path / "file" / "model")
+
+
 def test_data_errors_leave_no_directory(corpus, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"data\.folder"):
         train(small(corpus, "data.train=missing"), tmp_path / "model")
@@ -180,6 +227,9 @@ def test_attention_is_guided_by_given_alignments(corpus, tmp_path):
     report = train(small(corpus, *overrides), tmp_path / "b", quiet=True)
     losses = [epoch["attention_loss"] for epoch in report["history"]]
     assert losses[-1] < 0.85 * losses[0]
+    (corpus / "train.align").write_text("\n".join(["", "7-0", *links[2:]]) + "\n")
+    with pytest.raises(ValueError, match=r"train\.align, line 2: 7-0 links a word"):
+        train(small(corpus, *overrides), tmp_path / "c", quiet=True)
     (corpus / "train.align").write_text("0-0\n")
     with pytest.raises(ValueError, match="must align line n"):
         train(small(corpus, *overrides), tmp_path / "c", quiet=True)

@@ -1,0 +1,51 @@
+"""The directory that a training writes to: writable, and taken by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
+    """Takes a directory for this process until the end of the block; creates it where needed.
+
+    The lock is one of the kernel's on the directory itself (`flock`), so nothing is left behind
+    after a kill. Over NFS it holds between processes of one machine, or of several where the server
+    supports it. A directory that was created here and is still empty at the end is removed.
+
+    Raises:
+        FileExistsError: The path is a file, or another process has taken the directory.
+        OSError: The directory cannot be created, or not be written to.
+    """
+    directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory} is a file; give a directory.")
+    created = not directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"Cannot write to {directory} ({error.strerror}): give another directory"
+        ) from error
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileExistsError(
+                f"Another process is training into {directory}: wait until it ends, or give "
+                "another directory."
+            ) from error
+        yield directory
+    finally:
+        if created:
+            with contextlib.suppress(OSError):  # It is not empty.
+                directory.rmdir()
+        os.close(descriptor)
