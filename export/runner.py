@@ -72,8 +72,9 @@ class TFLiteTranslator:
     ):
         path = Path(path)
         self.metadata = read_metadata(path)
+        self.max_source_length: int = self.metadata["max_source_length"]
         given = {"source": source_vocabulary, "target": target_vocabulary}
-        self._source_tokenizer, self._target_tokenizer = (
+        self.source_tokenizer, self._target_tokenizer = (
             self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()
         )
         try:
@@ -153,7 +154,7 @@ class TFLiteTranslator:
         source_limit = self.metadata["max_source_length"]
         sources = []
         for index, (text, ids) in enumerate(
-            zip(texts, self._source_tokenizer.encode(texts), strict=True)
+            zip(texts, self.source_tokenizer.encode(texts), strict=True)
         ):
             source = [*ids, EOS] if text.strip() else []
             if len(source) > source_limit:
@@ -234,7 +235,7 @@ class TFLiteTranslator:
         return Translation(
             text=self._target_tokenizer.decode([tokens])[0],
             score=float(np.sum(token_scores)) / _length_penalty(len(tokens), alpha),
-            source_tokens=self._source_tokenizer.pieces(source),
+            source_tokens=self.source_tokenizer.pieces(source),
             target_tokens=self._target_tokenizer.pieces(tokens),
             token_scores=np.asarray(token_scores, "float32"),
             attention=attention[: len(tokens), : len(source)],

@@ -56,6 +56,7 @@ class Translator:
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
+        self.max_source_length = MAX_SOURCE_LENGTH
         self._shortlist = shortlist
         self._stepper = Stepper(model)
         self._embed = _compiled(self._stepper.embed, model, 1)

@@ -1,5 +1,6 @@
 """The `.tflite` file translates as the `Translator` does, without TensorFlow."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -123,6 +124,25 @@ def test_the_command_translates_with_the_file(device_file, runner, monkeypatch, 
     wanted = runner(["ein Haus"], beam_size=3, length_penalty=1.0)[0]
     assert first["translation"] == wanted.text
     assert second["translation"] == ""
+
+
+def test_the_command_line_skips_and_crops_by_the_files_own_limit(
+    device_file, runner, monkeypatch, capsys
+):
+    limit = runner.max_source_length
+    text = "ein\n" + "ein Haus " * limit + "\n\n"
+    for too_long, length in (("skip", 0), ("crop", limit)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        arguments = ["translate", str(device_file), "--json", "--too-long", too_long]
+        assert cli.main(arguments) == 0
+        out, err = capsys.readouterr()
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert [row["line"] for row in rows] == [1, 2, 3]
+        assert len(rows[1]["source_tokens"]) == length
+        assert (
+            f"Line 2 of the input has {len(runner.source_tokenizer.encode([text[4:-2]])[0]) + 1} tokens, the limit is {limit}"
+            in err
+        )
 
 
 def test_too_long_a_text_is_refused(runner):
