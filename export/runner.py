@@ -51,6 +51,8 @@ class TFLiteTranslator:
 
     Attributes:
         metadata: What the file says about itself: languages, vocabularies, limits.
+        source_tokenizer: Tokeniser of the source language.
+        max_source_length: Most tokens of a text, `</s>` included.
 
     Raises:
         FileNotFoundError: The file or a vocabulary is missing.

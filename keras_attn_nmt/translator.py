@@ -40,6 +40,9 @@ class Translator:
         target_tokenizer: Tokeniser of the target language.
         shortlist: What a search with `shortlist=True` may choose from, or its file.
 
+    Attributes:
+        max_source_length: Most tokens of a text, `</s>` included.
+
     Example:
         >>> translator = Translator.load("build/demo/model")
         >>> translator(["einundvierzig"])[0].text

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from typing import cast
 
 INPUT = "standard input"
 
@@ -36,7 +37,7 @@ def standard_input() -> io.BufferedIOBase:
     """
     if sys.stdin is None:
         raise OSError("Standard input is closed. Give the text with a pipe or with < FILE.")
-    return sys.stdin.buffer
+    return cast(io.BufferedIOBase, sys.stdin.buffer)
 
 
 def flush_output() -> None:

@@ -23,13 +23,13 @@ def run(capfd, monkeypatch, arguments, text=b""):
     return code, out, err
 
 
-def run_in_shell(arguments, redirections, **environment):
+def run_in_shell(arguments, redirections):
     """Runs a command in a process of its own: exit code, standard output, standard error."""
     done = subprocess.run(
         ["sh", "-c", f'exec "$@" {redirections}', "sh", *PROGRAM, *arguments],
         capture_output=True,
         text=True,
         # Buffered, as it is by default.
-        env={**os.environ, "PYTHONUNBUFFERED": "", **environment},
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
     )
     return done.returncode, done.stdout, done.stderr

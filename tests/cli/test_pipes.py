@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -14,6 +15,13 @@ from keras_attn_nmt.translator import Translator
 
 # An answer that does not come would be waited for without end.
 PATIENCE = 120
+# A terminal and files as they are without a locale.
+ASCII = {
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+    "PYTHONIOENCODING": "ascii",
+}
 
 
 @contextlib.contextmanager
@@ -40,8 +48,7 @@ def answer(process, text):
 
 def test_a_program_gets_each_translation_before_it_writes_the_next_line(model):
     arguments = ["translate", model, "--json", "--n-best", "2", "--beam-size", "2"]
-    # An ASCII terminal.
-    with started(arguments, PYTHONIOENCODING="ascii") as process:
+    with started(arguments, **ASCII) as process:
         rows = []
         for text in ("\ufeffzwei Häuser\n", "am See\n", "zwei Häuser\n"):
             rows += [json.loads(answer(process, text)), json.loads(process.stdout.readline())]
@@ -99,19 +106,22 @@ def test_a_closed_or_full_stream_is_one_message(arguments, redirections, message
     assert len(err.splitlines()) == 1
 
 
-def test_messages_of_a_closed_standard_error_are_no_results(model, tmp_path):
+def test_messages_of_a_closed_standard_error_are_no_results(capfd, monkeypatch, model, tmp_path):
     (tmp_path / "s").write_text("ein Haus\n")
     (tmp_path / "g").write_text("0-0\n")
     files = ["--source", str(tmp_path / "s"), "--target", str(tmp_path / "s")]
-    code, out, _ = run_in_shell(["align", model, *files, "--gold", str(tmp_path / "g")], "2>&-")
+    monkeypatch.setattr(sys, "stderr", None)  # As Python has it where it is closed.
+    arguments = ["align", model, *files, "--gold", str(tmp_path / "g")]
+    code, out, _ = run(capfd, monkeypatch, arguments)
     assert code == 0
     assert len(out.splitlines()) == 1
     assert "error rate" not in out
 
 
-def test_arguments_are_utf8_in_an_ascii_locale(model, tmp_path):
-    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    arguments = ["attention", model, "zwei Häuser", "--json", "--output", str(tmp_path / "a.png")]
-    code, out, err = run_in_shell(arguments, "", **locale)
-    assert (code, err) == (0, "")
+def test_arguments_are_utf8_in_an_ascii_locale(capfd, monkeypatch, model, tmp_path):
+    # As Python has them there.
+    sentence = "zwei Häuser".encode().decode("ascii", "surrogateescape")
+    arguments = ["attention", model, sentence, "--json", "--output", str(tmp_path / "a.png")]
+    code, out, _ = run(capfd, monkeypatch, arguments)
+    assert code == 0
     assert json.loads(out)["source"] == "zwei Häuser"
