@@ -55,6 +55,8 @@ class TFLiteTranslator:
 
     Attributes:
         metadata: What the file says about itself: languages, vocabularies, limits.
+        source_tokenizer: Tokeniser of the source language.
+        max_source_length: Most tokens of a text, `</s>` included.
 
     Raises:
         FileNotFoundError: The file or a vocabulary is missing.
@@ -76,8 +78,9 @@ class TFLiteTranslator:
     ):
         path = Path(path)
         self.metadata = read_metadata(path)
+        self.max_source_length: int = self.metadata["max_source_length"]
         given = {"source": source_vocabulary, "target": target_vocabulary}
-        self._source_tokenizer, self._target_tokenizer = (
+        self.source_tokenizer, self._target_tokenizer = (
             self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()
         )
         # Not read again after a fork, when another file with other vocabularies may be at `path`.
@@ -168,7 +171,7 @@ class TFLiteTranslator:
         source_limit = self.metadata["max_source_length"]
         sources = []
         for index, (text, ids) in enumerate(
-            zip(texts, self._source_tokenizer.encode(texts), strict=True)
+            zip(texts, self.source_tokenizer.encode(texts), strict=True)
         ):
             source = [*ids, EOS] if text.strip() else []
             if len(source) > source_limit:
@@ -249,7 +252,7 @@ class TFLiteTranslator:
         return Translation(
             text=self._target_tokenizer.decode([tokens])[0],
             score=float(np.sum(token_scores)) / _length_penalty(len(tokens), alpha),
-            source_tokens=self._source_tokenizer.pieces(source),
+            source_tokens=self.source_tokenizer.pieces(source),
             target_tokens=self._target_tokenizer.pieces(tokens),
             token_scores=np.asarray(token_scores, "float32"),
             attention=attention[: len(tokens), : len(source)],

@@ -172,5 +172,6 @@ def check_beam(value: Any) -> None:
 
 def check_penalty(value: Any) -> None:
     """Raises `ValueError` for what is no exponent of the length penalty."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ValueError(f"length_penalty must be a number of at least 0, got {value!r}.")
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < float("inf"):
+        raise ValueError(f"length_penalty must be a finite number of at least 0, got {value!r}.")

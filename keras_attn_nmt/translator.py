@@ -40,6 +40,9 @@ class Translator:
         target_tokenizer: Tokeniser of the target language.
         shortlist: What a search with `shortlist=True` may choose from, or its file.
 
+    Attributes:
+        max_source_length: Most tokens of a text, `</s>` included.
+
     Example:
         >>> translator = Translator.load("build/demo/model")
         >>> translator(["einundvierzig"])[0].text
@@ -56,6 +59,7 @@ class Translator:
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
+        self.max_source_length = MAX_SOURCE_LENGTH
         self._shortlist = shortlist
         self._stepper = Stepper(model)
         self._embed = _compiled(self._stepper.embed, model, 1)

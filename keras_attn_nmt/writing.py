@@ -38,3 +38,39 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a UTF-8 file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def check_file_output(path: str | os.PathLike[str]) -> None:
+    """Checks that a file can be written, before the work that is to be written there.
+
+    Raises:
+        OSError: It is a folder, or there is no folder for it, or that cannot be written into.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+    _check_writable(path.parent, path)
+
+
+def check_folder_output(path: str | os.PathLike[str]) -> None:
+    """Checks that a folder can be written into, or made with all above it.
+
+    Raises:
+        OSError: It is a file or below one, or may not be written.
+    """
+    folder = path = Path(path)
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; give a folder to write into.")
+    _check_writable(folder, path)
+
+
+def _check_writable(folder: Path, output: Path) -> None:
+    # Trying is the only sure way: a file system may be read-only whatever its permissions say.
+    try:
+        tempfile.TemporaryDirectory(dir=folder).cleanup()
+    except OSError as error:
+        raise OSError(f"Cannot write {output}: {error.strerror} in {folder}.") from error

@@ -124,7 +124,8 @@ def test_embeddings_do_not_depend_on_the_batch(translator):
     ("options", "message"),
     [
         ({"beam_size": 0}, "beam_size must be a whole number of at least 1, got 0"),
-        ({"length_penalty": -1}, "length_penalty must be a number of at least 0"),
+        ({"length_penalty": -1}, "length_penalty must be a finite number of at least 0"),
+        ({"length_penalty": float("inf")}, "length_penalty must be a finite number of at least 0"),
         ({"max_length": 0}, "max_length"),
         ({"batch_size": 0}, "batch_size"),
     ],

@@ -13,32 +13,44 @@ from keras_attn_nmt.translator import Translator
 
 
 def corpus_scores(
-    translations: Sequence[str], references: Sequence[str], tokenize: str = "13a"
+    translations: Sequence[str],
+    references: Sequence[str] | Sequence[Sequence[str]],
+    tokenize: str = "13a",
 ) -> dict[str, dict[str, Any]]:
-    """Corpus scores against one reference each (Post 2018).
+    """Corpus scores against one or several references each (Post 2018).
 
     Args:
         translations: Detokenised translations.
-        references: As many references.
+        references: As many references; or several such lists, as sacreBLEU takes them: the first
+            references of all translations, their second ones, and so on.
         tokenize: sacreBLEU's tokeniser, such as `"13a"`, `"ja-mecab"`, `"char"` or `"none"`.
 
     Returns:
         `bleu`, `bleu_lowercase` and `chrf`, each `{"score": 0 to 100, "signature": ...}`.
 
     Raises:
-        ValueError: There is nothing to score, not one reference for each translation, or no such
-            tokeniser.
+        ValueError: There is nothing to score, a list has not one reference for each translation,
+            or there is no such tokeniser.
     """
-    if not translations or len(translations) != len(references):
-        raise ValueError(
-            "Scoring needs as many references as translations, and at least one: got "
-            f"{len(translations)} translations and {len(references)} references."
-        )
+    lists = _reference_lists(references)
+    for each in lists:
+        if not translations or len(translations) != len(each):
+            raise ValueError(
+                "Scoring needs as many references as translations, and at least one: got "
+                f"{len(translations)} translations and {len(each)} references."
+            )
     scores = {}
     for name, metric in _metrics(tokenize).items():
-        score = metric.corpus_score(list(translations), [list(references)]).score
+        score = metric.corpus_score(list(translations), lists).score
         scores[name] = {"score": score, "signature": str(metric.get_signature())}
     return scores
+
+
+def _reference_lists(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+    """A list for the first references, one for the second, and so on."""
+    if all(isinstance(each, str) for each in references):
+        return [[str(each) for each in references]]
+    return [list(each) for each in references]
 
 
 def _metrics(tokenize: str) -> dict[str, Any]:
@@ -63,7 +75,7 @@ def bleu_signature() -> str:
 def evaluate(
     translator: Translator,
     sources: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[str] | Sequence[Sequence[str]],
     *,
     tokenize: str = "13a",
     **options: Any,
@@ -73,14 +85,14 @@ def evaluate(
     Args:
         translator: The model.
         sources: Sentences.
-        references: A translation of each.
+        references: A translation of each, or several lists of them, as in `corpus_scores`.
         tokenize: As in `corpus_scores`.
         **options: As in `Translator.nbest`: `beam_size`, `length_penalty`, ...
 
     Returns:
-        The scores of `corpus_scores`, and `exact_match` (share of translations equal to their
-        reference, 0 to 1), `sentences`, `seconds`, `sentences_per_second`,
-        `target_tokens_per_second` and `translations`.
+        The scores of `corpus_scores`, and `references` (of each sentence), `exact_match` (share of
+        translations equal to one of their references, 0 to 1), `sentences`, `seconds`,
+        `sentences_per_second`, `target_tokens_per_second` and `translations`.
     """
     # An unknown tokeniser is said before the work, not after it.
     _metrics(tokenize)
@@ -91,9 +103,11 @@ def evaluate(
     found = translator(list(sources), **options)
     seconds = time.perf_counter() - start
     texts = [each.text for each in found]
-    hits = sum(text == reference for text, reference in zip(texts, references, strict=True))
+    lists = _reference_lists(references)
+    hits = sum(text in given for text, *given in zip(texts, *lists, strict=True))
     return {
         **corpus_scores(texts, references, tokenize),
+        "references": len(lists),
         "exact_match": hits / len(texts),
         "sentences": len(texts),
         "seconds": seconds,

@@ -1,4 +1,4 @@
-"""Text files read strictly, plain or gzip: nothing is repaired, dropped or guessed.
+"""Text files, plain or gzip, read strictly by `keras_attn_nmt.lines`.
 
 TensorFlow's own line reader deletes every carriage return inside a line and takes the first half
 of a damaged gzip file for the whole of it. So files are read in Python, which costs about the same.
@@ -6,7 +6,6 @@ of a damaged gzip file for the whole of it. So files are read in Python, which c
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import os
 import zlib
@@ -14,15 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from keras_attn_nmt.lines import checked_line
+
 _GZIP_MAGIC = b"\x1f\x8b"
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Yields the lines of a UTF-8 file, plain or gzip (its first bytes tell), without their ends.
-
-    A line ends at ``\\n`` or ``\\r\\n`` and nowhere else: U+2028, U+0085, form feeds and single
-    carriage returns belong to the text. A byte order mark before the first line is left out.
+    """Yields the lines of a UTF-8 file, plain or gzip (its first bytes tell), as `checked_line`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -32,10 +29,7 @@ def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
     with _open(path) as file:
         try:
             for number, line in enumerate(file, 1):
-                if number == 1:
-                    line = _without_mark(line, path)
-                _require_utf8(line, path, number)
-                yield line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
+                yield checked_line(line, number, path)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
                 f"{path} is a damaged gzip file ({error}). Download or make it again."
@@ -91,22 +85,3 @@ def _open(path: Path) -> BinaryIO:
     # GzipFile leaves a file object it is given open; opened by name, it closes what it opened.
     file.close()
     return cast(BinaryIO, gzip.open(path, "rb"))
-
-
-def _without_mark(line: bytes, path: Path) -> bytes:
-    if line.startswith(_UTF16_MARKS):
-        raise ValueError(
-            f"{path} is UTF-16; UTF-8 was expected. "
-            "Convert it, for example with: iconv -f utf-16 -t utf-8"
-        )
-    return line.removeprefix(codecs.BOM_UTF8)
-
-
-def _require_utf8(line: bytes, path: Path, number: int) -> None:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at position "
-            f"{error.start}). Convert the file, for example with: iconv -f latin1 -t utf-8"
-        ) from error

@@ -1,5 +1,6 @@
 """The `.tflite` file translates as the `Translator` does, without TensorFlow."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -113,6 +114,23 @@ def test_the_command_translates_with_the_file(device_file, runner, monkeypatch, 
     wanted = runner(["ein Haus"], beam_size=3, length_penalty=1.0)[0]
     assert first["translation"] == wanted.text
     assert second["translation"] == ""
+
+
+def test_the_command_line_skips_and_crops_by_the_limit_of_the_file(
+    device_file, runner, monkeypatch, capsys, caplog
+):
+    limit = runner.max_source_length
+    text = b"ein\n" + b"ein Haus " * limit + b"\n\n"
+    for too_long, done, length in (("skip", "skipped", 0), ("crop", "cropped", limit)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        arguments = ["translate", str(device_file), "--json", "--too-long", too_long]
+        assert cli.main(arguments) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [row["line"] for row in rows] == [1, 2, 3]
+        assert len(rows[1]["source_tokens"]) == length
+        (warning,) = [each for each in caplog.messages if each.endswith(done)]
+        assert warning.startswith("Line 2 of the input has")
+        assert f"the limit is {limit}" in warning
 
 
 def test_too_long_a_text_is_refused(runner):

@@ -8,42 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+import sacrebleu
+from command_line import run
 
-from keras_attn_nmt import cli, files
-from keras_attn_nmt.config import ModelConfig
-from keras_attn_nmt.model import build_model
-from keras_attn_nmt.tokenizer import Tokenizer
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
-    size = tokenizer.vocabulary_size
-    config = ModelConfig(
-        size, size, embedding_units=6, encoder_units=5, decoder_units=7, attention_units=4
-    )
-    network = build_model(config)
-    generator = np.random.default_rng(1)
-    network.set_weights([generator.normal(size=w.shape) * 0.5 for w in network.get_weights()])
-    directory = tmp_path_factory.mktemp("cli") / "model"
-    files.save_model(directory, files.ModelFiles(network, config, tokenizer, tokenizer))
-    return str(directory)
-
-
-def run(capfd, monkeypatch, arguments, text=b""):
-    """Runs a command in this process: exit code, standard output, standard error."""
-    import io
-
-    class Input(io.StringIO):
-        buffer = io.BytesIO(text)
-
-    monkeypatch.setattr(sys, "stdin", Input())
-    try:
-        code = cli.main(arguments)
-    except SystemExit as stop:
-        code = stop.code
-    out, err = capfd.readouterr()
-    return code, out, err
+from keras_attn_nmt import Translator, files
 
 
 def test_help_answers_without_tensorflow():
@@ -105,7 +73,7 @@ def test_translate_says_which_line_is_too_long(capfd, monkeypatch, model):
     code, out, err = run(capfd, monkeypatch, arguments, text)
     assert code == 1
     assert "Line 601 of the input has" in err
-    assert len(out.splitlines()) == 512
+    assert len(out.splitlines()) == 600
 
 
 def test_every_line_has_as_many_best_translations(capfd, monkeypatch, model):
@@ -119,7 +87,7 @@ def test_every_line_has_as_many_best_translations(capfd, monkeypatch, model):
 def test_translate_says_which_line_is_not_utf8(capfd, monkeypatch, model):
     code, _, err = run(capfd, monkeypatch, ["translate", model], b"ein\n\xff\xfe\n")
     assert code == 1
-    assert "Line 2 of the input is not UTF-8" in err
+    assert "standard input, line 2: not UTF-8" in err
 
 
 def test_evaluate_prints_scores_with_signatures(capfd, monkeypatch, model, tmp_path):
@@ -150,6 +118,38 @@ def test_evaluate_refuses_files_of_unequal_length(capfd, monkeypatch, model, tmp
     assert code == 1
     assert re.search(r"\b2 lines\b", err)
     assert re.search(r"has 1\b", err)
+
+
+def test_evaluate_takes_several_references(capfd, monkeypatch, model, tmp_path):
+    sources = ["ein Haus", "zwei", "am See"]
+    (tmp_path / "source").write_text("\n".join(sources) + "\n")
+    found = Translator.load(model)(sources, max_length=5)
+    references = {
+        "a": [found[0].text, "a", "b"],
+        "b": ["a", found[1].text, "b"],
+        "c": ["a", "b", "c", "d"],
+    }
+    for name, lines in references.items():
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+
+    def evaluate(*names, json_wanted=True):
+        arguments = ["evaluate", model, "--source", str(tmp_path / "source"), "--max-length", "5"]
+        for name in names:
+            arguments += ["--reference", str(tmp_path / name)]
+        return run(capfd, monkeypatch, arguments + ["--json"] * json_wanted)
+
+    one, two = (json.loads(evaluate(*names)[1]) for names in ("a", "ab"))
+    assert (one["references"], two["references"]) == (1, 2)
+    assert one["exact_match"] == pytest.approx(1 / 3)
+    assert two["exact_match"] == pytest.approx(2 / 3)
+    assert two["bleu"]["signature"].startswith("nrefs:2|")
+    assert two["chrf"]["score"] > one["chrf"]["score"]
+    texts = [each.text for each in found]
+    expected = sacrebleu.CHRF().corpus_score(texts, [references["a"], references["b"]])
+    assert two["chrf"]["score"] == expected.score
+    code, out, err = evaluate("a", "c", json_wanted=False)
+    assert (code, out) == (1, "")
+    assert re.search(r"has 3 lines and .* has 4", err)
 
 
 def test_attention_draws_a_picture(capfd, monkeypatch, model, tmp_path):

@@ -1,59 +1,52 @@
-"""The command line `keras-attn-nmt`: its arguments, and what its exit codes mean."""
+"""The arguments of each command."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import os
-import sys
-from collections.abc import Sequence
 from typing import Any
 
-from keras_attn_nmt import commands
-from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.cli import alignments, evaluations, exports, trainings, translations
+from keras_attn_nmt.cli.too_long import TOO_LONG
 
 PROGRAM = "keras-attn-nmt"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code: 0, 1 for an error, 2 for wrong usage."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("absl", "matplotlib", "tensorflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    if options.command in ("export", "demo"):
-        # Whatever the model was trained on: what is exported is TensorFlow's.
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-    try:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with quiet_stderr():
-            import keras  # noqa: F401
-        options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has enough: as for any filter, no error. Python would still try
-        # to flush what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except commands.UsageError as error:
-        print(f"{PROGRAM} {options.command}: error: {error}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError, ImportError) as error:
-        print(f"{PROGRAM}: error: {str(error).strip() or type(error).__name__}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        hints = {
-            "train": " If an epoch was saved, the same command with --resume goes on from there.",
-            "study": " The same command goes on from the last saved epoch.",
-        }
-        print(f"\n{PROGRAM}: stopped.{hints.get(options.command, '')}", file=sys.stderr)
-        return 130
-    return 0
+class _Parser(argparse.ArgumentParser):
+    """A parser, as its subparsers are, in which an option with a value is given once."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.register("action", None, _StoreOnce)
+
+
+class _StoreOnce(argparse.Action):
+    given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if self.given:
+            raise argparse.ArgumentError(self, "given twice, and it takes one value: give it once")
+        self.given = True
+        setattr(namespace, self.dest, values)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _text(text: str) -> str:
+    """What was typed, also where the locale is not UTF-8, as texts in files are."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not UTF-8 ({error.reason})") from error
 
 
 def _not_negative(text: str) -> float:
@@ -102,6 +95,16 @@ def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> 
         )
 
 
+def _add_too_long(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--too-long",
+        default="stop",
+        choices=TOO_LONG,
+        help="a line with more tokens than the model takes: stop with an error, skip it as if it "
+        "were empty, or crop it (stop)",
+    )
+
+
 def _add_split(parser: argparse.ArgumentParser, default: str = "test") -> None:
     parser.add_argument(
         "--split",
@@ -120,8 +123,8 @@ def _add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
         prog=PROGRAM,
         description="Neural machine translation with Bahdanau attention.",
         epilog=f"Begin with: {PROGRAM} demo --output demo",
@@ -142,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "train",
-        commands.train,
+        trainings.train,
         "Train a model by a recipe.",
         "multi30k --output model --set training.epochs=8",
     )
@@ -160,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "translate",
-        commands.translate,
+        translations.translate,
         "Translate standard input to standard output, line by line.",
         "model < source.txt > translation.txt",
     )
@@ -168,19 +171,25 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--n-best", type=_positive, default=1, metavar="N", help="translations of each line (1)"
     )
+    _add_too_long(command)
     _add_search_options(command)
     # A .tflite file has its own, and no shortlist.
     command.set_defaults(beam_size=None, length_penalty=None, shortlist=None)
 
     command = add(
         "evaluate",
-        commands.evaluate,
+        evaluations.evaluate,
         "BLEU, chrF and speed on a test set.",
         "model --source test.de --reference test.en",
     )
     command.add_argument("model", help="model directory")
     command.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
-    command.add_argument("--reference", metavar="FILE", help="their translations, one a line")
+    command.add_argument(
+        "--reference",
+        action="append",
+        metavar="FILE",
+        help="their translations, one a line (repeatable: several references)",
+    )
     _add_split(command)
     command.add_argument(
         "--tokenize", default="13a", metavar="NAME", help="sacreBLEU's tokeniser (13a)"
@@ -194,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command = add(
         "saved-model",
-        commands.export_saved_model,
+        exports.export_saved_model,
         "A SavedModel for TensorFlow Serving: text in, text and attention out.",
         "model --output served",
         parent=export,
@@ -208,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "serving",
-        commands.export_serving,
+        exports.export_serving,
         "What an operator needs beside a SavedModel: configuration, compose.yaml and a README.",
         'served --name captions --text "Zwei Hunde spielen im Schnee."',
         parent=export,
@@ -218,12 +227,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--cores", type=_positive, metavar="N", help="of the server (as many as here)"
     )
-    command.add_argument("--text", help="example in the README (one of the model's own words)")
+    command.add_argument(
+        "--text", type=_text, help="example in the README (one of the model's own words)"
+    )
     command.add_argument("--overwrite", action="store_true", help="replace such files")
 
     command = add(
         "tflite",
-        commands.export_tflite,
+        exports.export_tflite,
         "One file for devices, with the attention: builtin ops of TensorFlow Lite alone.",
         "model --output model.tflite --quantize int8",
         parent=export,
@@ -265,21 +276,24 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "attention",
-        commands.attention,
+        evaluations.attention,
         "Translate one sentence and draw what the model looked at.",
         'model "einundvierzig" --output heat.png',
     )
     command.add_argument("model", help="model directory")
-    command.add_argument("sentence", help="the sentence")
+    command.add_argument("sentence", type=_text, help="the sentence")
     command.add_argument("--output", required=True, metavar="FILE", help=".png, .svg or .pdf")
     command.add_argument(
-        "--reference", metavar="TEXT", help="draw it for this translation, without a search"
+        "--reference",
+        type=_text,
+        metavar="TEXT",
+        help="draw it for this translation, without a search",
     )
     _add_search_options(command)
 
     command = add(
         "align",
-        commands.align,
+        alignments.align,
         "Word alignment of sentence pairs by attention: a line of links (0-0 2-1) for each.",
         "model --source test.de --target test.en > test.align",
     )
@@ -293,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "shortlist",
-        commands.shortlist,
+        alignments.shortlist,
         "Learn what each source piece may be translated with, for searches with --shortlist.",
         "model",
     )
@@ -310,15 +324,16 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "embeddings",
-        commands.embeddings,
+        translations.embeddings,
         "The sentence vector of each line of standard input, tab-separated.",
         "model < source.txt > vectors.tsv",
     )
     command.add_argument("model", help="model directory")
+    _add_too_long(command)
 
     command = add(
         "study",
-        commands.study,
+        trainings.study,
         "Train what attention replaced beside it, and draw BLEU by sentence length.",
         "multi30k --output study --set data.concatenate=80 --set data.max_length=160",
     )
@@ -337,17 +352,19 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add(
         "demo",
-        commands.demo,
+        trainings.demo,
         "Train on generated phrases, translate, and draw the attention; some minutes.",
         '--output demo --sentence "zweiundvierzig"',
     )
     command.add_argument("--output", default="demo", metavar="DIR", help="where to write (demo)")
-    command.add_argument("--sentence", metavar="TEXT", help="a German sentence of your own")
+    command.add_argument(
+        "--sentence", type=_text, metavar="TEXT", help="a German sentence of your own"
+    )
     command.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for train"
     )
 
-    add("doctor", commands.doctor, "Versions, devices, and what is wrong with them.", "--json")
+    add("doctor", trainings.doctor, "Versions, devices, and what is wrong with them.", "--json")
     return parser
 
 
@@ -355,7 +372,3 @@ def _version() -> str:
     from keras_attn_nmt import __version__
 
     return __version__
-
-
-if __name__ == "__main__":
-    sys.exit(main())

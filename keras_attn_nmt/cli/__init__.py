@@ -1,0 +1,65 @@
+"""The command line `keras-attn-nmt`: runs a command, and says what its exit codes mean."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from keras_attn_nmt.cli.arguments import UsageError
+from keras_attn_nmt.cli.parser import PROGRAM, build_parser
+from keras_attn_nmt.cli.streams import (
+    discard_unwritable_output,
+    flush_output,
+    prepare_streams,
+    say,
+)
+from keras_attn_nmt.quiet import quiet_stderr
+
+_STOPPED = {
+    "train": " If an epoch was saved, the same command with --resume goes on from there.",
+    "study": " The same command goes on from the last saved epoch.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code: 0, 1 for an error, 2 for wrong usage."""
+    name = ""
+    try:
+        prepare_streams()
+        try:
+            options = build_parser().parse_args(arguments)
+            name = options.command
+            _run(options)
+        finally:
+            # The parser exits after a help text, which is output, too.
+            flush_output()
+    except BrokenPipeError:
+        # Whoever read our output has enough: as for any filter, no error.
+        discard_unwritable_output()
+    except UsageError as error:
+        say(f"{PROGRAM} {name}: error: {error}")
+        return 2
+    except (ValueError, OSError, ImportError) as error:
+        say(f"{PROGRAM}: error: {str(error).strip() or type(error).__name__}")
+        discard_unwritable_output()
+        return 1
+    except KeyboardInterrupt:
+        say(f"\n{PROGRAM}: stopped.{_STOPPED.get(name, '')}")
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("absl", "matplotlib", "tensorflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    if options.command in ("export", "demo"):
+        # Whatever the model was trained on: what is exported is TensorFlow's.
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import keras  # noqa: F401
+    options.run(options)

@@ -1,0 +1,117 @@
+"""Commands that read sentence pairs with a model: word alignment, and the shortlist."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_attn_nmt.cli.arguments import UsageError, check_both_sides, given_pairs
+from keras_attn_nmt.cli.streams import say
+from keras_attn_nmt.writing import check_folder_output
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.translation import Translation
+    from keras_attn_nmt.translator import Translator
+
+# Pairs that are scored at a time, in batches: enough to put like lengths together.
+_BATCHES = 8
+
+
+def align(options: argparse.Namespace) -> None:
+    from keras_attn_nmt import alignment
+    from keras_attn_nmt.training.corpora import decoded
+    from keras_attn_nmt.translator import Translator
+
+    check_both_sides(options)
+    if options.gold and options.source is None:
+        raise UsageError("--gold needs --source and --target.")
+    translator = Translator.load(options.model)
+    pairs, _ = given_pairs(options, options.target, links=True)
+    rows = decoded(pairs)
+    gold = []
+    # The alignment of a split may be missing.
+    if options.gold or any(row[2:] not in ([], [""]) for row in rows):
+        for number, (source, target, links) in enumerate(rows, 1):
+            where = f"Line {number} of the gold alignment"
+            gold.append(alignment.parse_pharaoh(links, where))
+            alignment.check_links(gold[-1], source, target, where)
+    found: list[set[alignment.Link]] = []
+    for each in _scored(translator, rows, options.batch_size):
+        found.append(each.alignment())
+        links = alignment.format_pharaoh(found[-1])
+        if options.json:
+            links = json.dumps({"alignment": links, "score": round(each.score, 6)})
+        print(links)
+    if gold:
+        rate = alignment.alignment_error_rate(found, gold)
+        say(f"alignment error rate {rate:.2%}, {len(gold)} sentence pairs")
+
+
+def shortlist(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from keras_attn_nmt.files import SHORTLIST, read_config
+    from keras_attn_nmt.shortlist import learn_shortlist
+    from keras_attn_nmt.training.corpora import decoded
+    from keras_attn_nmt.translator import Translator
+
+    check_both_sides(options)
+    check_folder_output(options.model)
+    translator = Translator.load(options.model)
+    if read_config(Path(options.model))[0].attention == "none":
+        raise ValueError(
+            "A shortlist is learned from attention, and this model has attention='none'."
+        )
+    tokenizers = translator.source_tokenizer, translator.target_tokenizer
+    pairs, longest = given_pairs(options, options.target)
+    rows = decoded(pairs.take(options.pairs))
+    kept = [
+        row
+        for row in rows
+        # With the end of the sentence.
+        if all(
+            len(each.encode([text])[0]) < longest
+            for each, text in zip(tokenizers, row, strict=True)
+        )
+    ]
+    if len(kept) < len(rows):
+        logging.warning("left out %d pairs of more than %d tokens", len(rows) - len(kept), longest)
+    logging.info("reading %d sentence pairs", len(kept))
+    scored = _scored(translator, kept, options.batch_size)
+    learned = learn_shortlist(
+        tqdm(scored, total=len(kept), unit="pair", leave=False, disable=None),
+        *tokenizers,
+        candidates=options.candidates,
+        common=options.common,
+    )
+    path = Path(options.model, SHORTLIST)
+    learned.save(path, *tokenizers)
+    seen = int((learned.candidates[:, 1:] > 0).any(axis=1).sum())
+    say(
+        f"learned from {len(kept)} sentence pairs, in which {seen} of {len(learned.candidates)} "
+        "source pieces (bytes and special ones included) were translated"
+    )
+    print(json.dumps({"path": str(path)}) if options.json else path)
+
+
+def _scored(
+    translator: Translator, rows: Sequence[Sequence[str]], batch_size: int, before: int = 0
+) -> Iterator[Translation]:
+    """Given translations with their attention; those before a text that is too long, too."""
+    from keras_attn_nmt.translation import TextTooLong
+
+    size = batch_size * _BATCHES
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        sources, targets, *_ = zip(*chunk, strict=True)
+        try:
+            yield from translator.score(sources, targets, batch_size=batch_size)
+        except TextTooLong as error:
+            yield from _scored(translator, chunk[: error.index], batch_size, before + start)
+            side = "input" if error.kind == "text" else "target"
+            number = before + start + error.index + 1
+            raise ValueError(f"Line {number} of the {side} {error.reason}") from error

@@ -1,0 +1,65 @@
+"""Commands that show how good a model is, and where it looks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from keras_attn_nmt.cli.arguments import UsageError, given_pairs, search_options
+from keras_attn_nmt.cli.results import as_json, one_line
+from keras_attn_nmt.writing import check_file_output, replacing, write_text
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.training import evaluation
+    from keras_attn_nmt.training.corpora import decoded
+    from keras_attn_nmt.translator import Translator
+
+    if (options.source is None) != (options.reference is None):
+        raise UsageError("give both --source and --reference, or neither.")
+    if options.output:
+        check_file_output(options.output)
+    files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
+    sources = [source for source, _ in files[0]]
+    references = [[reference for _, reference in rows] for rows in files]
+    translator = Translator.load(options.model)
+    result = evaluation.evaluate(
+        translator, sources, references, tokenize=options.tokenize, **search_options(options)
+    )
+    translations = result.pop("translations")
+    if options.output:
+        write_text(options.output, "".join(f"{one_line(text)}\n" for text in translations))
+    if options.json:
+        print(json.dumps(result))
+        return
+    for name in ("bleu", "bleu_lowercase", "chrf"):
+        print(f"{name:15} {result[name]['score']:6.2f}   {result[name]['signature']}")
+    print(f"{'exact match':15} {result['exact_match']:6.1%}")
+    print(
+        f"{result['sentences']} sentences in {result['seconds']:.1f} s, "
+        f"{result['sentences_per_second']:.0f} sentences/s, "
+        f"{result['target_tokens_per_second']:.0f} tokens/s"
+    )
+
+
+def attention(options: argparse.Namespace) -> None:
+    if not options.output.endswith((".png", ".svg", ".pdf")):
+        raise UsageError(f"--output has to end with .png, .svg or .pdf, got {options.output!r}.")
+    check_file_output(options.output)
+    from keras_attn_nmt.plots import plot_attention
+    from keras_attn_nmt.translator import Translator
+
+    translator = Translator.load(options.model)
+    if options.reference is None:
+        (found,) = translator([options.sentence], **search_options(options))
+    else:
+        (found,) = translator.score([options.sentence], [options.reference])
+    if not found.target_tokens:
+        raise ValueError("There is nothing to look at: the sentence is empty.")
+    figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
+    with replacing(options.output) as temporary:
+        figure.savefig(temporary)
+    if options.json:
+        print(json.dumps(as_json(options.sentence, found), ensure_ascii=False))
+    else:
+        print(found.text)

@@ -1,0 +1,75 @@
+"""The standard streams: UTF-8 whatever the terminal is, and closed or full without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import cast
+
+INPUT = "standard input"
+
+
+def prepare_streams() -> None:
+    """Sets up standard output and standard error for a command.
+
+    Raises:
+        OSError: Standard output is closed.
+    """
+    _occupy_closed_descriptors()
+    if sys.stderr is None:
+        # `print` would write to standard output instead.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  as long as the process
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+    if sys.stdout is None:
+        raise OSError("Standard output is closed. Send it to a file, a pipe or /dev/null.")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="strict")
+
+
+def standard_input() -> io.BufferedIOBase:
+    """Standard input as bytes.
+
+    Raises:
+        OSError: It is closed.
+    """
+    if sys.stdin is None:
+        raise OSError("Standard input is closed. Give the text with a pipe or with < FILE.")
+    return cast(io.BufferedIOBase, sys.stdin.buffer)
+
+
+def flush_output() -> None:
+    """Writes what was printed.
+
+    Raises:
+        OSError: Standard output cannot be written; `BrokenPipeError` where nobody reads it.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def discard_unwritable_output() -> None:
+    """Python flushes standard output at exit, and would fail once more."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(message: str) -> None:
+    """Writes a message to standard error, if that can be written."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr)
+
+
+def _occupy_closed_descriptors() -> None:
+    """Keeps files that are opened later from becoming a standard stream of C++ libraries."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)

@@ -1,0 +1,55 @@
+"""Commands that train, and the one that describes the machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from keras_attn_nmt.writing import check_folder_output
+
+
+def train(options: argparse.Namespace) -> None:
+    check_folder_output(options.output)
+    from keras_attn_nmt import training
+
+    recipe = training.load_recipe(options.recipe, options.set)
+    report = training.train(recipe, options.output, resume=options.resume, quiet=options.quiet)
+    if options.json:
+        print(json.dumps(report))
+    else:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items())
+        print(f"{options.output}: best epoch {report['best_epoch']}, {figures}")
+
+
+def study(options: argparse.Namespace) -> None:
+    check_folder_output(options.output)
+    from keras_attn_nmt import training
+    from keras_attn_nmt.training.study import SYSTEMS, run_study, table
+
+    recipe = training.load_recipe(options.recipe, options.set)
+    systems = options.systems or tuple(SYSTEMS)
+    report = run_study(recipe, options.output, systems, quiet=options.quiet)
+    print(json.dumps(report) if options.json else table(report), end="\n" if options.json else "")
+
+
+def demo(options: argparse.Namespace) -> None:
+    check_folder_output(options.output)
+    from keras_attn_nmt.export.demo import export_demo
+    from keras_attn_nmt.training.demo import run_demo
+
+    report = run_demo(options.output, options.sentence, options.set, export_demo)
+    if options.json:
+        print(json.dumps(report, ensure_ascii=False))
+    if not report["exports_agree"]:
+        raise ValueError("The exported models translate other than the trained one, see above.")
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.training.device import describe_environment
+
+    report = describe_environment()
+    if options.json:
+        print(json.dumps(report))
+    else:
+        for name, value in report.items():
+            print(f"{name:22} {value}")

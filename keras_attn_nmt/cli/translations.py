@@ -1,0 +1,85 @@
+"""Commands that are filters: each line of standard input gives a line of standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from typing import Any
+
+from keras_attn_nmt.cli.arguments import UsageError, search_options
+from keras_attn_nmt.cli.results import as_json, one_line
+from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
+from keras_attn_nmt.cli.too_long import fit_lines
+from keras_attn_nmt.lines import arriving_lines
+
+# Lines that are read ahead, in batches: enough to put like lengths together.
+BATCHES_AHEAD = 8
+# Lines that are embedded at a time.
+_EMBEDDED = 512
+
+
+def translate(options: argparse.Namespace) -> None:
+    stream = standard_input()
+    translator: Any = None
+    defaults: dict[str, Any] = {"beam_size": 5, "length_penalty": 1.0}
+    if options.model.endswith(".tflite"):
+        from keras_attn_nmt.export.runner import TFLiteTranslator
+
+        if options.shortlist:
+            raise UsageError("a .tflite file has no shortlist: leave out --shortlist.")
+        translator = TFLiteTranslator(options.model)
+        defaults = {name: translator.metadata[name] for name in defaults}
+    given = {name: value for name, value in search_options(options).items() if value is not None}
+    search = {**defaults, **given}
+    if options.n_best > search["beam_size"]:
+        raise UsageError(
+            f"--n-best {options.n_best} needs a --beam-size of at least as many, got "
+            f"{search['beam_size']}."
+        )
+    if translator is None:
+        from keras_attn_nmt.translator import Translator
+
+        translator = Translator.load(options.model)
+    done = cut = 0
+    for lines in arriving_lines(stream, search["batch_size"] * BATCHES_AHEAD, INPUT):
+        texts, error = fit_lines(lines, translator, options.too_long, done)
+        # Lines after one that stops the command have no text.
+        for source, hypotheses in zip(lines, translator.nbest(texts, **search), strict=False):
+            done += 1
+            best = hypotheses[: options.n_best]
+            cut += not best[0].complete
+            if options.json:
+                for rank, translation in enumerate(best, 1):
+                    row = {"line": done, "rank": rank, **as_json(source, translation)}
+                    print(json.dumps(row, ensure_ascii=False))
+            else:
+                # As many lines for each line, also where there are fewer translations.
+                translations = [one_line(translation.text) for translation in best]
+                print("\n".join(translations + [""] * (options.n_best - len(translations))))
+        flush_output()
+        if error:
+            raise error
+    if cut:
+        logging.warning("%d translations were cut at their longest, see --max-length", cut)
+
+
+def embeddings(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.translator import Translator
+
+    stream = standard_input()
+    translator = Translator.load(options.model)
+    done = 0
+    for lines in arriving_lines(stream, _EMBEDDED, INPUT):
+        texts, error = fit_lines(lines, translator, options.too_long, done)
+        # Lines after one that stops the command have no text.
+        for line, vector in zip(lines, translator.embed(texts), strict=False):
+            done += 1
+            numbers = [round(float(value), 6) for value in vector]
+            if options.json:
+                print(json.dumps({"text": line, "embedding": numbers}, ensure_ascii=False))
+            else:
+                print("\t".join(map(str, numbers)))
+        flush_output()
+        if error:
+            raise error

@@ -1,0 +1,24 @@
+"""A small model with random weights."""
+
+import numpy as np
+import pytest
+
+from keras_attn_nmt import files
+from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.model import build_model
+from keras_attn_nmt.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
+    size = tokenizer.vocabulary_size
+    config = ModelConfig(
+        size, size, embedding_units=6, encoder_units=5, decoder_units=7, attention_units=4
+    )
+    network = build_model(config)
+    generator = np.random.default_rng(1)
+    network.set_weights([generator.normal(size=w.shape) * 0.5 for w in network.get_weights()])
+    directory = tmp_path_factory.mktemp("cli") / "model"
+    files.save_model(directory, files.ModelFiles(network, config, tokenizer, tokenizer))
+    return str(directory)

@@ -1,0 +1,79 @@
+"""What is said before any work begins."""
+
+import os
+
+import pytest
+from command_line import run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["translate", "x", "--beam-size", "2", "--beam-size", "2"],
+        ["translate", "x", "--length-penalty", "0", "--length-penalty=1"],
+        ["evaluate", "x", "--source", "y", "--source", "z"],
+        ["attention", "x", "y", "--output", "a.png", "--out", "b.png"],
+        ["export", "tflite", "x", "--output", "a.tflite", "--output", "b.tflite"],
+        ["study", "x", "--output", "y", "--systems", "attention", "--systems", "fixed-vector"],
+        ["train", "phrases", "--output", "x", "--output", "y"],
+    ],
+)
+def test_an_option_with_one_value_is_given_once(capfd, monkeypatch, arguments):
+    code, out, err = run(capfd, monkeypatch, arguments)
+    assert (code, out) == (2, "")
+    assert "given twice" in err
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "much"])
+def test_a_length_penalty_is_finite(capfd, monkeypatch, value):
+    arguments = ["translate", "missing", f"--length-penalty={value}"]
+    code, _, err = run(capfd, monkeypatch, arguments)
+    assert code == 2
+    assert "is not a number of at least 0" in err
+
+
+def test_an_argument_that_is_not_utf8_is_refused(capfd, monkeypatch, tmp_path):
+    arguments = ["attention", "missing", os.fsdecode(b"f\xfcnf"), "--output", "a.png"]
+    code, _, err = run(capfd, monkeypatch, arguments)
+    assert code == 2
+    assert "argument sentence: not UTF-8" in err
+
+
+def write_commands(output):
+    """All commands that write, with a model or recipe that does not exist."""
+    yield ["train", "missing", "--output", output]
+    yield ["study", "missing", "--output", output]
+    yield ["demo", "--output", output, "--set", "missing.key=1"]
+    yield ["evaluate", "missing", "--output", f"{output}/file"]
+    yield ["attention", "missing", "ein", "--output", f"{output}/file.png"]
+    yield ["shortlist", output]
+    yield ["export", "saved-model", "missing", "--output", output]
+    yield ["export", "serving", output]
+    yield ["export", "tflite", "missing", "--output", f"{output}/file.tflite"]
+
+
+def test_an_output_below_a_file_is_refused_first(capfd, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / "file", tmp_path / "file" / "folder"):
+        for arguments in write_commands(str(output)):
+            code, out, err = run(capfd, monkeypatch, arguments)
+            assert (code, out) == (1, "")
+            assert f"{tmp_path / 'file'} is a file" in err or "There is no folder" in err, err
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="Linux has a folder without room")
+def test_an_output_that_cannot_be_written_is_refused_first(capfd, monkeypatch):
+    for arguments in write_commands("/proc/self"):
+        code, out, err = run(capfd, monkeypatch, arguments)
+        assert (code, out) == (1, "")
+        assert "error: Cannot write /proc/self" in err
+
+
+def test_checks_of_an_output_leave_nothing(capfd, monkeypatch, tmp_path):
+    for arguments in write_commands(str(tmp_path / "new")):
+        run(capfd, monkeypatch, arguments)
+    (tmp_path / "folder").mkdir()
+    for arguments in write_commands(str(tmp_path / "folder")):
+        if arguments[0] != "demo":
+            run(capfd, monkeypatch, arguments)
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]

@@ -1,0 +1,127 @@
+"""The command line in processes of its own, on real pipes and broken streams."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from command_line import PROGRAM, run, run_in_shell
+
+from keras_attn_nmt.translator import Translator
+
+# An answer that does not come would be waited for without end.
+PATIENCE = 120
+# A terminal and files as they are without a locale.
+ASCII = {
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+    "PYTHONIOENCODING": "ascii",
+}
+
+
+@contextlib.contextmanager
+def started(arguments, **environment):
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    killer = threading.Timer(PATIENCE, process.kill)
+    killer.start()
+    with process:
+        yield process
+    killer.cancel()
+
+
+def answer(process, text):
+    process.stdin.write(text.encode())
+    process.stdin.flush()
+    return process.stdout.readline().decode()
+
+
+def test_a_program_gets_each_translation_before_it_writes_the_next_line(model):
+    arguments = ["translate", model, "--json", "--n-best", "2", "--beam-size", "2"]
+    with started(arguments, **ASCII) as process:
+        rows = []
+        for text in ("\ufeffzwei Häuser\n", "am See\n", "zwei Häuser\n"):
+            rows += [json.loads(answer(process, text)), json.loads(process.stdout.readline())]
+        rest, error = process.communicate(b"ein Haus")
+    assert process.returncode == 0, error
+    rows += map(json.loads, rest.decode().splitlines())
+    places = [(row["line"], row["rank"]) for row in rows]
+    assert places == [(line, rank) for line in (1, 2, 3, 4) for rank in (1, 2)]
+    sources = [row["source"] for row in rows[::2]]
+    assert sources == ["zwei Häuser", "am See", "zwei Häuser", "ein Haus"]
+    assert [row["translation"] for row in rows[:2]] == [row["translation"] for row in rows[4:6]]
+    assert rows[0]["source_tokens"] == rows[4]["source_tokens"]
+
+
+def test_a_program_gets_each_embedding_and_can_stop_the_command(model):
+    with started(["embeddings", model]) as process:
+        vectors = [answer(process, text) for text in ("\ufeffein Haus\n", "See\n", "ein Haus\n")]
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+    assert process.returncode == 130
+    assert error == b"\nkeras-attn-nmt: stopped.\n"
+    assert vectors[0] == vectors[2] != vectors[1]
+    assert len(vectors[0].split("\t")) == 10
+
+
+def test_a_file_is_translated_in_full_chunks(capfd, monkeypatch, model, tmp_path):
+    sizes = []
+    nbest = Translator.nbest
+
+    def counted(self, texts, **options):
+        sizes.append(len(texts))
+        return nbest(self, texts, **options)
+
+    monkeypatch.setattr(Translator, "nbest", counted)
+    (tmp_path / "lines").write_bytes(b"ein\n" * 1000)
+    arguments = ["translate", model, "--beam-size", "1", "--max-length", "2"]
+    with open(tmp_path / "lines", "rb") as file:
+        code, out, _ = run(capfd, monkeypatch, arguments, file)
+    assert (code, len(out.splitlines())) == (0, 1000)
+    assert sizes == [512, 488]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirections", "message"),
+    [
+        (["doctor"], ">&-", "error: Standard output is closed."),
+        (["--help"], ">/dev/full", "No space left on device: 'standard output'"),
+        (["translate", "missing"], "<&-", "error: Standard input is closed."),
+    ],
+)
+def test_a_closed_or_full_stream_is_one_message(arguments, redirections, message):
+    code, out, err = run_in_shell(arguments, redirections)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_messages_of_a_closed_standard_error_are_no_results(capfd, monkeypatch, model, tmp_path):
+    (tmp_path / "s").write_text("ein Haus\n")
+    (tmp_path / "g").write_text("0-0\n")
+    files = ["--source", str(tmp_path / "s"), "--target", str(tmp_path / "s")]
+    monkeypatch.setattr(sys, "stderr", None)  # As Python has it where it is closed.
+    arguments = ["align", model, *files, "--gold", str(tmp_path / "g")]
+    code, out, _ = run(capfd, monkeypatch, arguments)
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert "error rate" not in out
+
+
+def test_arguments_are_utf8_in_an_ascii_locale(capfd, monkeypatch, model, tmp_path):
+    # As Python has them there.
+    sentence = "zwei Häuser".encode().decode("ascii", "surrogateescape")
+    arguments = ["attention", model, sentence, "--json", "--output", str(tmp_path / "a.png")]
+    code, out, _ = run(capfd, monkeypatch, arguments)
+    assert code == 0
+    assert json.loads(out)["source"] == "zwei Häuser"
