@@ -27,7 +27,7 @@ _TFLITE = """
 import json, sys
 from keras_attn_nmt.export.runner import TFLiteTranslator
 runner = TFLiteTranslator(sys.argv[1])
-found = runner(json.loads(sys.argv[2]), beam_size=runner.metadata["beam_size"])
+found = runner(json.loads(sys.argv[2]))
 print(json.dumps([each.text for each in found]))
 """
 
@@ -44,8 +44,7 @@ def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str,
         Whether all three gave the same translations.
     """
     output = Path(output)
-    options: dict[str, Any] = {"beam_size": 5, "length_penalty": 1.0}
-    served = export_saved_model(output / "model", output / "served", **options)
+    served = export_saved_model(output / "model", output / "served")
     # Room for the longest, as its user may have given one of any length.
     longest = max([64, *(max(each["lengths"]) for each in translations)])
     device = export_tflite(
@@ -53,7 +52,6 @@ def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str,
         output / "demo.tflite",
         max_source_length=longest,
         max_target_length=longest,
-        **options,
     )
     sources = [each["source"] for each in translations]
     same = True

@@ -17,7 +17,7 @@ import tensorflow_text  # noqa: F401  Its ops are in the SavedModel.
 from keras_attn_nmt.export import warmup
 from keras_attn_nmt.export.client import BATCH_SIZE
 from keras_attn_nmt.export.saved_model import METADATA
-from keras_attn_nmt.translation import check_positive
+from keras_attn_nmt.search_options import check_positive
 from keras_attn_nmt.writing import write_text
 
 FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")

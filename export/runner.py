@@ -17,13 +17,12 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
     TextTooLong,
     Translation,
-    check_penalty,
-    check_positive,
     copying_rare,
 )
 
@@ -79,6 +78,11 @@ class TFLiteTranslator:
         path = Path(path)
         self.metadata = read_metadata(path)
         self.max_source_length: int = self.metadata["max_source_length"]
+        self.search = SearchOptions(
+            self.metadata["beam_size"],
+            self.metadata["length_penalty"],
+            self.metadata["max_target_length"],
+        )
         given = {"source": source_vocabulary, "target": target_vocabulary}
         self.source_tokenizer, self._target_tokenizer = (
             self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()
@@ -122,7 +126,7 @@ class TFLiteTranslator:
         self,
         texts: Sequence[str],
         *,
-        beam_size: int = 1,
+        beam_size: int | None = None,
         length_penalty: float | None = None,
         max_length: int | None = None,
         batch_size: int = 1,
@@ -132,11 +136,11 @@ class TFLiteTranslator:
 
         Args:
             texts: Sentences. One of nothing but white space has one empty translation.
-            beam_size: Hypotheses kept, at most as many as the file was exported for; 1 is greedy
-                search, all of it inside of the file.
+            beam_size: Hypotheses kept, at most as many as the file was exported for, which is the
+                default; 1 is greedy search, all of it inside of the file.
             length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); what the file
                 was exported with by default.
-            max_length: Longest translation in tokens, `</s>` included; never more than the file
+            max_length: Maximum target length in tokens, `</s>` included; never more than the file
                 was exported for.
             batch_size: Without effect, as a device takes one sentence after another; it is there
                 to be called as `Translator` is.
@@ -150,8 +154,11 @@ class TFLiteTranslator:
         if isinstance(texts, (str, bytes)):
             raise ValueError("Expected a list of strings, got one: put the text into a list.")
         texts = list(texts)
-        most = self.metadata["beam_size"]
-        check_positive("beam_size", beam_size)
+        most = self.search.beam_size
+        options = self.search.replaced(
+            beam_size=beam_size, length_penalty=length_penalty, max_length=max_length
+        )
+        beam_size, alpha = options.beam_size, options.length_penalty
         if beam_size > 1 and "decode_step" not in self._interpreter.signatures:
             raise ValueError(
                 f"beam_size must be 1, got {beam_size}: this file has the signature translate "
@@ -162,12 +169,7 @@ class TFLiteTranslator:
                 f"beam_size must be from 1 to {most}, got {beam_size}: for more, export the file "
                 "with a larger --beam-size."
             )
-        alpha = self.metadata["length_penalty"] if length_penalty is None else length_penalty
-        check_penalty(alpha)
-        limit = self.metadata["max_target_length"]
-        if max_length is not None:
-            check_positive("max_length", max_length)
-            limit = min(limit, max_length)
+        limit = min(self.search.max_length, options.max_length)
         source_limit = self.metadata["max_source_length"]
         sources = []
         for index, (text, ids) in enumerate(
@@ -201,7 +203,7 @@ class TFLiteTranslator:
         """Beam search as in `keras_attn_nmt.search.search`: what has ended competes, frozen."""
         memory = self._run("encode", source_ids=self._padded(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
-        places = self.metadata["beam_size"]
+        places = self.search.beam_size
         state = {name: np.repeat(value, places, axis=1) for name, value in state.items()}
         beam = [_Hypothesis([], [], [])]
         for _ in range(limit):

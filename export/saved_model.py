@@ -20,15 +20,14 @@ import tensorflow as tf
 from keras_attn_nmt import __version__
 from keras_attn_nmt.export import samples, saved_model_check, trained, warmup
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.signatures import SearchOptions, ServedTranslator
+from keras_attn_nmt.export.signatures import ServedTranslator
 from keras_attn_nmt.files import MODEL, SHORTLIST, ModelFiles
+from keras_attn_nmt.search_options import SearchOptions, check_exported_beam, check_positive
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
     MAX_SOURCE_LENGTH,
     Translation,
-    check_beam,
-    check_positive,
 )
 from keras_attn_nmt.translator import Translator
 
@@ -44,9 +43,9 @@ def export_saved_model(
     output: str | os.PathLike[str],
     *,
     version: int | None = None,
-    beam_size: int = 5,
-    length_penalty: float = 1.0,
-    max_length: int = 200,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
+    max_length: int | None = None,
     shortlist: bool = False,
 ) -> Path:
     """Writes a model directory as a SavedModel that takes text and gives text with its attention.
@@ -60,10 +59,10 @@ def export_saved_model(
         model: Model directory, trained on whatever backend and device.
         output: Directory of the versions, the `--model_base_path` of `tensorflow_model_server`.
         version: Number of this version; one more than the highest there by default.
-        beam_size: As in `Translator.nbest`; likewise the next three.
+        beam_size: As in `Translator.nbest`, the model's own by default; likewise the next two.
         length_penalty: See `beam_size`.
         max_length: See `beam_size`.
-        shortlist: See `beam_size`.
+        shortlist: As in `Translator.nbest`.
 
     Returns:
         The directory that was written, `output/<version>`.
@@ -81,7 +80,8 @@ def export_saved_model(
     check_positive("version", version)
     if version > MAX_VERSION:
         raise ValueError(f"version must be at most {MAX_VERSION}, got {version}.")
-    check_beam(beam_size)
+    given = {"beam_size": beam_size, "length_penalty": length_penalty, "max_length": max_length}
+    check_exported_beam(SearchOptions().replaced(**given))
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"{output} is a file; give a directory for the versions.")
     if (output / MODEL).exists():
@@ -94,8 +94,9 @@ def export_saved_model(
             f"{final} exists: versions are never replaced. Give another version, or none for the "
             "next one."
         )
-    options = SearchOptions(beam_size, float(length_penalty), max_length, shortlist)
     files = trained.load(model)
+    options = files.search.replaced(**given)
+    check_exported_beam(options)
     known = None
     if shortlist:
         path = Path(model, SHORTLIST)
@@ -154,7 +155,7 @@ def _write(
         "beam_size": options.beam_size,
         "length_penalty": options.length_penalty,
         "max_length": options.max_length,
-        "shortlist": options.shortlist,
+        "shortlist": shortlist is not None,
         "max_source_length": MAX_SOURCE_LENGTH,
         "parameters": files.model.count_params(),
     }
@@ -170,7 +171,7 @@ def _expected(
     """What the exported model has to answer, said by the `Translator`."""
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer, shortlist)
     texts = samples.texts(files.source_tokenizer)
-    found = translator.nbest(texts, **dataclasses.asdict(options))
+    found = translator.nbest(texts, **dataclasses.asdict(options), shortlist=shortlist is not None)
     # NumPy's bytes drop NULs at their end: the check would score another reference.
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
     best = [hypotheses[0] for hypotheses in found]

@@ -14,7 +14,6 @@ that cannot be translated gives no error, which would take the others' answers w
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ import tensorflow as tf
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.files import ModelFiles
 from keras_attn_nmt.readout import TiedEmbedding
+from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.stepper import Stepper
@@ -34,23 +34,13 @@ from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH
 _BLANK = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]*"
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchOptions:
-    """How the exported model searches; as the arguments of `Translator.nbest`."""
-
-    beam_size: int = 5
-    length_penalty: float = 1.0
-    max_length: int = 200
-    shortlist: bool = False
-
-
 class ServedTranslator(tf.Module):
     """A model with its tokenisers, as `tf.saved_model.save` takes it.
 
     Args:
         files: What `trained.load` gave.
         options: How to search.
-        shortlist: That of the model, for `options.shortlist`.
+        shortlist: What the searches choose from; the whole vocabulary without it.
     """
 
     def __init__(

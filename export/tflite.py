@@ -41,9 +41,10 @@ from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.search_options import SearchOptions, check_exported_beam, check_positive
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.stepper import Stepper
-from keras_attn_nmt.translation import IMPOSSIBLE, check_beam, check_penalty, check_positive
+from keras_attn_nmt.translation import IMPOSSIBLE
 from keras_attn_nmt.writing import replacing
 
 QUANTIZATIONS = ("none", "float16", "int8")
@@ -60,7 +61,7 @@ def export_tflite(
     max_source_length: int = 64,
     max_target_length: int = 64,
     beam_size: int | None = None,
-    length_penalty: float = 1.0,
+    length_penalty: float | None = None,
     text: bool = False,
     signatures: Sequence[str] | None = None,
 ) -> Path:
@@ -74,9 +75,9 @@ def export_tflite(
             quarter, and faster).
         max_source_length: Longest source in tokens, `</s>` included.
         max_target_length: Longest translation in tokens, `</s>` included.
-        beam_size: Hypotheses that `decode_step` takes; 5 by default, 1 (greedy) without that
-            signature.
-        length_penalty: As in `Translator.nbest`, for the score.
+        beam_size: Hypotheses that `decode_step` takes; by default those of the model's own search,
+            and 1 (greedy) without that signature.
+        length_penalty: As in `Translator.nbest`, for the score; that of the model by default.
         text: Take and give text, with the vocabularies inside: needs an interpreter with TF Text's
             two SentencePiece ops. There is greedy search alone then, and no files beside it.
         signatures: Signatures of the file: all three by default (`translate` alone with `text`), or
@@ -97,37 +98,40 @@ def export_tflite(
         raise ValueError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}.")
     signatures = _check_signatures(signatures, text)
     greedy = "decode_step" not in signatures
-    if beam_size is None:
-        beam_size = 1 if greedy else 5
-    for name, value in (
-        ("max_source_length", max_source_length),
-        ("max_target_length", max_target_length),
-        ("beam_size", beam_size),
-    ):
-        check_positive(name, value)
+    check_positive("max_source_length", max_source_length)
     if max_source_length < 2:
         raise ValueError("max_source_length must be at least 2, as </s> is one of them, got 1.")
-    check_beam(beam_size)
-    if greedy and beam_size > 1:
+    # Before the model is loaded, whose own search fills in what is not given.
+    check_exported_beam(
+        SearchOptions().replaced(
+            beam_size=beam_size, length_penalty=length_penalty, max_length=max_target_length
+        )
+    )
+    if greedy and beam_size is not None and beam_size > 1:
         raise ValueError(
             f"beam_size must be 1 in a file with the signature translate alone, got {beam_size}: "
             "leave it out, or export text=False and all signatures."
         )
-    check_penalty(length_penalty)
     output = Path(output)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.parent} to write {output.name} to.")
     if output.suffix != ".tflite":
         raise ValueError(f"The file has to end with .tflite, got {str(output)!r}.")
     files = trained.load(model)
+    search = files.search.replaced(
+        beam_size=1 if greedy else beam_size,
+        length_penalty=length_penalty,
+        max_length=max_target_length,
+    )
+    check_exported_beam(search)
     vocabularies = [output.with_suffix(f".{side}.spm") for side in ("source", "target")]
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
         **trained.languages(model),
         "max_source_length": max_source_length,
-        "max_target_length": max_target_length,
-        "beam_size": beam_size,
-        "length_penalty": float(length_penalty),
+        "max_target_length": search.max_length,
+        "beam_size": search.beam_size,
+        "length_penalty": search.length_penalty,
         "quantization": quantize,
         "text": text,
         "signatures": signatures,

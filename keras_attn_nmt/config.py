@@ -17,6 +17,8 @@ CHOICES = {
 }
 # Ids 0 to 3 are padding, begin, end and unknown: a vocabulary holds at least one piece more.
 SMALLEST_VOCABULARY = 5
+# What `config.json` of a model directory holds beside the settings of `ModelConfig`.
+VOCABULARIES, SEARCH = "vocabularies", "search"
 
 
 def check_choice(name: str, value: Any) -> Any:
@@ -152,7 +154,11 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
-        """Reads what `to_json` wrote. Raises `ValueError` where `text` is not a model config."""
+        """Reads what `to_json` wrote, or the `config.json` of a model directory.
+
+        Raises:
+            ValueError: `text` is not a model config.
+        """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
@@ -161,7 +167,8 @@ class ModelConfig:
             raise ValueError(
                 f"Not a model config: expected a JSON object, got {type(values).__name__}."
             )
-        return cls.from_dict(values)
+        beside = (VOCABULARIES, SEARCH)
+        return cls.from_dict({name: each for name, each in values.items() if name not in beside})
 
     def to_json(self) -> str:
         """The config as indented JSON, one setting a line."""

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import keras
 
-from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.config import SEARCH, VOCABULARIES, ModelConfig
 from keras_attn_nmt.model import build_model
+from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.writing import replacing, write_text
 
@@ -22,8 +23,6 @@ MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "tar
 TRAINING, CHECKPOINTS = "training.json", "checkpoints"
 # Beside them, of a model that has learned one; read when it is wanted.
 SHORTLIST = "shortlist.npz"
-# In config.json, beside the settings of ModelConfig.
-VOCABULARIES = "vocabularies"
 
 
 class ModelFiles(NamedTuple):
@@ -33,6 +32,7 @@ class ModelFiles(NamedTuple):
     config: ModelConfig
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
+    search: SearchOptions = SearchOptions()
 
 
 def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
@@ -47,23 +47,39 @@ def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
 
 
 def write_config(directory: Path, files: ModelFiles) -> None:
-    """Writes `config.json`: the model's settings, and which vocabularies belong to it."""
+    """Writes `config.json`: the model's settings, its search, and its vocabularies' digests."""
     values = dataclasses.asdict(files.config)
     values[VOCABULARIES] = {
         SOURCE: files.source_tokenizer.digest,
         TARGET: files.target_tokenizer.digest,
     }
+    values[SEARCH] = dataclasses.asdict(files.search)
     write_text(directory / CONFIG, json.dumps(values, indent=2) + "\n")
 
 
-def read_config(directory: Path) -> tuple[ModelConfig, dict[str, str]]:
-    """Reads `config.json`: the settings, and the SHA-256 of each vocabulary by file name."""
+def save_search(directory: str | os.PathLike[str], search: SearchOptions) -> None:
+    """Makes options of a search the defaults of a model directory.
+
+    Raises:
+        FileNotFoundError: There is no `config.json`.
+        ValueError: It is damaged.
+    """
+    directory = Path(directory)
+    read_config(directory)
+    values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    values[SEARCH] = dataclasses.asdict(search)
+    write_text(directory / CONFIG, json.dumps(values, indent=2) + "\n")
+
+
+def read_config(directory: Path) -> tuple[ModelConfig, dict[str, str], SearchOptions]:
+    """Reads `config.json`: settings, SHA-256 of each vocabulary by file name, search."""
     try:
         values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object, got {type(values).__name__}")
         digests = values.pop(VOCABULARIES, {})
-        return ModelConfig.from_dict(values), digests
+        search = SearchOptions.from_dict(values.pop(SEARCH, {}))
+        return ModelConfig.from_dict(values), digests, search
     except ValueError as error:
         raise ValueError(f"{directory / CONFIG} is not a model config: {error}") from error
 
@@ -90,7 +106,7 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
             f"{directory} is not a whole model directory: {', '.join(missing)} missing. "
             "Train again, or copy the missing files from where the model came from."
         )
-    config, digests = read_config(directory)
+    config, digests, search = read_config(directory)
     tokenizers = []
     for name, size in (
         (SOURCE, config.source_vocabulary_size),
@@ -118,4 +134,5 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
         raise ValueError(
             f"{directory / MODEL} is damaged or does not fit {CONFIG}: {reason}"
         ) from error
-    return ModelFiles(model, config, *tokenizers)
+    source_tokenizer, target_tokenizer = tokenizers
+    return ModelFiles(model, config, source_tokenizer, target_tokenizer, search)

@@ -20,9 +20,10 @@ import numpy as np
 from keras import ops
 
 from keras_attn_nmt.attention import MASKED
+from keras_attn_nmt.search_options import check_positive
 from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.translation import Translation, check_positive
+from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.writing import replacing
 
 # Columns come in groups of so many, for the search for the largest.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from keras_attn_nmt import alignment
 UNKNOWN = "<unk>"
 _BYTES = re.compile("(?:<0x[0-9A-F]{2}>)+")
 _DIGIT = re.compile("[0-9]")
-# Far more than what helps (5 to 12), and still a graph that runs.
-MAX_EXPORTED_BEAM = 100
 # Tokens of a text, `</s>` included.
 MAX_SOURCE_LENGTH = 1000
 # Stands for the log-probability of what cannot happen; finite, as a product with 0 has to be 0.
@@ -153,25 +150,3 @@ class TextTooLong(ValueError):
         self.kind = kind
         self.reason = f"has {length} tokens, the limit is {limit}: split it into sentences."
         super().__init__(f"{kind.capitalize()} {index + 1} {self.reason}")
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raises `ValueError` for what is no whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-
-
-def check_beam(value: Any) -> None:
-    """Raises `ValueError` for what is no beam that is exported."""
-    check_positive("beam_size", value)
-    if value > MAX_EXPORTED_BEAM:
-        raise ValueError(
-            f"beam_size must be at most {MAX_EXPORTED_BEAM} in what is exported, got {value}."
-        )
-
-
-def check_penalty(value: Any) -> None:
-    """Raises `ValueError` for what is no exponent of the length penalty."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < float("inf"):
-        raise ValueError(f"length_penalty must be a finite number of at least 0, got {value!r}.")

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
+from keras_attn_nmt.search_options import SearchOptions, check_positive
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.stepper import Stepper
@@ -22,8 +23,6 @@ from keras_attn_nmt.translation import (
     MAX_SOURCE_LENGTH,
     TextTooLong,
     Translation,
-    check_penalty,
-    check_positive,
     copying_rare,
 )
 
@@ -39,6 +38,7 @@ class Translator:
         source_tokenizer: Tokeniser of the source language.
         target_tokenizer: Tokeniser of the target language.
         shortlist: What a search with `shortlist=True` may choose from, or its file.
+        search: Defaults of every search; those of the model where it was loaded.
 
     Attributes:
         max_source_length: Most tokens of a text, `</s>` included.
@@ -55,10 +55,12 @@ class Translator:
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
         shortlist: Shortlist | str | os.PathLike[str] | None = None,
+        search: SearchOptions | None = None,
     ):
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
+        self.search = search or SearchOptions()
         self.max_source_length = MAX_SOURCE_LENGTH
         self._shortlist = shortlist
         self._stepper = Stepper(model)
@@ -71,7 +73,13 @@ class Translator:
         """Loads a model directory; see `keras_attn_nmt.files.load_model` for the errors."""
         loaded = files.load_model(directory)
         shortlist = Path(directory, files.SHORTLIST)
-        return cls(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer, shortlist)
+        return cls(
+            loaded.model,
+            loaded.source_tokenizer,
+            loaded.target_tokenizer,
+            shortlist,
+            loaded.search,
+        )
 
     def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
         """Translates texts; the best translation of each. Options as in `nbest`."""
@@ -81,9 +89,9 @@ class Translator:
         self,
         texts: Sequence[str],
         *,
-        beam_size: int = 5,
-        length_penalty: float = 1.0,
-        max_length: int = 200,
+        beam_size: int | None = None,
+        length_penalty: float | None = None,
+        max_length: int | None = None,
         batch_size: int = 64,
         copy: bool = False,
         shortlist: bool = False,
@@ -94,10 +102,11 @@ class Translator:
 
         Args:
             texts: Sentences, in any order and of any lengths.
-            beam_size: Hypotheses kept; 1 is greedy search.
+            beam_size: Hypotheses kept; 1 is greedy search. Without it, and likewise the next two,
+                that of `search`.
             length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 for none.
-            max_length: Longest translation in tokens, `</s>` included. None gets longer than
-                three times its source and 20 more.
+            max_length: Maximum target length in tokens, `</s>` included. No translation gets
+                longer than three times its source and 20 more.
             batch_size: Sentences translated at a time.
             copy: Copy what is rare from the source, see `Translation.copying`.
             shortlist: Choose from the model's shortlist alone: faster, and with another
@@ -107,19 +116,16 @@ class Translator:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
             ValueError: An option is out of its range, or there is no shortlist.
         """
-        for name, value in (
-            ("beam_size", beam_size),
-            ("max_length", max_length),
-            ("batch_size", batch_size),
-        ):
-            check_positive(name, value)
-        check_penalty(length_penalty)
+        check_positive("batch_size", batch_size)
+        search = self.search.replaced(
+            beam_size=beam_size, length_penalty=length_penalty, max_length=max_length
+        )
         if not isinstance(shortlist, bool):
             raise ValueError(
                 f"shortlist must be true or false, got {type(shortlist).__name__}: the shortlist "
                 "itself is an argument of Translator."
             )
-        key = (beam_size, float(length_penalty), max_length, shortlist)
+        key = (search, shortlist)
         if key not in self._searches:
             stepper = self._stepper
             if shortlist:
@@ -128,9 +134,9 @@ class Translator:
                 functools.partial(
                     searching.search,
                     stepper,
-                    beam_size=beam_size,
-                    length_alpha=float(length_penalty),
-                    max_length=max_length,
+                    beam_size=search.beam_size,
+                    length_alpha=search.length_penalty,
+                    max_length=search.max_length,
                 ),
                 self.model,
                 1,
@@ -149,7 +155,7 @@ class Translator:
         texts: Sequence[str],
         references: Sequence[str],
         *,
-        length_penalty: float = 1.0,
+        length_penalty: float | None = None,
         batch_size: int = 64,
     ) -> list[Translation]:
         """Scores given translations: what the model thinks of them, and where it looks.
@@ -169,8 +175,7 @@ class Translator:
                 f"{len(references)} references."
             )
         check_positive("batch_size", batch_size)
-        check_penalty(length_penalty)
-        alpha = float(length_penalty)
+        alpha = self.search.replaced(length_penalty=length_penalty).length_penalty
         if alpha not in self._scorings:
             self._scorings[alpha] = _compiled(
                 functools.partial(searching.score, self.model, length_alpha=alpha), self.model, 2

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.search_options import SearchOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +218,7 @@ class TrainingRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One run: data, vocabulary, model and training.
+    """One run: data, vocabulary, model and training, and how its model searches by default.
 
     `model` holds the settings of `ModelConfig` but for the vocabulary sizes, which follow from the
     vocabularies that were learned.
@@ -227,6 +228,7 @@ class Recipe:
     vocabulary: VocabularyRecipe = VocabularyRecipe()
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: TrainingRecipe = TrainingRecipe()
+    search: SearchOptions = dataclasses.field(default_factory=SearchOptions)
 
     @property
     def has_dropout(self) -> bool:
@@ -259,6 +261,7 @@ class Recipe:
             vocabulary=_section(VocabularyRecipe, "vocabulary", values.get("vocabulary", {})),
             model=model,
             training=_section(TrainingRecipe, "training", values.get("training", {})),
+            search=_section(SearchOptions, "search", values.get("search", {})),
         )
 
 

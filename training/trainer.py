@@ -108,9 +108,7 @@ def _train(
     if state is None:
         source_tokenizer.save(output / files.SOURCE)
         target_tokenizer.save(output / files.TARGET)
-        files.write_config(
-            output, files.ModelFiles(model, config, source_tokenizer, target_tokenizer)
-        )
+        files.write_config(output, files.ModelFiles(model, config, *tokenizers, recipe.search))
         writing.write_text(output / RECIPE, json.dumps(recipe.to_dict(), indent=2) + "\n")
     checkpoints = output / files.CHECKPOINTS
     done = state["epochs"] if state else 0
@@ -141,9 +139,7 @@ def _train(
         best = callbacks.best_epoch(history, settings.monitor)
         final = _float32_model(config)
         final.load_weights(checkpoints / callbacks.weights_file(best), skip_mismatch=False)
-        files.save_model(
-            output, files.ModelFiles(final, config, source_tokenizer, target_tokenizer)
-        )
+        files.save_model(output, files.ModelFiles(final, config, *tokenizers, recipe.search))
         written = {
             **report,
             "finished": finished,

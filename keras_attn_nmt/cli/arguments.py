@@ -14,9 +14,10 @@ class UsageError(Exception):
 
 
 def search_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of `Translator.nbest`."""
+    """The options of `Translator.nbest` that are given; the model knows the others."""
     names = ("beam_size", "length_penalty", "max_length", "batch_size", "copy", "shortlist")
-    return {name: getattr(options, name) for name in names}
+    given = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def check_both_sides(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 
 from keras_attn_nmt.cli.arguments import UsageError, given_pairs, search_options
@@ -11,6 +12,7 @@ from keras_attn_nmt.writing import check_file_output, replacing, write_text
 
 
 def evaluate(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.files import save_search
     from keras_attn_nmt.training import evaluation
     from keras_attn_nmt.training.corpora import decoded
     from keras_attn_nmt.translator import Translator
@@ -26,6 +28,9 @@ def evaluate(options: argparse.Namespace) -> None:
     result = evaluation.evaluate(
         translator, sources, references, tokenize=options.tokenize, **search_options(options)
     )
+    if options.save_search:
+        given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
+        save_search(options.model, translator.search.replaced(**given))
     translations = result.pop("translations")
     if options.output:
         write_text(options.output, "".join(f"{one_line(text)}\n" for text in translations))

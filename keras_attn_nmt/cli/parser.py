@@ -62,21 +62,22 @@ def _not_negative(text: str) -> float:
 def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
     group = parser.add_argument_group("search")
     group.add_argument(
-        "--beam-size", type=_positive, default=5, metavar="K", help="1 is greedy (5)"
+        "--beam-size",
+        type=_positive,
+        metavar="K",
+        help="hypotheses, 1 is greedy search (the model's own, mostly 5)",
     )
     group.add_argument(
         "--length-penalty",
         type=_not_negative,
-        default=1.0,
         metavar="A",
-        help="exponent, 0 for none (1.0)",
+        help="exponent, 0 for none (the model's own, mostly 1.0)",
     )
     group.add_argument(
         "--max-length",
         type=_positive,
-        default=200,
         metavar="N",
-        help="most tokens (200)",
+        help="maximum target length in tokens (the model's own, mostly 200)",
     )
     group.add_argument(
         "--shortlist",
@@ -173,8 +174,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_too_long(command)
     _add_search_options(command)
-    # A .tflite file has its own, and no shortlist.
-    command.set_defaults(beam_size=None, length_penalty=None, shortlist=None)
+    command.set_defaults(shortlist=None)  # A .tflite file has none.
 
     command = add(
         "evaluate",
@@ -195,6 +195,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--tokenize", default="13a", metavar="NAME", help="sacreBLEU's tokeniser (13a)"
     )
     command.add_argument("--output", metavar="FILE", help="write the translations there")
+    command.add_argument(
+        "--save-search",
+        action="store_true",
+        help="make beam size, length penalty and maximum length the model's own from now on, once "
+        "they proved best on validation data",
+    )
     _add_search_options(command)
 
     about = "Write a model for a server or a device."
@@ -256,10 +262,16 @@ def build_parser() -> argparse.ArgumentParser:
             help=f"most tokens of a {side} (64)",
         )
     command.add_argument(
-        "--beam-size", type=_positive, metavar="K", help="largest beam (5; 1 if greedy alone)"
+        "--beam-size",
+        type=_positive,
+        metavar="K",
+        help="largest beam (the model's own, mostly 5; 1 if greedy alone)",
     )
     command.add_argument(
-        "--length-penalty", type=_not_negative, default=1.0, metavar="A", help="exponent (1.0)"
+        "--length-penalty",
+        type=_not_negative,
+        metavar="A",
+        help="exponent (the model's own, mostly 1.0)",
     )
 
     command.add_argument(

@@ -22,25 +22,22 @@ _EMBEDDED = 512
 def translate(options: argparse.Namespace) -> None:
     stream = standard_input()
     translator: Any = None
-    defaults: dict[str, Any] = {"beam_size": 5, "length_penalty": 1.0}
     if options.model.endswith(".tflite"):
         from keras_attn_nmt.export.runner import TFLiteTranslator
 
         if options.shortlist:
             raise UsageError("a .tflite file has no shortlist: leave out --shortlist.")
         translator = TFLiteTranslator(options.model)
-        defaults = {name: translator.metadata[name] for name in defaults}
-    given = {name: value for name, value in search_options(options).items() if value is not None}
-    search = {**defaults, **given}
-    if options.n_best > search["beam_size"]:
-        raise UsageError(
-            f"--n-best {options.n_best} needs a --beam-size of at least as many, got "
-            f"{search['beam_size']}."
-        )
-    if translator is None:
+    else:
         from keras_attn_nmt.translator import Translator
 
         translator = Translator.load(options.model)
+    search = search_options(options)
+    beam_size = options.beam_size or translator.search.beam_size
+    if options.n_best > beam_size:
+        raise UsageError(
+            f"--n-best {options.n_best} needs a --beam-size of at least as many, got {beam_size}."
+        )
     done = cut = 0
     for lines in arriving_lines(stream, search["batch_size"] * BATCHES_AHEAD, INPUT):
         texts, error = fit_lines(lines, translator, options.too_long, done)

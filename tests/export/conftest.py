@@ -1,5 +1,9 @@
-"""A model to export, with two vocabularies and weights from a process that ran on JAX."""
+"""A model to export, with two vocabularies and weights from a process that ran on JAX.
 
+Its directory keeps the options of its search, which the exports take over.
+"""
+
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +15,10 @@ from questions import LIMITS, OPTIONS
 
 SAVE = """
 import sys
+import json
 import numpy as np
 from keras_attn_nmt import ModelConfig, Tokenizer, build_model, files
+from keras_attn_nmt.search_options import SearchOptions
 
 german = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
 english = Tokenizer.learn(["a house by the lake", "two little houses by the lake"] * 3, 310)
@@ -24,7 +30,8 @@ model = build_model(config)
 # With some other seeds everything is translated to nothing.
 generator = np.random.default_rng(4)
 model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
-files.save_model(sys.argv[1], files.ModelFiles(model, config, german, english))
+search = SearchOptions(**json.loads(sys.argv[2]))
+files.save_model(sys.argv[1], files.ModelFiles(model, config, german, english, search))
 """
 
 
@@ -40,7 +47,8 @@ def pytest_collection_modifyitems(items):
 def model_directory(tmp_path_factory):
     directory = tmp_path_factory.mktemp("export") / "model"
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", SAVE, str(directory)], check=True, env=environment)
+    command = [sys.executable, "-c", SAVE, str(directory), json.dumps(OPTIONS)]
+    subprocess.run(command, check=True, env=environment)
     return directory
 
 
@@ -61,7 +69,7 @@ def served(model_directory, tmp_path_factory):
     """A version of the SavedModel; not to be changed."""
     from keras_attn_nmt.export import export_saved_model
 
-    return export_saved_model(model_directory, tmp_path_factory.mktemp("served"), **OPTIONS)
+    return export_saved_model(model_directory, tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +88,7 @@ def device_file(model_directory, tmp_path_factory):
     from keras_attn_nmt.export import export_tflite
 
     path = tmp_path_factory.mktemp("device") / "small.tflite"
-    return export_tflite(model_directory, path, beam_size=OPTIONS["beam_size"], **LIMITS)
+    return export_tflite(model_directory, path, **LIMITS)
 
 
 @pytest.fixture(scope="session")

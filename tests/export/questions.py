@@ -8,7 +8,6 @@ GREEDY = {**OPTIONS, "beam_size": 1}
 LIMITS = {
     "max_source_length": 64,
     "max_target_length": OPTIONS["max_length"],
-    "length_penalty": OPTIONS["length_penalty"],
 }
 
 

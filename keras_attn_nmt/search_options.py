@@ -1,0 +1,78 @@
+"""How a search is done: its options, their defaults, and what is allowed.
+
+Needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+# Far more than what helps (5 to 12), and still a graph that runs.
+MAX_EXPORTED_BEAM = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """Options of a search. A model directory keeps those that suit its model.
+
+    They stand in `config.json` under `search`, and are the defaults of `Translator`, the command
+    line and all exports of the model.
+
+    Args:
+        beam_size: Hypotheses kept; 1 is greedy search.
+        length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 for none.
+        max_length: Maximum target length in tokens, `</s>` included.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    beam_size: int = 5
+    length_penalty: float = 1.0
+    max_length: int = 200
+
+    def __post_init__(self) -> None:
+        # A NumPy integer would not become JSON.
+        for name in ("beam_size", "max_length"):
+            check_positive(name, getattr(self, name))
+            object.__setattr__(self, name, int(getattr(self, name)))
+        penalty = self.length_penalty
+        number = isinstance(penalty, numbers.Real) and not isinstance(penalty, bool)
+        if not number or not math.isfinite(penalty) or penalty < 0:
+            raise ValueError(
+                f"length_penalty must be a finite number of at least 0, got {penalty!r}."
+            )
+        object.__setattr__(self, "length_penalty", float(penalty))
+
+    def replaced(self, **given: Any) -> SearchOptions:
+        """The same with other values; `None` stands for the one that is there."""
+        return dataclasses.replace(
+            self, **{name: value for name, value in given.items() if value is not None}
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SearchOptions:
+        """Reads options; missing ones get their defaults, unknown ones raise `ValueError`."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - names):
+            raise ValueError(f"A search has no option {unknown[0]!r}. Known: {', '.join(names)}.")
+        return cls(**values)
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raises `ValueError` for what is no whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+
+
+def check_exported_beam(options: SearchOptions) -> None:
+    """Raises `ValueError` for a beam that is not exported."""
+    if options.beam_size > MAX_EXPORTED_BEAM:
+        raise ValueError(
+            f"beam_size must be at most {MAX_EXPORTED_BEAM} in what is exported, got "
+            f"{options.beam_size}."
+        )

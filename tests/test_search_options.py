@@ -1,0 +1,85 @@
+"""The options of a search stand in one place, and a model directory keeps its own."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_attn_nmt import ModelConfig, Tokenizer, Translator, build_model, files
+from keras_attn_nmt.search_options import SearchOptions
+
+OWN = SearchOptions(beam_size=2, length_penalty=0.5, max_length=7)
+TEXTS = ["ein Haus", "zwei Häuser am See"]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser"] * 3, 290)
+    size = tokenizer.vocabulary_size
+    config = ModelConfig(size, size, 4, encoder_units=4, decoder_units=5, attention_units=3)
+    directory = tmp_path_factory.mktemp("options") / "model"
+    model = build_model(config)
+    files.save_model(directory, files.ModelFiles(model, config, tokenizer, tokenizer, OWN))
+    return directory
+
+
+def test_a_model_is_searched_with_its_own_options(directory):
+    translator = Translator.load(directory)
+    assert translator.search == OWN
+    for got, wanted in zip(
+        translator.nbest(TEXTS),
+        translator.nbest(TEXTS, **dataclasses.asdict(OWN)),
+        strict=True,
+    ):
+        assert [each.text for each in got] == [each.text for each in wanted]
+        assert len(got) == 2
+        assert len(got[0].target_tokens) <= 7
+    assert len(translator.nbest(TEXTS, beam_size=4)[0]) == 4
+
+
+def test_options_that_proved_best_become_those_of_the_model(directory, tmp_path):
+    copy = shutil.copytree(directory, tmp_path / "model")
+    best = SearchOptions(beam_size=3, length_penalty=1.8)
+    files.save_search(copy, best)
+    loaded = files.load_model(copy)
+    assert loaded.search == best
+    assert loaded.config == files.load_model(directory).config
+
+
+def test_a_directory_of_an_older_release_has_the_defaults(directory, tmp_path):
+    copy = shutil.copytree(directory, tmp_path / "model")
+    values = json.loads((copy / files.CONFIG).read_text())
+    del values["search"]
+    (copy / files.CONFIG).write_text(json.dumps(values))
+    assert Translator.load(copy).search == SearchOptions(5, 1.0, 200)
+
+
+def test_a_model_config_reads_the_config_of_a_model_directory(directory):
+    text = (directory / files.CONFIG).read_text()
+    assert ModelConfig.from_json(text) == files.load_model(directory).config
+
+
+def test_numpy_numbers_are_numbers():
+    options = SearchOptions(np.int64(3), np.float32(0.5), np.int32(9))
+    assert options == SearchOptions(3, 0.5, 9)
+    assert json.dumps(dataclasses.asdict(options))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"beam_size": 0}, "beam_size must be a whole number of at least 1, got 0"),
+        ({"beam_size": 2.5}, "beam_size must be a whole number"),
+        ({"max_length": True}, "max_length must be a whole number"),
+        ({"length_penalty": float("inf")}, "length_penalty must be a finite number .* got inf"),
+        ({"length_penalty": float("nan")}, "length_penalty must be a finite number .* got nan"),
+        ({"length_penalty": -1}, "length_penalty must be a finite number"),
+    ],
+)
+def test_what_is_no_search_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        SearchOptions(**given)
+    with pytest.raises(ValueError, match=message):
+        SearchOptions().replaced(**given)
