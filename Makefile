@@ -3,14 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
+NEXT := .venv-next/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
-	attention cells decoder encoder gradients losses metrics model readout rows search))
+	attention cells decoder encoder gradients losses masks metrics model readout rows search))
 
 # JAX compiles most of the time: once for both workers, and for the next run.
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help demo test lint format test-lowest benchmark clean
+.PHONY: help demo test lint format test-lowest test-next benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -18,6 +19,7 @@ help:
 	@echo 'make lint         linters and types alone'
 	@echo 'make format       format the code'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
+	@echo 'make test-next    tests of the core with the newest keras-nightly'
 	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: a short form)'
 	@echo 'make clean        remove everything that the other targets made'
 
@@ -68,10 +70,25 @@ test-lowest: .venv-lowest/ready
 		--constraint .venv-lowest/constraints.txt
 	@touch $@
 
+# Before a release: the core's tests with the Keras to come.
+test-next: .venv-next/ready
+	KERAS_BACKEND=tensorflow $(NEXT)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
+	$(ON_JAX) $(NEXT)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
+
+# keras-nightly is another distribution of the same package: one of them at a time.
+.venv-next/ready: setup.cfg
+	@echo 'Installing into .venv-next (TensorFlow among others, which takes some minutes) ...'
+	@$(PYTHON) -m venv --clear .venv-next
+	@$(NEXT)/pip install --quiet --upgrade pip
+	@PYTHONWARNINGS=ignore $(NEXT)/pip install --quiet --editable '.[dev]'
+	@$(NEXT)/pip uninstall --quiet --yes keras
+	@$(NEXT)/pip install --quiet --no-deps --pre keras-nightly
+	@touch $@
+
 benchmark: .venv/ready
 	@test -n "$(CORPUS)" || (echo 'make benchmark CORPUS=FOLDER, with train.de.gz and so on' >&2; exit 2)
 	@test -n "$(SHORT)" || benchmarks/peers/install.sh
 	$(BIN)/python benchmarks/run.py $(CORPUS) --work build/benchmark $(if $(SHORT),--short)
 
 clean:
-	rm -rf .venv .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-next build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -199,9 +199,9 @@ def main() -> None:
         keras.config.set_dtype_policy("mixed_bfloat16")
     before_step = None
     if system == "ours":
+        from keras_attn_nmt import FusedAdam as Adam
         from keras_attn_nmt import MaskedCrossentropy
         from keras_attn_nmt.memory import keep_freed_memory as before_step
-        from keras_attn_nmt.training.optimizer import FusedAdam as Adam
 
         model, loss = ours(data.VOCABULARY_SIZE), MaskedCrossentropy(SMOOTHING)
     else:

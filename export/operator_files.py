@@ -14,10 +14,10 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  Its ops are in the SavedModel.
 
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.export import warmup
 from keras_attn_nmt.export.client import BATCH_SIZE
 from keras_attn_nmt.export.saved_model import METADATA
-from keras_attn_nmt.search_options import check_positive
 from keras_attn_nmt.writing import write_text
 
 FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")
@@ -66,7 +66,7 @@ def export_serving(
             "give another one with --name."
         )
     cores = (os.cpu_count() or 1) if cores is None else cores
-    check_positive("cores", cores)
+    check_whole("cores", cores)
     newest = _newest(directory)
     present = [file for file in FILES if (directory / file).exists()]
     if present and not overwrite:

@@ -18,11 +18,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attn_nmt import __version__
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.export import samples, saved_model_check, trained, warmup
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.signatures import ServedTranslator
 from keras_attn_nmt.files import MODEL, SHORTLIST, ModelFiles
-from keras_attn_nmt.search_options import SearchOptions, check_exported_beam, check_positive
+from keras_attn_nmt.search_options import SearchOptions, check_exported_beam
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
@@ -77,7 +78,7 @@ def export_saved_model(
     """
     output = Path(output)
     version = _next_version(output) if version is None else version
-    check_positive("version", version)
+    check_whole("version", version)
     if version > MAX_VERSION:
         raise ValueError(f"version must be at most {MAX_VERSION}, got {version}.")
     given = {"beam_size": beam_size, "length_penalty": length_penalty, "max_length": max_length}

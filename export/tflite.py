@@ -35,13 +35,14 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_attn_nmt import __version__, cells
 from keras_attn_nmt import search as searching
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoder import Memory
 from keras_attn_nmt.export import fast_sentencepiece, tflite_check, trained
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.search_options import SearchOptions, check_exported_beam, check_positive
+from keras_attn_nmt.search_options import SearchOptions, check_exported_beam
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.stepper import Stepper
 from keras_attn_nmt.translation import IMPOSSIBLE
@@ -98,7 +99,7 @@ def export_tflite(
         raise ValueError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}.")
     signatures = _check_signatures(signatures, text)
     greedy = "decode_step" not in signatures
-    check_positive("max_source_length", max_source_length)
+    check_whole("max_source_length", max_source_length)
     if max_source_length < 2:
         raise ValueError("max_source_length must be at least 2, as </s> is one of them, got 1.")
     # Before the model is loaded, whose own search fills in what is not given.

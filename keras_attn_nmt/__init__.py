@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
     from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
     from keras_attn_nmt.model import build_model
+    from keras_attn_nmt.optimizer import FusedAdam
     from keras_attn_nmt.plots import plot_attention
     from keras_attn_nmt.readout import MaxoutReadout, TanhReadout, TiedEmbedding
     from keras_attn_nmt.tokenizer import Tokenizer
@@ -35,6 +36,7 @@ _MODULES = {
     "AttentionDecoder": "decoder",
     "BahdanauAttention": "attention",
     "BidirectionalEncoder": "encoder",
+    "FusedAdam": "optimizer",
     "GuidedAlignment": "losses",
     "LuongAttention": "attention",
     "MaskedCrossentropy": "losses",
@@ -57,6 +59,7 @@ __all__ = [
     "AttentionDecoder",
     "BahdanauAttention",
     "BidirectionalEncoder",
+    "FusedAdam",
     "GuidedAlignment",
     "LuongAttention",
     "MaskedCrossentropy",
@@ -91,9 +94,9 @@ def __dir__() -> list[str]:
 
 
 def _register() -> None:
-    """Lets `keras.saving.load_model` know the layers, where Keras is loaded already."""
+    """Lets `keras.saving.load_model` know layers, losses and so on, where Keras is loaded."""
     if "keras" in sys.modules:
-        for module in ("losses", "metrics", "model"):
+        for module in ("losses", "metrics", "model", "optimizer"):
             importlib.import_module(f"{__name__}.{module}")
 
 

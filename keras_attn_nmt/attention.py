@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.rows import batch_product, by_rows
 
 # Far below any energy, and still finite in float32 and bfloat16.
@@ -40,12 +41,10 @@ class Attention(keras.layers.Layer, abc.ABC):
     def _build_normalization(self, query_units: int, key_units: int) -> None:
         self.query_normalization = self.key_normalization = None
         if self.layer_normalization:
-            self.query_normalization = self._child(
-                keras.layers.LayerNormalization, (None, query_units), name="query_normalization"
-            )
-            self.key_normalization = self._child(
-                keras.layers.LayerNormalization, (None, key_units), name="key_normalization"
-            )
+            kind = keras.layers.LayerNormalization
+            queries, keys = (None, None, query_units), (None, None, key_units)
+            self.query_normalization = self._child(kind, queries, name="query_normalization")
+            self.key_normalization = self._child(kind, keys, name="key_normalization")
 
     def _child(self, kind: Any, input_shape: tuple, **kwargs: Any) -> Any:
         layer = kind(dtype=self.dtype_policy, **kwargs)
@@ -187,7 +186,9 @@ class Attention(keras.layers.Layer, abc.ABC):
         mask: Any = None,
         keys: Any = None,
         query_shift: Any = None,
+        annotations_mask: Any = None,
     ) -> Any:
+        mask = annotations_mask if mask is None else mask
         keys = self.project(annotations) if keys is None else keys
         single = len(state.shape) == 2
         query = self.project_query(ops.expand_dims(state, 1) if single else state)
@@ -209,7 +210,7 @@ class Attention(keras.layers.Layer, abc.ABC):
         return context, weights
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """No mask is attached to the results: masks are passed explicitly."""
+        """No mask is attached to the results."""
 
     def compute_output_spec(
         self,
@@ -218,6 +219,7 @@ class Attention(keras.layers.Layer, abc.ABC):
         mask: Any = None,
         keys: Any = None,
         query_shift: Any = None,
+        annotations_mask: Any = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         queries = tuple(state.shape[:-1])
         return (
@@ -252,11 +254,13 @@ class BahdanauAttention(Attention):
         state: Decoder state s_{i-1}, `(batch, decoder_units)`, or several states that look at the
             same sentence, such as the hypotheses of a beam: `(batch, queries, decoder_units)`.
         annotations: What is averaged, h, `(batch, source_length, annotation_units)`.
-        mask: `True` at real positions, bool, `(batch, source_length)`; without it all are real.
+        mask: `True` at real positions, bool, `(batch, source_length)`. By default
+            `annotations_mask`, else all are real.
         keys: `attention.project(annotations)`, `(batch, source_length, units)`. Pass it where one
             sentence is attended to more than once; without it, it is computed in the call.
         query_shift: What is added to `W_a s_{i-1}`, `(batch, units)` or `(batch, queries, units)`,
             like the state.
+        annotations_mask: The mask that Keras attached to the annotations; Keras passes it.
 
     Returns:
         `(context, weights)`, shapes `(batch, annotation_units)` and `(batch, source_length)`, with
@@ -282,7 +286,7 @@ class BahdanauAttention(Attention):
         **kwargs: Any,
     ):
         super().__init__(layer_normalization, kernel_initializer, **kwargs)
-        self.units = units
+        self.units = check_whole("units", units)
         self.score_initializer = keras.initializers.get(score_initializer)
 
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from keras_attn_nmt.checks import check_whole, is_number
+
 CHOICES = {
     "cell": ("gru", "lstm"),
     "attention": ("bahdanau", "luong", "none"),
@@ -105,7 +107,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            self._check(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, self._checked(field.name))
         if self.source_order != "forward" and self.attention != "none":
             raise ValueError(
                 f"source_order={self.source_order!r} goes with attention='none' only, but "
@@ -119,20 +121,20 @@ class ModelConfig:
                 "readout_units, not embedding_units. Set tie_target_embeddings=False."
             )
 
-    def _check(self, name: str, value: Any) -> None:
+    def _checked(self, name: str) -> Any:
+        """A setting as a Python value, where NumPy's were given."""
+        value = getattr(self, name)
         if name in CHOICES:
-            check_choice(name, value)
-        elif name.endswith("_dropout"):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+            return check_choice(name, value)
+        if name.endswith("_dropout"):
+            if not is_number(value) or not 0 <= value < 1:
                 raise ValueError(f"{name} must be a number in [0, 1), got {value!r}.")
-        elif name.endswith(("_units", "_size", "_layers")):
-            least = SMALLEST_VOCABULARY if name.endswith("_size") else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}, got {value!r}."
-                )
-        elif not isinstance(value, bool):
+            return float(value)
+        if name.endswith(("_units", "_size", "_layers")):
+            return check_whole(name, value, SMALLEST_VOCABULARY if name.endswith("_size") else 1)
+        if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, got {value!r}.")
+        return value
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:

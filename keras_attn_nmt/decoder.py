@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_attn_nmt import cells
 from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.config import check_choice, check_query
 from keras_attn_nmt.rows import batch_product, by_rows
 from keras_attn_nmt.teacher_forcing import decode
@@ -59,8 +60,9 @@ class AttentionDecoder(keras.layers.Layer):
             `(batch, target_length, embedding_units)`.
         annotations: `(batch, source_length, annotation_units)`.
         sentence_vector: `(batch, annotation_units)`, as `BidirectionalEncoder` gives it.
-        mask: `True` at real source positions, bool, `(batch, source_length)`; without it all are
-            real.
+        mask: `True` at real source positions, bool, `(batch, source_length)`. By default
+            `annotations_mask`, else all are real.
+        annotations_mask: The mask that Keras attached to the annotations; Keras passes it.
 
     Returns:
         `(states, previous_states, contexts, attention)`: s_i and s_{i-1}, both
@@ -97,13 +99,15 @@ class AttentionDecoder(keras.layers.Layer):
         # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
         # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        self.units = units
+        self.units = check_whole("units", units)
         self.cell_kind = check_choice("cell", cell)
         self.reset_after = reset_after
         self.attention_kind = check_choice("attention", attention)
-        self.attention_units = attention_units
+        self.attention_units = check_whole("attention_units", attention_units)
         self.query_previous_token = query_previous_token
         self.layer_normalization = layer_normalization
+        if initial_units is not None:
+            initial_units = check_whole("initial_units", initial_units)
         self.initial_units = initial_units
         self.initializer = check_choice("initializer", initializer)
 
@@ -278,8 +282,14 @@ class AttentionDecoder(keras.layers.Layer):
         return batch_product(ops.cast(attention, memory.annotations.dtype), memory.annotations)
 
     def call(
-        self, embedded: Any, annotations: Any, sentence_vector: Any, mask: Any = None
+        self,
+        embedded: Any,
+        annotations: Any,
+        sentence_vector: Any,
+        mask: Any = None,
+        annotations_mask: Any = None,
     ) -> tuple[Any, Any, Any, Any]:
+        mask = annotations_mask if mask is None else mask
         if mask is None:
             mask = ops.ones(ops.shape(annotations)[:2], dtype="bool")
         memory = self.prepare(annotations, sentence_vector, mask)
@@ -294,10 +304,15 @@ class AttentionDecoder(keras.layers.Layer):
         return states, previous, self.context(attention, memory), attention
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """No mask is attached to the results: masks are passed explicitly."""
+        """No mask is attached to the results: losses know padding by the labels."""
 
     def compute_output_spec(
-        self, embedded: Any, annotations: Any, sentence_vector: Any, mask: Any = None
+        self,
+        embedded: Any,
+        annotations: Any,
+        sentence_vector: Any,
+        mask: Any = None,
+        annotations_mask: Any = None,
     ) -> tuple[keras.KerasTensor, ...]:
         batch, length = embedded.shape[:2]
         # With a source fed twice there are more annotations than source positions.

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_attn_nmt import cells
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.config import check_choice
 
 
@@ -33,8 +34,9 @@ class BidirectionalEncoder(keras.layers.Layer):
 
     Call arguments:
         embedded: Source embeddings, `(batch, source_length, embedding_units)`.
-        mask: `True` at real positions, bool, `(batch, source_length)`, padding on the right;
-            without it all are real.
+        mask: `True` at real positions, bool, `(batch, source_length)`, padding on the right. By
+            default the mask that Keras attached to the embeddings (`mask_zero=True`), else all
+            positions are real. The annotations carry it on.
         training: Whether to apply dropout and to keep what the gradient by hand needs.
 
     Returns:
@@ -70,8 +72,8 @@ class BidirectionalEncoder(keras.layers.Layer):
         # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
         # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        self.units = units
-        self.num_layers = num_layers
+        self.units = check_whole("units", units)
+        self.num_layers = check_whole("num_layers", num_layers)
         self.cell = check_choice("cell", cell)
         self.reset_after = reset_after
         self.bidirectional = bidirectional
@@ -165,8 +167,9 @@ class BidirectionalEncoder(keras.layers.Layer):
     def _zero_padding(self, tensor: Any, mask: Any) -> Any:
         return ops.where(ops.expand_dims(mask, -1), tensor, ops.zeros_like(tensor))
 
-    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """No mask is attached to the results: masks are passed explicitly."""
+    def compute_mask(self, embedded: Any, previous_mask: Any) -> tuple[Any, None]:
+        """The annotations have the mask of the embeddings, the sentence vector has none."""
+        return previous_mask, None
 
     def compute_output_spec(
         self, embedded: Any, mask: Any = None, training: bool | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.rows import by_rows
 
 
@@ -49,8 +50,8 @@ class TiedEmbedding(keras.layers.Layer):
     ):
         # Ids are no floats to be cast to the compute dtype.
         super().__init__(autocast=False, **kwargs)
-        self.input_dim = input_dim
-        self.output_dim = output_dim
+        self.input_dim = check_whole("input_dim", input_dim)
+        self.output_dim = check_whole("output_dim", output_dim)
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
 
     def build(self, inputs_shape: Any = None) -> None:
@@ -120,7 +121,7 @@ class Readout(keras.layers.Layer, abc.ABC):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.units = units
+        self.units = check_whole("units", units)
         self.layer_normalization = layer_normalization
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -144,7 +145,7 @@ class Readout(keras.layers.Layer, abc.ABC):
             self.normalization = keras.layers.LayerNormalization(
                 dtype=self.dtype_policy, name="normalization"
             )
-            self.normalization.build((None, self.units * self.pieces))
+            self.normalization.build((*embedded_shape[:-1], self.units * self.pieces))
 
     @abc.abstractmethod
     def call(self, embedded: Any, state: Any, previous_state: Any, context: Any) -> Any:

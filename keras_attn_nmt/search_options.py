@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Mapping
 from typing import Any
+
+from keras_attn_nmt.checks import check_whole, is_number
 
 # Far more than what helps (5 to 12), and still a graph that runs.
 MAX_EXPORTED_BEAM = 100
@@ -36,13 +37,10 @@ class SearchOptions:
     max_length: int = 200
 
     def __post_init__(self) -> None:
-        # A NumPy integer would not become JSON.
         for name in ("beam_size", "max_length"):
-            check_positive(name, getattr(self, name))
-            object.__setattr__(self, name, int(getattr(self, name)))
+            object.__setattr__(self, name, check_whole(name, getattr(self, name)))
         penalty = self.length_penalty
-        number = isinstance(penalty, numbers.Real) and not isinstance(penalty, bool)
-        if not number or not math.isfinite(penalty) or penalty < 0:
+        if not is_number(penalty) or not math.isfinite(penalty) or penalty < 0:
             raise ValueError(
                 f"length_penalty must be a finite number of at least 0, got {penalty!r}."
             )
@@ -61,12 +59,6 @@ class SearchOptions:
         if unknown := sorted(set(values) - names):
             raise ValueError(f"A search has no option {unknown[0]!r}. Known: {', '.join(names)}.")
         return cls(**values)
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raises `ValueError` for what is no whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
 
 def check_exported_beam(options: SearchOptions) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 from keras_attn_nmt.attention import MASKED
-from keras_attn_nmt.search_options import check_positive
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import Translation
@@ -192,8 +192,8 @@ def learn_shortlist(
         shortlist = learn_shortlist(translator.score(texts, references), *vocabularies)
         Translator(translator.model, *vocabularies, shortlist)(["Ein Haus."], shortlist=True)
     """
-    check_positive("candidates", candidates)
-    check_positive("common", common)
+    check_whole("candidates", candidates)
+    check_whole("common", common)
     sizes = source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
     source_ids, target_ids = (
         {piece: number for number, piece in enumerate(tokenizer.pieces(range(size)))}

@@ -45,6 +45,12 @@ class Translation:
     token_scores: np.ndarray
     attention: np.ndarray
 
+    def __post_init__(self) -> None:
+        # Of its own size: a view would keep the padded arrays of a whole batch.
+        for name in ("token_scores", "attention"):
+            array = np.asarray(getattr(self, name), "float32")
+            object.__setattr__(self, name, array if array.base is None else array.copy())
+
     @property
     def complete(self) -> bool:
         """Whether the translation ended by itself, and was not cut at its limit."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
-from keras_attn_nmt.search_options import SearchOptions, check_positive
+from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.stepper import Stepper
@@ -26,7 +27,8 @@ from keras_attn_nmt.translation import (
     copying_rare,
 )
 
-# Lengths are rounded up to a multiple on backends that compile for every shape.
+# On backends that compile for every shape, lengths are rounded up to a multiple of this, and the
+# number of rows to a power of two.
 LENGTH_STEP = 16
 
 
@@ -63,6 +65,7 @@ class Translator:
         self.search = search or SearchOptions()
         self.max_source_length = MAX_SOURCE_LENGTH
         self._shortlist = shortlist
+        self._process = os.getpid()
         self._stepper = Stepper(model)
         self._embed = _compiled(self._stepper.embed, model, 1)
         self._searches: dict[tuple, Callable] = {}
@@ -115,8 +118,10 @@ class Translator:
         Raises:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
             ValueError: An option is out of its range, or there is no shortlist.
+            RuntimeError: This is a fork of the process that made the translator.
         """
-        check_positive("batch_size", batch_size)
+        self._check_process()
+        check_whole("batch_size", batch_size)
         search = self.search.replaced(
             beam_size=beam_size, length_penalty=length_penalty, max_length=max_length
         )
@@ -174,7 +179,8 @@ class Translator:
                 f"Every text needs one reference: got {len(texts)} texts and "
                 f"{len(references)} references."
             )
-        check_positive("batch_size", batch_size)
+        self._check_process()
+        check_whole("batch_size", batch_size)
         alpha = self.search.replaced(length_penalty=length_penalty).length_penalty
         if alpha not in self._scorings:
             self._scorings[alpha] = _compiled(
@@ -198,7 +204,8 @@ class Translator:
 
         Annotations have `2 * encoder_units`, or `encoder_units` without the backward encoder.
         """
-        check_positive("batch_size", batch_size)
+        self._check_process()
+        check_whole("batch_size", batch_size)
         ids = self._source_ids(texts)
         width = self._stepper.encoder.units * (2 if self._stepper.encoder.bidirectional else 1)
         result = np.zeros((len(ids), width), "float32")
@@ -207,6 +214,14 @@ class Translator:
                 : len(batch)
             ]
         return result
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "This Translator was made in another process, and a forked one has none of the "
+                "threads that its model runs on: load it in the process that translates, or start "
+                "processes with multiprocessing.get_context('spawn')."
+            )
 
     def _known_shortlist(self) -> Shortlist:
         if self._shortlist is None:
@@ -266,11 +281,13 @@ def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    width = max(1, *map(len, rows))
+    """Ids as an array, int32; with more rows and columns of padding where shapes are compiled."""
+    height, width = len(rows), max(1, *map(len, rows))
     if keras.backend.backend() != "tensorflow":
+        height = 1 << (height - 1).bit_length()
         width = -(-width // LENGTH_STEP) * LENGTH_STEP
-    result = np.full((len(rows), width), PAD, "int32")
-    for row, ids in zip(result, rows, strict=True):
+    result = np.full((height, width), PAD, "int32")
+    for row, ids in zip(result, rows, strict=False):
         row[: len(ids)] = ids
     return result
 

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import multiprocessing
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -248,3 +252,64 @@ def test_copying_is_an_option_of_the_search(loaded):
     assert plain.target_tokens == found.target_tokens == ["<unk>"] * 3
     assert found.text == "Łódź"
     assert plain.text != found.text
+
+
+def test_translations_keep_no_padding_of_their_batch(translator):
+    texts = ["ein", *["zwei Häuser am See " * 20]]
+    for found in (translator(texts), translator.score(texts, ["a", "a house"])):
+        for each in found:
+            assert each.attention.base is None
+            assert each.token_scores.base is None
+            size = 4 * len(each.target_tokens) * (len(each.source_tokens) + 1)
+            assert each.attention.nbytes + each.token_scores.nbytes == size
+
+
+def test_a_forked_process_is_told_what_to_do(translator):
+    def ask(connection):
+        for name, arguments in (
+            ("nbest", [["ein"]]),
+            ("score", [["a"], ["a"]]),
+            ("embed", [["a"]]),
+        ):
+            try:
+                getattr(translator, name)(*arguments)
+            except RuntimeError as error:
+                connection.send(str(error))
+
+    translator(["ein"])
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=ask, args=[there])
+    process.start()
+    try:
+        for _ in range(3):
+            assert here.poll(60), "no answer"
+            assert "made in another process" in here.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_jax_compiles_for_few_sizes(directory):
+    program = """
+import sys, jax
+from keras_attn_nmt import Translator
+translator = Translator.load(sys.argv[1])
+texts = ["ein Haus", "zwei", "am See", "kleine Haeuser", "ein", "See", "zwei Haeuser"]
+wanted = [each.text for each in translator(texts)]
+compiled = []
+jax.monitoring.register_event_listener(lambda name, **_: compiled.append(name))
+jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
+for count in (5, 6, 8):  # Rows are padded to 8, as they were for seven.
+    assert [each.text for each in translator((texts * 2)[:count])] == (wanted * 2)[:count]
+print(sum("backend_compile" in name for name in compiled))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(directory)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0\n"

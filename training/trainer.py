@@ -19,12 +19,12 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
 from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
+from keras_attn_nmt.optimizer import FusedAdam
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
 from keras_attn_nmt.training.evaluation import bleu_signature
-from keras_attn_nmt.training.optimizer import FusedAdam
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.splits import load_split

@@ -1,9 +1,12 @@
 """FusedAdam is Adam."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 
-from keras_attn_nmt.training.optimizer import FusedAdam
+from keras_attn_nmt import FusedAdam
 
 
 def trained(optimizer):
@@ -25,5 +28,15 @@ def test_it_ends_at_the_weights_of_adam(tmp_path):
     for got, wanted in zip(fused.optimizer.variables, plain.optimizer.variables, strict=True):
         np.testing.assert_allclose(got.numpy(), wanted.numpy(), atol=1e-5)
     fused.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    assert isinstance(again.optimizer, FusedAdam)
+    # In a process that knows nothing but the package, and trains on.
+    program = """
+import sys, keras, keras_attn_nmt, numpy
+model = keras.saving.load_model(sys.argv[1])
+assert type(model.optimizer).__name__ == "FusedAdam", model.optimizer
+model.fit(numpy.zeros((4, 5)), numpy.zeros((4, 5, 3)), verbose=0)
+print(int(model.optimizer.iterations))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{int(fused.optimizer.iterations) + 1}\n"

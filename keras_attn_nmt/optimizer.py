@@ -1,0 +1,43 @@
+"""Adam in one pass over the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class FusedAdam(keras.optimizers.Adam):
+    """`keras.optimizers.Adam` with TensorFlow's own kernel for each variable.
+
+    The same update, in one pass over a variable in place of about ten: on a CPU these took a
+    twentieth of a training step. On other backends, and with AMSGrad, it is Keras' own.
+
+    References:
+        [Kingma & Ba 2015](https://arxiv.org/abs/1412.6980)
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if keras.backend.backend() != "tensorflow" or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        import tensorflow as tf
+
+        index = self._get_variable_index(variable)
+        dtype = variable.dtype
+        step = ops.cast(self.iterations + 1, dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            # Keras hands over TensorFlow's variable here, not its own.
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=ops.power(ops.cast(self.beta_1, dtype), step),
+            beta2_power=ops.power(ops.cast(self.beta_2, dtype), step),
+            lr=ops.cast(learning_rate, dtype),
+            beta1=ops.cast(self.beta_1, dtype),
+            beta2=ops.cast(self.beta_2, dtype),
+            epsilon=ops.cast(self.epsilon, dtype),
+            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+        )
