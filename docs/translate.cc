@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
   for (int i = 3; i < argc; ++i) texts.vec<tstring>()(i - 3) = argv[i];
   Tensor references;
   std::cout << std::setprecision(9);  // Enough digits for any float32.
-  for (const char* signature : {"translate", "serving_default", "nbest", "score", "embed"}) {
+  for (const std::string signature : {"translate", "serving_default", "nbest", "score", "embed"}) {
     const auto& definition = bundle.GetSignatures().at(signature);
     std::vector<std::pair<std::string, Tensor>> feeds;
     for (const auto& [name, info] : definition.inputs()) {
@@ -66,10 +66,10 @@ int main(int argc, char** argv) {
     }
     std::vector<Tensor> answers;
     status = bundle.GetSession()->Run(feeds, fetches, {}, &answers);
-    if (!status.ok()) return Fail(std::string(signature) + ": " + status.ToString());
+    if (!status.ok()) return Fail(signature + ": " + status.ToString());
     for (size_t i = 0; i < names.size(); ++i) {
       Print(signature, names[i], answers[i]);
-      if (names[i] == "translation" && definition.outputs_size() == 2) references = answers[i];
+      if (signature == "translate" && names[i] == "translation") references = answers[i];
     }
   }
 }

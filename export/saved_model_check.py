@@ -11,6 +11,7 @@ warm-up requests are replayed.
 and exits with 1, or prints nothing.
 """
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -146,12 +147,8 @@ def differences(model: SessionModel, expected: dict[str, np.ndarray]) -> list[st
     if found:
         return found
     with ThreadPoolExecutor(THREADS) as threads:
-        asked = [
-            threads.submit(ask, signature, shift)
-            for signature in outputs
-            for shift in range(THREADS)
-        ]
-        found = [text for each in asked for text in each.result()]
+        asked = threads.map(ask, itertools.cycle(outputs), range(THREADS))
+        found = [text for each in asked for text in each]
     return [f"asked by {THREADS} threads at once, {text}" for text in dict.fromkeys(found)]
 
 
@@ -163,14 +160,20 @@ def warmup_requests(directory: str | os.PathLike[str]) -> Iterator[predict_pb2.P
 
 
 def warmup_failures(model: SessionModel, directory: str | os.PathLike[str]) -> list[str]:
-    """Which of the warm-up requests fail; TensorFlow Serving does not serve such a version."""
+    """Warm-up requests that fail, so that TensorFlow Serving would not serve the version, and
+    signatures without any.
+    """
     found = []
+    cold = set(model.signatures)
     try:
         for request in warmup_requests(directory):
+            signature = request.model_spec.signature_name
             rows = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-            found += _wrong(model, request.model_spec.signature_name, rows, {})
+            found += _wrong(model, signature, rows, {})
+            cold.discard(signature)
     except (tf.errors.OpError, DecodeError) as error:
-        found.append(f"cannot be read: {_reason(error)}")
+        return [f"warm-up requests cannot be read: {_reason(error)}"]
+    found += [f"{signature} has none" for signature in sorted(cold)]
     return [f"warm-up request: {text}" for text in dict.fromkeys(found)]
 
 

@@ -251,15 +251,20 @@ def test_what_a_server_could_not_load_or_warm_up_is_not_there(
 
 
 @pytest.mark.parametrize(
-    ("content", "error"), [(None, "NotFoundError"), (b"no records", "DataLossError")]
+    ("content", "message"),
+    [
+        (None, "warm-up requests cannot be read: NotFoundError"),
+        (b"no record" * 10, "warm-up requests cannot be read: DataLossError"),
+        (b"", "warm-up request: embed has none"),
+    ],
 )
-def test_warmup_requests_that_cannot_be_read_are_found(session_model, tmp_path, content, error):
+def test_a_warmup_file_without_requests_is_found(session_model, tmp_path, content, message):
     path = tmp_path / warmup.PATH
     path.parent.mkdir()
-    if content:
+    if content is not None:
         path.write_bytes(content)
-    (found,) = saved_model_check.warmup_failures(session_model, tmp_path)
-    assert found.startswith(f"warm-up request: cannot be read: {error}")
+    found = saved_model_check.warmup_failures(session_model, tmp_path)
+    assert found[0].startswith(message)
 
 
 @pytest.mark.usefixtures("checked_here")
