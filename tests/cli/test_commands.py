@@ -84,6 +84,19 @@ def test_every_line_has_as_many_best_translations(capfd, monkeypatch, model):
     assert len(out.split("\n")) == 5
 
 
+@pytest.mark.parametrize("command", ["translate", "embeddings"])
+def test_a_byte_order_mark_is_no_text(capfd, monkeypatch, model, command):
+    plain, marked = (
+        run(capfd, monkeypatch, [command, model], mark + "ein Haus\n\ufeffSee\n".encode())
+        for mark in (b"", b"\xef\xbb\xbf")
+    )
+    assert marked == plain
+    assert plain[0] == 0
+    code, out, err = run(capfd, monkeypatch, [command, model], "\ufeffein\n".encode("utf-16-le"))
+    assert (code, out) == (1, "")
+    assert "standard input is UTF-16" in err
+
+
 def test_translate_says_which_line_is_not_utf8(capfd, monkeypatch, model):
     code, _, err = run(capfd, monkeypatch, ["translate", model], b"ein\n\xff\xfe\n")
     assert code == 1
