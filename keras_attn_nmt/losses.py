@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attn_nmt.replicas import share_of_tokens
 from keras_attn_nmt.special_ids import PAD
 
 
@@ -113,12 +114,24 @@ def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
     return weights * sample_weight
 
 
+class _TokenLoss(keras.losses.Loss):
+    """A mean over the tokens of the whole batch, on however many replicas its parts are."""
+
+    def __init__(self, name: str):
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+
+    def _mean(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
+        loss = super().__call__(y_true, y_pred, weights)
+        return loss * share_of_tokens(ops.sum(weights))
+
+
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class MaskedCrossentropy(keras.losses.Loss):
+class MaskedCrossentropy(_TokenLoss):
     """Label-smoothed cross-entropy, summed over real tokens and divided by their number.
 
     How much padding a batch holds changes nothing: where Keras' losses divide by all positions,
-    this one divides by those with a label other than 0.
+    this one divides by those with a label other than 0. Under `tf.distribute.MirroredStrategy` the
+    tokens of all replicas are counted, so that training is as on one device.
 
     Args:
         label_smoothing: Share of the probability spread over the vocabulary, in [0, 1).
@@ -151,11 +164,11 @@ class MaskedCrossentropy(keras.losses.Loss):
     ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}.")
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+        super().__init__(name=name)
         self.label_smoothing = label_smoothing
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return super().__call__(y_true, y_pred, real_tokens(y_true, sample_weight))
+        return self._mean(y_true, y_pred, real_tokens(y_true, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return token_cross_entropy(y_true, y_pred, self.label_smoothing)
@@ -172,9 +185,9 @@ class RDropCrossentropy(MaskedCrossentropy):
 
     Dropout leaves out other units in each reading; both are to predict the same. A batch holds
     each sentence twice, the second half in the order of the first, as `BatchedPairs(copies=2)`
-    makes them, in validation, too. Where it does not, the loss is NaN, rather than how far two
-    other sentences are apart. Call arguments and result are those of `MaskedCrossentropy`, and the
-    divergence is averaged over real tokens, too.
+    makes them, in validation, too. Where it does not, as on replicas that each get a part of the
+    batch, the loss is NaN, rather than how far two other sentences are apart. Call arguments and
+    result are those of `MaskedCrossentropy`, and the divergence is averaged over real tokens, too.
 
     Args:
         label_smoothing: See `MaskedCrossentropy`.
@@ -227,7 +240,7 @@ class RDropCrossentropy(MaskedCrossentropy):
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class GuidedAlignment(keras.losses.Loss):
+class GuidedAlignment(_TokenLoss):
     """How little attention is where given alignments say, for the output `attention`.
 
         -1/T sum_i log sum_{j: A_ij > 0} alpha_ij
@@ -264,11 +277,11 @@ class GuidedAlignment(keras.losses.Loss):
     """
 
     def __init__(self, name: str = "guided_alignment"):
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+        super().__init__(name=name)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         aligned = ops.any(ops.not_equal(y_true, 0), axis=-1)
-        return super().__call__(y_true, y_pred, real_tokens(aligned, sample_weight))
+        return self._mean(y_true, y_pred, real_tokens(aligned, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         right = ops.sum(ops.where(ops.greater(y_true, 0), y_pred, 0.0), axis=-1)
