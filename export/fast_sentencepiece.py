@@ -16,6 +16,7 @@ import tensorflow_text
 from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.special_ids import PAD
+from keras_attn_nmt.text import BLANK, is_blank
 from keras_attn_nmt.tokenizer import Tokenizer
 
 OPS = ("TFText>FastSentencepieceTokenize", "TFText>FastSentencepieceDetokenize")
@@ -62,10 +63,39 @@ def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     return _fast(tokenizer, encoding=False).detokenize(rows)
 
 
-def blanks(tokenizer: Tokenizer) -> list[bool]:
-    """For each id whether its text is white space."""
+def blank(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
+    """Whether the text of ids is blank, as `keras_attn_nmt.text.is_blank` says of texts.
+
+    Args:
+        tokenizer: The vocabulary.
+        ids: int32, shape `(length,)`, without special ones.
+
+    Returns:
+        bool, shape `()`.
+    """
     model = _ModelProto.FromString(tokenizer.model_proto)
-    return [_bytes(piece).decode(errors="replace").isspace() for piece in model.pieces]
+    contents = [_bytes(piece) for piece in model.pieces]
+    blanks = [is_blank(content.decode(errors="replace")) for content in contents]
+    # A blank character without a piece is spelled in up to three bytes.
+    values = [
+        content[0] if piece.type == _BYTE else -1
+        for content, piece in zip(contents, model.pieces, strict=True)
+    ]
+    length = tf.size(ids)
+    value = tf.gather(tf.constant(values, tf.int32), ids)
+    found = tf.cast(tf.gather(tf.constant(blanks), ids), tf.int32)
+    for size in (2, 3):
+        spelled = [each.encode() for each in BLANK if len(each.encode()) == size]
+        # As one number: the bytes that begin at each place, and those of each blank character.
+        padded = tf.pad(value, [[0, size - 1]], constant_values=-1)
+        begun = tf.zeros_like(ids)
+        for place in range(size):
+            begun = 256 * begun + padded[place : place + length]
+        wanted = tf.constant([int.from_bytes(each, "big") for each in spelled])
+        starts = tf.cast(tf.reduce_any(begun[:, tf.newaxis] == wanted, axis=1), tf.int32)
+        for place in range(size):
+            found += tf.pad(starts, [[place, 0]])[:length]
+    return tf.reduce_all(found > 0)
 
 
 def pieces(tokenizer: Tokenizer) -> list[str]:

@@ -18,6 +18,7 @@ from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.export import warmup
 from keras_attn_nmt.export.client import BATCH_SIZE
 from keras_attn_nmt.export.saved_model import METADATA
+from keras_attn_nmt.text import is_blank
 from keras_attn_nmt.writing import write_text
 
 FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")
@@ -77,7 +78,7 @@ def export_serving(
     metadata = _metadata(newest)
     if text is None:
         text = _sample(newest)
-    if not text.strip():
+    if is_blank(text):
         raise ValueError("The example must be a text to translate, got a blank one.")
     values = {
         **metadata,

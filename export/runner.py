@@ -19,6 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.special_ids import BOS, EOS, PAD
+from keras_attn_nmt.text import is_blank
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
     TextTooLong,
@@ -175,7 +176,7 @@ class TFLiteTranslator:
         for index, (text, ids) in enumerate(
             zip(texts, self.source_tokenizer.encode(texts), strict=True)
         ):
-            source = [*ids, EOS] if text.strip() else []
+            source = [] if is_blank(text) else [*ids, EOS]
             if len(source) > source_limit:
                 raise TextTooLong(index, len(source), source_limit)
             sources.append(source)

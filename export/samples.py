@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from keras_attn_nmt.special_ids import UNK
+from keras_attn_nmt.text import is_blank
 from keras_attn_nmt.tokenizer import Tokenizer
 
 LENGTHS = (1, 2, 4, 8, 16, 24)
@@ -18,7 +19,7 @@ def texts(tokenizer: Tokenizer) -> list[str]:
     for number in range(UNK + 1, tokenizer.vocabulary_size):
         text = tokenizer.decode([[number]])[0]
         # Byte pieces are part of characters.
-        if text.strip() and not tokenizer.pieces([number])[0].startswith("<0x"):
+        if not is_blank(text) and not tokenizer.pieces([number])[0].startswith("<0x"):
             written.append(number)
     result = [
         tokenizer.decode([generator.choices(written, k=length)])[0] for length in LENGTHS if written

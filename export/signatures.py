@@ -27,11 +27,9 @@ from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.stepper import Stepper
+from keras_attn_nmt.text import BLANK_PATTERN
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH
-
-# What `str.strip` takes away.
-_BLANK = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]*"
 
 
 class ServedTranslator(tf.Module):
@@ -199,7 +197,7 @@ class _TextSide(tf.Module):
         ids = self.tokenizer.tokenize(text)
         lengths = tf.cast(ids.row_lengths(), tf.int32) + 1
         if not keep_blank:
-            lengths = tf.where(tf.strings.regex_full_match(text, _BLANK), 0, lengths)
+            lengths = tf.where(tf.strings.regex_full_match(text, BLANK_PATTERN), 0, lengths)
         kept = tf.where(lengths > MAX_SOURCE_LENGTH, 0, lengths)
         width = tf.maximum(1, tf.reduce_max(kept))
         # At least as wide as the longest that is kept, eos included.

@@ -294,7 +294,7 @@ def _reading_text(
 
     def translate_text(text: tf.Tensor) -> dict[str, tf.Tensor]:
         ids = fast_sentencepiece.tokenize(files.source_tokenizer, text)
-        blank = tf.reduce_all(tf.gather(fast_sentencepiece.blanks(files.source_tokenizer), ids))
+        blank = fast_sentencepiece.blank(files.source_tokenizer, ids)
         length = tf.where(blank, 0, tf.size(ids) + 1)
         readable = length <= limit
         last = tf.where(readable, length, 0) - 1

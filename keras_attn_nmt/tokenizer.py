@@ -5,17 +5,22 @@ Nothing here needs TensorFlow; `Tokenizer.tf_tokenizer` imports TF Text when it 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
 import os
 import random
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 
+from keras_attn_nmt.normalization import as_tsv, is_hangul, nfc_rules
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.special_ids import BOS, EOS, PAD, UNK
 from keras_attn_nmt.writing import replacing
@@ -24,6 +29,17 @@ if TYPE_CHECKING:
     import tensorflow_text
 
 _SPECIAL_IDS = (PAD, BOS, EOS, UNK)
+MODEL_TYPES = ("unigram", "bpe")
+NORMALIZATIONS = ("nfc", "nmt_nfkc", "identity")
+
+# Made when it is imported, so that mypy cannot know of it.
+_ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
+# Decimal digits that SentencePiece does not split itself, which knows ASCII and full-width ones.
+_OTHER_DIGIT = re.compile(r"[^\D0-9０-９]")
+# No character (Unicode keeps it for internal use), so that it is in no text.
+_BOUNDARY = "\ufdd0"
+# Lines with it are left out by SentencePiece, which uses it itself.
+_RESERVED = "\u2585"
 
 # SentencePiece sums expected counts thread by thread, so this number is part of the result.
 _LEARNING_THREADS = 16
@@ -34,10 +50,10 @@ _logger = logging.getLogger(__name__)
 class Tokenizer:
     """A SentencePiece model with pad 0, bos 1, eos 2 and unk 3.
 
-    A model made by `Tokenizer.learn` loses nothing: there is no normalization, no white space is
-    removed, and characters outside of the vocabulary become one id per UTF-8 byte. So
-    `decode(encode(texts)) == texts` for every text, control characters and NUL included, but for
-    two limits of SentencePiece and Unicode:
+    A model made by `Tokenizer.learn` loses nothing but what its normalization changes: no white
+    space is removed, and characters outside of the vocabulary become one id per UTF-8 byte. With
+    `normalization="identity"`, `decode(encode(texts)) == texts` for every text, control characters
+    and NUL included, but for two limits of SentencePiece and Unicode:
 
     - U+2581 (`▁`) is SentencePiece's own sign for a space and comes back as a space;
     - lone surrogates (`"\\ud800"`) have no UTF-8 form and are refused.
@@ -90,6 +106,7 @@ class Tokenizer:
         vocabulary_size: int,
         *,
         model_type: str = "unigram",
+        normalization: str = "nfc",
         character_coverage: float = 0.9995,
         byte_fallback: bool = True,
         maximum_texts: int = 1_000_000,
@@ -97,13 +114,19 @@ class Tokenizer:
     ) -> Tokenizer:
         """Learns a vocabulary from texts; the same one each time (per SentencePiece version).
 
-        Digits are always pieces of their own, so that numbers never seen are spelled alike.
+        Decimal digits of all scripts are pieces of their own, so that numbers never seen are
+        spelled alike.
 
         Args:
             texts: Sentences. Read once, front to back.
             vocabulary_size: Number of ids, special ones and the 256 byte pieces included. Where
                 the texts do not hold that many pieces the vocabulary is smaller, with a warning.
             model_type: `"unigram"` (Kudo 2018) or `"bpe"` (Sennrich et al. 2016).
+            normalization: What is done to every text first, wherever the vocabulary is used:
+                `"nfc"` composes characters (an u with a combining diaeresis is ü) and removes those
+                that nobody sees, see `nfc_rules`; `"nmt_nfkc"` is SentencePiece's own, which also
+                replaces compatibility characters (a ligature by its letters) and keeps soft
+                hyphens; `"identity"` leaves texts as they are.
             character_coverage: Share of the text that is written in characters with a piece of
                 their own; the rarest others are spelled in bytes.
             byte_fallback: Spell other characters in bytes. Without it they become the unknown
@@ -115,14 +138,7 @@ class Tokenizer:
             ValueError: There is no text, an element is no string, or the vocabulary is too small
                 for the characters of the texts.
         """
-        if model_type not in ("unigram", "bpe"):
-            raise ValueError(f"model_type must be 'unigram' or 'bpe', got {model_type!r}")
-        fixed = len(_SPECIAL_IDS) + 256 * byte_fallback
-        if vocabulary_size <= fixed:
-            raise ValueError(
-                f"vocabulary_size must be above {fixed} (special ids and, for byte_fallback, byte "
-                f"pieces), got {vocabulary_size}"
-            )
+        check_vocabulary(vocabulary_size, model_type, normalization, byte_fallback)
         if not 0.98 <= character_coverage <= 1:
             raise ValueError(f"character_coverage must be from 0.98 to 1, got {character_coverage}")
         if maximum_texts < 1:
@@ -130,31 +146,45 @@ class Tokenizer:
         if isinstance(texts, str):
             raise ValueError("texts must be a collection of strings, got one string: wrap it in []")
         sample = _sample(texts, maximum_texts, seed)
-        model = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(sample),
-                model_writer=model,
-                vocab_size=vocabulary_size,
-                hard_vocab_limit=False,
-                model_type=model_type,
-                character_coverage=character_coverage,
-                pad_id=PAD,
-                bos_id=BOS,
-                eos_id=EOS,
-                unk_id=UNK,
-                byte_fallback=byte_fallback,
-                split_digits=True,
-                normalization_rule_name="identity",
-                remove_extra_whitespaces=False,
-                # SentencePiece would silently skip longer texts; its own limit is 4,192 bytes.
-                max_sentence_length=2**30,
-                num_threads=_LEARNING_THREADS,
-                minloglevel=2,
+        unread = sum(_RESERVED in text for text in sample)
+        if unread:
+            _logger.warning(
+                "%s of %s texts hold the character U+2585, which SentencePiece keeps for itself: "
+                "the vocabulary is learned without them",
+                f"{unread:,}",
+                f"{len(sample):,}",
             )
+        model = io.BytesIO()
+        options: dict[str, Any] = {}
+        if any(_OTHER_DIGIT.search(text) for text in sample):
+            options["pretokenization_delimiter"] = _BOUNDARY
+            sample = [_OTHER_DIGIT.sub(f"{_BOUNDARY}\\g<0>{_BOUNDARY}", text) for text in sample]
+        try:
+            with _rules(normalization, sample) as rules:
+                sentencepiece.SentencePieceTrainer.train(
+                    sentence_iterator=iter(sample),
+                    model_writer=model,
+                    **options,
+                    **rules,
+                    vocab_size=vocabulary_size,
+                    hard_vocab_limit=False,
+                    model_type=model_type,
+                    character_coverage=character_coverage,
+                    pad_id=PAD,
+                    bos_id=BOS,
+                    eos_id=EOS,
+                    unk_id=UNK,
+                    byte_fallback=byte_fallback,
+                    split_digits=True,
+                    remove_extra_whitespaces=False,
+                    # SentencePiece would silently skip longer texts; its own limit is 4,192 bytes.
+                    max_sentence_length=2**30,
+                    num_threads=_LEARNING_THREADS,
+                    minloglevel=2,
+                )
         except RuntimeError as error:
             raise _learning_error(error, vocabulary_size, character_coverage) from error
-        tokenizer = cls(model.getvalue())
+        tokenizer = cls(_with_name(model.getvalue(), normalization))
         if tokenizer.vocabulary_size < vocabulary_size:
             _logger.warning(
                 "vocabulary of %s pieces in place of %s: the %s texts hold no more",
@@ -256,6 +286,43 @@ class Tokenizer:
                 f"{self.vocabulary_size - 1}; do the ids come from another vocabulary?"
             )
         return known
+
+
+def check_vocabulary(
+    vocabulary_size: int, model_type: str, normalization: str, byte_fallback: bool
+) -> None:
+    """Raises `ValueError` for what `Tokenizer.learn` cannot learn from any text."""
+    if model_type not in MODEL_TYPES:
+        raise ValueError(f"model_type must be one of {MODEL_TYPES}, got {model_type!r}")
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}")
+    fixed = len(_SPECIAL_IDS) + 256 * byte_fallback
+    if vocabulary_size <= fixed:
+        raise ValueError(
+            f"vocabulary_size must be above {fixed} (special ids and, for byte_fallback, byte "
+            f"pieces), got {vocabulary_size}"
+        )
+
+
+@contextlib.contextmanager
+def _rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, str]]:
+    """SentencePiece's options for a normalization; its table is a file while it learns."""
+    if normalization != "nfc":
+        yield {"normalization_rule_name": normalization}
+        return
+    hangul = any(is_hangul(character) for text in texts for character in set(text))
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "nfc.tsv")
+        path.write_text(as_tsv(nfc_rules(hangul)), encoding="ascii")
+        yield {"normalization_rule_tsv": str(path)}
+
+
+def _with_name(model_proto: bytes, normalization: str) -> bytes:
+    """A model that names its normalization, in place of the temporary file that it came from."""
+    model = _ModelProto.FromString(model_proto)
+    model.normalizer_spec.name = normalization
+    model.normalizer_spec.ClearField("normalization_rule_tsv")
+    return model.SerializeToString(deterministic=True)
 
 
 def _checked(text: str, index: int) -> str:

@@ -15,7 +15,8 @@ from keras_attn_nmt import alignment
 
 # The piece of what is not in a vocabulary, by itself or as a word.
 UNKNOWN = "<unk>"
-_BYTES = re.compile("(?:<0x[0-9A-F]{2}>)+")
+# A whole piece that stands for one byte; the same characters in other pieces are text.
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
 _DIGIT = re.compile("[0-9]")
 # Tokens of a text, `</s>` included.
 MAX_SOURCE_LENGTH = 1000
@@ -89,9 +90,11 @@ class Translation:
             texts = [_spelled(word) for word in sources]
         copied = {}
         for i, j in self.alignment():
-            in_bytes = _BYTES.search(sources[i]) and _BYTES.search(targets[j])
+            in_bytes = any(map(_BYTE.fullmatch, sources[i])) and any(
+                map(_BYTE.fullmatch, targets[j])
+            )
             text = _spelled(targets[j])
-            copy = texts[i] if UNKNOWN in text or in_bytes else _with_digits(text, texts[i])
+            copy = texts[i] if UNKNOWN in targets[j] or in_bytes else _with_digits(text, texts[i])
             if copy != text:
                 copied[j] = copy
         if not copied:
@@ -103,7 +106,7 @@ class Translation:
                 pieces.append("" if token == alignment.END else token)
             elif index == 0 or words[index - 1] != word:
                 pieces.append(alignment.SPACE + copied[word])
-        return dataclasses.replace(self, text=_spelled("".join(pieces)))
+        return dataclasses.replace(self, text=_spelled(pieces))
 
 
 def copying_rare(
@@ -116,21 +119,23 @@ def copying_rare(
     ]
 
 
-def _words(tokens: list[str]) -> list[str]:
-    """The pieces of each word, put together."""
+def _words(tokens: list[str]) -> list[list[str]]:
+    """The pieces of each word."""
     words = alignment.word_of_tokens(tokens)
-    pieces = [""] * (max(words, default=-1) + 1)
+    pieces: list[list[str]] = [[] for _ in range(max(words, default=-1) + 1)]
     for word, token in zip(words, tokens, strict=True):
         if word >= 0:
-            pieces[word] += token
+            pieces[word].append(token)
     return pieces
 
 
-def _spelled(pieces: str) -> str:
+def _spelled(pieces: list[str]) -> str:
     """The text of SentencePiece pieces that stand one after another."""
-    text = _BYTES.sub(
-        lambda match: bytes.fromhex(re.sub("<0x|>", "", match[0])).decode(errors="replace"), pieces
-    )
+    content = b""
+    for piece in pieces:
+        byte = _BYTE.fullmatch(piece)
+        content += bytes.fromhex(byte[1]) if byte else piece.encode()
+    text = content.decode(errors="replace")
     return text.replace(alignment.SPACE, " ").removeprefix(" ")
 
 

@@ -18,6 +18,7 @@ from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.special_ids import EOS, PAD
 from keras_attn_nmt.stepper import Stepper
+from keras_attn_nmt.text import is_blank
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
@@ -240,7 +241,7 @@ class Translator:
         # A text without anything in it is all padding: the search leaves it alone.
         texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._ids(self.source_tokenizer, texts, "text")
-        return [each if text.strip() else [] for each, text in zip(ids, texts, strict=True)]
+        return [[] if is_blank(text) else each for each, text in zip(ids, texts, strict=True)]
 
     def _ids(self, tokenizer: Tokenizer, texts: Sequence[str], kind: str) -> list[list[int]]:
         if isinstance(texts, (str, bytes)):

@@ -233,6 +233,17 @@ def test_what_is_rare_is_copied_from_where_the_model_looked():
     assert SEEN.copying("in▁Łódź Lö▁▁98.765 5").text == copied.text
 
 
+def test_characters_that_look_like_a_byte_piece_are_text():
+    literal = dataclasses.replace(
+        SEEN,
+        source_tokens=["▁5", "</s>"],
+        target_tokens=["▁<0x41>", "▁<", "0x4", "1>", "▁7", "</s>"],
+        token_scores=np.zeros(6, "float32"),
+        attention=np.eye(2, dtype="float32")[[1, 1, 1, 1, 0, 1]],
+    )
+    assert literal.copying("5").text == "<0x41> <0x41> 5"
+
+
 def test_what_is_known_is_not_copied():
     known = dataclasses.replace(SEEN, target_tokens=["▁a"] * 9 + ["</s>"])
     assert known.copying("in Łódź Lö 98.765 5") is known

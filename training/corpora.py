@@ -25,6 +25,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_attn_nmt.alignment import check_links, parse_pharaoh
+from keras_attn_nmt.text import is_blank
 from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 
 logger = logging.getLogger(__name__)
@@ -187,7 +188,7 @@ def concatenated(pairs: tf.data.Dataset, most_words: int, seed: int = 0) -> tf.d
         together: list[tuple[bytes, bytes]] = []
         words = limit = 0
         for pair in pairs.as_numpy_iterator():
-            if not all(side.strip() for side in pair):
+            if any(is_blank(side.decode()) for side in pair):
                 yield pair
                 continue
             length = len(pair[0].split())

@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.search_options import SearchOptions
+from keras_attn_nmt.tokenizer import check_vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,7 @@ class VocabularyRecipe:
         target_size: Number of target pieces.
         shared: One vocabulary of `source_size` for both languages.
         model_type: `"unigram"` or `"bpe"`.
+        normalization: `"nfc"`, `"nmt_nfkc"` or `"identity"`, see `Tokenizer.learn`.
         character_coverage: Share of the text in characters that have a piece of their own.
         byte_fallback: Spell other characters in bytes, so that no text is lost.
         samples: How often an epoch has each training pair: once in its usual segmentation, the
@@ -109,12 +111,19 @@ class VocabularyRecipe:
     target_size: int = 8000
     shared: bool = False
     model_type: str = "unigram"
+    normalization: str = "nfc"
     character_coverage: float = 0.9995
     byte_fallback: bool = True
     samples: int = 1
     sampling_alpha: float = 0.2
 
     def __post_init__(self) -> None:
+        sizes = (self.source_size,) if self.shared else (self.source_size, self.target_size)
+        for size in sizes:
+            try:
+                check_vocabulary(size, self.model_type, self.normalization, self.byte_fallback)
+            except ValueError as error:
+                raise ValueError(f"[vocabulary] of the recipe: {error}.") from error
         if self.samples < 1:
             raise ValueError(f"vocabulary.samples must be at least 1, got {self.samples}.")
         if not 0 < self.sampling_alpha <= 1:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from keras_attn_nmt.special_ids import EOS
+from keras_attn_nmt.text import BLANK_PATTERN
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.training.subword_sampling import SubwordSampler
 from keras_attn_nmt.training.token_alignment import count_words, parse_links
@@ -170,7 +171,7 @@ def _chunk(
 
 
 def _blank(text: tf.Tensor) -> tf.Tensor:
-    return tf.strings.regex_full_match(text, r"[\s\p{Z}]*")
+    return tf.strings.regex_full_match(text, BLANK_PATTERN)
 
 
 def ragged(ids: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:

@@ -20,6 +20,7 @@ from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCros
 from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.optimizer import FusedAdam
+from keras_attn_nmt.text import is_blank
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
@@ -253,7 +254,7 @@ def learn_tokenizers(
 
     options: dict[str, Any] = {
         name: getattr(vocabulary, name)
-        for name in ("model_type", "character_coverage", "byte_fallback")
+        for name in ("model_type", "normalization", "character_coverage", "byte_fallback")
     }
     if vocabulary.shared:
         both = Tokenizer.learn(texts(0, 1), vocabulary.source_size, **options)
@@ -385,7 +386,7 @@ def _bleu_pairs(
     for texts in pairs.as_numpy_iterator():
         source, target = (text.decode("utf-8") for text in texts[:2])
         (ids,) = translator.source_tokenizer.encode([source])
-        if source.strip() and target.strip() and len(ids) < recipe.data.max_length:
+        if not (is_blank(source) or is_blank(target)) and len(ids) < recipe.data.max_length:
             sources.append(source)
             references.append(target)
         if len(sources) == recipe.training.bleu_sentences:

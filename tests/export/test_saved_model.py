@@ -21,6 +21,7 @@ from keras_attn_nmt.export import (
 )
 from keras_attn_nmt.export.saved_model_check import SessionModel
 from keras_attn_nmt.shortlist import Shortlist
+from keras_attn_nmt.text import BLANK
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 
@@ -320,3 +321,16 @@ def test_a_damaged_model_directory_writes_nothing(model_directory, tmp_path):
     with pytest.raises(ValueError, match="is damaged"):
         export_saved_model(damaged, tmp_path / "served")
     assert not (tmp_path / "served").exists()
+
+
+TYPED = "zwei kleine Ha\u0308u\u00adser am See"
+BLANKS = [*BLANK, "\x0b \x85", "\u3000\u200b\ufeff"]
+
+
+def test_other_ways_to_type_and_blanks_are_as_in_the_translator(session_model, translator):
+    answers = session_model.run("serving_default", {"text": [TYPED, *BLANKS]})
+    (wanted,) = translator([TYPED], **OPTIONS)
+    assert wanted.text == translator(["zwei kleine Häuser am See"], **OPTIONS)[0].text
+    assert answers["translation"][0].decode() == wanted.text
+    assert (answers["source_length"][1:] == 0).all()
+    assert not any(each.source_tokens for each in translator(BLANKS, **OPTIONS))

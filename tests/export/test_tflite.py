@@ -22,7 +22,9 @@ from keras_attn_nmt.export import (
     fast_sentencepiece,
     tflite,
 )
+from keras_attn_nmt.export.tflite_check import TextRunner
 from keras_attn_nmt.special_ids import EOS
+from keras_attn_nmt.text import BLANK
 from keras_attn_nmt.translation import TextTooLong
 
 GROWING = ["See", "ein Haus", "zwei kleine Häuser am See", "ein Haus " * 6]
@@ -260,3 +262,15 @@ def test_a_bpe_vocabulary_is_refused_for_text():
     tokenizer = Tokenizer.learn(["ein Haus am See"] * 3, 280, model_type="bpe")
     with pytest.raises(ValueError, match="this vocabulary is a BPE model"):
         fast_sentencepiece.tokenize(tokenizer, tf.constant(["ein"]))
+
+
+def test_other_ways_to_type_and_blanks_in_a_file_that_takes_text(
+    device_file_with_text, model_directory, runner
+):
+    ask = TextRunner(device_file_with_text)
+    typed, composed = "zwei kleine Ha\u0308u\u00adser am See", "zwei kleine Häuser am See"
+    assert ask(typed).target_tokens == ask(composed).target_tokens
+    for text in [*BLANK, "\x0b \x85", "\u3000\u200b\ufeff", "  "]:
+        assert ask(text).source_tokens == [], repr(text)
+        assert runner([text])[0].source_tokens == [], repr(text)
+    assert ask("\u200d").source_tokens

@@ -15,7 +15,7 @@ from keras_attn_nmt.training.subword_sampling import SubwordSampler
 
 @pytest.fixture(scope="module", params=["unigram", "bpe"])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
-    return Tokenizer.learn(SENTENCES, 340, model_type=request.param)
+    return learn(request.param, normalization="identity")
 
 
 def learn(model_type: str, **settings: object) -> Tokenizer:
