@@ -11,7 +11,7 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help demo test lint format test-lowest test-next benchmark clean
+.PHONY: help demo test lint format test-lowest test-next test-arm benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make format       format the code'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
 	@echo 'make test-next    tests of the core with the newest keras-nightly'
+	@echo 'make test-arm     .tflite files on ARM64: emulated on Debian for x86-64, or as it is'
 	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: a short form)'
 	@echo 'make clean        remove everything that the other targets made'
 
@@ -49,6 +50,12 @@ format: .venv/ready
 test-lowest: .venv-lowest/ready
 	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest -n 2 --dist loadgroup
 	$(ON_JAX) $(LOWEST)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
+
+test-arm: .venv/ready
+	mkdir -p build/arm
+	test "$$(uname -m)" = aarch64 || test -e build/arm/ready || \
+		tests/arm/prepare.sh build/arm $(BIN)/python
+	KERAS_BACKEND=tensorflow $(BIN)/python tests/arm/run.py build/arm
 
 # A newer pip first: the one that comes with Python 3.10 and 3.11 takes very long to choose versions
 # that fit together. And no warnings: setuptools has one for the package lying in the root folder.

@@ -78,7 +78,8 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     for name in options.only:
         model = folder(options.work, name)
-        if not (model / "training.json").exists():
+        report = model / "training.json"
+        if not (report.exists() and json.loads(report.read_text()).get("finished", True)):
             arguments = ["train", "multi30k", "--quiet", "--output", str(model)]
             for setting in settings(name, options.corpus, options.passes, options.set):
                 arguments += ["--set", setting]

@@ -15,6 +15,8 @@ from keras_attn_nmt import writing
 from keras_attn_nmt.plots import plot_attention
 from keras_attn_nmt.training.corpora import decoded
 from keras_attn_nmt.training.evaluation import evaluate
+from keras_attn_nmt.training.output_directory import taken
+from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.recipe_files import load_recipe
 from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.training.trainer import train
@@ -55,18 +57,26 @@ def run_demo(
         `train_seconds` and `seconds`, the translations, and `exports_agree`.
 
     Raises:
-        FileExistsError: `output` has a model that no demo wrote.
+        FileExistsError: `output` has a model that no demo wrote, or another process uses it.
     """
-    start = time.perf_counter()
-    output = Path(output)
-    model = output / "model"
     recipe = load_recipe("phrases", overrides)
+    with taken(output) as directory:
+        return _run(directory, recipe, sentence, export)
+
+
+def _run(
+    output: Path,
+    recipe: Recipe,
+    sentence: str | None,
+    export: Callable[[Path, list[dict[str, Any]]], bool] | None,
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    model = output / "model"
     if (output / MARK).is_file():
         for old in (model, output / "served"):
             shutil.rmtree(old, ignore_errors=True)
     elif model.exists():
         raise FileExistsError(f"{model} was not written by a demo: give another --output.")
-    output.mkdir(parents=True, exist_ok=True)
     writing.write_text(output / MARK, "What is here was written by keras-attn-nmt demo.\n")
     logger.info("1/4 training on generated phrases")
     trained = train(recipe, model)
