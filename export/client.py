@@ -145,7 +145,8 @@ class TranslationClient:
                 wait = max(error.wait, FIRST_WAIT_SECONDS * 2**attempt)
             if time.monotonic() + wait >= deadline:
                 raise TimeoutError(
-                    f"No answer in {self._timeout} seconds.{reason} To be asked again in {wait:g} s."
+                    f"No answer in {self._timeout} seconds.{reason} Too late to ask again in "
+                    f"{wait:g} seconds."
                 )
             time.sleep(wait)
         raise AssertionError("not reached")

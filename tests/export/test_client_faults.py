@@ -117,7 +117,7 @@ def test_what_passes_is_asked_again_over_grpc(code, slept):
 def test_a_busy_server_is_named_as_that(slept):
     with (
         Scripted(BUSY, BUSY).rest() as address,
-        pytest.raises(ConnectionError, match="too much to do: .*batching queue"),
+        pytest.raises(ConnectionError, match=r"too much to do: .*batching queue"),
     ):
         TranslationClient(address, "m", retries=1).embed(["ein"])
     with (
