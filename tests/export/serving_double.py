@@ -98,6 +98,7 @@ class ServingDouble(
         left = context.time_remaining()
         deadline = time.monotonic() + (3600 if left is None else left)
         try:
+            self._let_in()
             return self._predict(request, deadline)
         except StatusError as error:
             context.abort(error.code, error.message)
@@ -115,6 +116,7 @@ class ServingDouble(
             if path == "/monitoring/prometheus/metrics":
                 return 200, self._metrics()
             if method == "POST" and (found := serving_rest.PREDICT.fullmatch(path)):
+                self._let_in()
                 name, version = _named(found)
 
                 def definitions():
@@ -129,7 +131,7 @@ class ServingDouble(
         except StatusError as error:
             return serving_rest.HTTP_STATUS.get(error.code, 500), serving_rest.write_error(error)
 
-    def _predict(self, request, deadline):
+    def _let_in(self):
         with self._lock:
             self.requests += 1
             self.unavailable -= 1
@@ -137,7 +139,9 @@ class ServingDouble(
                 raise StatusError(
                     grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue [...] is full"
                 )
-        threading.Event().wait(self.delay)
+        time.sleep(self.delay)
+
+    def _predict(self, request, deadline):
         with self.versions.servable(*_model(request.model_spec)) as servable:
             return servable.predict(request, deadline)
 
@@ -241,6 +245,7 @@ def main():
         parser.add_argument(flag, required=True)
     parser.add_argument("--enable_batching", choices=["true", "false"], default="false")
     parser.add_argument("--batching_parameters_file", type=Path)
+    parser.add_argument("--monitoring_config_file", help="metrics are there without it")
     flags = parser.parse_args()
     batching = flags.batching_parameters_file if flags.enable_batching == "true" else None
     with ServingDouble(
