@@ -4,10 +4,10 @@
 
 The model is exported and served with the operator's files, by `tensorflow_model_server` where it is
 on the PATH, else by the tests' stand-in, in a process of its own. Half of the clients ask over REST
-and half over gRPC, each one request after another, of one to four texts. In the middle of it a second
-version comes; clients ask on until it is AVAILABLE and has answered. Every answer is compared with
-that of `Translator`: text, score and attention. How many batches the server ran for the requests is
-read from its metrics.
+and half over gRPC, each one request after another, of one to four texts. In the middle of it a
+second version comes; clients ask on until it is AVAILABLE and the first one unloaded. Every answer
+is compared with that of `Translator`: text, score and attention. How many batches the server ran
+for the requests is read from its metrics.
 """
 
 from __future__ import annotations
