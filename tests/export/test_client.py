@@ -161,7 +161,7 @@ def test_wrong_arguments_are_refused(connect):
 def test_rest_does_without_tensorflow(server):
     program = f"""
 import sys
-from keras_attn_nmt.export import TranslationClient, saved_model_check
+from keras_attn_nmt.export import TranslationClient
 print(TranslationClient({server.rest_address!r}, "small")(["ein Haus"])[0].text)
 assert not {{"tensorflow", "keras", "jax"}} & set(sys.modules)
 """
