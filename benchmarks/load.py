@@ -2,10 +2,12 @@
 
     python benchmarks/load.py MODEL TEXTS [--clients 32] [--requests 10000]
 
-The model is exported and served, by `tensorflow_model_server` where it is on the PATH, else by the
-tests' stand-in, in a process of its own. Half of the clients ask over REST and half over gRPC,
-each one request after another, of one to four texts. In the middle of it a second version comes.
-Every answer is compared with that of `Translator`: text, score and attention.
+The model is exported and served with the operator's files, by `tensorflow_model_server` where it is
+on the PATH, else by the tests' stand-in, in a process of its own. Half of the clients ask over REST
+and half over gRPC, each one request after another, of one to four texts. In the middle of it a
+second version comes; clients ask on until it is AVAILABLE and the first one unloaded. Every answer
+is compared with that of `Translator`: text, score and attention. How many batches the server ran
+for the requests is read from its metrics.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import collections
 import itertools
 import json
+import re
 import shutil
 import statistics
 import sys
@@ -23,6 +26,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import requests
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "export"
 TOLERANCE = 1e-3
@@ -50,11 +54,11 @@ def main() -> int:
     wrong: collections.Counter[str] = collections.Counter()
     seconds: list[float] = []
     numbers = itertools.count()
-    half = threading.Event()
+    half, taken_up = threading.Event(), threading.Event()
 
     def client(address: str) -> None:
         connected = TranslationClient(address, "model", timeout=120)
-        while (number := next(numbers)) < options.requests:
+        while (number := next(numbers)) < options.requests or not taken_up.is_set():
             if number == options.requests // 2:
                 half.set()
             batch = [texts[(7 * number + place) % len(texts)] for place in range(1 + number % 4)]
@@ -77,10 +81,12 @@ def main() -> int:
         first = export_saved_model(options.model, versions, beam_size=options.beam_size)
         program = shutil.which("tensorflow_model_server")
         command = [program] if program else [sys.executable, str(TESTS / "serving_double.py")]
-        flags = []
-        if program:
-            files = export_serving(versions, name="model")
-            flags = ["--enable_batching=true", f"--batching_parameters_file={files[1]}"]
+        files = {path.name: path for path in export_serving(versions, name="model")}
+        flags = [
+            "--enable_batching=true",
+            f"--batching_parameters_file={files['batching.config']}",
+            f"--monitoring_config_file={files['monitoring.config']}",
+        ]
         with ModelServer(command, versions, "model", flags) as server:
             addresses = [server.rest_address, server.grpc_address]
             threads = [
@@ -94,22 +100,50 @@ def main() -> int:
                 pass
             shutil.copytree(first, versions / ".coming")
             (versions / ".coming").rename(versions / "2")
+            seconds_to_take_up = _take_up(f"{server.rest_address}/v1/models/model", threads)
+            answered_by_first = len(seconds)
+            taken_up.set()
             for thread in threads:
                 thread.join()
             whole = time.perf_counter() - begin
+            batches = _batches(server.rest_address)
     quantiles = statistics.quantiles(seconds, n=100)
     report = {
         "server": "tensorflow_model_server" if program else "stand-in of the tests",
         "clients": options.clients,
-        "requests": options.requests,
+        "requests": len(seconds) + sum(wrong.values()),
         "answered": len(seconds),
         "wrong": dict(wrong),
-        "requests_per_second": round(options.requests / whole, 1),
+        "new_version_available_after_seconds": seconds_to_take_up,
+        "answered_before": answered_by_first,
+        "batches": batches,
+        "requests_per_second": round(len(seconds) / whole, 1),
         "p50_ms": round(1000 * quantiles[49]),
         "p99_ms": round(1000 * quantiles[98]),
     }
     print(json.dumps(report, indent=2))
     return bool(wrong)
+
+
+def _take_up(url: str, threads: list[threading.Thread]) -> float | None:
+    """Seconds until the server answers with version 2 alone; None if the clients ended before."""
+    begin = time.perf_counter()
+    while any(thread.is_alive() for thread in threads):
+        answer = requests.get(url, timeout=60).json()["model_version_status"]
+        states = {status["version"]: status["state"] for status in answer}
+        if states.get("2") == "AVAILABLE" and states["1"] == "END":
+            return round(time.perf_counter() - begin, 1)
+        time.sleep(0.1)
+    return None
+
+
+def _batches(address: str) -> int:
+    """How many batches the server ran, warm-up included."""
+    page = requests.get(f"{address}/monitoring/prometheus/metrics", timeout=60).text
+    (count,) = re.findall(
+        r"^:tensorflow:serving:batching_session:wrapped_run_count.* (\d+)$", page, re.M
+    )
+    return int(count)
 
 
 def _difference(got, wanted) -> str:

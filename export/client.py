@@ -1,24 +1,19 @@
-"""A client of a served model, over REST or gRPC, that gives what `Translator` gives.
-
-REST needs requests and NumPy alone; the messages of gRPC come with TensorFlow, which they import.
-"""
+"""A client of a served model, over REST or gRPC, that gives what `Translator` gives."""
 
 from __future__ import annotations
 
-import abc
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_attn_nmt.export.transports import Arrays, BatchTooLarge, Grpc, Rest, Unavailable
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
 
 FIRST_WAIT_SECONDS = 0.1
 # What the server is configured to take (`export_serving`).
 BATCH_SIZE = 16
-
-Arrays = dict[str, np.ndarray]
 
 
 class TranslationClient:
@@ -30,20 +25,22 @@ class TranslationClient:
         version: Of the model; the newest by default.
         timeout: Seconds that a call may take, all of its batches and retries together. (Over REST,
             an answer that has begun may take longer, as long as it goes on coming.)
-        retries: How often a batch is sent again while the server is unavailable, with twice the
-            wait each time. Nothing else is sent again.
-        batch_size: Texts in one request; more are sent in several. A server refuses more than its
-            own limit.
+        retries: How often a batch is sent again while the server is unavailable or has too much to
+            do (gRPC's UNAVAILABLE and RESOURCE_EXHAUSTED, HTTP's 429, 502 and 503), with
+            exponential backoff; over REST, `Retry-After` is honoured. Nothing else is sent again.
+        batch_size: Most texts in one request; more are sent in several. Where the server's
+            `max_batch_size` is less, that is used.
 
     Raises (every method):
         TextTooLong: A text has more tokens than the server translates.
-        TimeoutError: There was no answer in time.
-        ConnectionError: The server stayed unavailable, or has too much to do.
-        ValueError: The server refused the request, for instance as it has no such model.
+        TimeoutError: There was no answer in time, or none could come after a further wait.
+        ConnectionError: The server stayed unavailable or too busy, or its host does not exist.
+        ValueError: The server refused the request, for instance as it has no such model, or a
+            message is too large. Raised by the class itself: the address is not well-formed.
 
     Example:
-        >>> client = TranslationClient("http://localhost:8501", "demo")
-        >>> client(["einundvierzig"])[0].text
+        >>> with TranslationClient("http://localhost:8501", "demo") as client:
+        ...     client(["einundvierzig"])[0].text
         'forty-one'
     """
 
@@ -63,7 +60,7 @@ class TranslationClient:
                 f"{timeout}, {retries} and {batch_size}."
             )
         rest = address.startswith(("http://", "https://"))
-        self._transport: _Transport = (_Rest if rest else _Grpc)(address, model, version)
+        self._transport = (Rest if rest else Grpc)(address, model, version)
         self._timeout = timeout
         self._retries = retries
         self._batch_size = batch_size
@@ -88,6 +85,12 @@ class TranslationClient:
         """Closes the connection."""
         self._transport.close()
 
+    def __enter__(self) -> TranslationClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _answers(
         self, signature: str, make: Callable[[Arrays], Any], **inputs: Sequence[str]
     ) -> list[Any]:
@@ -97,14 +100,22 @@ class TranslationClient:
             raise ValueError(f"Every text needs one reference: got {lengths}.")
         deadline = time.monotonic() + self._timeout
         results: list[Any] = []
-        for start in range(0, lengths["text"], self._batch_size):
+        while (start := len(results)) < lengths["text"]:
             batch = {
-                name: list(values[start : start + self._batch_size])
-                for name, values in inputs.items()
+                name: values[start : start + self._batch_size] for name, values in inputs.items()
             }
-            answers = self._send(signature, batch, deadline)
+            try:
+                answers = self._send(signature, batch, deadline)
+            except BatchTooLarge as error:
+                if not 0 < error.limit < len(batch["text"]):
+                    raise ValueError(str(error)) from error
+                self._batch_size = error.limit
+                continue
             # What a translation is made of besides the answer.
-            answers = {**{name: np.array(values) for name, values in batch.items()}, **answers}
+            answers = {
+                **{name: np.array(values, object) for name, values in batch.items()},
+                **answers,
+            }
             for row in range(len(batch["text"])):
                 try:
                     results.append(make({name: value[row] for name, value in answers.items()}))
@@ -118,7 +129,6 @@ class TranslationClient:
         return results
 
     def _send(self, signature: str, batch: dict[str, list[str]], deadline: float) -> Arrays:
-        wait = FIRST_WAIT_SECONDS
         reason = ""
         for attempt in range(self._retries + 1):
             left = deadline - time.monotonic()
@@ -126,19 +136,20 @@ class TranslationClient:
                 raise TimeoutError(f"No answer in {self._timeout} seconds.{reason}")
             try:
                 return self._transport.predict(signature, batch, left)
-            except _Unavailable as error:
+            except Unavailable as error:
                 reason = f" The server was not available: {error}"
                 if attempt == self._retries:
                     raise ConnectionError(
                         f"The server was not available, {attempt + 1} times: {error}"
                     ) from error
-            time.sleep(min(wait, max(0.0, deadline - time.monotonic())))
-            wait *= 2
+                wait = max(error.wait, FIRST_WAIT_SECONDS * 2**attempt)
+            if time.monotonic() + wait >= deadline:
+                raise TimeoutError(
+                    f"No answer in {self._timeout} seconds.{reason} Too late to ask again in "
+                    f"{wait:g} seconds."
+                )
+            time.sleep(wait)
         raise AssertionError("not reached")
-
-
-class _Unavailable(Exception):
-    """The server is not there for the moment."""
 
 
 class _TooLong(Exception):
@@ -146,98 +157,6 @@ class _TooLong(Exception):
 
     def __init__(self, length: int | None):
         self.length = length
-
-
-class _Transport(abc.ABC):
-    """How a request gets to a server."""
-
-    @abc.abstractmethod
-    def __init__(self, address: str, model: str, version: int | None):
-        """Connects when it is first used."""
-
-    @abc.abstractmethod
-    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
-        """All outputs of a signature. Raises as `TranslationClient`, and `_Unavailable`."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Closes the connection."""
-
-
-class _Rest(_Transport):
-    def __init__(self, address: str, model: str, version: int | None):
-        import requests
-
-        self._requests = requests
-        self._session = requests.Session()
-        which = f"/versions/{version}" if version is not None else ""
-        self._url = f"{address.rstrip('/')}/v1/models/{model}{which}:predict"
-
-    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
-        body: Any = {"signature_name": signature, "inputs": inputs}
-        try:
-            answer = self._session.post(self._url, json=body, timeout=timeout)
-        except self._requests.Timeout as error:
-            raise TimeoutError(f"No answer from {self._url} in time.") from error
-        except self._requests.RequestException as error:
-            raise _Unavailable(str(error)) from error
-        if answer.status_code == 503:
-            raise _Unavailable(answer.text)
-        if answer.status_code == 504:
-            raise TimeoutError(f"No answer from {self._url} in time: {answer.text}")
-        if answer.status_code != 200:
-            raise ValueError(f"{self._url} refused the request: {answer.status_code} {answer.text}")
-        try:
-            outputs = answer.json()["outputs"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{self._url} gave no answer of TensorFlow Serving: {answer.text[:200]!r}"
-            ) from error
-        return {name: _array(value) for name, value in outputs.items()}
-
-    def close(self) -> None:
-        self._session.close()
-
-
-class _Grpc(_Transport):
-    def __init__(self, address: str, model: str, version: int | None):
-        import grpc
-        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
-
-        self._grpc = grpc
-        self._request = predict_pb2.PredictRequest
-        # No limit on the answer: attention takes room.
-        self._channel = grpc.insecure_channel(
-            address, options=[("grpc.max_receive_message_length", -1)]
-        )
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._model, self._version = model, version
-
-    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
-        import tensorflow as tf
-
-        request = self._request()
-        request.model_spec.name = self._model
-        request.model_spec.signature_name = signature
-        if self._version is not None:
-            request.model_spec.version.value = self._version
-        for name, values in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(values, shape=[len(values)]))
-        try:
-            answer = self._stub.Predict(request, timeout=timeout)
-        except self._grpc.RpcError as error:
-            code, details = error.code(), error.details()
-            if code == self._grpc.StatusCode.UNAVAILABLE:
-                raise _Unavailable(details) from error
-            if code == self._grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise TimeoutError(f"No answer in time: {details}") from error
-            if code == self._grpc.StatusCode.RESOURCE_EXHAUSTED:
-                raise ConnectionError(f"The server has too much to do: {details}") from error
-            raise ValueError(f"The server refused the request: {code.name} {details}") from error
-        return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
-
-    def close(self) -> None:
-        self._channel.close()
 
 
 def _checked(name: str, values: Sequence[str]) -> list[str]:
@@ -261,11 +180,6 @@ def _vector(row: Arrays) -> np.ndarray:
     if int(row["source_length"]) > MAX_SOURCE_LENGTH:
         raise _TooLong(int(row["source_length"]))
     return row["embedding"]
-
-
-def _array(value: Any) -> np.ndarray:
-    array = np.array(value)
-    return array.astype("float32") if array.dtype.kind == "f" else array
 
 
 def _texts(values: Any) -> list[str]:

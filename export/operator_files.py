@@ -27,6 +27,8 @@ IMAGE_VERSION = "2.20.0"
 QUEUED_BATCHES_PER_CORE = 16
 # Requests that may wait for an answer, over each protocol.
 WAITING_REQUESTS = 128
+# A second apart: enough for a folder that is still being copied by hand.
+LOAD_RETRIES = 5
 
 
 def export_serving(
@@ -88,6 +90,7 @@ def export_serving(
         "queue": QUEUED_BATCHES_PER_CORE * cores,
         "batch": BATCH_SIZE,
         "waiting": WAITING_REQUESTS,
+        "retries": LOAD_RETRIES,
         "image_version": IMAGE_VERSION,
         "languages": _languages(metadata),
         **_examples(newest, name, text),

@@ -5,6 +5,7 @@ Its directory keeps the options of its search, which the exports take over.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -80,6 +81,17 @@ def session_model(served):
     model = SessionModel(served)
     yield model
     model.close()
+
+
+@pytest.fixture(scope="session")
+def double(served, tmp_path_factory):
+    """The tests' server with the model `small`, which may be made to fail or given new versions."""
+    from serving_double import ServingDouble
+
+    directory = tmp_path_factory.mktemp("double")
+    shutil.copytree(served, directory / "1")
+    with ServingDouble(directory, "small") as double:
+        yield double
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,12 @@
-"""Test code: a small stand-in for `tensorflow_model_server`, with TensorFlow Serving's own protos.
+"""Test code: a stand-in for `tensorflow_model_server`, with TensorFlow Serving's own protos.
 
-Serves the newest version in a directory, over gRPC and REST on real sockets, and takes up a new one
-while it runs. Also a program with the flags of `tensorflow_model_server`.
+Serves the newest version in a directory from a Session, over gRPC and REST on real sockets, merges
+requests into batches, and takes up a new version while it runs. Also a program with the flags of
+`tensorflow_model_server`. What it is to do is in docs/serving.md.
 """
 
 import argparse
 import contextlib
-import json
-import re
 import shutil
 import socket
 import subprocess
@@ -21,14 +20,33 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
-import numpy as np
-import tensorflow as tf
-import tensorflow_text  # noqa: F401
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+import serving_rest
+from serving_batching import INVALID, StatusError, read_parameters
+from serving_versions import Versions
+from tensorflow_serving.apis import (
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+
+# As in the operator's files.
+BATCHING = """
+max_batch_size { value: 16 } batch_timeout_micros { value: 2000 }
+num_batch_threads { value: 2 } max_enqueued_batches { value: 32 }
+"""
+THREADS = 128
 
 
-class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
+class ServingDouble(
+    prediction_service_pb2_grpc.PredictionServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
+):
     """Serves `directory` as the model `name`; a context manager.
+
+    Args:
+        batching: Text of a `batching.config`, or None for no batching.
+        retries: How often a version that does not load is tried again.
+        retry_seconds: Between two of these.
+        rest_timeout: Seconds that a request over REST may take.
 
     Attributes:
         unavailable: How many of the next requests are turned away.
@@ -36,121 +54,136 @@ class ServingDouble(prediction_service_pb2_grpc.PredictionServiceServicer):
         requests: How many came in.
     """
 
-    def __init__(self, directory, name, grpc_port=0, rest_port=0):
-        self.directory, self.name = Path(directory), name
+    def __init__(
+        self,
+        directory,
+        name,
+        grpc_port=0,
+        rest_port=0,
+        *,
+        batching=BATCHING,
+        retries=5,
+        retry_seconds=60.0,
+        rest_timeout=30.0,
+    ):
+        self.directory = Path(directory)
         self._ports = grpc_port, rest_port
         self.unavailable = self.requests = 0
         self.delay = 0.0
-        self._loaded = {}
+        self._rest_timeout = rest_timeout
         self._lock = threading.Lock()
+        parameters = read_parameters(batching) if batching else None
+        self.versions = Versions(directory, name, parameters, retries, retry_seconds)
 
     def __enter__(self):
-        self._grpc = grpc.server(futures.ThreadPoolExecutor(8))
+        self.versions.start()
+        self._grpc = grpc.server(futures.ThreadPoolExecutor(THREADS))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._grpc)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self._grpc)
         port = self._grpc.add_insecure_port(f"localhost:{self._ports[0]}")
         self.grpc_address = f"localhost:{port}"
         self._grpc.start()
-        double = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self._answer(*double.rest(self.path, body))
-
-            def do_GET(self):
-                double._load()
-                status = [{"version": "1", "state": "AVAILABLE"}]
-                self._answer(200, {"model_version_status": status})
-
-            def _answer(self, status, answer):
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_):
-                pass
-
-        self._rest = ThreadingHTTPServer(("localhost", self._ports[1]), Handler)
+        self._rest = ThreadingHTTPServer(("localhost", self._ports[1]), _handler(self))
         self.rest_address = f"http://localhost:{self._rest.server_port}"
-        threading.Thread(target=self._rest.serve_forever, daemon=True).start()
+        threading.Thread(target=self._rest.serve_forever, args=[0.05], daemon=True).start()
         return self
 
     def __exit__(self, *_):
         self._grpc.stop(None)
         self._rest.shutdown()
         self._rest.server_close()
+        self.versions.stop()
 
     def Predict(self, request, context):
-        if self._turned_away():
-            context.abort(grpc.StatusCode.UNAVAILABLE, "not yet loaded")
-        spec = request.model_spec
-        version = spec.version.value if spec.HasField("version") else None
-        if spec.name != self.name or not self._serves(version):
-            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: {spec.name}")
-        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-        answer = predict_pb2.PredictResponse()
-        for name, value in self._answer(spec.signature_name, inputs, version).items():
-            answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
-        return answer
+        left = context.time_remaining()
+        deadline = time.monotonic() + (3600 if left is None else left)
+        try:
+            self._let_in()
+            return self._predict(request, deadline)
+        except StatusError as error:
+            context.abort(error.code, error.message)
 
-    def rest(self, path, body):
+    def GetModelStatus(self, request, context):
+        try:
+            return self.versions.status(*_model(request.model_spec))
+        except StatusError as error:
+            context.abort(error.code, error.message)
+
+    def rest(self, method, path, body):
         """Status and answer, as TensorFlow Serving's REST API has them."""
-        if self._turned_away():
-            return 503, {"error": "not yet loaded"}
-        found = re.fullmatch(f"/v1/models/{self.name}(?:/versions/([0-9]+))?:predict", path)
-        version = int(found[1]) if found and found[1] else None
-        if not found or not self._serves(version):
-            return 404, {"error": f"Servable not found: {path}"}
-        signature = body.get("signature_name", "serving_default")
-        if "instances" in body:
-            inputs = {
-                name: [each[name] for each in body["instances"]] for name in body["instances"][0]
-            }
-        else:
-            inputs = body["inputs"]
-        answers = {
-            name: np.char.decode(value, "utf-8").tolist()
-            if value.dtype.kind in "SO"
-            else value.tolist()
-            for name, value in self._answer(signature, inputs, version).items()
-        }
-        if "inputs" in body:
-            return 200, {"outputs": answers if len(answers) > 1 else next(iter(answers.values()))}
-        rows = [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
-        return 200, {"predictions": rows}
+        deadline = time.monotonic() + self._rest_timeout
+        try:
+            if path == "/monitoring/prometheus/metrics":
+                return 200, self._metrics()
+            if method == "POST" and (found := serving_rest.PREDICT.fullmatch(path)):
+                self._let_in()
+                name, version = _named(found)
 
-    def _turned_away(self):
+                def definitions():
+                    with self.versions.servable(name, version) as servable:
+                        return servable.definitions
+
+                request, rows = serving_rest.read_predict(body, name, version, definitions)
+                return 200, serving_rest.write_predict(self._predict(request, deadline), rows)
+            if method == "GET" and (found := serving_rest.STATUS.fullmatch(path)):
+                return 200, serving_rest.write_status(self.versions.status(*_named(found)))
+            raise StatusError(INVALID, f"Malformed request: {method} {path}")
+        except StatusError as error:
+            return serving_rest.HTTP_STATUS.get(error.code, 500), serving_rest.write_error(error)
+
+    def _let_in(self):
         with self._lock:
             self.requests += 1
             self.unavailable -= 1
             if self.unavailable >= 0:
-                return True
-        threading.Event().wait(self.delay)
-        return False
+                raise StatusError(
+                    grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue [...] is full"
+                )
+        time.sleep(self.delay)
 
-    def _serves(self, version):
-        return version is None or (self.directory / str(version)).is_dir()
+    def _predict(self, request, deadline):
+        with self.versions.servable(*_model(request.model_spec)) as servable:
+            return servable.predict(request, deadline)
 
-    def _answer(self, signature, inputs, version):
-        function = self._load(version).signatures[signature or "serving_default"]
-        tensors = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
-        answers = {name: value.numpy() for name, value in function(**tensors).items()}
-        return {
-            name: value.astype("S") if value.dtype.kind == "O" else value
-            for name, value in answers.items()
-        }
+    def _metrics(self):
+        runs = len(self.versions.batches())
+        return (
+            f":tensorflow:serving:request_count {self.requests}\n"
+            f":tensorflow:serving:batching_session:wrapped_run_count {runs}\n"
+        ).encode()
 
-    def _load(self, version=None):
-        with self._lock:
-            names = [path.name for path in self.directory.iterdir()]
-            version = version or max(int(name) for name in names if name.isdecimal())
-            if version not in self._loaded:
-                self._loaded[version] = tf.saved_model.load(str(self.directory / str(version)))
-            return self._loaded[version]
+
+def _model(spec):
+    return spec.name, spec.version.value if spec.HasField("version") else None
+
+
+def _named(found):
+    return found[1], int(found[2]) if found[2] else None
+
+
+def _handler(double):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self._answer("POST", self.rfile.read(int(self.headers["Content-Length"])))
+
+        def do_GET(self):
+            self._answer("GET", b"")
+
+        def _answer(self, method, body):
+            status, content = double.rest(method, self.path, body)
+            with contextlib.suppress(ConnectionError):  # The client waits no longer.
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
 
 
 class ModelServer:
@@ -211,8 +244,18 @@ def main():
         parser.add_argument(flag, type=int, required=True)
     for flag in ("--model_name", "--model_base_path"):
         parser.add_argument(flag, required=True)
+    parser.add_argument("--enable_batching", choices=["true", "false"], default="false")
+    parser.add_argument("--batching_parameters_file", type=Path)
+    parser.add_argument("--monitoring_config_file", help="metrics are there without it")
     flags = parser.parse_args()
-    with ServingDouble(flags.model_base_path, flags.model_name, flags.port, flags.rest_api_port):
+    batching = flags.batching_parameters_file if flags.enable_batching == "true" else None
+    with ServingDouble(
+        flags.model_base_path,
+        flags.model_name,
+        flags.port,
+        flags.rest_api_port,
+        batching=batching.read_text() if batching else None,
+    ):
         threading.Event().wait()
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from questions import GREEDY, OPTIONS
-from serving_double import ServingDouble
 
 from keras_attn_nmt import Translator
 from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, tflite_check
@@ -32,9 +31,9 @@ def translator(model_directory):
 
 
 @pytest.fixture(scope="module")
-def client(served):
-    with ServingDouble(served.parent, "small") as server:
-        yield TranslationClient(server.grpc_address, "small")
+def client(double):
+    with TranslationClient(double.grpc_address, "small") as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

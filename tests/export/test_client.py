@@ -1,37 +1,39 @@
 """The client gives what the `Translator` gives, over REST and gRPC, whatever happens on the way."""
 
+import collections
 import concurrent.futures
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import grpc
 import numpy as np
 import pytest
+import requests
+import tensorflow as tf
 from questions import OPTIONS, TEXTS
-from serving_double import ServingDouble, serve
+from serving_double import ModelServer
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from keras_attn_nmt import Translator
-from keras_attn_nmt.export import TranslationClient
+from keras_attn_nmt.export import TranslationClient, saved_model_check
 from keras_attn_nmt.translation import TextTooLong
 
 
 @pytest.fixture(scope="module")
-def server(served, tmp_path_factory):
+def server(served, double, tmp_path_factory):
+    """The real server where there is one, else the stand-in."""
+    program = shutil.which("tensorflow_model_server")
+    if program is None:
+        yield double
+        return
     directory = tmp_path_factory.mktemp("versions")
     shutil.copytree(served, directory / "1")
-    with serve(directory, "small") as server:
+    with ModelServer([program], directory, "small") as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def double(served, tmp_path_factory):
-    """A server that can be made to fail."""
-    directory = tmp_path_factory.mktemp("double")
-    shutil.copytree(served, directory / "1")
-    with ServingDouble(directory, "small") as double:
-        yield double
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +103,11 @@ def test_an_unavailable_server_is_asked_again(connect_double, double):
     double.unavailable = 0
 
 
-def test_a_version_is_asked_for_by_its_number(connect_double):
-    assert len(connect_double(version=1)(["ein Haus"])) == 1
+def test_a_version_is_asked_for_by_its_number(connect_double, double):
+    newest = max(int(path.name) for path in double.directory.iterdir())
+    assert len(connect_double(version=newest)(["ein Haus"])) == 1
     with pytest.raises(ValueError, match="not found"):
-        connect_double(version=7)(["ein Haus"])
+        connect_double(version=newest + 1)(["ein Haus"])
 
 
 def test_an_answer_of_something_else_is_an_error(double):
@@ -165,16 +168,83 @@ assert not {{"tensorflow", "keras", "jax"}} & set(sys.modules)
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-def test_no_answer_is_wrong_lost_or_mixed_up_while_a_new_version_comes(connect, server, translator):
-    client = connect(timeout=120)
+def test_nuls_at_the_end_are_kept(connect, translator):
+    texts, references = ["ein\0", "ein Haus\0\0"], ["a\0", "a house\0"]
+    scored = translator.score(texts, references, length_penalty=OPTIONS["length_penalty"])
+    for got, wanted in zip(connect().score(texts, references), scored, strict=True):
+        assert_same(got, wanted)
+        assert got.text.endswith("\0")
+
+
+def test_no_answer_is_wrong_lost_or_mixed_up_while_a_new_version_comes(double, translator):
     words = ["ein", "Haus", "am", "See", "zwei", "kleine"]
-    texts = [" ".join(words[: 1 + number % 6]) for number in range(160)]
-    translated = translator(texts, **OPTIONS)
-    wanted = {text: found.text for text, found in zip(texts, translated, strict=True)}
-    newest = max(int(path.name) for path in server.directory.iterdir())
+    texts = [" ".join(words[: 1 + number % 6]) for number in range(6)]
+    wanted = translator(texts, **OPTIONS)
+    old = max(int(path.name) for path in double.directory.iterdir())
+    served, done = collections.Counter(), threading.Event()
+
+    def state(number):
+        url = f"{double.rest_address}/v1/models/small/versions/{number}"
+        return requests.get(url, timeout=60).json()["model_version_status"][0]["state"]
+
+    def which():
+        """The version that answers."""
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "small"
+        request.inputs["text"].CopyFrom(tf.make_tensor_proto(["ein"]))
+        with grpc.insecure_channel(double.grpc_address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            return stub.Predict(request, timeout=120).model_spec.version.value
+
+    def ask(number):
+        address = (double.rest_address, double.grpc_address)[number % 2]
+        with TranslationClient(address, "small", timeout=120) as client:
+            while not done.is_set():
+                place = number % len(texts)
+                (found,) = client([texts[place]])
+                assert_same(found, wanted[place])
+                number += 1
+                time.sleep(0.02)  # Leaves time to load the new version.
+                if number % 4 == 0:
+                    served[which()] += 1
+
+    before = len(double.versions.batches())
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        answers = [pool.submit(client, [text]) for text in texts]
-        shutil.copytree(server.directory / str(newest), server.directory / ".coming")
-        (server.directory / ".coming").rename(server.directory / str(newest + 1))
-        for text, answer in zip(texts, answers, strict=True):
-            assert answer.result()[0].text == wanted[text]
+        clients = [pool.submit(ask, number) for number in range(16)]
+        try:
+            wait_until(lambda: served[old] > 8)
+            coming = shutil.copytree(double.directory / str(old), double.directory / ".coming")
+            keep_warmup_requests(coming, "serving_default")
+            coming.rename(double.directory / str(old + 1))
+            wait_until(lambda: served[old + 1] > 8)
+        finally:
+            done.set()
+        for client in clients:
+            client.result()
+    assert set(served) == {old, old + 1}
+    assert state(old + 1) == "AVAILABLE"
+    wait_until(lambda: state(old) == "END")
+    with pytest.raises(ValueError, match="not found"):
+        TranslationClient(double.rest_address, "small", version=old)(["ein"])
+    # Most of them shared a batch with others.
+    merged = double.versions.batches()[before:]
+    assert sum(size for size in merged if size > 1) > sum(merged) / 4
+
+
+def keep_warmup_requests(version, signature):
+    """All but those of one signature are not needed here, and take long."""
+    path = version / saved_model_check.WARMUP
+    records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    requests = list(saved_model_check.warmup_requests(version))
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record, request in zip(records, requests, strict=True):
+            if request.model_spec.signature_name == signature:
+                writer.write(record)
+
+
+def wait_until(condition):
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited too long")

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 import requests
+import serving_batching
 from google.protobuf import text_format
-from serving_double import ServingDouble
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_attn_nmt import cli
@@ -26,29 +26,27 @@ def directory(served, tmp_path_factory):
     return directory
 
 
-def test_the_answers_in_the_readme_are_those_of_a_server(directory):
+def test_the_answers_in_the_readme_are_those_of_a_server(directory, double):
     page = (directory / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```\n(curl -d .*?)\n```\n\n```json\n(.*?)\n```", page, re.DOTALL)
     assert len(blocks) == 2
-    with ServingDouble(directory, "small") as server:
-        for command, shown in blocks:
-            _, _, body, url = shlex.split(command)
-            address = url.replace("localhost:8501", server.rest_address)
-            (answer,) = requests.post(address, data=body.encode(), timeout=60).json()["predictions"]
-            (wanted,) = json.loads(shown)["predictions"]
-            assert answer.keys() == wanted.keys()
-            for name, value in wanted.items():
-                if np.asarray(value).dtype.kind == "f":
-                    np.testing.assert_allclose(answer[name], value, atol=1e-3)
-                else:
-                    assert answer[name] == value
+    for command, shown in blocks:
+        _, _, body, url = shlex.split(command)
+        address = url.replace("localhost:8501", double.rest_address)
+        (answer,) = requests.post(address, data=body.encode(), timeout=60).json()["predictions"]
+        (wanted,) = json.loads(shown)["predictions"]
+        assert answer.keys() == wanted.keys()
+        for name, value in wanted.items():
+            if np.asarray(value).dtype.kind == "f":
+                np.testing.assert_allclose(answer[name], value, atol=1e-3)
+            else:
+                assert answer[name] == value
 
 
-def test_the_python_in_the_readme_prints_what_it_says(directory, capsys):
+def test_the_python_in_the_readme_prints_what_it_says(directory, double, capsys):
     page = (directory / "README.md").read_text(encoding="utf-8")
     program, printed = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.DOTALL).groups()
-    with ServingDouble(directory, "small") as server:
-        exec(program.replace("localhost:8500", server.grpc_address), {})
+    exec(program.replace("localhost:8500", double.grpc_address), {})
     assert capsys.readouterr().out == printed
 
 
@@ -62,7 +60,21 @@ def test_the_configuration_is_one_that_tensorflow_serving_reads(directory):
     for name in ("models.config", "batching.config", "monitoring.config"):
         assert f"=/models/small/{name}\n" in compose
         assert "$" not in (directory / name).read_text()
-    assert "num_batch_threads { value: 4 }" in (directory / "batching.config").read_text()
+    batching = serving_batching.read_parameters((directory / "batching.config").read_text())
+    assert (batching.num_batch_threads.value, batching.max_batch_size.value) == (4, 16)
+
+
+def test_what_the_server_runs_with_is_in_compose_and_readme_alike(directory):
+    """A broken version blocks for seconds, not for the five minutes of the defaults."""
+    compose = (directory / "compose.yaml").read_text()
+    page = (directory / "README.md").read_text(encoding="utf-8")
+    flags = re.findall(r"^ +- (--\S+)$", compose, re.MULTILINE)
+    command = re.search(r"^tensorflow_model_server (.*?)^```", page, re.DOTALL | re.MULTILINE)[1]
+    in_page = set(re.findall(r"--\S+", command)) - {"--port=8500", "--rest_api_port=8501"}
+    assert set(flags) == in_page
+    assert {"--max_num_load_retries=5", "--load_retry_interval_micros=1000000"} < in_page
+    for words in ("blocks a good newer one", "ends the server", "well-formed requests", "| 429 |"):
+        assert words in page
 
 
 def test_the_command_finds_name_and_example_by_itself(served, tmp_path, capsys):

@@ -1,0 +1,234 @@
+"""How the requests of a `TranslationClient` get to a server: over REST or over gRPC.
+
+REST needs requests and NumPy alone; the messages of gRPC come with TensorFlow, which they import.
+"""
+
+from __future__ import annotations
+
+import abc
+import datetime
+import email.utils
+import re
+import socket
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+# What a server with batching says to a request with more rows than its `max_batch_size`.
+_TASK_TOO_LARGE = re.compile(r"[Tt]ask size \d+ is larger than maximum input batch size (\d+)")
+# gRPC names a message that is too large and a server that is too busy by the same status.
+_MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
+
+
+class Unavailable(Exception):
+    """The server is not there for the moment, or has too much to do.
+
+    Attributes:
+        wait: Seconds after which to ask again, if the server says so.
+    """
+
+    def __init__(self, message: str, wait: float = 0.0):
+        super().__init__(message)
+        self.wait = wait
+
+
+class BatchTooLarge(Exception):
+    """The server takes fewer texts in one request: `limit`."""
+
+    def __init__(self, limit: int):
+        super().__init__(f"The server takes {limit} texts in one request.")
+        self.limit = limit
+
+
+class Transport(abc.ABC):
+    """One server and model.
+
+    Args:
+        address: Of the server.
+        model: Its name.
+        version: Of the model; the newest by default.
+
+    Raises:
+        ValueError: The address is not well-formed.
+    """
+
+    @abc.abstractmethod
+    def __init__(self, address: str, model: str, version: int | None):
+        """Connects when it is first used."""
+
+    @abc.abstractmethod
+    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
+        """All outputs of a signature. Raises as `TranslationClient`, and the errors above."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Closes the connection."""
+
+
+class Rest(Transport):
+    """Over HTTP."""
+
+    def __init__(self, address: str, model: str, version: int | None):
+        import requests
+
+        self._requests = requests
+        self._session = requests.Session()
+        which = f"/versions/{version}" if version is not None else ""
+        self._url = f"{address.rstrip('/')}/v1/models/{model}{which}:predict"
+        try:
+            requests.Request("POST", self._url).prepare()
+        except ValueError as error:
+            raise ValueError(
+                f"{address!r} is no address of a server, expected for instance "
+                f"'http://host:8501': {error}"
+            ) from error
+
+    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
+        """All outputs of a signature."""
+        body: Any = {"signature_name": signature, "inputs": inputs}
+        try:
+            answer = self._session.post(self._url, json=body, timeout=timeout)
+        except self._requests.Timeout as error:
+            raise TimeoutError(f"No answer from {self._url} in time.") from error
+        except self._requests.RequestException as error:
+            if unknown := _unknown_host(error):
+                raise ConnectionError(
+                    f"{self._url} has a host without address: {unknown}"
+                ) from error
+            raise Unavailable(str(error)) from error
+        if answer.status_code in (429, 502, 503):
+            reason = "The server has too much to do: " if answer.status_code == 429 else ""
+            raise Unavailable(reason + answer.text, _retry_after(answer.headers))
+        if answer.status_code == 504:
+            raise TimeoutError(f"No answer from {self._url} in time: {answer.text}")
+        if answer.status_code != 200:
+            _raise_if_batch_too_large(answer.text)
+            raise ValueError(f"{self._url} refused the request: {answer.status_code} {answer.text}")
+        try:
+            outputs = answer.json()["outputs"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self._url} gave no answer of TensorFlow Serving: {answer.text[:200]!r}"
+            ) from error
+        return {name: _array(value) for name, value in outputs.items()}
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._session.close()
+
+
+class Grpc(Transport):
+    """Over gRPC."""
+
+    def __init__(self, address: str, model: str, version: int | None):
+        import grpc
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+        self._host = _host_of_grpc(address)
+        self._grpc = grpc
+        self._request = predict_pb2.PredictRequest
+        # No limit on the answer: attention takes room.
+        self._channel = grpc.insecure_channel(
+            address, options=[("grpc.max_receive_message_length", -1)]
+        )
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._address, self._model, self._version = address, model, version
+
+    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
+        """All outputs of a signature."""
+        import tensorflow as tf
+
+        request = self._request()
+        request.model_spec.name = self._model
+        request.model_spec.signature_name = signature
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values, shape=[len(values)]))
+        try:
+            answer = self._stub.Predict(request, timeout=timeout)
+        except self._grpc.RpcError as error:
+            code, details = error.code(), error.details()
+            if code == self._grpc.StatusCode.UNAVAILABLE:
+                if self._host and (unknown := _resolution_error(self._host)):
+                    raise ConnectionError(
+                        f"{self._address} has a host without address: {unknown}"
+                    ) from error
+                raise Unavailable(details) from error
+            if code == self._grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TimeoutError(f"No answer in time: {details}") from error
+            if code == self._grpc.StatusCode.RESOURCE_EXHAUSTED:
+                if not _MESSAGE_TOO_LARGE.search(details):
+                    raise Unavailable(f"The server has too much to do: {details}") from error
+                raise ValueError(
+                    f"A message is too large: send fewer or shorter texts at a time ({details})."
+                ) from error
+            _raise_if_batch_too_large(details)
+            raise ValueError(f"The server refused the request: {code.name} {details}") from error
+        return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+
+def _raise_if_batch_too_large(message: str) -> None:
+    if found := _TASK_TOO_LARGE.search(message):
+        raise BatchTooLarge(int(found[1]))
+
+
+def _retry_after(headers: Any) -> float:
+    """Seconds; 0 where the header is missing or cannot be read."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    return max(0.0, (date - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
+
+
+def _host_of_grpc(address: str) -> str | None:
+    """The host in `host:port`; none where it is another kind of target, as `unix:path`."""
+    found = re.fullmatch(r"(?:dns:(?:///)?)?(\[[^]]+\]|[^:/\s]+):([^:/]*)", address)
+    if found is None and re.match(r"(unix|unix-abstract|vsock|ipv4|ipv6|xds|dns):", address):
+        return None
+    # Beyond 65535, gRPC takes the rest of the number.
+    if found is None or not (found[2].isdecimal() and 0 < int(found[2]) < 2**16):
+        raise ValueError(
+            f"{address!r} is no address of a server, expected for instance 'host:8500' for gRPC or "
+            "'http://host:8501' for REST."
+        )
+    return found[1].strip("[]")
+
+
+def _resolution_error(host: str) -> str:
+    """Why a host has no address; empty where it has one, or where this cannot be told now."""
+    try:
+        socket.getaddrinfo(host, None)
+    except socket.gaierror as error:
+        return _unknown_host(error)
+    except UnicodeError as error:
+        return str(error)
+    return ""
+
+
+def _unknown_host(error: BaseException | None) -> str:
+    """What the resolver says where an error comes from a host that does not exist."""
+    while error is not None:
+        # Other errors of the resolver, as a name server that is down, may pass.
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _array(value: Any) -> np.ndarray:
+    array = np.array(value)
+    if array.dtype.kind == "f":
+        return array.astype("float32")
+    # As objects: arrays of strings drop NULs at the end.
+    return np.array(value, object) if array.dtype.kind == "U" else array

@@ -1,0 +1,249 @@
+"""What the client does where a server, or what lies before it, gives no answer."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from concurrent import futures
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from keras_attn_nmt.export import TranslationClient
+
+VECTOR = [0.25, -0.5]
+
+
+class Scripted:
+    """Turns requests away as a list says, over one protocol, then answers `embed`.
+
+    Attributes:
+        script: One for each request: status, message, and over REST headers.
+        sizes: Texts in each request.
+    """
+
+    def __init__(self, *script):
+        self.script, self.sizes = list(script), []
+
+    def fault(self, size):
+        self.sizes.append(size)
+        return self.script.pop(0) if self.script else None
+
+    @contextlib.contextmanager
+    def rest(self):
+        scripted = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                size = len(body["inputs"]["text"])
+                outputs = {"embedding": [VECTOR] * size, "source_length": [3] * size}
+                status, content, *headers = scripted.fault(size) or (200, {"outputs": outputs})
+                content = json.dumps(content).encode()
+                self.send_response(status)
+                for name, value in dict(*headers).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        with ThreadingHTTPServer(("localhost", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+            yield f"http://localhost:{server.server_port}"
+            server.shutdown()
+
+    @contextlib.contextmanager
+    def grpc(self):
+        scripted = self
+
+        class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
+            def Predict(self, request, context):
+                size = request.inputs["text"].tensor_shape.dim[0].size
+                if fault := scripted.fault(size):
+                    context.abort(*fault)
+                answer = predict_pb2.PredictResponse()
+                vectors = np.array([VECTOR] * size, "float32")
+                answer.outputs["embedding"].CopyFrom(tf.make_tensor_proto(vectors))
+                answer.outputs["source_length"].CopyFrom(tf.make_tensor_proto([3] * size))
+                return answer
+
+        server = grpc.server(futures.ThreadPoolExecutor(2))
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Servicer(), server)
+        port = server.add_insecure_port("localhost:0")
+        server.start()
+        yield f"localhost:{port}"
+        server.stop(None)
+
+
+BUSY = (429, {"error": "Run() timeout exceeded while waiting in batching queue"})
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """How long the client waited, which it does not."""
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits
+
+
+@pytest.mark.parametrize("status", [429, 502, 503])
+def test_what_passes_is_asked_again_over_rest(status, slept):
+    server = Scripted((status, {"error": "later"}), (status, "<html>no JSON"))
+    with server.rest() as address, TranslationClient(address, "m") as client:
+        np.testing.assert_array_equal(client.embed(["ein"]), [VECTOR])
+    assert server.sizes == [1, 1, 1]
+    assert slept == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, EXHAUSTED])
+def test_what_passes_is_asked_again_over_grpc(code, slept):
+    server = Scripted((code, "later"), (code, "later"))
+    with server.grpc() as address, TranslationClient(address, "m") as client:
+        np.testing.assert_array_equal(client.embed(["ein"]), [VECTOR])
+    assert server.sizes == [1, 1, 1]
+    assert slept == [0.1, 0.2]
+
+
+def test_a_busy_server_is_named_as_that(slept):
+    with (
+        Scripted(BUSY, BUSY).rest() as address,
+        pytest.raises(ConnectionError, match=r"too much to do: .*batching queue"),
+    ):
+        TranslationClient(address, "m", retries=1).embed(["ein"])
+    with (
+        Scripted((EXHAUSTED, "queue"), (EXHAUSTED, "queue")).grpc() as address,
+        pytest.raises(ConnectionError, match="too much to do: queue"),
+    ):
+        TranslationClient(address, "m", retries=1).embed(["ein"])
+
+
+def test_the_server_says_when_to_ask_again(slept):
+    in_a_minute = formatdate(time.time() + 60, usegmt=True)
+    server = Scripted(
+        (503, "", {"Retry-After": "7"}),
+        (503, "", {"Retry-After": in_a_minute}),
+        (503, "", {"Retry-After": "some day"}),
+    )
+    with server.rest() as address, TranslationClient(address, "m", timeout=600) as client:
+        client.embed(["ein"])
+    assert slept[0] == 7
+    assert 50 < slept[1] <= 60
+    assert slept[2] == 0.4
+
+
+def test_the_deadline_ends_a_wait():
+    server = Scripted((503, "restarts", {"Retry-After": "3600"}))
+    with (
+        server.rest() as address,
+        TranslationClient(address, "m", timeout=5) as client,
+        pytest.raises(TimeoutError, match=r"No answer in 5 seconds.*restarts.*3600"),
+    ):
+        client.embed(["ein"])
+    assert server.sizes == [1]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://localhost:99999",
+        "http://localhost:port",
+        "http://[::1",
+        "http://",
+        "localhost:99999",
+        "localhost:0",
+        "localhost:port",
+        "localhost",
+        "ftp://localhost:8500",
+        "local host:8500",
+        "",
+    ],
+)
+def test_what_is_no_address_is_named(address):
+    with pytest.raises(ValueError, match="is no address of a server, expected for instance"):
+        TranslationClient(address, "m")
+
+
+@pytest.fixture
+def resolver(monkeypatch):
+    """Sets what the resolver says of every host."""
+
+    def says(code):
+        def look_up(*_, **__):
+            raise socket.gaierror(code, "no address")
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    return says
+
+
+@pytest.mark.parametrize("address", ["http://no-such-host.invalid:8501", "no-such-host.invalid:85"])
+def test_a_host_that_does_not_exist_is_not_asked_again(address, slept, resolver):
+    resolver(socket.EAI_NONAME)
+    with (
+        TranslationClient(address, "m") as client,
+        pytest.raises(ConnectionError, match=r"no-such-host.*has a host without address"),
+    ):
+        client.embed(["ein"])
+    assert slept == []
+    resolver(socket.EAI_AGAIN)
+    with (
+        TranslationClient(address, "m", retries=1) as client,
+        pytest.raises(ConnectionError, match="not available, 2 times"),
+    ):
+        client.embed(["ein"])
+    assert slept == [0.1]
+
+
+def test_too_large_a_message_is_not_too_much_to_do(slept):
+    server = Scripted((EXHAUSTED, "SERVER: Received message larger than max (9 vs. 4)"))
+    with (
+        server.grpc() as address,
+        TranslationClient(address, "m") as client,
+        pytest.raises(ValueError, match="A message is too large: send fewer or shorter texts"),
+    ):
+        client.embed(["ein"])
+    assert server.sizes == [1]
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_batches_are_split_where_the_server_takes_fewer_texts(protocol):
+    message = "Task size 8 is larger than maximum input batch size 3"
+    refused = {
+        "rest": (400, {"error": message}),
+        "grpc": (grpc.StatusCode.INVALID_ARGUMENT, message),
+    }
+    server = Scripted(refused[protocol])
+    with getattr(server, protocol)() as address:
+        client = TranslationClient(address, "m", batch_size=8)
+        assert client.embed(["ein"] * 10).shape == (10, 2)
+        assert server.sizes == [8, 3, 3, 3, 1]
+        client.embed(["ein"] * 4)
+        assert server.sizes[5:] == [3, 1]
+
+
+def test_nothing_is_asked_for_no_texts_and_texts_are_no_lists():
+    server = Scripted()
+    with server.grpc() as address, TranslationClient(address, "m") as client:
+        assert client([]) == client.nbest([]) == client.score([], []) == []
+        assert client.embed([]).size == 0
+        with pytest.raises(ValueError, match="text 2 must be a string, got list"):
+            client(["ein", ["zwei"]])
+    assert server.sizes == []
+
+
+def test_with_closes_the_client():
+    with Scripted().grpc() as address:
+        with TranslationClient(address, "m") as client:
+            client.embed(["ein"])
+        with pytest.raises(ValueError, match="closed"):
+            client.embed(["ein"])

@@ -1,0 +1,205 @@
+"""The tests' server merges requests as TensorFlow Serving's BatchingSession does."""
+
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+import serving_batching
+import serving_toy
+import tensorflow as tf
+from google.protobuf import text_format
+from serving_double import ServingDouble
+from tensorflow_serving.apis import predict_pb2
+
+from keras_attn_nmt.export import TranslationClient
+from keras_attn_nmt.export.saved_model_check import SessionModel
+
+ONE_THREAD = """
+max_batch_size {{ value: 4 }} batch_timeout_micros {{ value: {timeout} }}
+num_batch_threads {{ value: 1 }} max_enqueued_batches {{ value: 1 }} {more}
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("toy")
+    serving_toy.save(directory / "1")
+    return directory
+
+
+class Gate:
+    """Holds the Session back while it is closed, and notes down what is run."""
+
+    def __init__(self):
+        self.open, self.entered, self.batches = threading.Event(), threading.Semaphore(0), []
+        self.open.set()
+
+    def __call__(self, model, signature, inputs):
+        self.batches.append({name: list(value) for name, value in inputs.items()})
+        self.entered.release()
+        assert self.open.wait(60)
+        return RUN(model, signature, inputs)
+
+
+RUN = SessionModel.run
+
+
+@pytest.fixture
+def serve(directory, monkeypatch):
+    """Starts a server, all of whose runs go through a gate."""
+    gate = Gate()
+    monkeypatch.setattr(SessionModel, "run", lambda *arguments: gate(*arguments))
+    with contextlib.ExitStack() as stack:
+
+        def serve(timeout=50_000, more="", **options):
+            batching = ONE_THREAD.format(timeout=timeout, more=more)
+            server = ServingDouble(directory, "toy", batching=batching, **options)
+            stack.enter_context(server)
+            gate.batches.clear()
+            while gate.entered.acquire(blocking=False):
+                pass
+            return server, gate
+
+        yield serve
+        gate.open.set()
+
+
+def ask(server, *texts, signature="serving_default", **inputs):
+    body = {"signature_name": signature, "inputs": inputs or {"text": texts}}
+    url = f"{server.rest_address}/v1/models/toy:predict"
+    return requests.post(url, json=body, timeout=60)
+
+
+def behind_the_gate(server, gate, pool):
+    """Closes the gate and sends a request that waits behind it."""
+    gate.open.clear()
+    first = pool.submit(ask, server, "first")
+    assert gate.entered.acquire(timeout=60)
+    return first
+
+
+def queued(server, size, signature="serving_default"):
+    """Waits until the queue of a signature holds as many rows."""
+    with server.versions.servable("toy") as servable:
+        for _ in range(2000):
+            if sum(batch.size for batch in servable.batcher._queues[signature]) == size:
+                return
+            time.sleep(0.01)
+    raise AssertionError("not queued")
+
+
+def test_requests_of_a_signature_are_merged_and_each_has_its_own_answer(serve):
+    server, gate = serve()
+    with ThreadPoolExecutor(4) as pool:
+        first = behind_the_gate(server, gate, pool)
+        others = {text: pool.submit(ask, server, text, text + text) for text in ("a", "bc")}
+        queued(server, 4)
+        scored = pool.submit(ask, server, signature="score", text=["x"], reference=["x"])
+        queued(server, 1, "score")
+        gate.open.set()
+        assert first.result().json()["outputs"]["translation"] == ["first"]
+        for text, answer in others.items():
+            assert answer.result().json()["outputs"]["translation"] == [text, text + text]
+        assert scored.result().json()["outputs"]["score"] == [1.0]
+    sizes = sorted(len(batch["text"]) for batch in gate.batches)
+    assert sizes == [1, 1, 4]
+    assert sorted(server.versions.batches()) == [1, 1, 1, 2]  # One is the warm-up.
+
+
+def test_a_batch_is_padded_with_its_last_request(serve):
+    server, gate = serve(more="allowed_batch_sizes: 2 allowed_batch_sizes: 4")
+    answer = ask(server, "a", "b", "c").json()
+    assert answer["outputs"]["translation"] == ["a", "b", "c"]
+    assert gate.batches == [{"text": [b"a", b"b", b"c", b"a"]}]
+
+
+def test_one_of_another_rank_spoils_those_that_it_is_merged_with(serve):
+    server, gate = serve()
+    with ThreadPoolExecutor(3) as pool:
+        first = behind_the_gate(server, gate, pool)
+        answers = [pool.submit(ask, server, each) for each in ("good", ["rank 2"])]
+        queued(server, 2)
+        gate.open.set()
+        assert first.result().status_code == 200
+        for answer in answers:
+            assert answer.result().status_code == 400
+            assert "from different tasks have different shapes" in answer.result().text
+
+
+def test_a_full_queue_is_503_and_asked_again_by_the_client(serve):
+    server, gate = serve()
+    with ThreadPoolExecutor(3) as pool:
+        first = behind_the_gate(server, gate, pool)
+        second = pool.submit(ask, server, *"abcd")
+        queued(server, 4)
+        third = ask(server, "e")
+        assert third.status_code == 503
+        assert third.json()["error"].startswith("The batch scheduling queue")
+        for address in (server.rest_address, server.grpc_address):
+            with (
+                TranslationClient(address, "toy", retries=0) as client,
+                pytest.raises(ConnectionError, match="batch scheduling queue"),
+            ):
+                client(["e"])
+        gate.open.set()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+def test_what_waited_too_long_is_429_and_what_ran_too_long_504(serve):
+    server, gate = serve(rest_timeout=0.2)
+    with ThreadPoolExecutor(2) as pool:
+        first = behind_the_gate(server, gate, pool)
+        second = pool.submit(ask, server, "b")
+        queued(server, 1)
+        time.sleep(0.3)
+        gate.open.set()
+        assert first.result().status_code == 504
+        assert second.result().status_code == 429
+        assert "exceeded while waiting in batching queue" in second.result().json()["error"]
+
+
+def test_an_empty_list_waits_until_somebody_else_asks(serve):
+    server, gate = serve(timeout=1000)
+    with ThreadPoolExecutor(1) as pool:
+        nothing = pool.submit(ask, server, text=[])
+        time.sleep(0.2)
+        assert not nothing.done()
+        assert gate.batches == []
+        assert ask(server, "a").status_code == 200
+        assert nothing.result().json()["outputs"]["translation"] == []
+
+
+def test_another_choice_of_outputs_is_run_by_itself(serve):
+    server, gate = serve()
+    with server.versions.servable("toy") as servable:
+        request = predict_pb2.PredictRequest(output_filter=["length"])
+        request.inputs["text"].CopyFrom(tf.make_tensor_proto(["a"] * 5))
+        servable.predict(request, time.monotonic() + 60)
+    assert [len(batch["text"]) for batch in gate.batches] == [5]
+
+
+def test_without_batching_each_request_is_run_by_itself(directory):
+    with ServingDouble(directory, "toy", batching=None) as server:
+        assert ask(server, *["a"] * 40).status_code == 200
+        assert ask(server, text=[]).json()["outputs"]["translation"] == []
+        assert server.versions.batches() == []
+
+
+def test_parameters_that_are_unknown_or_do_not_fit_are_refused():
+    with pytest.raises(text_format.ParseError):
+        serving_batching.read_parameters("max_batchsize { value: 3 }")
+    with pytest.raises(ValueError, match="must match max_batch_size"):
+        serving_batching.read_parameters("max_batch_size { value: 3 } allowed_batch_sizes: 2")
+
+
+def test_many_clients_are_merged_and_have_their_own_answers(directory):
+    with ServingDouble(directory, "toy") as server, ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(ask, server, f"{n}", f"{-n}") for n in range(160)]
+        for number, answer in enumerate(answers):
+            found = answer.result().json()["outputs"]["translation"]
+            assert found == [f"{number}", f"{-number}"]
+        merged = sum(size for size in server.versions.batches() if size > 1)
+    assert merged > 0
