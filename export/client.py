@@ -94,15 +94,15 @@ class TranslationClient:
     def _answers(
         self, signature: str, make: Callable[[Arrays], Any], **inputs: Sequence[str]
     ) -> list[Any]:
-        inputs = {name: _checked(name, values) for name, values in inputs.items()}
-        lengths = {name: len(values) for name, values in inputs.items()}
+        texts = {name: _checked(name, values) for name, values in inputs.items()}
+        lengths = {name: len(values) for name, values in texts.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Every text needs one reference: got {lengths}.")
         deadline = time.monotonic() + self._timeout
         results: list[Any] = []
         while (start := len(results)) < lengths["text"]:
             batch = {
-                name: values[start : start + self._batch_size] for name, values in inputs.items()
+                name: values[start : start + self._batch_size] for name, values in texts.items()
             }
             try:
                 answers = self._send(signature, batch, deadline)

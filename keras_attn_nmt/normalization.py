@@ -38,7 +38,8 @@ def nfc_rules(hangul: bool) -> dict[str, str]:
         if composed != character:  # Such as the sign for Ångström, which is the letter.
             rules[character] = composed
             continue
-        base, *marks = unicodedata.normalize("NFD", character)
+        decomposed = unicodedata.normalize("NFD", character)
+        base, marks = decomposed[0], decomposed[1:]
         if not marks:
             continue
         for order in set(itertools.permutations(marks)):

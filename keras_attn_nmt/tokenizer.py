@@ -305,7 +305,7 @@ def check_vocabulary(
 
 
 @contextlib.contextmanager
-def _rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, str]]:
+def _rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
     """SentencePiece's options for a normalization; its table is a file while it learns."""
     if normalization != "nfc":
         yield {"normalization_rule_name": normalization}
