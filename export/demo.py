@@ -14,14 +14,12 @@ from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.saved_model import export_saved_model
 from keras_attn_nmt.export.tflite import export_tflite
 
-# What is all that a server or an app has.
+# The model as a server has it, and as an app.
 _SAVED_MODEL = """
 import json, sys
-import tensorflow as tf
-import tensorflow_text
-served = tf.saved_model.load(sys.argv[1])
-found = served.signatures["serving_default"](text=tf.constant(json.loads(sys.argv[2])))
-print(json.dumps([text.decode() for text in found["translation"].numpy().tolist()]))
+from keras_attn_nmt.export.saved_model_check import SessionModel
+found = SessionModel(sys.argv[1]).run("serving_default", {"text": json.loads(sys.argv[2])})
+print(json.dumps([text.decode() for text in found["translation"]]))
 """
 _TFLITE = """
 import json, sys
