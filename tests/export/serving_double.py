@@ -247,6 +247,8 @@ def main():
     parser.add_argument("--enable_batching", choices=["true", "false"], default="false")
     parser.add_argument("--batching_parameters_file", type=Path)
     parser.add_argument("--monitoring_config_file", help="metrics are there without it")
+    parser.add_argument("--max_num_load_retries", type=int, default=5)
+    parser.add_argument("--load_retry_interval_micros", type=int, default=60_000_000)
     flags = parser.parse_args()
     batching = flags.batching_parameters_file if flags.enable_batching == "true" else None
     with ServingDouble(
@@ -255,6 +257,8 @@ def main():
         flags.port,
         flags.rest_api_port,
         batching=batching.read_text() if batching else None,
+        retries=flags.max_num_load_retries,
+        retry_seconds=flags.load_retry_interval_micros / 1e6,
     ):
         threading.Event().wait()
 
