@@ -83,7 +83,7 @@ class ServingDouble(
         port = self._grpc.add_insecure_port(f"localhost:{self._ports[0]}")
         self.grpc_address = f"localhost:{port}"
         self._grpc.start()
-        self._rest = ThreadingHTTPServer(("localhost", self._ports[1]), _handler(self))
+        self._rest = _RestServer(("localhost", self._ports[1]), _handler(self))
         self.rest_address = f"http://localhost:{self._rest.server_port}"
         threading.Thread(target=self._rest.serve_forever, args=[0.05], daemon=True).start()
         return self
@@ -159,6 +159,10 @@ def _model(spec):
 
 def _named(found):
     return found[1], int(found[2]) if found[2] else None
+
+
+class _RestServer(ThreadingHTTPServer):
+    request_queue_size = THREADS  # Else the system resets connections under load.
 
 
 def _handler(double):
