@@ -86,6 +86,8 @@ def main() -> int:
             "--enable_batching=true",
             f"--batching_parameters_file={files['batching.config']}",
             f"--monitoring_config_file={files['monitoring.config']}",
+            "--max_num_load_retries=5",
+            "--load_retry_interval_micros=1000000",
         ]
         with ModelServer(command, versions, "model", flags) as server:
             addresses = [server.rest_address, server.grpc_address]
@@ -101,7 +103,7 @@ def main() -> int:
             shutil.copytree(first, versions / ".coming")
             (versions / ".coming").rename(versions / "2")
             seconds_to_take_up = _take_up(f"{server.rest_address}/v1/models/model", threads)
-            answered_by_first = len(seconds)
+            answered_until_then = len(seconds)
             taken_up.set()
             for thread in threads:
                 thread.join()
@@ -111,11 +113,12 @@ def main() -> int:
     report = {
         "server": "tensorflow_model_server" if program else "stand-in of the tests",
         "clients": options.clients,
-        "requests": len(seconds) + sum(wrong.values()),
+        # Each client drew a number more than it used.
+        "requests": next(numbers) - options.clients,
         "answered": len(seconds),
         "wrong": dict(wrong),
-        "new_version_available_after_seconds": seconds_to_take_up,
-        "answered_before": answered_by_first,
+        "seconds_to_new_version": seconds_to_take_up,
+        "answered_until_then": answered_until_then,
         "batches": batches,
         "requests_per_second": round(len(seconds) / whole, 1),
         "p50_ms": round(1000 * quantiles[49]),

@@ -94,16 +94,15 @@ class TranslationClient:
     def _answers(
         self, signature: str, make: Callable[[Arrays], Any], **inputs: Sequence[str]
     ) -> list[Any]:
-        texts = {name: _checked(name, values) for name, values in inputs.items()}
-        lengths = {name: len(values) for name, values in texts.items()}
+        rows = {name: _checked(name, values) for name, values in inputs.items()}
+        lengths = {name: len(values) for name, values in rows.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Every text needs one reference: got {lengths}.")
         deadline = time.monotonic() + self._timeout
         results: list[Any] = []
         while (start := len(results)) < lengths["text"]:
-            batch = {
-                name: values[start : start + self._batch_size] for name, values in texts.items()
-            }
+            end = start + self._batch_size
+            batch = {name: values[start:end] for name, values in rows.items()}
             try:
                 answers = self._send(signature, batch, deadline)
             except BatchTooLarge as error:

@@ -6,10 +6,10 @@ REST needs requests and NumPy alone; the messages of gRPC come with TensorFlow, 
 from __future__ import annotations
 
 import abc
-import datetime
 import email.utils
 import re
 import socket
+import time
 from typing import Any
 
 import numpy as np
@@ -184,11 +184,8 @@ def _retry_after(headers: Any) -> float:
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    return max(0.0, (date - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
+    date = email.utils.parsedate_tz(value)
+    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
 
 
 def _host_of_grpc(address: str) -> str | None:

@@ -83,7 +83,7 @@ class ServingDouble(
         port = self._grpc.add_insecure_port(f"localhost:{self._ports[0]}")
         self.grpc_address = f"localhost:{port}"
         self._grpc.start()
-        self._rest = ThreadingHTTPServer(("localhost", self._ports[1]), _handler(self))
+        self._rest = _RestServer(("localhost", self._ports[1]), _handler(self))
         self.rest_address = f"http://localhost:{self._rest.server_port}"
         threading.Thread(target=self._rest.serve_forever, args=[0.05], daemon=True).start()
         return self
@@ -159,6 +159,10 @@ def _model(spec):
 
 def _named(found):
     return found[1], int(found[2]) if found[2] else None
+
+
+class _RestServer(ThreadingHTTPServer):
+    request_queue_size = THREADS  # Else the system resets connections under load.
 
 
 def _handler(double):
@@ -247,6 +251,8 @@ def main():
     parser.add_argument("--enable_batching", choices=["true", "false"], default="false")
     parser.add_argument("--batching_parameters_file", type=Path)
     parser.add_argument("--monitoring_config_file", help="metrics are there without it")
+    parser.add_argument("--max_num_load_retries", type=int, default=5)
+    parser.add_argument("--load_retry_interval_micros", type=int, default=60_000_000)
     flags = parser.parse_args()
     batching = flags.batching_parameters_file if flags.enable_batching == "true" else None
     with ServingDouble(
@@ -255,6 +261,8 @@ def main():
         flags.port,
         flags.rest_api_port,
         batching=batching.read_text() if batching else None,
+        retries=flags.max_num_load_retries,
+        retry_seconds=flags.load_retry_interval_micros / 1e6,
     ):
         threading.Event().wait()
 
