@@ -15,6 +15,7 @@ import keras
 
 from keras_attn_nmt.config import SEARCH, VOCABULARIES, ModelConfig
 from keras_attn_nmt.model import build_model
+from keras_attn_nmt.processes import check_process
 from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.tokenizer import Tokenizer
 from keras_attn_nmt.writing import replacing, write_text
@@ -93,7 +94,9 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     Raises:
         FileNotFoundError: The directory or one of its files is missing.
         ValueError: A file is damaged, or the files do not belong together.
+        RuntimeError: This process was forked from one in which a model was loaded or run.
     """
+    check_process()
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(

@@ -14,6 +14,7 @@ import numpy as np
 from keras_attn_nmt import files
 from keras_attn_nmt import search as searching
 from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.processes import check_process
 from keras_attn_nmt.search_options import SearchOptions
 from keras_attn_nmt.shortlist import Shortlist
 from keras_attn_nmt.special_ids import EOS, PAD
@@ -60,13 +61,13 @@ class Translator:
         shortlist: Shortlist | str | os.PathLike[str] | None = None,
         search: SearchOptions | None = None,
     ):
+        check_process()
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.search = search or SearchOptions()
         self.max_source_length = MAX_SOURCE_LENGTH
         self._shortlist = shortlist
-        self._process = os.getpid()
         self._stepper = Stepper(model)
         self._embed = _compiled(self._stepper.embed, model, 1)
         self._searches: dict[tuple, Callable] = {}
@@ -119,9 +120,9 @@ class Translator:
         Raises:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
             ValueError: An option is out of its range, or there is no shortlist.
-            RuntimeError: This is a fork of the process that made the translator.
+            RuntimeError: This process was forked from one in which a model was loaded or run.
         """
-        self._check_process()
+        check_process()
         check_whole("batch_size", batch_size)
         search = self.search.replaced(
             beam_size=beam_size, length_penalty=length_penalty, max_length=max_length
@@ -180,7 +181,7 @@ class Translator:
                 f"Every text needs one reference: got {len(texts)} texts and "
                 f"{len(references)} references."
             )
-        self._check_process()
+        check_process()
         check_whole("batch_size", batch_size)
         alpha = self.search.replaced(length_penalty=length_penalty).length_penalty
         if alpha not in self._scorings:
@@ -205,7 +206,7 @@ class Translator:
 
         Annotations have `2 * encoder_units`, or `encoder_units` without the backward encoder.
         """
-        self._check_process()
+        check_process()
         check_whole("batch_size", batch_size)
         ids = self._source_ids(texts)
         width = self._stepper.encoder.units * (2 if self._stepper.encoder.bidirectional else 1)
@@ -215,14 +216,6 @@ class Translator:
                 : len(batch)
             ]
         return result
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise RuntimeError(
-                "This Translator was made in another process, and a forked one has none of the "
-                "threads that its model runs on: load it in the process that translates, or start "
-                "processes with multiprocessing.get_context('spawn')."
-            )
 
     def _known_shortlist(self) -> Shortlist:
         if self._shortlist is None:

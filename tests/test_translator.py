@@ -275,15 +275,17 @@ def test_translations_keep_no_padding_of_their_batch(translator):
             assert each.attention.nbytes + each.token_scores.nbytes == size
 
 
-def test_a_forked_process_is_told_what_to_do(translator):
+def test_a_forked_process_is_told_what_to_do(translator, directory):
     def ask(connection):
-        for name, arguments in (
-            ("nbest", [["ein"]]),
-            ("score", [["a"], ["a"]]),
-            ("embed", [["a"]]),
+        for use in (
+            lambda: translator.nbest(["ein"]),
+            lambda: translator.score(["a"], ["a"]),
+            lambda: translator.embed(["a"]),
+            # A model that is loaded here would wait for the parent's threads, too.
+            lambda: Translator.load(directory)(["ein"]),
         ):
             try:
-                getattr(translator, name)(*arguments)
+                use()
             except RuntimeError as error:
                 connection.send(str(error))
 
@@ -293,12 +295,33 @@ def test_a_forked_process_is_told_what_to_do(translator):
     process = context.Process(target=ask, args=[there])
     process.start()
     try:
-        for _ in range(3):
+        for _ in range(4):
             assert here.poll(60), "no answer"
-            assert "made in another process" in here.recv()
+            assert "was forked from process" in here.recv()
     finally:
         process.kill()
         process.join()
+
+
+def test_the_first_model_may_be_loaded_after_a_fork(directory):
+    program = """
+import multiprocessing, sys
+from keras_attn_nmt import Translator
+
+def child():
+    print(Translator.load(sys.argv[1])(["ein Haus"])[0].target_tokens, flush=True)
+
+process = multiprocessing.get_context("fork").Process(target=child, daemon=True)
+process.start()
+process.join(120)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(directory)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert "[" in done.stdout, done.stderr
 
 
 def test_jax_compiles_for_few_sizes(directory):
