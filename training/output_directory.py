@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -15,8 +18,8 @@ def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
     """Takes a directory for this process until the end of the block; creates it where needed.
 
     The lock is one of the kernel's on the directory itself (`flock`), so nothing is left behind
-    after a kill. Over NFS it holds between processes of one machine, or of several where the server
-    supports it. A directory that was created here and is still empty at the end is removed.
+    after a kill. A file system that knows no such locks (NFS may not) is warned of. A directory
+    that was created here and is still empty at the end is removed.
 
     Raises:
         FileExistsError: The path is a file, or another process has taken the directory.
@@ -43,6 +46,12 @@ def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
                 f"Another process is training into {directory}: wait until it ends, or give "
                 "another directory."
             ) from error
+        except OSError as error:
+            logger.warning(
+                "%s cannot be locked (%s): nothing else may train into it",
+                directory,
+                error.strerror,
+            )
         yield directory
     finally:
         if created:

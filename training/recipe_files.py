@@ -81,7 +81,7 @@ def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         ValueError: The recipe or a name in it is not known, a value does not fit, or the file or
             an override sets something that would have no effect.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix != ".toml":
         path = RECIPES / f"{name}.toml"
         if not path.is_file():

@@ -148,7 +148,7 @@ def _folder(data: DataRecipe) -> str:
 
 
 def _file(data: DataRecipe, name: str) -> Path:
-    path = Path(_folder(data)) / Path(name).expanduser()
+    path = Path(_folder(data), os.path.expanduser(name))
     packed = path.with_name(path.name + ".gz")
     if not path.is_file() and packed.is_file():
         return packed

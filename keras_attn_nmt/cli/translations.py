@@ -20,6 +20,8 @@ _EMBEDDED = 512
 
 
 def translate(options: argparse.Namespace) -> None:
+    if options.beam_size:  # Else the model has to be asked.
+        _check_n_best(options.n_best, options.beam_size)
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):
@@ -33,11 +35,7 @@ def translate(options: argparse.Namespace) -> None:
 
         translator = Translator.load(options.model)
     search = search_options(options)
-    beam_size = options.beam_size or translator.search.beam_size
-    if options.n_best > beam_size:
-        raise UsageError(
-            f"--n-best {options.n_best} needs a --beam-size of at least as many, got {beam_size}."
-        )
+    _check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
     done = cut = 0
     for lines in arriving_lines(stream, search["batch_size"] * BATCHES_AHEAD, INPUT):
         texts, error = fit_lines(lines, translator, options.too_long, done)
@@ -59,6 +57,13 @@ def translate(options: argparse.Namespace) -> None:
             raise error
     if cut:
         logging.warning("%d translations were cut at their longest, see --max-length", cut)
+
+
+def _check_n_best(n_best: int, beam_size: int) -> None:
+    if n_best > beam_size:
+        raise UsageError(
+            f"--n-best {n_best} needs a --beam-size of at least as many, got {beam_size}."
+        )
 
 
 def embeddings(options: argparse.Namespace) -> None:

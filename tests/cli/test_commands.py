@@ -283,7 +283,7 @@ def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
         (["train", "phrases", "--output", "x", "--set", "a.b=1"], 1, "no section 'a'"),
         (["translate"], 2, "required: model"),
         (["translate", "x", "--beam-size", "0"], 2, "not a whole number of at least 1"),
-        (["translate", "x", "--n-best", "9"], 2, "needs a --beam-size"),
+        (["translate", "x", "--n-best", "9", "--beam-size", "5"], 2, "needs a --beam-size"),
         (["evaluate", "x", "--source", "y"], 2, "give both --source and --reference"),
         (["translate", "x.tflite", "--shortlist"], 2, "a .tflite file has no shortlist"),
         (["align", "x", "--source", "y"], 2, "give both --source and --target"),

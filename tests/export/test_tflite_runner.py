@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from questions import LIMITS, TEXTS, assert_same_nbest
+from questions import LIMITS, OPTIONS, TEXTS, assert_same_nbest
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_attn_nmt import cli
@@ -82,7 +82,7 @@ def greedy_file(model_directory, tmp_path_factory):
     """What the command writes with one signature."""
     path = tmp_path_factory.mktemp("greedy") / "greedy.tflite"
     arguments = ["export", "tflite", str(model_directory), "--signatures", "translate"]
-    arguments += ["--output", str(path), "--length-penalty", str(LIMITS["length_penalty"])]
+    arguments += ["--output", str(path), "--length-penalty", str(OPTIONS["length_penalty"])]
     arguments += ["--max-target-length", str(LIMITS["max_target_length"])]
     assert cli.main([*arguments, "--beam-size", "4"]) == 1
     assert not path.exists()
