@@ -185,7 +185,10 @@ def _retry_after(headers: Any) -> float:
     if value.isdecimal():
         return float(value)
     date = email.utils.parsedate_tz(value)
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+    try:
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+    except (ValueError, OverflowError):  # No day of a calendar.
+        return 0.0
 
 
 def _host_of_grpc(address: str) -> str | None:

@@ -152,7 +152,7 @@ class Translator:
         ids = self._source_ids(texts)
         results: list[list[Translation]] = [[] for _ in ids]
         for batch in _batches(ids, batch_size):
-            found = _to_numpy(self._searches[key](_pad([ids[i] for i in batch])))
+            found = _to_numpy(self._searches[key](_pad([ids[i] for i in batch], batch_size)))
             for row, i in enumerate(batch):
                 results[i] = self._translations(ids[i], found, row)
         return copying_rare(texts, results) if copy else results
@@ -194,7 +194,8 @@ class Translator:
         for batch in _batches([s + t for s, t in zip(ids, targets, strict=True)], batch_size):
             scored = _to_numpy(
                 self._scorings[alpha](
-                    _pad([ids[i] for i in batch]), _pad([targets[i] for i in batch])
+                    _pad([ids[i] for i in batch], batch_size),
+                    _pad([targets[i] for i in batch], batch_size),
                 )
             )
             for row, i in enumerate(batch):
@@ -212,9 +213,9 @@ class Translator:
         width = self._stepper.encoder.units * (2 if self._stepper.encoder.bidirectional else 1)
         result = np.zeros((len(ids), width), "float32")
         for batch in _batches(ids, batch_size):
-            result[batch] = keras.ops.convert_to_numpy(self._embed(_pad([ids[i] for i in batch])))[
-                : len(batch)
-            ]
+            result[batch] = keras.ops.convert_to_numpy(
+                self._embed(_pad([ids[i] for i in batch], batch_size))
+            )[: len(batch)]
         return result
 
     def _known_shortlist(self) -> Shortlist:
@@ -274,11 +275,11 @@ def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Ids as an array, int32; with more rows and columns of padding where shapes are compiled."""
+def _pad(rows: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:
+    """Ids as an array, int32, `(rows, length)`; padded to few shapes where these are compiled."""
     height, width = len(rows), max(1, *map(len, rows))
     if keras.backend.backend() != "tensorflow":
-        height = 1 << (height - 1).bit_length()
+        height = min(1 << (height - 1).bit_length(), batch_size)
         width = -(-width // LENGTH_STEP) * LENGTH_STEP
     result = np.full((height, width), PAD, "int32")
     for row, ids in zip(result, rows, strict=False):

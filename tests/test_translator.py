@@ -327,16 +327,23 @@ process.join(120)
 def test_jax_compiles_for_few_sizes(directory):
     program = """
 import sys, jax
-from keras_attn_nmt import Translator
+from keras_attn_nmt import Translator, translator as translating
+events = []
+jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: events.append(name))
+
+def compiled():
+    return sum("backend_compile" in name for name in events)
+
 translator = Translator.load(sys.argv[1])
 texts = ["ein Haus", "zwei", "am See", "kleine Haeuser", "ein", "See", "zwei Haeuser"]
 wanted = [each.text for each in translator(texts)]
-compiled = []
-jax.monitoring.register_event_listener(lambda name, **_: compiled.append(name))
-jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
+before = compiled()
+assert before
 for count in (5, 6, 8):  # Rows are padded to 8, as they were for seven.
     assert [each.text for each in translator((texts * 2)[:count])] == (wanted * 2)[:count]
-print(sum("backend_compile" in name for name in compiled))
+print(compiled() - before)
+# No more rows than a batch has, though the next power of two is 4.
+assert translating._pad([[1]] * 3, 3).shape[0] == 3
 """
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run(

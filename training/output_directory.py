@@ -6,9 +6,10 @@ import contextlib
 import fcntl
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from keras_attn_nmt.writing import check_folder_output
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
 
     The lock is one of the kernel's on the directory itself (`flock`), so nothing is left behind
     after a kill. A file system that knows no such locks (NFS may not) is warned of. A directory
-    that was created here and is still empty at the end is removed.
+    that was created here, with those above it, is removed if it is still empty at the end.
 
     Raises:
         FileExistsError: The path is a file, or another process has taken the directory.
@@ -28,15 +29,9 @@ def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(f"{directory} is a file; give a directory.")
-    created = not directory.exists()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise type(error)(
-            error.errno, f"Cannot write to {directory} ({error.strerror}): give another directory"
-        ) from error
+    check_folder_output(directory)
+    created = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
@@ -54,7 +49,7 @@ def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
             )
         yield directory
     finally:
-        if created:
-            with contextlib.suppress(OSError):  # It is not empty.
-                directory.rmdir()
+        with contextlib.suppress(OSError):  # It is not empty.
+            for each in created:
+                each.rmdir()
         os.close(descriptor)

@@ -19,7 +19,7 @@ if [ -z "$mirror" ]; then
 fi
 
 # apt as of another machine, whose state is all in the folder.
-mkdir -p "$folder"/apt/{state/lists,cache/archives}/partial "$folder"/{bin,root,qemu,wheels}
+mkdir -p "$folder"/apt/{state/lists,cache/archives}/partial "$folder"/{bin,arm64,qemu,wheels}
 touch "$folder/apt/status"
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 for suite in "$release" "$release-backports"; do
@@ -33,7 +33,7 @@ apt=(apt-get -qq -o "Dir::State=$folder/apt/state" -o "Dir::State::status=$folde
 "${apt[@]}" install --download-only -y --no-install-recommends \
     python3.11-minimal libpython3.11-stdlib libstdc++6 >/dev/null
 for package in "$folder"/apt/cache/archives/*.deb; do
-    dpkg-deb --extract "$package" "$folder/root"
+    dpkg-deb --extract "$package" "$folder/arm64"
 done
 (cd "$folder/apt/cache" && "${apt[@]}" download "qemu-user:amd64/$release-backports" >/dev/null)
 dpkg-deb --extract "$folder"/apt/cache/qemu-user_*.deb "$folder/qemu"
@@ -45,8 +45,8 @@ dpkg-deb --extract "$folder"/apt/cache/qemu-user_*.deb "$folder/qemu"
 
 cat >"$folder/bin/python" <<END
 #!/bin/sh
-export PYTHONHOME="$folder/root/usr" PYTHONPATH="$folder/wheels:\$PYTHONPATH" PYTHONDONTWRITEBYTECODE=1
-exec "$folder/qemu/usr/bin/qemu-aarch64" -L "$folder/root" "$folder/root/usr/bin/python3.11" "\$@"
+export PYTHONHOME="$folder/arm64/usr" PYTHONPATH="$folder/wheels:\$PYTHONPATH" PYTHONDONTWRITEBYTECODE=1
+exec "$folder/qemu/usr/bin/qemu-aarch64" -L "$folder/arm64" "$folder/arm64/usr/bin/python3.11" "\$@"
 END
 chmod +x "$folder/bin/python"
 touch "$folder/ready"

@@ -116,8 +116,11 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def run(self, signature, inputs, deadline):
-        """The outputs for the rows of `inputs`; raises StatusError."""
+    def run(self, key, inputs, deadline):
+        """The outputs for the rows of `inputs`, merged with those of the same `key`.
+
+        Raises StatusError.
+        """
         task = _Task(inputs, _batch_size(inputs), deadline)
         if task.size > self._largest:
             raise StatusError(
@@ -125,7 +128,7 @@ class Batcher:
                 f"Task size {task.size} is larger than maximum input batch size {self._largest}",
             )
         with self._changed:
-            queue = self._queues[signature]
+            queue = self._queues[key]
             if not queue or queue[-1].size + task.size > self._largest:
                 if len(queue) >= self._most_batches:
                     raise StatusError(
@@ -152,33 +155,36 @@ class Batcher:
                     if self._closed:
                         return
                     self._changed.wait(self._until_next())
-                signature, batch = found
+                key, batch = found
                 self.merged.append(len(batch.tasks))
             try:
-                answers = self._process(signature, batch)
-            except StatusError as error:
+                answers = self._process(key, batch)
+            except Exception as error:  # Whoever waits is told; the thread goes on.
+                code = getattr(error, "code", grpc.StatusCode.INTERNAL)
                 for task in batch.tasks:
-                    task.answer.set_exception(StatusError(error.code, error.message))
+                    task.answer.set_exception(
+                        StatusError(code, getattr(error, "message", str(error)))
+                    )
             else:
                 for task, answer in zip(batch.tasks, answers, strict=True):
                     task.answer.set_result(answer)
 
     def _next_batch(self):
         """A batch that is full or old enough; one without a row waits for another request."""
-        for signature, queue in self._queues.items():
+        for key, queue in self._queues.items():
             if queue and queue[0].size:
                 full = len(queue) > 1 or queue[0].size >= self._largest
                 if full or time.monotonic() >= queue[0].closes:
-                    # The next signature's turn.
-                    self._queues[signature] = self._queues.pop(signature)
-                    return signature, queue.popleft()
+                    # The next queue's turn.
+                    self._queues[key] = self._queues.pop(key)
+                    return key, queue.popleft()
         return None
 
     def _until_next(self):
         closing = [queue[0].closes for queue in self._queues.values() if queue and queue[0].size]
         return max(0.0, min(closing) - time.monotonic()) if closing else None
 
-    def _process(self, signature, batch):
+    def _process(self, key, batch):
         if time.monotonic() > max(task.deadline for task in batch.tasks):
             raise StatusError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -195,7 +201,7 @@ class Batcher:
                     "padding is turned off.",
                 )
             merged[name] = np.concatenate([*parts, *[parts[-1][:1]] * padding])
-        outputs = self._run(signature, merged)
+        outputs = self._run(key, merged)
         if time.monotonic() > max(task.deadline for task in batch.tasks):
             raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for the run")
         rows = np.cumsum([0, *(task.size for task in batch.tasks)])

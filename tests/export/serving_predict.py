@@ -28,7 +28,7 @@ class Servable:
         self.number = number
         self._model = SessionModel(directory)
         self.definitions = self._model.signatures
-        self.batcher = Batcher(self._run, parameters) if parameters else None
+        self.batcher = Batcher(self._run_queue, parameters) if parameters else None
         try:
             for request in warmup_requests(directory):
                 self.predict(request, time.monotonic() + 3600)
@@ -53,9 +53,9 @@ class Servable:
                 )
             if names.count(name) > 1:
                 raise StatusError(INVALID, f"duplicate output tensor alias: {name}")
-        # A queue belongs to all outputs of a signature; a request for others is run by itself.
-        if self.batcher and set(names) == set(definition.outputs):
-            outputs = self.batcher.run(signature, inputs, deadline)
+        if self.batcher:
+            # Requests for other outputs of a signature wait in a queue of their own.
+            outputs = self.batcher.run((signature, frozenset(names)), inputs, deadline)
         else:
             outputs = self._run(signature, inputs)
         response = predict_pb2.PredictResponse()
@@ -71,6 +71,9 @@ class Servable:
         if self.batcher:
             self.batcher.close()
         self._model.close()
+
+    def _run_queue(self, queue, inputs):
+        return self._run(queue[0], inputs)
 
     def _run(self, signature, inputs):
         try:

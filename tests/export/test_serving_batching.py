@@ -84,8 +84,9 @@ def behind_the_gate(server, gate, pool):
 def queued(server, size, signature="serving_default"):
     """Waits until the queue of a signature holds as many rows."""
     with server.versions.servable("toy") as servable:
+        key = (signature, frozenset(servable.definitions[signature].outputs))
         for _ in range(2000):
-            if sum(batch.size for batch in servable.batcher._queues[signature]) == size:
+            if sum(batch.size for batch in servable.batcher._queues[key]) == size:
                 return
             time.sleep(0.01)
     raise AssertionError("not queued")
@@ -172,13 +173,22 @@ def test_an_empty_list_waits_until_somebody_else_asks(serve):
         assert nothing.result().json()["outputs"]["translation"] == []
 
 
-def test_another_choice_of_outputs_is_run_by_itself(serve):
-    server, gate = serve()
-    with server.versions.servable("toy") as servable:
-        request = predict_pb2.PredictRequest(output_filter=["length"])
-        request.inputs["text"].CopyFrom(tf.make_tensor_proto(["a"] * 5))
-        servable.predict(request, time.monotonic() + 60)
-    assert [len(batch["text"]) for batch in gate.batches] == [5]
+def test_another_choice_of_outputs_has_a_queue_of_its_own(serve):
+    server, gate = serve(timeout=200_000)
+
+    def filtered():
+        with server.versions.servable("toy") as servable:
+            request = predict_pb2.PredictRequest(output_filter=["length"])
+            request.inputs["text"].CopyFrom(tf.make_tensor_proto(["a"] * 2))
+            return servable.predict(request, time.monotonic() + 60)
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(filtered) for _ in range(2)]
+        assert pool.submit(ask, server, "a").result().status_code == 200
+        assert all(set(answer.result().outputs) == {"length"} for answer in answers)
+    assert sum(len(batch["text"]) for batch in gate.batches) == 5
+    assert [1] in [[len(batch["text"])] for batch in gate.batches]  # Not merged with those.
+    assert max(len(batch["text"]) for batch in gate.batches) <= 4
 
 
 def test_without_batching_each_request_is_run_by_itself(directory):
