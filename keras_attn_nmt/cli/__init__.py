@@ -19,8 +19,9 @@ from keras_attn_nmt.cli.streams import (
 from keras_attn_nmt.quiet import quiet_stderr
 
 _STOPPED = {
-    "train": " If an epoch was saved, the same command with --resume goes on from there.",
-    "study": " The same command goes on from the last saved epoch.",
+    "train": " If an epoch was saved, the model of the best one can be used, and the same command "
+    "with --resume resumes the run.",
+    "study": " The same command resumes it after the last saved epoch.",
 }
 
 

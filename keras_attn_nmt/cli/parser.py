@@ -259,7 +259,7 @@ def build_parser() -> argparse.ArgumentParser:
             type=_positive,
             default=64,
             metavar="N",
-            help=f"most tokens of a {side} (64)",
+            help=f"maximum {side} length in tokens (default: 64)",
         )
     command.add_argument(
         "--beam-size",
