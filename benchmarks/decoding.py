@@ -38,7 +38,7 @@ def one_core() -> None:
 
 def has_shortlist(model: str) -> bool:
     """Whether a model directory has one."""
-    from keras_attn_nmt.files import SHORTLIST
+    from keras_attn_nmt.model_directory import SHORTLIST
 
     return Path(model, SHORTLIST).exists()
 
@@ -86,19 +86,19 @@ def growth(model: str) -> None:
     one_core()
     import tensorflow as tf
 
-    from keras_attn_nmt import files
-    from keras_attn_nmt.search import search
-    from keras_attn_nmt.special_ids import EOS
-    from keras_attn_nmt.stepper import Stepper
+    from keras_attn_nmt import model_directory
+    from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+    from keras_attn_nmt.decoding.search import search
+    from keras_attn_nmt.text.special_ids import EOS
 
-    loaded = files.load_model(model).model
+    loaded = model_directory.load_model(model).model
     output = loaded.get_layer("target_embedding")
     output.bias.assign(np.where(np.arange(output.input_dim) == EOS, -1e9, output.bias))
-    stepper = Stepper(loaded)
+    decoder = IncrementalDecoder(loaded)
 
     def seconds(source_length: int, target_length: int) -> float:
         ids = np.random.default_rng(1).integers(4, 1000, (1, source_length)).astype("int32")
-        run = tf.function(lambda source: search(stepper, source, max_length=target_length).tokens)
+        run = tf.function(lambda source: search(decoder, source, max_length=target_length).tokens)
         assert np.count_nonzero(run(ids)) == target_length
         return median_seconds(lambda: run(ids))
 

@@ -28,9 +28,9 @@ import numpy as np
 from keras_systems import DROPOUT, EMBEDDING, SMOOTHING, UNITS, our_config
 
 from keras_attn_nmt import MaskedCrossentropy, build_model
-from keras_attn_nmt.search import search
-from keras_attn_nmt.special_ids import EOS
-from keras_attn_nmt.stepper import Stepper
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.search import search
+from keras_attn_nmt.text.special_ids import EOS
 
 VOCABULARY = 8000
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -135,9 +135,9 @@ def searching(sentences: int, beam: int, length: int, repeats: int) -> float:
     model = build_model(our_config(VOCABULARY))
     output = model.get_layer("target_embedding")
     output.bias.assign(np.where(np.arange(VOCABULARY) == EOS, -1e4, output.bias))
-    stepper = Stepper(model)
+    decoder = IncrementalDecoder(model)
     source = batch_of(sentences, length)[0]["source"]
-    run = jax.jit(lambda ids: search(stepper, ids, beam_size=beam, max_length=length))
+    run = jax.jit(lambda ids: search(decoder, ids, beam_size=beam, max_length=length))
     return median_seconds(lambda: jax.block_until_ready(run(source)), repeats)
 
 

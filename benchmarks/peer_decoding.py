@@ -29,7 +29,7 @@ import numpy as np
 import yaml
 
 import training
-from keras_attn_nmt.shortlist import Shortlist
+from keras_attn_nmt.decoding.shortlist import Shortlist
 
 HERE = Path(__file__).resolve().parent
 PIECES, STEPS = 15, 16
@@ -83,8 +83,8 @@ def prepare_own(work: Path) -> Path:
     import keras_systems
 
     from keras_attn_nmt import Tokenizer, build_model
-    from keras_attn_nmt.files import SHORTLIST, ModelFiles, save_model
-    from keras_attn_nmt.special_ids import EOS
+    from keras_attn_nmt.model_directory import SHORTLIST, ModelFiles, save_model
+    from keras_attn_nmt.text.special_ids import EOS
 
     folder = work / "untrained"
     tokenizer = Tokenizer.load(work / "joint.model")

@@ -25,10 +25,10 @@ import keras
 import numpy as np
 
 from keras_attn_nmt import ModelConfig, build_model
-from keras_attn_nmt.losses import real_tokens, symmetric_divergence, token_cross_entropy
-from keras_attn_nmt.search import search
-from keras_attn_nmt.special_ids import BOS, PAD
-from keras_attn_nmt.stepper import Stepper
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.search import search
+from keras_attn_nmt.layers.losses import real_tokens, symmetric_divergence, token_cross_entropy
+from keras_attn_nmt.text.special_ids import BOS, PAD
 
 # The same for all, whatever `[training]` of a recipe says: lengths of sources and targets that are
 # compiled, sentences of a batch, schedule, label smoothing and the last momentum of the average.
@@ -144,7 +144,7 @@ class Stack:
         finally:
             keras.config.set_dtype_policy("float32")
             keras.layers.Dropout = usual
-        self.stepper = Stepper(self.model)
+        self.decoder = IncrementalDecoder(self.model)
 
         count = len(members)
         chosen = [{**DEFAULTS, **member} for member in members]
@@ -253,7 +253,7 @@ class Stack:
             values = zip(self.model.trainable_variables, weights, strict=True)
             with keras.StatelessScope(state_mapping=values):
                 found = search(
-                    self.stepper,
+                    self.decoder,
                     source,
                     beam_size=5,
                     length_alpha=1.0,

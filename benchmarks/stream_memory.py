@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training.corpora import from_pairs
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.datasets.phrasebook import Phrasebook

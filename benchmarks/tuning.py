@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_attn_nmt.special_ids import EOS
+from keras_attn_nmt.text.special_ids import EOS
 
 EN_DE = ["data.source_language=en", "data.target_language=de"]
 EN_FR = ["data.source_language=en", "data.target_language=fr"]
@@ -122,7 +122,7 @@ def train(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Prints a table in Markdown: BLEU of the validation set, and perplexities."""
-    from keras_attn_nmt.tokenizer import Tokenizer
+    from keras_attn_nmt.text.tokenizer import Tokenizer
     from keras_attn_nmt.training.evaluation import corpus_scores
 
     print("| group | training | val BLEU | lower-cased | perplexity: training | val |")

@@ -15,9 +15,9 @@ import tensorflow as tf
 import tensorflow_text
 from sentencepiece import sentencepiece_model_pb2
 
-from keras_attn_nmt.special_ids import PAD
-from keras_attn_nmt.text import BLANK, is_blank
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.blank import BLANK, is_blank
+from keras_attn_nmt.text.special_ids import PAD
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 OPS = ("TFText>FastSentencepieceTokenize", "TFText>FastSentencepieceDetokenize")
 

@@ -19,7 +19,7 @@ from keras_attn_nmt.export import warmup
 from keras_attn_nmt.export.client import BATCH_SIZE
 from keras_attn_nmt.export.saved_model import METADATA
 from keras_attn_nmt.export.saved_model_check import SessionModel
-from keras_attn_nmt.text import is_blank
+from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.writing import write_text
 
 FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.search_options import SearchOptions
-from keras_attn_nmt.special_ids import BOS, EOS, PAD
-from keras_attn_nmt.text import is_blank
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
     TextTooLong,
     Translation,
@@ -201,7 +201,7 @@ class TFLiteTranslator:
     def _beam(
         self, source: list[int], limit: int, alpha: float, beam_size: int
     ) -> list[Translation]:
-        """Beam search as in `keras_attn_nmt.search.search`: what has ended competes, frozen."""
+        """Beam search as in `decoding.search.search`: what has ended competes, frozen."""
         memory = self._run("encode", source_ids=self._padded(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
         places = self.search.beam_size

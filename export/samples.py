@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from keras_attn_nmt.special_ids import UNK
-from keras_attn_nmt.text import is_blank
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.special_ids import UNK
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 LENGTHS = (1, 2, 4, 8, 16, 24)
 UNUSUAL = ("", "  ", "?", "🙂 שלום")

@@ -19,12 +19,12 @@ import tensorflow as tf
 
 from keras_attn_nmt import __version__
 from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
+from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import samples, saved_model_check, trained, warmup
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.signatures import ServedTranslator
-from keras_attn_nmt.files import MODEL, SHORTLIST, ModelFiles
-from keras_attn_nmt.search_options import SearchOptions, check_exported_beam
-from keras_attn_nmt.shortlist import Shortlist
+from keras_attn_nmt.model_directory import MODEL, SHORTLIST, ModelFiles
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
     MAX_SOURCE_LENGTH,

@@ -1,6 +1,6 @@
 """The functions behind the SavedModel's signatures: text in, text and attention out, all dense.
 
-    text -> ids, closed by eos -> search (the one of `keras_attn_nmt.search`) -> pieces, text
+    text -> ids, closed by eos -> search (that of `decoding.search`) -> pieces, text
 
 What an answer is depends on its own text alone, never on what shares a batch with it. So a text
 that cannot be translated gives no error, which would take the others' answers with it:
@@ -20,15 +20,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_attn_nmt import search as searching
-from keras_attn_nmt.files import ModelFiles
-from keras_attn_nmt.readout import TiedEmbedding
-from keras_attn_nmt.search_options import SearchOptions
-from keras_attn_nmt.shortlist import Shortlist
-from keras_attn_nmt.special_ids import EOS, PAD, UNK
-from keras_attn_nmt.stepper import Stepper
-from keras_attn_nmt.text import BLANK_PATTERN
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.model_parts import ModelParts
+from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.decoding.shortlist import Shortlist
+from keras_attn_nmt.model_directory import ModelFiles
+from keras_attn_nmt.text.blank import BLANK_PATTERN
+from keras_attn_nmt.text.special_ids import EOS, PAD, UNK
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH
 
 
@@ -49,11 +49,11 @@ class ServedTranslator(tf.Module):
         self.variables_of_model = [weight.value for weight in files.model.weights]
         self.source = _TextSide(files.source_tokenizer)
         self.target = _TextSide(files.target_tokenizer)
-        self._model = _Untracked(files.model)
-        tied = files.model.get_layer("target_embedding")
+        parts = ModelParts.of(files.model)
+        tied = parts.tied_embedding
         self.output_kernel = None
         # A shortlist makes such a copy of the columns that it wants.
-        if shortlist is None and isinstance(tied, TiedEmbedding):
+        if shortlist is None and tied is not None:
             # A copy in the layout that is fast took a third off the time of a batch or a beam.
             kernel = keras.ops.transpose(tied.embeddings)
             self.output_kernel = tf.Variable(kernel, trainable=False, name="output_kernel")
@@ -62,7 +62,7 @@ class ServedTranslator(tf.Module):
             table = tf.Variable(shortlist.candidates, trainable=False, name="candidates")
             shortlist = shortlist._replace(candidates=table)
         self.shortlist = shortlist
-        self._stepper = _Untracked(Stepper(files.model, self.output_kernel, shortlist))
+        self._decoder = _Untracked(IncrementalDecoder(parts, self.output_kernel, shortlist))
         self._options = options
 
     def signatures(self) -> dict[str, Callable]:
@@ -97,7 +97,7 @@ class ServedTranslator(tf.Module):
     def _search(self, text: tf.Tensor, keep: int) -> dict[str, tf.Tensor]:
         source, source_length = self.source.read(text)
         found = searching.search(
-            self._stepper.value,
+            self._decoder.value,
             source,
             beam_size=self._options.beam_size,
             length_alpha=self._options.length_penalty,
@@ -115,7 +115,10 @@ class ServedTranslator(tf.Module):
             source, source_length = self.source.read(text)
         target, target_length = self.target.read(reference, keep_blank=True)
         scored = searching.score(
-            self._model.value, source, target, length_alpha=self._options.length_penalty
+            self._decoder.value.parts.model,
+            source,
+            target,
+            length_alpha=self._options.length_penalty,
         )
         answers = _first(self._answers(scored, source, source_length, target_length))
         names = (
@@ -127,7 +130,7 @@ class ServedTranslator(tf.Module):
     def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """The sentence vectors of texts."""
         source, source_length = self.source.read(text)
-        return {"embedding": self._stepper.value.embed(source), "source_length": source_length}
+        return {"embedding": self._decoder.value.embed(source), "source_length": source_length}
 
     def _answers(
         self,

@@ -33,20 +33,21 @@ import tensorflow as tf
 from keras import ops
 from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_attn_nmt import __version__, cells
-from keras_attn_nmt import search as searching
+from keras_attn_nmt import __version__
 from keras_attn_nmt.checks import check_whole
-from keras_attn_nmt.decoder import Memory
+from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
 from keras_attn_nmt.export import fast_sentencepiece, tflite_check, trained
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.runner import METADATA
-from keras_attn_nmt.files import SOURCE, TARGET, ModelFiles
+from keras_attn_nmt.layers.decoder import EncodedSource
+from keras_attn_nmt.model_directory import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.search_options import SearchOptions, check_exported_beam
-from keras_attn_nmt.special_ids import EOS, PAD
-from keras_attn_nmt.stepper import Stepper
+from keras_attn_nmt.recurrence.cells import State
+from keras_attn_nmt.text.special_ids import EOS, PAD
 from keras_attn_nmt.translation import IMPOSSIBLE
-from keras_attn_nmt.writing import replacing
+from keras_attn_nmt.writing import atomic_write
 
 QUANTIZATIONS = ("none", "float16", "int8")
 SIGNATURES = ("translate", "encode", "decode_step")
@@ -148,7 +149,7 @@ def export_tflite(
     own = [Path(model, SOURCE), Path(model, TARGET)]
     names = [output] if text else [output, *vocabularies]
     with contextlib.ExitStack() as stack:  # None of them is there before all of them are whole.
-        temporary, *others = [stack.enter_context(replacing(name)) for name in names]
+        temporary, *others = [stack.enter_context(atomic_write(name)) for name in names]
         temporary.write_bytes(content)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
@@ -217,7 +218,7 @@ def custom_ops(content: bytes) -> set[str]:
 def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     """The signatures of the file as concrete functions with fixed shapes."""
     limit = metadata["max_source_length"]
-    stepper = _DeviceStepper(files.model, limit)
+    decoder = _DeviceDecoder(files.model, limit)
     weights = files.model.weights
     values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]
 
@@ -233,7 +234,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
 
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         found = searching.search(
-            stepper,
+            decoder,
             source_ids,
             beam_size=1,
             length_alpha=metadata["length_penalty"],
@@ -247,7 +248,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
         }
 
     def encode(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        memory, state = stepper.encode(source_ids)
+        memory, state = decoder.encode(source_ids)
         # Without attention there are no keys, and a device has no tensors without numbers.
         kept = {name: value for name, value in memory._asdict().items() if 0 not in value.shape}
         kept["mask"] = tf.cast(kept["mask"], tf.int32)
@@ -256,9 +257,9 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs["mask"] = inputs["mask"] > 0
         nothing = inputs["annotations"][:, :, :0]
-        memory = Memory(*(inputs.get(name, nothing) for name in Memory._fields))
-        state = tuple(inputs[name] for name in sorted(set(inputs) - set(Memory._fields)))
-        logits, state, attention = stepper.step(tokens, state, memory)
+        memory = EncodedSource(*(inputs.get(name, nothing) for name in EncodedSource._fields))
+        state = tuple(inputs[name] for name in sorted(set(inputs) - set(EncodedSource._fields)))
+        logits, state, attention = decoder.step(tokens, state, memory)
         normalizer = ops.logsumexp(logits, axis=-1, keepdims=True)
         return {
             "log_probabilities": logits - normalizer,
@@ -278,7 +279,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     inputs = []
     for name, output in encoded.structured_outputs.items():
         shape = list(output.shape)
-        if name not in Memory._fields:  # One state for each hypothesis.
+        if name not in EncodedSource._fields:  # One state for each hypothesis.
             shape[1] = metadata["beam_size"]
         inputs.append(tf.TensorSpec(shape, output.dtype, name))
     return functions | {"encode": encoded, "decode_step": concrete(decode_step, tokens, *inputs)}
@@ -321,7 +322,7 @@ def _reading_text(
     return translate_text
 
 
-class _DeviceStepper(Stepper):
+class _DeviceDecoder(IncrementalDecoder):
     """Reads the real part of one sentence; what it remembers is filled up to a fixed length.
 
     So the loops of the encoder stop where the sentence does, and all sizes in the decoder's loop
@@ -337,11 +338,11 @@ class _DeviceStepper(Stepper):
         super().__init__(model)
         self._limit = limit
 
-    def encode(self, source: tf.Tensor) -> tuple[Memory, cells.State]:
-        """As `Stepper.encode`, of one sentence, int32, `(1, limit)`; the memory is as long."""
+    def encode(self, source: tf.Tensor) -> tuple[EncodedSource, State]:
+        """As in the base, of one sentence, int32, `(1, limit)`; the memory is as long."""
         length = tf.reduce_sum(tf.cast(source != PAD, tf.int32))
         memory, state = super().encode(source[:, : tf.maximum(length, 1)])
-        return Memory(*(self._filled(value) for value in memory)), state
+        return EncodedSource(*(self._filled(value) for value in memory)), state
 
     def _filled(self, tensor: tf.Tensor) -> tf.Tensor:
         """`(1, length, ...)` as `(1, limit, ...)`, with zeros from where the sentence ends."""

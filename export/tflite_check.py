@@ -15,7 +15,7 @@ from tensorflow.lite.python.interpreter import InterpreterWithCustomOps
 from keras_attn_nmt.export import samples
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.runner import TFLiteTranslator
-from keras_attn_nmt.files import ModelFiles
+from keras_attn_nmt.model_directory import ModelFiles
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 

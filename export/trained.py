@@ -9,7 +9,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_attn_nmt.files import TRAINING, ModelFiles, load_model
+from keras_attn_nmt.layers.encoder import BidirectionalEncoder
+from keras_attn_nmt.model_directory import TRAINING, ModelFiles, load_model
 
 
 def load(model: str | os.PathLike[str]) -> ModelFiles:
@@ -27,7 +28,9 @@ def load(model: str | os.PathLike[str]) -> ModelFiles:
     with tf.device("/CPU:0"):
         files = load_model(model)
     # What was trained on cuDNN runs without it: same weights, same result.
-    files.model.get_layer("encoder").use_cudnn = False
+    for layer in files.model.layers:
+        if isinstance(layer, BidirectionalEncoder):
+            layer.use_cudnn = False
     return files
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_attn_nmt.attention import BahdanauAttention, LuongAttention
     from keras_attn_nmt.config import ModelConfig
-    from keras_attn_nmt.decoder import AttentionDecoder
-    from keras_attn_nmt.encoder import BidirectionalEncoder
-    from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
-    from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
+    from keras_attn_nmt.layers.attention import BahdanauAttention, LuongAttention
+    from keras_attn_nmt.layers.decoder import AttentionDecoder
+    from keras_attn_nmt.layers.encoder import BidirectionalEncoder
+    from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
+    from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
+    from keras_attn_nmt.layers.optimizer import FusedAdam
+    from keras_attn_nmt.layers.readout import MaxoutReadout, TanhReadout, TiedEmbedding
     from keras_attn_nmt.model import build_model
-    from keras_attn_nmt.optimizer import FusedAdam
     from keras_attn_nmt.plots import plot_attention
-    from keras_attn_nmt.readout import MaxoutReadout, TanhReadout, TiedEmbedding
-    from keras_attn_nmt.tokenizer import Tokenizer
+    from keras_attn_nmt.text.tokenizer import Tokenizer
     from keras_attn_nmt.translation import TextTooLong, Translation
     from keras_attn_nmt.translator import Translator
 
@@ -33,21 +33,21 @@ if not (Path(__file__).parent / "export").is_dir() and (_checkout / "export").is
     __path__.append(str(_checkout))
 
 _MODULES = {
-    "AttentionDecoder": "decoder",
-    "BahdanauAttention": "attention",
-    "BidirectionalEncoder": "encoder",
-    "FusedAdam": "optimizer",
-    "GuidedAlignment": "losses",
-    "LuongAttention": "attention",
-    "MaskedCrossentropy": "losses",
-    "MaxoutReadout": "readout",
+    "AttentionDecoder": "layers.decoder",
+    "BahdanauAttention": "layers.attention",
+    "BidirectionalEncoder": "layers.encoder",
+    "FusedAdam": "layers.optimizer",
+    "GuidedAlignment": "layers.losses",
+    "LuongAttention": "layers.attention",
+    "MaskedCrossentropy": "layers.losses",
+    "MaxoutReadout": "layers.readout",
     "ModelConfig": "config",
-    "Perplexity": "metrics",
-    "RDropCrossentropy": "losses",
-    "TanhReadout": "readout",
-    "TiedEmbedding": "readout",
-    "TokenAccuracy": "metrics",
-    "Tokenizer": "tokenizer",
+    "Perplexity": "layers.metrics",
+    "RDropCrossentropy": "layers.losses",
+    "TanhReadout": "layers.readout",
+    "TiedEmbedding": "layers.readout",
+    "TokenAccuracy": "layers.metrics",
+    "Tokenizer": "text.tokenizer",
     "TextTooLong": "translation",
     "Translation": "translation",
     "Translator": "translator",
@@ -96,7 +96,7 @@ def __dir__() -> list[str]:
 def _register() -> None:
     """Lets `keras.saving.load_model` know layers, losses and so on, where Keras is loaded."""
     if "keras" in sys.modules:
-        for module in ("losses", "metrics", "model", "optimizer"):
+        for module in ("layers.losses", "layers.metrics", "model", "layers.optimizer"):
             importlib.import_module(f"{__name__}.{module}")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_attn_nmt import cells
 from keras_attn_nmt.config import ModelConfig, check_choice
-from keras_attn_nmt.decoder import AttentionDecoder
-from keras_attn_nmt.encoder import BidirectionalEncoder
-from keras_attn_nmt.readout import MaxoutReadout, TanhReadout, TiedEmbedding
-from keras_attn_nmt.special_ids import PAD
+from keras_attn_nmt.layers import cells
+from keras_attn_nmt.layers.decoder import AttentionDecoder
+from keras_attn_nmt.layers.encoder import BidirectionalEncoder
+from keras_attn_nmt.layers.readout import MaxoutReadout, TanhReadout, TiedEmbedding
+from keras_attn_nmt.text.special_ids import PAD
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -63,7 +64,28 @@ class SourceOrder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class TranslationModel(keras.Model):
-    """A functional `keras.Model` that can be compiled with metrics for the logits alone."""
+    """A functional `keras.Model` that can be compiled with metrics for the logits alone.
+
+    Attributes:
+        model_config: The `ModelConfig` that it was built from, also after a `.keras` file.
+    """
+
+    model_config: ModelConfig | None = None
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.model_config is not None:
+            config["model_config"] = dataclasses.asdict(self.model_config)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> TranslationModel:
+        config = dict(config)
+        settings = config.pop("model_config", None)
+        model = super().from_config(config, custom_objects)
+        if settings is not None:
+            model.model_config = ModelConfig.from_dict(settings)
+        return model
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         # As soon as there are metrics, Keras wants labels for every output: show it those that
@@ -167,4 +189,6 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
             config.target_vocabulary_size, kernel_initializer=kernel_initializer(), name="output"
         )(features)
     outputs = {"logits": ops.cast(logits, "float32"), "attention": attention}
-    return TranslationModel({"source": source, "target": target}, outputs, name=name)
+    model = TranslationModel({"source": source, "target": target}, outputs, name=name)
+    model.model_config = config
+    return model

@@ -19,7 +19,7 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_attn_nmt.alignment import SPACE
+from keras_attn_nmt.text.alignment import SPACE
 
 # Inches. Longer sentences first get smaller cells, then a larger figure, and where the figure is
 # at its largest, cells without a label each.

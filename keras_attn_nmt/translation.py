@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_attn_nmt import alignment
+from keras_attn_nmt.text import alignment
 
 # The piece of what is not in a vocabulary, by itself or as a word.
 UNKNOWN = "<unk>"
@@ -60,7 +60,7 @@ class Translation:
     def word_attention(self) -> np.ndarray:
         """Weight on each source word for each target word, `(target words, source words)`.
 
-        See `keras_attn_nmt.alignment.fold_attention`; words are what stands between spaces.
+        See `keras_attn_nmt.text.alignment.fold_attention`; words are what stands between spaces.
         """
         return alignment.fold_attention(self.attention, self.source_tokens, self.target_tokens)
 

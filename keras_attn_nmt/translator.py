@@ -11,16 +11,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attn_nmt import files
-from keras_attn_nmt import search as searching
+from keras_attn_nmt import model_directory
 from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process
-from keras_attn_nmt.search_options import SearchOptions
-from keras_attn_nmt.shortlist import Shortlist
-from keras_attn_nmt.special_ids import EOS, PAD
-from keras_attn_nmt.stepper import Stepper
-from keras_attn_nmt.text import is_blank
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.special_ids import EOS, PAD
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
     MAX_SOURCE_LENGTH,
@@ -38,7 +38,8 @@ class Translator:
     """Translates with a trained model.
 
     Args:
-        model: From `build_model`.
+        model: From `build_model`, from a `.keras` file, or put together by hand: any functional
+            model from source and target ids to logits with one `AttentionDecoder` in it.
         source_tokenizer: Tokeniser of the source language.
         target_tokenizer: Tokeniser of the target language.
         shortlist: What a search with `shortlist=True` may choose from, or its file.
@@ -46,6 +47,10 @@ class Translator:
 
     Attributes:
         max_source_length: Most tokens of a text, `</s>` included.
+        config: The `ModelConfig` of a model from `build_model`, else `None`.
+
+    Raises:
+        ValueError: The model does not fit the vocabularies, or cannot be searched step by step.
 
     Example:
         >>> translator = Translator.load("build/demo/model")
@@ -62,28 +67,47 @@ class Translator:
         search: SearchOptions | None = None,
     ):
         check_process()
+        self._decoder = IncrementalDecoder(model)
+        _check_vocabularies(self._decoder, source_tokenizer, target_tokenizer)
+        self.config = getattr(model, "model_config", None)
+        if self.config is None:
+            self._decoder.check_steps(source_tokenizer.vocabulary_size)
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.search = search or SearchOptions()
         self.max_source_length = MAX_SOURCE_LENGTH
         self._shortlist = shortlist
-        self._stepper = Stepper(model)
-        self._embed = _compiled(self._stepper.embed, model, 1)
+        self._embed = _compiled(self._decoder.embed, model, 1)
         self._searches: dict[tuple, Callable] = {}
         self._scorings: dict[float, Callable] = {}
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Translator:
-        """Loads a model directory; see `keras_attn_nmt.files.load_model` for the errors."""
-        loaded = files.load_model(directory)
-        shortlist = Path(directory, files.SHORTLIST)
+        """Loads a model directory; errors as of `model_directory.load_model`."""
+        loaded = model_directory.load_model(directory)
+        shortlist = Path(directory, model_directory.SHORTLIST)
         return cls(
             loaded.model,
             loaded.source_tokenizer,
             loaded.target_tokenizer,
             shortlist,
             loaded.search,
+        )
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Writes a model directory, which `load`, the command line and the exports take.
+
+        What is there of the same names is replaced, file by file. A model that was put together by
+        hand is loaded from its `model.keras`: register layers of your own with
+        `keras.saving.register_keras_serializable`, and import them before.
+        """
+        model_directory.save_model(
+            directory,
+            model_directory.ModelFiles(
+                *(self.model, self.config, self.source_tokenizer, self.target_tokenizer),
+                self.search,
+            ),
         )
 
     def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
@@ -134,13 +158,13 @@ class Translator:
             )
         key = (search, shortlist)
         if key not in self._searches:
-            stepper = self._stepper
+            decoder = self._decoder
             if shortlist:
-                stepper = Stepper(self.model, shortlist=self._known_shortlist())
+                decoder = IncrementalDecoder(self._decoder.parts, shortlist=self._known_shortlist())
             self._searches[key] = _compiled(
                 functools.partial(
                     searching.search,
-                    stepper,
+                    decoder,
                     beam_size=search.beam_size,
                     length_alpha=search.length_penalty,
                     max_length=search.max_length,
@@ -186,7 +210,9 @@ class Translator:
         alpha = self.search.replaced(length_penalty=length_penalty).length_penalty
         if alpha not in self._scorings:
             self._scorings[alpha] = _compiled(
-                functools.partial(searching.score, self.model, length_alpha=alpha), self.model, 2
+                functools.partial(searching.score, self._decoder.parts.model, length_alpha=alpha),
+                self.model,
+                2,
             )
         ids = self._source_ids(texts)
         targets = self._ids(self.target_tokenizer, references, "reference")
@@ -210,7 +236,7 @@ class Translator:
         check_process()
         check_whole("batch_size", batch_size)
         ids = self._source_ids(texts)
-        width = self._stepper.encoder.units * (2 if self._stepper.encoder.bidirectional else 1)
+        width = self._decoder.parts.encode.outputs[1].shape[-1]
         result = np.zeros((len(ids), width), "float32")
         for batch in _batches(ids, batch_size):
             result[batch] = keras.ops.convert_to_numpy(
@@ -267,6 +293,20 @@ class Translator:
                 )
             )
         return results
+
+
+def _check_vocabularies(decoder: IncrementalDecoder, source: Tokenizer, target: Tokenizer) -> None:
+    parts = decoder.parts
+    sizes = {
+        "source": (source.vocabulary_size, parts.source_vocabulary_size),
+        "target": (target.vocabulary_size, parts.vocabulary_size),
+    }
+    for side, (pieces, ids) in sizes.items():
+        if ids is not None and pieces != ids:
+            raise ValueError(
+                f"The model was made for {ids} {side} pieces, and its vocabulary has {pieces}: "
+                "give the vocabulary that it was trained with."
+            )
 
 
 def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:

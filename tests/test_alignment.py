@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_attn_nmt import alignment
-from keras_attn_nmt.alignment import GoldAlignment
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text import alignment
+from keras_attn_nmt.text.alignment import GoldAlignment
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from layer_checks import (
 from layer_weights import Values, attention_params
 from reference.attention import attend
 
-from keras_attn_nmt.attention import BahdanauAttention, LuongAttention
+from keras_attn_nmt.layers.attention import BahdanauAttention, LuongAttention
 
 # The last sentence has no word at all.
 MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])

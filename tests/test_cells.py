@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from layer_checks import to_numpy
 
-from keras_attn_nmt.cells import BlockOrthogonal, make_cell
+from keras_attn_nmt.layers.cells import BlockOrthogonal, make_cell
 
 
 def test_every_gate_is_orthogonal_and_its_own() -> None:

@@ -20,7 +20,7 @@ from layer_weights import CELLS, SCORES, Values, decoder_params
 from reference.decoder import decode
 from reference.encoder import Encoding
 
-from keras_attn_nmt.decoder import AttentionDecoder
+from keras_attn_nmt.layers.decoder import AttentionDecoder
 
 UNITS = 5
 MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])

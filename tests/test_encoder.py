@@ -20,7 +20,7 @@ from layer_weights import CELLS, Values, encoder_params
 from reference.decoder import sentence_vector
 from reference.encoder import encode_vectors
 
-from keras_attn_nmt.encoder import BidirectionalEncoder
+from keras_attn_nmt.layers.encoder import BidirectionalEncoder
 
 MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])
 

@@ -10,9 +10,10 @@ from keras import ops
 from layer_checks import fewer_on_jax, gradients, randomize
 from layer_weights import CELLS
 
-from keras_attn_nmt import cells
-from keras_attn_nmt.decoder import AttentionDecoder
-from keras_attn_nmt.encoder import BidirectionalEncoder
+from keras_attn_nmt.layers import cells
+from keras_attn_nmt.layers.decoder import AttentionDecoder
+from keras_attn_nmt.layers.encoder import BidirectionalEncoder
+from keras_attn_nmt.recurrence.cells import cell_step
 
 MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])
 every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
@@ -87,7 +88,7 @@ def test_decoder(
         states, previous, looked = [], [], []
         for position in range(3):
             previous.append(state[0])
-            state, weights, _ = decoder.step(gates[:, position], state, memory)
+            state, weights = decoder.step(gates[:, position], state, memory)
             states.append(state[0])
             looked.append(weights)
         states, previous, looked = (ops.stack(each, 1) for each in (states, previous, looked))
@@ -118,7 +119,7 @@ def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool, trainin
             found: list[Any] = [None] * 4
             for position in reversed(range(4)) if rnn.go_backwards else range(4):
                 real = MASK[:, position, None]
-                new, _ = cells.advance(cells.recurrence(rnn.cell), gates[:, position], state)
+                new, _ = cell_step(cells.recurrent_weights(rnn.cell), gates[:, position], state)
                 state = tuple(ops.where(real, a, b) for a, b in zip(new, state, strict=True))
                 found[position] = ops.where(real, state[0], 0)
             outputs.append(ops.stack(found, 1))

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from keras_attn_nmt.lines import arriving_lines
+from keras_attn_nmt.text.lines import arriving_lines
 
 
 def lines_of(content, most=100):

@@ -9,7 +9,7 @@ import pytest
 from layer_checks import gradients, to_numpy
 from reference.losses import crossentropy, divergence
 
-from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
+from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
 
 LABELS = np.array([[3, 5, 2, 0], [2, 0, 0, 0], [0, 0, 0, 0]], "int32")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reference.losses import perplexity, token_accuracy
 
-from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
+from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
 
 LABELS = np.array([[3, 5, 2, 0], [2, 4, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]], "int32")
 

@@ -17,8 +17,8 @@ from reference.losses import crossentropy
 from reference.model import teacher_forced
 
 from keras_attn_nmt import ModelConfig, build_model
-from keras_attn_nmt.losses import MaskedCrossentropy
-from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
+from keras_attn_nmt.layers.losses import MaskedCrossentropy
+from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import SourceOrder
 
 # A sentence, a shorter one, and one without any word; likewise targets.

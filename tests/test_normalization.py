@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from texts import SENTENCES
 
-from keras_attn_nmt.text import BLANK, BLANK_PATTERN, is_blank
-from keras_attn_nmt.tokenizer import NORMALIZATIONS, Tokenizer
+from keras_attn_nmt.text.blank import BLANK, BLANK_PATTERN, is_blank
+from keras_attn_nmt.text.tokenizer import NORMALIZATIONS, Tokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 VIETNAMESE = "Tiếng Việt có nhiều dấu: ở, ộ, ẵ, Ǘ."

@@ -9,7 +9,7 @@ from layer_checks import call, check_layer, randomize, to_numpy
 from layer_weights import Values, readout_params
 from reference.readout import READOUTS, word_scores
 
-from keras_attn_nmt.readout import MaxoutReadout, TanhReadout, TiedEmbedding
+from keras_attn_nmt.layers.readout import MaxoutReadout, TanhReadout, TiedEmbedding
 
 LAYERS = {"maxout": MaxoutReadout, "tanh": TanhReadout}
 every_readout = pytest.mark.parametrize("kind", list(LAYERS))

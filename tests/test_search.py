@@ -8,12 +8,12 @@ import pytest
 from keras import ops
 from layer_checks import call, fewer_on_jax
 
-from keras_attn_nmt import search as searching
 from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.search import search
 from keras_attn_nmt.model import build_model
-from keras_attn_nmt.search import search
-from keras_attn_nmt.special_ids import BOS, EOS, PAD
-from keras_attn_nmt.stepper import Stepper
+from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 
 VOCABULARY, LONGEST = 7, 4
 SOURCE = np.array([[4, 5, 6, 2, 0, 0], [6, 4, 2, 0, 0, 0], [0] * 6, [5, 5, 4, 6, 4, 2]], "int32")
@@ -43,7 +43,7 @@ def compiled_on_jax(function):
 
 def found_by(model, source=SOURCE, **options) -> searching.Hypotheses:
     options = {"max_length": LONGEST, **options}
-    found = compiled_on_jax(lambda ids: search(Stepper(model), ids, **options))(source)
+    found = compiled_on_jax(lambda ids: search(IncrementalDecoder(model), ids, **options))(source)
     return searching.Hypotheses(*(ops.convert_to_numpy(each) for each in found))
 
 

@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from keras_attn_nmt import ModelConfig, Tokenizer, Translator, build_model, files
-from keras_attn_nmt.search_options import SearchOptions
+from keras_attn_nmt import ModelConfig, Tokenizer, Translator, build_model, model_directory
+from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.model_directory import ModelFiles
 
 OWN = SearchOptions(beam_size=2, length_penalty=0.5, max_length=7)
 TEXTS = ["ein Haus", "zwei Häuser am See"]
@@ -21,7 +22,7 @@ def directory(tmp_path_factory):
     config = ModelConfig(size, size, 4, encoder_units=4, decoder_units=5, attention_units=3)
     directory = tmp_path_factory.mktemp("options") / "model"
     model = build_model(config)
-    files.save_model(directory, files.ModelFiles(model, config, tokenizer, tokenizer, OWN))
+    model_directory.save_model(directory, ModelFiles(model, config, tokenizer, tokenizer, OWN))
     return directory
 
 
@@ -42,23 +43,23 @@ def test_a_model_is_searched_with_its_own_options(directory):
 def test_options_that_proved_best_become_those_of_the_model(directory, tmp_path):
     copy = shutil.copytree(directory, tmp_path / "model")
     best = SearchOptions(beam_size=3, length_penalty=1.8)
-    files.save_search(copy, best)
-    loaded = files.load_model(copy)
+    model_directory.save_search(copy, best)
+    loaded = model_directory.load_model(copy)
     assert loaded.search == best
-    assert loaded.config == files.load_model(directory).config
+    assert loaded.config == model_directory.load_model(directory).config
 
 
 def test_a_directory_of_an_older_release_has_the_defaults(directory, tmp_path):
     copy = shutil.copytree(directory, tmp_path / "model")
-    values = json.loads((copy / files.CONFIG).read_text())
+    values = json.loads((copy / model_directory.CONFIG).read_text())
     del values["search"]
-    (copy / files.CONFIG).write_text(json.dumps(values))
+    (copy / model_directory.CONFIG).write_text(json.dumps(values))
     assert Translator.load(copy).search == SearchOptions(5, 1.0, 200)
 
 
 def test_a_model_config_reads_the_config_of_a_model_directory(directory):
-    text = (directory / files.CONFIG).read_text()
-    assert ModelConfig.from_json(text) == files.load_model(directory).config
+    text = (directory / model_directory.CONFIG).read_text()
+    assert ModelConfig.from_json(text) == model_directory.load_model(directory).config
 
 
 def test_numpy_numbers_are_numbers():

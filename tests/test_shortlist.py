@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.decoding.shortlist import Shortlist, learn_shortlist
 from keras_attn_nmt.model import build_model
-from keras_attn_nmt.shortlist import Shortlist, learn_shortlist
-from keras_attn_nmt.special_ids import EOS, PAD, UNK
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.special_ids import EOS, PAD, UNK
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 
@@ -56,7 +56,7 @@ def scored(sides: tuple, source: list[int], target: list[int], weights: list) ->
 
 @pytest.mark.parametrize("most_waiting", [1, 1000])
 def test_candidates_are_what_the_attention_was_on(tokenizer, monkeypatch, most_waiting):
-    monkeypatch.setattr("keras_attn_nmt.shortlist.MOST_WAITING", most_waiting)
+    monkeypatch.setattr("keras_attn_nmt.decoding.shortlist.MOST_WAITING", most_waiting)
     other = Tokenizer.learn(["x yz", "two yx"] * 3, 290)
     source_pieces, target_pieces = (
         each.pieces(range(each.vocabulary_size)) for each in (tokenizer, other)

@@ -14,7 +14,7 @@ import pytest
 import sentencepiece
 from texts import ODD_TEXTS, SENTENCES
 
-from keras_attn_nmt.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from keras_attn_nmt.text.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 
 
 @pytest.fixture(scope="module", params=["unigram", "bpe"])
@@ -99,7 +99,7 @@ def test_learning_is_the_same_in_every_process(model_type: str) -> None:
     """And needs no TensorFlow."""
     program = (
         "import hashlib, sys\n"
-        "from keras_attn_nmt.tokenizer import Tokenizer\n"
+        "from keras_attn_nmt.text.tokenizer import Tokenizer\n"
         f"texts = (str(n) + ' Häuser und Gärten'[: n % 19] for n in range(3000))\n"
         "made = Tokenizer.learn(texts, 300, maximum_texts=500, seed=7, "
         f"model_type={model_type!r})\n"

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attn_nmt import files, writing
+from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation
 from keras_attn_nmt.translator import Translator
 
@@ -22,7 +22,7 @@ TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "   ", "日本 🙂", "ei
 
 
 @pytest.fixture(scope="module")
-def loaded() -> files.ModelFiles:
+def loaded() -> model_directory.ModelFiles:
     tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
     config = ModelConfig(
         tokenizer.vocabulary_size,
@@ -35,7 +35,7 @@ def loaded() -> files.ModelFiles:
     model = build_model(config)
     generator = np.random.default_rng(1)
     model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
-    return files.ModelFiles(model, config, tokenizer, tokenizer)
+    return model_directory.ModelFiles(model, config, tokenizer, tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def translator(loaded) -> Translator:
 
 @pytest.fixture
 def directory(loaded, tmp_path):
-    files.save_model(tmp_path / "model", loaded)
+    model_directory.save_model(tmp_path / "model", loaded)
     return tmp_path / "model"
 
 
@@ -162,7 +162,7 @@ def test_a_model_trained_in_half_precision_is_loaded_in_single(loaded, directory
     try:
         half = build_model(loaded.config)
         half.set_weights(loaded.model.get_weights())
-        files.save_model(tmp_path / "half", loaded._replace(model=half))
+        model_directory.save_model(tmp_path / "half", loaded._replace(model=half))
         assert Translator.load(tmp_path / "half").model.get_layer("decoder").compute_dtype == (
             "float32"
         )
@@ -175,25 +175,25 @@ def test_a_model_trained_in_half_precision_is_loaded_in_single(loaded, directory
 
 def test_missing_and_damaged_files_are_named(directory, tmp_path):
     with pytest.raises(FileNotFoundError, match="No model directory at"):
-        files.load_model(tmp_path / "none")
+        model_directory.load_model(tmp_path / "none")
     (directory / "model.keras").write_bytes(b"PK damaged")
     with pytest.raises(ValueError, match=r"model\.keras is damaged or does not fit"):
-        files.load_model(directory)
+        model_directory.load_model(directory)
     (directory / "source.spm").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"source\.spm"):
-        files.load_model(directory)
+        model_directory.load_model(directory)
     (directory / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is not a model config"):
-        files.load_model(directory)
+        model_directory.load_model(directory)
     (directory / "target.spm").unlink()
     with pytest.raises(FileNotFoundError, match=r"target\.spm missing"):
-        files.load_model(directory)
+        model_directory.load_model(directory)
 
 
 def test_a_vocabulary_of_another_model_is_refused(directory):
     Tokenizer.learn(["etwas ganz anderes"], 290).save(directory / "target.spm")
     with pytest.raises(ValueError, match="does not belong to this model"):
-        files.load_model(directory)
+        model_directory.load_model(directory)
 
 
 def test_a_vocabulary_of_the_same_size_is_refused_too(directory):
@@ -202,13 +202,13 @@ def test_a_vocabulary_of_the_same_size_is_refused_too(directory):
     values["vocabularies"]["target.spm"] = "0" * 64
     path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=r"target\.spm, .* does not belong to this model"):
-        files.load_model(directory)
+        model_directory.load_model(directory)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "config.json"
     writing.write_text(path, "old")
-    with pytest.raises(OSError, match="full"), writing.replacing(path) as temporary:
+    with pytest.raises(OSError, match="full"), writing.atomic_write(path) as temporary:
         temporary.write_text("half of the n")
         raise OSError("disk full")
     assert path.read_text() == "old"

@@ -198,7 +198,7 @@ class Checkpoints(keras.callbacks.Callback):
             "history": history,
         }
         try:
-            with writing.replacing(self.directory / name) as temporary:
+            with writing.atomic_write(self.directory / name) as temporary:
                 self.model.save_weights(temporary)
             writing.write_text(self.directory / STATE, json.dumps(state, indent=2) + "\n")
         except OSError as error:

@@ -24,8 +24,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from keras_attn_nmt.alignment import check_links, parse_pharaoh
-from keras_attn_nmt.text import is_blank
+from keras_attn_nmt.text.alignment import check_links, parse_pharaoh
+from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 
 logger = logging.getLogger(__name__)

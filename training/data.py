@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt.special_ids import BOS, PAD
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.special_ids import BOS, PAD
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import token_chunks
 from keras_attn_nmt.training.buckets import (
     BatchPlan,

@@ -94,7 +94,7 @@ def _run(
         picture = output / f"attention_{number}.png"
         if found.target_tokens:
             figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
-            with writing.replacing(picture) as temporary:
+            with writing.atomic_write(picture) as temporary:
                 figure.savefig(temporary)
         source = sentences[number - 1]
         logger.info("  %s  ->  %s   (%s)", source, found.text, picture)

@@ -12,6 +12,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_attn_nmt.layers.encoder import BidirectionalEncoder
+
 PACKAGES = (
     "keras_attn_nmt",
     "keras",
@@ -39,7 +41,8 @@ def describe_device(model: keras.Model) -> str:
     names = [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus
     ]
-    cudnn = "with cuDNN" if model.get_layer("encoder").runs_on_cudnn() else "without cuDNN"
+    encoders = [each for each in model.layers if isinstance(each, BidirectionalEncoder)]
+    cudnn = "with cuDNN" if any(each.runs_on_cudnn() for each in encoders) else "without cuDNN"
     return f"GPU: {', '.join(names)}, encoder {cudnn}"
 
 

@@ -1,5 +1,5 @@
 """`FusedAdam` is in `keras_attn_nmt`; this name for it goes with the next release."""
 
-from keras_attn_nmt.optimizer import FusedAdam
+from keras_attn_nmt.layers.optimizer import FusedAdam
 
 __all__ = ["FusedAdam"]

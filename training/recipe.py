@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
-from keras_attn_nmt.search_options import SearchOptions
-from keras_attn_nmt.tokenizer import check_vocabulary
+from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.text.tokenizer import check_vocabulary
 
 
 @dataclasses.dataclass(frozen=True)

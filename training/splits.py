@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_attn_nmt.files import TRAINING
+from keras_attn_nmt.model_directory import TRAINING
 from keras_attn_nmt.training.corpora import (
     concatenated,
     header_columns,

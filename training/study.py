@@ -20,7 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attn_nmt import files, writing
+from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.training import callbacks, study_plots
@@ -174,14 +174,14 @@ def _parameters(model: Mapping[str, Any], recipe: Recipe) -> int:
 
 
 def _train(recipe: Recipe, directory: Path, quiet: bool) -> dict[str, Any]:
-    done = directory / files.TRAINING
+    done = directory / model_directory.TRAINING
     if done.exists():
         report: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
         # Older releases wrote it at the end of a training alone.
         if report.get("finished", True):
             check_same_recipe(directory, recipe)
             return report
-    started = callbacks.read_state(directory / files.CHECKPOINTS) is not None
+    started = callbacks.read_state(directory / model_directory.CHECKPOINTS) is not None
     return train(recipe, directory, resume=started, quiet=quiet)
 
 

@@ -35,7 +35,7 @@ def require_scikit_learn() -> None:
 
 def save(path: Path, figure: Figure) -> None:
     """Writes a figure, whole or not at all."""
-    with writing.replacing(path) as temporary:
+    with writing.atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150, bbox_inches="tight")
 
 

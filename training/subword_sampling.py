@@ -14,9 +14,9 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from keras_attn_nmt.alignment import SPACE
-from keras_attn_nmt.special_ids import UNK
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.alignment import SPACE
+from keras_attn_nmt.text.special_ids import UNK
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 # Made when it is imported, so that mypy cannot know of it.
 _ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]

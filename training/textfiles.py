@@ -1,4 +1,4 @@
-"""Text files, plain or gzip, read strictly by `keras_attn_nmt.lines`.
+"""Text files, plain or gzip, read strictly by `keras_attn_nmt.text.lines`.
 
 TensorFlow's own line reader deletes every carriage return inside a line and takes the first half
 of a damaged gzip file for the whole of it. So files are read in Python, which costs about the same.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from keras_attn_nmt.lines import checked_line
+from keras_attn_nmt.text.lines import checked_line
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

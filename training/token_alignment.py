@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from keras_attn_nmt.alignment import SPACE
-from keras_attn_nmt.special_ids import EOS, PAD
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.alignment import SPACE
+from keras_attn_nmt.text.special_ids import EOS, PAD
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 
 def parse_links(alignment: tf.Tensor) -> tf.RaggedTensor:

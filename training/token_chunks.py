@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from keras_attn_nmt.special_ids import EOS
-from keras_attn_nmt.text import BLANK_PATTERN
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.blank import BLANK_PATTERN
+from keras_attn_nmt.text.special_ids import EOS
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training.subword_sampling import SubwordSampler
 from keras_attn_nmt.training.token_alignment import count_words, parse_links
 

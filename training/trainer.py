@@ -14,14 +14,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_attn_nmt import files, writing
+from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
-from keras_attn_nmt.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
-from keras_attn_nmt.metrics import Perplexity, TokenAccuracy
+from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
+from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
+from keras_attn_nmt.layers.optimizer import FusedAdam
 from keras_attn_nmt.model import build_model
-from keras_attn_nmt.optimizer import FusedAdam
-from keras_attn_nmt.text import is_blank
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.model_directory import ModelFiles
+from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
@@ -88,7 +89,10 @@ def _train(
         logger.info("learning the vocabularies from the training text ...")
         tokenizers = learn_tokenizers(recipe.vocabulary, pairs)
     else:
-        tokenizers = Tokenizer.load(output / files.SOURCE), Tokenizer.load(output / files.TARGET)
+        tokenizers = (
+            Tokenizer.load(output / model_directory.SOURCE),
+            Tokenizer.load(output / model_directory.TARGET),
+        )
     source_tokenizer, target_tokenizer = tokenizers
     data, validation = _batches(recipe, tokenizers, pairs, validation_pairs)
     steps = data.plan.steps_per_epoch
@@ -107,11 +111,11 @@ def _train(
     logger.info("%s parameters", f"{model.count_params():,}")
 
     if state is None:
-        source_tokenizer.save(output / files.SOURCE)
-        target_tokenizer.save(output / files.TARGET)
-        files.write_config(output, files.ModelFiles(model, config, *tokenizers, recipe.search))
+        source_tokenizer.save(output / model_directory.SOURCE)
+        target_tokenizer.save(output / model_directory.TARGET)
+        model_directory.write_config(output, ModelFiles(model, config, *tokenizers, recipe.search))
         writing.write_text(output / RECIPE, json.dumps(recipe.to_dict(), indent=2) + "\n")
-    checkpoints = output / files.CHECKPOINTS
+    checkpoints = output / model_directory.CHECKPOINTS
     done = state["epochs"] if state else 0
     history = state["history"] if state else []
     # Else a first trace of the training step makes its variables, and it is traced again.
@@ -140,7 +144,7 @@ def _train(
         best = callbacks.best_epoch(history, settings.monitor)
         final = _float32_model(config)
         final.load_weights(checkpoints / callbacks.weights_file(best), skip_mismatch=False)
-        files.save_model(output, files.ModelFiles(final, config, *tokenizers, recipe.search))
+        model_directory.save_model(output, ModelFiles(final, config, *tokenizers, recipe.search))
         written = {
             **report,
             "finished": finished,
@@ -149,7 +153,7 @@ def _train(
             "metrics": history[best],
             "history": history,
         }
-        writing.write_text(output / files.TRAINING, json.dumps(written, indent=2) + "\n")
+        writing.write_text(output / model_directory.TRAINING, json.dumps(written, indent=2) + "\n")
         return written
 
     translator = Translator(model, source_tokenizer, target_tokenizer)
@@ -195,8 +199,8 @@ def _nothing_to_resume(output: Path) -> FileNotFoundError:
 
 def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
     """The state to go on from, or `None`."""
-    state = callbacks.read_state(output / files.CHECKPOINTS)
-    used = state is not None or (output / files.MODEL).exists()
+    state = callbacks.read_state(output / model_directory.CHECKPOINTS)
+    used = state is not None or (output / model_directory.MODEL).exists()
     if not resume:
         if used:
             raise FileExistsError(
@@ -371,7 +375,7 @@ def _callbacks(
             keras.callbacks.EarlyStopping(settings.monitor, patience=settings.patience, mode=mode)
         )
     keeper = callbacks.Checkpoints(
-        output / files.CHECKPOINTS, settings.monitor, history, from_logs, on_better
+        output / model_directory.CHECKPOINTS, settings.monitor, history, from_logs, on_better
     )
     # The epoch is on disk before anything that could do without is written.
     result += [*from_logs, progress, keeper, keras.callbacks.TensorBoard(logs), *pictures]

@@ -22,7 +22,7 @@ _BATCHES = 8
 
 
 def align(options: argparse.Namespace) -> None:
-    from keras_attn_nmt import alignment
+    from keras_attn_nmt.text import alignment
     from keras_attn_nmt.training.corpora import decoded
     from keras_attn_nmt.translator import Translator
 
@@ -54,8 +54,8 @@ def align(options: argparse.Namespace) -> None:
 def shortlist(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from keras_attn_nmt.files import SHORTLIST, read_config
-    from keras_attn_nmt.shortlist import learn_shortlist
+    from keras_attn_nmt.decoding.shortlist import learn_shortlist
+    from keras_attn_nmt.model_directory import SHORTLIST, read_config
     from keras_attn_nmt.training.corpora import decoded
     from keras_attn_nmt.translator import Translator
 

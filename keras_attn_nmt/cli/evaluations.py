@@ -8,11 +8,11 @@ import json
 
 from keras_attn_nmt.cli.arguments import UsageError, given_pairs, search_options
 from keras_attn_nmt.cli.results import as_json, one_line
-from keras_attn_nmt.writing import check_file_output, replacing, write_text
+from keras_attn_nmt.writing import atomic_write, check_file_output, write_text
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from keras_attn_nmt.files import save_search
+    from keras_attn_nmt.model_directory import save_search
     from keras_attn_nmt.training import evaluation
     from keras_attn_nmt.training.corpora import decoded
     from keras_attn_nmt.translator import Translator
@@ -62,7 +62,7 @@ def attention(options: argparse.Namespace) -> None:
     if not found.target_tokens:
         raise ValueError("There is nothing to look at: the sentence is empty.")
     figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
-    with replacing(options.output) as temporary:
+    with atomic_write(options.output) as temporary:
         figure.savefig(temporary)
     if options.json:
         print(json.dumps(as_json(options.sentence, found), ensure_ascii=False))

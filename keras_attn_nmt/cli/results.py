@@ -15,7 +15,7 @@ def one_line(text: str) -> str:
 
 def as_json(source: str, found: Translation) -> dict[str, Any]:
     """A translation and all that the model says about it."""
-    from keras_attn_nmt.alignment import format_pharaoh
+    from keras_attn_nmt.text.alignment import format_pharaoh
 
     return {
         "source": source,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_attn_nmt.tokenizer import Tokenizer
+    from keras_attn_nmt.text.tokenizer import Tokenizer
 
 # What to do with one.
 TOO_LONG = ("stop", "skip", "crop")

@@ -11,7 +11,7 @@ from keras_attn_nmt.cli.arguments import UsageError, search_options
 from keras_attn_nmt.cli.results import as_json, one_line
 from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
-from keras_attn_nmt.lines import arriving_lines
+from keras_attn_nmt.text.lines import arriving_lines
 
 # Lines that are read ahead, in batches: enough to put like lengths together.
 BATCHES_AHEAD = 8

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from keras_attn_nmt import files
+from keras_attn_nmt import model_directory
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.model_directory import ModelFiles
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -20,5 +21,5 @@ def model(tmp_path_factory):
     generator = np.random.default_rng(1)
     network.set_weights([generator.normal(size=w.shape) * 0.5 for w in network.get_weights()])
     directory = tmp_path_factory.mktemp("cli") / "model"
-    files.save_model(directory, files.ModelFiles(network, config, tokenizer, tokenizer))
+    model_directory.save_model(directory, ModelFiles(network, config, tokenizer, tokenizer))
     return str(directory)

@@ -11,7 +11,7 @@ import pytest
 import sacrebleu
 from command_line import run
 
-from keras_attn_nmt import Translator, files
+from keras_attn_nmt import Translator, model_directory
 
 
 def test_help_answers_without_tensorflow():
@@ -208,7 +208,7 @@ def test_align_says_no_error_rate_where_a_split_has_no_gold(capfd, monkeypatch, 
     for name in ("test.de", "test.en"):
         (tmp_path / name).write_text("ein Haus\n")
     data = {"folder": str(tmp_path), "alignment": "align", "test": "test"}
-    (directory / files.TRAINING).write_text(json.dumps({"recipe": {"data": data}}))
+    (directory / model_directory.TRAINING).write_text(json.dumps({"recipe": {"data": data}}))
     code, out, err = run(capfd, monkeypatch, ["align", str(directory)])
     assert (code, err) == (0, "")
     assert re.fullmatch(r"[01]-0 [01]-1\n", out)
@@ -216,7 +216,7 @@ def test_align_says_no_error_rate_where_a_split_has_no_gold(capfd, monkeypatch, 
     code, _, err = run(capfd, monkeypatch, ["align", str(directory)])
     assert "alignment error rate" in err
     data["concatenate"] = 30
-    (directory / files.TRAINING).write_text(json.dumps({"recipe": {"data": data}}))
+    (directory / model_directory.TRAINING).write_text(json.dumps({"recipe": {"data": data}}))
     code, _, err = run(capfd, monkeypatch, ["align", str(directory)])
     assert (code, err) == (0, "")
 

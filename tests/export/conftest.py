@@ -18,8 +18,8 @@ SAVE = """
 import sys
 import json
 import numpy as np
-from keras_attn_nmt import ModelConfig, Tokenizer, build_model, files
-from keras_attn_nmt.search_options import SearchOptions
+from keras_attn_nmt import ModelConfig, Tokenizer, build_model, model_directory
+from keras_attn_nmt.decoding.search_options import SearchOptions
 
 german = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
 english = Tokenizer.learn(["a house by the lake", "two little houses by the lake"] * 3, 310)
@@ -32,7 +32,7 @@ model = build_model(config)
 generator = np.random.default_rng(4)
 model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
 search = SearchOptions(**json.loads(sys.argv[2]))
-files.save_model(sys.argv[1], files.ModelFiles(model, config, german, english, search))
+model_directory.save_model(sys.argv[1], ModelFiles(model, config, german, english, search))
 """
 
 

@@ -16,7 +16,7 @@ from questions import LIMITS, OPTIONS, TEXTS
 
 from keras_attn_nmt import Tokenizer
 from keras_attn_nmt.export import TFLiteTranslator, export_tflite
-from keras_attn_nmt.special_ids import EOS
+from keras_attn_nmt.text.special_ids import EOS
 
 LITERT_JS = ("@litertjs/core@2.5.3", "@litertjs/wasm-utils@2.5.3")
 ROOT = Path(__file__).parents[2]

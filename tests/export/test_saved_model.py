@@ -10,7 +10,8 @@ import tensorflow as tf
 from questions import OPTIONS, TEXTS
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from keras_attn_nmt import Translator, files
+from keras_attn_nmt import Translator
+from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import (
     ExportError,
     export_saved_model,
@@ -20,8 +21,7 @@ from keras_attn_nmt.export import (
     warmup,
 )
 from keras_attn_nmt.export.saved_model_check import SessionModel
-from keras_attn_nmt.shortlist import Shortlist
-from keras_attn_nmt.text import BLANK
+from keras_attn_nmt.text.blank import BLANK
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 
@@ -59,12 +59,12 @@ def test_serving_default_answers_as_the_translator(session_model, translator):
 @pytest.mark.usefixtures("checked_here")
 def test_a_shortlist_goes_with_the_model(model_directory, tmp_path):
     directory = shutil.copytree(model_directory, tmp_path / "model")
-    loaded = files.load_model(directory)
+    loaded = model_directory.load_model(directory)
     tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
     sizes = [each.vocabulary_size for each in tokenizers]
     candidates = np.random.default_rng(1).integers(4, sizes[1], (sizes[0], 3)).astype("int32")
     shortlist = Shortlist(candidates, np.array([5, 9], "int32"))
-    shortlist.save(directory / files.SHORTLIST, *tokenizers)
+    shortlist.save(directory / model_directory.SHORTLIST, *tokenizers)
     version = export_saved_model(directory, tmp_path / "served", **OPTIONS, shortlist=True)
     assert json.loads((version / saved_model.METADATA).read_text())["shortlist"]
     model = SessionModel(version)

@@ -23,8 +23,8 @@ from keras_attn_nmt.export import (
     tflite,
 )
 from keras_attn_nmt.export.tflite_check import TextRunner
-from keras_attn_nmt.special_ids import EOS
-from keras_attn_nmt.text import BLANK
+from keras_attn_nmt.text.blank import BLANK
+from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.translation import TextTooLong
 
 GROWING = ["See", "ein Haus", "zwei kleine Häuser am See", "ein Haus " * 6]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from questions import OPTIONS, TEXTS
 
-from keras_attn_nmt import ModelConfig, Translator, build_model, files
+from keras_attn_nmt import ModelConfig, Translator, build_model
 from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite
+from keras_attn_nmt.model_directory import ModelFiles
 
 # Choices of a model that `model_directory` has not made, in as few exports as hold them.
 VARIANTS = {
@@ -30,7 +31,7 @@ VARIANTS = {
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def variant(request, model_directory, tmp_path_factory):
-    trained = files.load_model(model_directory)
+    trained = model_directory.load_model(model_directory)
     config = ModelConfig(
         trained.source_tokenizer.vocabulary_size,
         trained.target_tokenizer.vocabulary_size,
@@ -50,9 +51,9 @@ def variant(request, model_directory, tmp_path_factory):
     generator = np.random.default_rng(1)
     model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
     directory = tmp_path_factory.mktemp("variant") / "model"
-    files.save_model(
+    model_directory.save_model(
         directory,
-        files.ModelFiles(model, config, trained.source_tokenizer, trained.target_tokenizer),
+        ModelFiles(model, config, trained.source_tokenizer, trained.target_tokenizer),
     )
     return directory
 

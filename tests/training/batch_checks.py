@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 Texts = list[tuple[str, str]]
 # A batch as (source, target, labels), a hashable form of its arrays.

@@ -5,7 +5,7 @@ import random
 import pytest
 from batch_checks import Texts
 
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 from batch_checks import Texts, batches_of, dataset, texts_of
 
-from keras_attn_nmt.alignment import parse_pharaoh, word_of_tokens
-from keras_attn_nmt.tokenizer import BOS, EOS, PAD, Tokenizer
+from keras_attn_nmt.text.alignment import parse_pharaoh, word_of_tokens
+from keras_attn_nmt.text.tokenizer import BOS, EOS, PAD, Tokenizer
 from keras_attn_nmt.training import token_chunks
 from keras_attn_nmt.training.data import BatchedPairs
 

@@ -9,7 +9,7 @@ import pytest
 from babel.dates import format_date
 from num2words import num2words
 
-from keras_attn_nmt.alignment import format_gold, parse_pharaoh
+from keras_attn_nmt.text.alignment import format_gold, parse_pharaoh
 from keras_attn_nmt.training.corpora import read_tfds
 from keras_attn_nmt.training.datasets import Phrases, PhrasesConfig, phrases
 from keras_attn_nmt.training.datasets.phrasebook import Phrase, Phrasebook

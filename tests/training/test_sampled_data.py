@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from batch_checks import Texts, batches_of, dataset, texts_of
 
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import token_chunks
 from keras_attn_nmt.training.data import BatchedPairs
 
@@ -61,7 +61,7 @@ _OTHER_PROCESS = """
 import sys
 from pathlib import Path
 import tensorflow as tf
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training.data import BatchedPairs
 
 tokenizer = Tokenizer.load(sys.argv[1])

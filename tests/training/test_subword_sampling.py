@@ -9,7 +9,7 @@ import pytest
 import sentencepiece
 from texts import ODD_TEXTS, SENTENCES
 
-from keras_attn_nmt.tokenizer import UNK, Tokenizer
+from keras_attn_nmt.text.tokenizer import UNK, Tokenizer
 from keras_attn_nmt.training.subword_sampling import SubwordSampler
 
 

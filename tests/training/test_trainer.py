@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attn_nmt import files, writing
+from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.splits import recorded_data
@@ -55,7 +55,7 @@ def small(folder, *overrides):
 
 
 def weights_of(directory):
-    return files.load_model(directory).model.get_weights()
+    return model_directory.load_model(directory).model.get_weights()
 
 
 def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
@@ -80,19 +80,19 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
     rates = [epoch["learning_rate"] for epoch in whole["history"]]
     assert rates == pytest.approx([0.003, 0.003, 0.0015])
 
-    replacing = writing.replacing
+    atomic_write = writing.atomic_write
 
     def full(path):
         if path.name.startswith("epoch_003"):
             raise OSError(28, "No space left on device")
-        return replacing(path)
+        return atomic_write(path)
 
-    monkeypatch.setattr(writing, "replacing", full)
+    monkeypatch.setattr(writing, "atomic_write", full)
     with pytest.raises(OSError, match=r"Could not save epoch 3 .*No space left.*--resume"):
         train(recipe, tmp_path / "stopped", quiet=True)
     monkeypatch.undo()
     # What was interrupted can be used: the model of its best epoch, here the first.
-    so_far = json.loads((tmp_path / "stopped" / files.TRAINING).read_text())
+    so_far = json.loads((tmp_path / "stopped" / model_directory.TRAINING).read_text())
     assert (so_far["finished"], so_far["best_epoch"]) == (False, 1)
     assert recorded_data(tmp_path / "stopped") == recipe.data
     assert Translator.load(tmp_path / "stopped")(["eins und zwei"])[0].target_tokens
@@ -154,13 +154,13 @@ def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
     report = train(recipe, tmp_path / "model", quiet=True)
     written = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.keras", "config.json", "source.spm", "target.spm", "training.json"} <= written
-    assert json.loads((tmp_path / "model" / files.TRAINING).read_text()) == report
+    assert json.loads((tmp_path / "model" / model_directory.TRAINING).read_text()) == report
     assert report["pairs"] == 190  # Of 200: the others are for validation.
     assert report["recipe"] == recipe.to_dict()
     assert {"val_bleu", "val_loss", "val_perplexity", "loss"} <= set(report["metrics"])
     assert report["bleu_signature"].startswith("nrefs:1|case:mixed")
     # No optimizer state: about the weights.
-    size = (tmp_path / "model" / files.MODEL).stat().st_size
+    size = (tmp_path / "model" / model_directory.MODEL).stat().st_size
     assert size < 4 * report["parameters"] * 1.5 + 200_000
     assert list((tmp_path / "model" / "tensorboard").rglob("events*"))
     assert Translator.load(tmp_path / "model")(["eins und zwei"])[0].target_tokens
@@ -175,14 +175,14 @@ def test_nothing_to_resume_is_said(corpus, tmp_path):
 
 def test_a_full_disk_while_the_model_is_written_keeps_the_epoch(corpus, tmp_path, monkeypatch):
     recipe = small(corpus, "training.epochs=1")
-    replacing = writing.replacing
+    atomic_write = writing.atomic_write
 
     def full(path):
-        if Path(path).name == files.MODEL:
+        if Path(path).name == model_directory.MODEL:
             raise OSError(28, "No space left on device")
-        return replacing(path)
+        return atomic_write(path)
 
-    monkeypatch.setattr(files, "replacing", full)
+    monkeypatch.setattr(model_directory, "atomic_write", full)
     with pytest.raises(OSError, match=r"Epoch 1 is saved, but .*No space left.*--resume"):
         train(recipe, tmp_path / "model", quiet=True)
     monkeypatch.undo()

@@ -18,7 +18,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from keras_attn_nmt.alignment import GoldAlignment
+from keras_attn_nmt.text.alignment import GoldAlignment
 from keras_attn_nmt.training.datasets.provenance import gold_alignment
 from keras_attn_nmt.training.datasets.values import KINDS, SPLITS, Kind, Value, split_of
 from keras_attn_nmt.training.datasets.wording import Language

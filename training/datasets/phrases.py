@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 
-from keras_attn_nmt.alignment import format_gold
+from keras_attn_nmt.text.alignment import format_gold
 from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 from keras_attn_nmt.training.datasets.values import SPLITS
 

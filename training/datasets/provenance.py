@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keras_attn_nmt.alignment import GoldAlignment
+from keras_attn_nmt.text.alignment import GoldAlignment
 from keras_attn_nmt.training.datasets.values import Value, variants
 
 Worded = Callable[[Value], str | None]

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attn_nmt.replicas import share_of_tokens
-from keras_attn_nmt.special_ids import PAD
+from keras_attn_nmt.layers.replicas import share_of_tokens
+from keras_attn_nmt.text.special_ids import PAD
 
 
 def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attn_nmt.losses import real_tokens, token_cross_entropy
+from keras_attn_nmt.layers.losses import real_tokens, token_cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")

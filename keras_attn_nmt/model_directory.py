@@ -9,28 +9,30 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_attn_nmt.config import SEARCH, VOCABULARIES, ModelConfig
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.processes import check_process
-from keras_attn_nmt.search_options import SearchOptions
-from keras_attn_nmt.tokenizer import Tokenizer
-from keras_attn_nmt.writing import replacing, write_text
+from keras_attn_nmt.text.tokenizer import Tokenizer
+from keras_attn_nmt.writing import atomic_write, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
 TRAINING, CHECKPOINTS = "training.json", "checkpoints"
 # Beside them, of a model that has learned one; read when it is wanted.
 SHORTLIST = "shortlist.npz"
+# What `config.json` says of a model that has no settings.
+HAND_BUILT = "hand_built"
 
 
 class ModelFiles(NamedTuple):
     """What a model directory holds, loaded."""
 
     model: keras.Model
-    config: ModelConfig
+    config: ModelConfig | None
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
     search: SearchOptions = SearchOptions()
@@ -43,13 +45,15 @@ def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
     files.source_tokenizer.save(directory / SOURCE)
     files.target_tokenizer.save(directory / TARGET)
     write_config(directory, files)
-    with replacing(directory / MODEL) as temporary:
+    with atomic_write(directory / MODEL) as temporary:
         files.model.save(temporary)
 
 
 def write_config(directory: Path, files: ModelFiles) -> None:
     """Writes `config.json`: the model's settings, its search, and its vocabularies' digests."""
-    values = dataclasses.asdict(files.config)
+    values: dict[str, Any] = (
+        {HAND_BUILT: True} if files.config is None else dataclasses.asdict(files.config)
+    )
     values[VOCABULARIES] = {
         SOURCE: files.source_tokenizer.digest,
         TARGET: files.target_tokenizer.digest,
@@ -72,15 +76,21 @@ def save_search(directory: str | os.PathLike[str], search: SearchOptions) -> Non
     write_text(directory / CONFIG, json.dumps(values, indent=2) + "\n")
 
 
-def read_config(directory: Path) -> tuple[ModelConfig, dict[str, str], SearchOptions]:
-    """Reads `config.json`: settings, SHA-256 of each vocabulary by file name, search."""
+def read_config(
+    directory: Path,
+) -> tuple[ModelConfig | None, dict[str, str], SearchOptions]:
+    """Reads `config.json`: settings, SHA-256 of each vocabulary by file name, search.
+
+    A model that was put together by hand has no settings.
+    """
     try:
         values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object, got {type(values).__name__}")
         digests = values.pop(VOCABULARIES, {})
         search = SearchOptions.from_dict(values.pop(SEARCH, {}))
-        return ModelConfig.from_dict(values), digests, search
+        hand_built = values.pop(HAND_BUILT, False)
+        return None if hand_built else ModelConfig.from_dict(values), digests, search
     except ValueError as error:
         raise ValueError(f"{directory / CONFIG} is not a model config: {error}") from error
 
@@ -88,8 +98,9 @@ def read_config(directory: Path) -> tuple[ModelConfig, dict[str, str], SearchOpt
 def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     """Loads a model directory.
 
-    The model is built anew from `config.json` and takes its weights from `model.keras`, in float32
-    and without optimizer, whatever it was trained with.
+    A model that has a `ModelConfig` is built from `config.json` and takes its weights from
+    `model.keras`, in float32 and without optimizer, whatever it was trained with. One that was put
+    together by hand is loaded from `model.keras` as it was saved.
 
     Raises:
         FileNotFoundError: The directory or one of its files is missing.
@@ -110,20 +121,34 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
             "Train again, or copy the missing files from where the model came from."
         )
     config, digests, search = read_config(directory)
-    tokenizers = []
-    for name, size in (
-        (SOURCE, config.source_vocabulary_size),
-        (TARGET, config.target_vocabulary_size),
+    sizes: tuple = (None, None)
+    if config is not None:
+        sizes = (config.source_vocabulary_size, config.target_vocabulary_size)
+    tokenizers = [
+        _load_vocabulary(directory / name, digests.get(name), size)
+        for name, size in zip((SOURCE, TARGET), sizes, strict=True)
+    ]
+    if config is None:
+        model = _load_hand_built(directory / MODEL)
+    else:
+        model = _load_weights(directory / MODEL, config)
+    return ModelFiles(model, config, *tokenizers, search)
+
+
+def _load_vocabulary(path: Path, digest: str | None, size: int | None) -> Tokenizer:
+    tokenizer = Tokenizer.load(path)
+    if tokenizer.vocabulary_size != (size or tokenizer.vocabulary_size) or (
+        tokenizer.digest != (digest or tokenizer.digest)
     ):
-        tokenizer = Tokenizer.load(directory / name)
-        known = digests.get(name, tokenizer.digest)
-        if tokenizer.vocabulary_size != size or known != tokenizer.digest:
-            raise ValueError(
-                f"{directory / name}, {tokenizer.vocabulary_size} pieces, does not belong to this "
-                f"model, which was made for another vocabulary of {size} pieces. Put back the one "
-                "that it was trained with."
-            )
-        tokenizers.append(tokenizer)
+        raise ValueError(
+            f"{path}, {tokenizer.vocabulary_size} pieces, does not belong to this model, which was "
+            f"made for another vocabulary{'' if size is None else f' of {size} pieces'}. Put back "
+            "the one that it was trained with."
+        )
+    return tokenizer
+
+
+def _load_weights(path: Path, config: ModelConfig) -> keras.Model:
     policy = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy("float32")
@@ -131,11 +156,22 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     finally:
         keras.config.set_dtype_policy(policy)
     try:
-        model.load_weights(directory / MODEL)
+        model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is damaged or does not fit {CONFIG}: {_reason(error)}") from error
+    return model
+
+
+def _load_hand_built(path: Path) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras, h5py and zipfile each raise their own.
         raise ValueError(
-            f"{directory / MODEL} is damaged or does not fit {CONFIG}: {reason}"
+            f"{path} is damaged, or has a layer of your own that is not known here: "
+            f"{_reason(error)} Register such a layer with keras.saving."
+            "register_keras_serializable, and import it before the model is loaded."
         ) from error
-    source_tokenizer, target_tokenizer = tokenizers
-    return ModelFiles(model, config, source_tokenizer, target_tokenizer, search)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

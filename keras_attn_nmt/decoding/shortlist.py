@@ -19,12 +19,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_attn_nmt.attention import MASKED
 from keras_attn_nmt.checks import check_whole
-from keras_attn_nmt.special_ids import EOS, PAD, UNK
-from keras_attn_nmt.tokenizer import Tokenizer
+from keras_attn_nmt.recurrence.scores import MASKED
+from keras_attn_nmt.text.special_ids import EOS, PAD, UNK
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import Translation
-from keras_attn_nmt.writing import replacing
+from keras_attn_nmt.writing import atomic_write
 
 # Columns come in groups of so many, for the search for the largest.
 GROUP = 16
@@ -123,7 +123,7 @@ class Shortlist(NamedTuple):
     ) -> None:
         """Writes an `.npz` file, whole or not at all; it knows its vocabularies."""
         digests = np.array([source_tokenizer.digest, target_tokenizer.digest])
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             np.savez_compressed(temporary, **self._asdict(), vocabularies=digests)
 
     @classmethod

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from keras_attn_nmt.normalization import as_tsv, is_hangul, nfc_rules
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.special_ids import BOS, EOS, PAD, UNK
-from keras_attn_nmt.writing import replacing
+from keras_attn_nmt.text.normalization import as_tsv, is_hangul, nfc_rules
+from keras_attn_nmt.text.special_ids import BOS, EOS, PAD, UNK
+from keras_attn_nmt.writing import atomic_write
 
 if TYPE_CHECKING:
     import tensorflow_text
@@ -211,7 +211,7 @@ class Tokenizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model file, whole or not at all: a file that was there survives a failure."""
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(self._model_proto)
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 
-def by_rows(function: Callable[[Any], Any], tensor: Any) -> Any:
+def apply_2d(function: Callable[[Any], Any], tensor: Any) -> Any:
     """Applies a function of matrices, `(rows, in)` to `(rows, out)`, along a tensor's last axis.
 
     TensorFlow takes two dozen operations to find the shape of a product of a tensor and a matrix:
@@ -32,7 +32,12 @@ def by_rows(function: Callable[[Any], Any], tensor: Any) -> Any:
     return ops.reshape(rows, (*leading, ops.shape(rows)[-1]))
 
 
-def batch_product(left: Any, right: Any) -> Any:
+def matmul_2d(tensor: Any, matrix: Any) -> Any:
+    """Product of a tensor and a matrix: `(..., in)` and `(in, out)` to `(..., out)`."""
+    return apply_2d(lambda rows: ops.matmul(rows, matrix), tensor)
+
+
+def batch_matmul(left: Any, right: Any) -> Any:
     """Product of the matrices of each sentence.
 
     The one row of a single sentence, which is what a device has, is multiplied and summed up: for
@@ -48,3 +53,9 @@ def batch_product(left: Any, right: Any) -> Any:
     if tuple(left.shape[:2]) == (1, 1):
         return ops.sum(ops.swapaxes(left, 1, 2) * right, axis=1, keepdims=True)
     return ops.matmul(left, right)
+
+
+def sum_of_products(left: Any, right: Any) -> Any:
+    """The sum of `left^T right` over steps: `(steps, batch, m)`, `(steps, batch, n)`: `(m, n)`."""
+    left, right = (ops.reshape(each, (-1, each.shape[-1])) for each in (left, right))
+    return ops.matmul(ops.transpose(left), right)

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attn_nmt import cells
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.config import check_choice
+from keras_attn_nmt.layers import cells
+from keras_attn_nmt.recurrence import loop
+from keras_attn_nmt.recurrence.cells import zero_state
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -37,7 +39,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         mask: `True` at real positions, bool, `(batch, source_length)`, padding on the right. By
             default the mask that Keras attached to the embeddings (`mask_zero=True`), else all
             positions are real. The annotations carry it on.
-        training: Whether to apply dropout and to keep what the gradient by hand needs.
+        training: Whether to apply dropout, and to keep what the gradient written by hand needs.
 
     Returns:
         `(annotations, sentence_vector)`. Annotations `(batch, source_length, 2 * units)`, zero at
@@ -151,16 +153,19 @@ class BidirectionalEncoder(keras.layers.Layer):
         # All input products are hoisted out of the loops. The backward one reads the flipped
         # sentence, its padding first.
         inputs = ops.swapaxes(inputs, 0, 1)
-        real = ops.expand_dims(ops.swapaxes(mask, 0, 1), -1)
+        mask_by_step = ops.expand_dims(ops.swapaxes(mask, 0, 1), -1)
         outputs, finals = [], []
         for rnn in rnns:
-            read, moving = inputs, real
+            read, moving = inputs, mask_by_step
             if rnn.go_backwards:
-                read, moving = ops.flip(inputs, axis=0), ops.flip(real, axis=0)
+                read, moving = ops.flip(inputs, axis=0), ops.flip(mask_by_step, axis=0)
             gates = ops.matmul(read, cells.input_kernel(rnn.cell)) + cells.input_bias(rnn.cell)
-            output, final = _recur(cells.recurrence(rnn.cell), gates, moving, training)
-            outputs.append(ops.flip(output, axis=0) if rnn.go_backwards else output)
-            finals.append(final)
+            weights = cells.recurrent_weights(rnn.cell)
+            start = zero_state(weights, gates)
+            found = loop.run(loop.Inputs(weights, gates, start, moving), by_hand=training)
+            states = found.states
+            outputs.append(ops.flip(states, axis=0) if rnn.go_backwards else states)
+            finals.append(found.final)
         annotations = ops.swapaxes(ops.concatenate(outputs, axis=-1), 0, 1)
         return self._zero_padding(annotations, mask), ops.concatenate(finals, axis=-1)
 
@@ -194,86 +199,3 @@ class BidirectionalEncoder(keras.layers.Layer):
             "initializer": self.initializer,
             "use_cudnn": self.use_cudnn,
         }
-
-
-def _recur(weights: cells.Recurrence, gates: Any, real: Any, training: bool) -> tuple[Any, Any]:
-    """Runs a cell over a sentence, from a state of zeros; in training, with a gradient by hand.
-
-    Args:
-        weights: The cell's recurrent weights.
-        gates: `(source_length, batch, gates * units)`.
-        real: Where the state moves, bool, `(source_length, batch, 1)`.
-        training: Whether to keep what the gradient by hand needs.
-
-    Returns:
-        h of every step, `(source_length, batch, units)`, and h of the last.
-    """
-    if not training:
-        states, final, _ = _scan(weights, gates, real, keep=False)
-        return states[0], final
-
-    @ops.custom_gradient
-    def recur(gates: Any, moves: Any, *tensors: Any) -> tuple[Any, Any]:
-        recurrence = cells.Recurrence(weights.kind, *tensors)
-        real = moves > 0
-        states, final, activations = _scan(recurrence, gates, real, keep=True)
-
-        def gradient(*upstream: Any) -> tuple[Any, ...]:
-            d_outputs, d_final = keras.tree.flatten(upstream)
-            previous = cells.shift(_start(recurrence, gates), states)
-            transposed = recurrence._replace(kernel=ops.transpose(recurrence.kernel))
-
-            def step_back(carry: tuple, index: Any) -> tuple[Any, Any]:
-                d_state = (carry[0][0] + d_outputs[index], *carry[0][1:])
-                moved = tuple(ops.where(real[index], each, 0) for each in d_state)
-                before, after = (tuple(each[index] for each in of) for of in (previous, states))
-                d_sums, d_previous = cells.advance_back(
-                    transposed, activations[index], before, after, moved
-                )
-                d_state = tuple(
-                    ops.where(real[index], back, stayed)
-                    for back, stayed in zip(d_previous, d_state, strict=True)
-                )
-                return (d_state, d_sums), (d_state, d_sums)
-
-            d_last = (d_final, *_start(recurrence, gates)[1:])
-            begin = (d_last, cells.zero_sums(recurrence, gates[0]))
-            steps = ops.arange(ops.shape(activations)[0], dtype="int32")
-            _, (_, d_sums) = ops.scan(step_back, begin, steps, reverse=True)
-            d_weights = cells.weight_gradients(recurrence, activations, previous[0], d_sums)
-            return d_sums[0], ops.zeros_like(moves), *d_weights
-
-        return (states[0], final), gradient
-
-    tensors = [each for each in weights[1:] if each is not None]
-    # The mask as numbers, which can have a gradient: JAX refuses what it traces in a closure.
-    return recur(gates, ops.cast(real, gates.dtype), *tensors)
-
-
-def _start(weights: cells.Recurrence, gates: Any) -> cells.State:
-    """States of zeros, each `(batch, units)`."""
-    zeros = ops.zeros_like(gates[0, :, : weights.kernel.shape[0]])
-    return (zeros, zeros) if weights.kind == "lstm" else (zeros,)
-
-
-def _scan(
-    weights: cells.Recurrence, gates: Any, real: Any, keep: bool
-) -> tuple[cells.State, Any, Any]:
-    """The states of all steps, h of the last one and, to `keep`, the activations of all."""
-
-    def step(carry: tuple, step_gates: Any) -> tuple[Any, Any]:
-        state, index, *_ = carry
-        advanced, activations = cells.advance(weights, step_gates, state)
-        state = tuple(
-            ops.where(real[index], new, old) for new, old in zip(advanced, state, strict=True)
-        )
-        carry = (state, index + 1, *([activations] if keep else []))
-        return carry, carry
-
-    # The masks are looked up by index, as Keras' scan fails on two inputs of unknown length; what
-    # it emits has the shapes of the carry, so the activations are in both.
-    begin: tuple = (_start(weights, gates), ops.zeros((), dtype="int32"))
-    if keep:
-        begin = (*begin, cells.zero_activations(weights, gates[0]))
-    (final, *_), (states, _, *activations) = ops.scan(step, begin, gates)
-    return states, final[0], activations[0] if keep else None

@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_attn_nmt import cells
-from keras_attn_nmt.attention import Attention, BahdanauAttention, LuongAttention
 from keras_attn_nmt.checks import check_whole
-from keras_attn_nmt.config import check_choice, check_query
-from keras_attn_nmt.rows import batch_product, by_rows
-from keras_attn_nmt.teacher_forcing import decode
+from keras_attn_nmt.config import CHOICES, check_choice, check_query
+from keras_attn_nmt.layers import cells
+from keras_attn_nmt.layers.attention import Attention, BahdanauAttention, LuongAttention
+from keras_attn_nmt.recurrence import loop, scores
+from keras_attn_nmt.recurrence.cells import State, cell_step
+from keras_attn_nmt.recurrence.products import apply_2d, batch_matmul
 
 
-class Memory(NamedTuple):
+class EncodedSource(NamedTuple):
     """All that a decoder needs of a source sentence, computed once (`AttentionDecoder.prepare`).
 
     Attributes:
@@ -43,13 +44,15 @@ class AttentionDecoder(keras.layers.Layer):
         units: State size.
         cell: `"gru"` or `"lstm"`.
         reset_after: GRU only, see `ModelConfig`.
-        attention: `"bahdanau"`, `"luong"` or `"none"` (every c_i is the sentence vector).
+        attention: `"bahdanau"`, `"luong"`, `"none"` (every c_i is the sentence vector), or a layer,
+            which is built here: one with other settings, or a subclass of `Attention` of your own.
         attention_units: Hidden layer of Bahdanau's alignment model.
         query_previous_token: Whether attention is asked with the previous token, too: a product of
             E y_{i-1} is added to `W_a s_{i-1}` (to `s_{i-1}`, if multiplicative). Not in the
             paper, where s_{i-1} knows y_{i-2} at best; the conditional GRU of Nematus (Sennrich
             et al. 2017) has a query that knows y_{i-1} by a second recurrent step.
-        layer_normalization: Normalise attention queries and keys.
+        layer_normalization: Normalise attention queries and keys; of a layer given as `attention`,
+            say it there.
         initial_units: How many of the last columns of the sentence vector W_s reads: the units of
             the backward encoder, to begin from h_1<- as in the paper.
         initializer: `"glorot"` or `"paper"` (B.1).
@@ -85,7 +88,7 @@ class AttentionDecoder(keras.layers.Layer):
         units: int,
         cell: str = "gru",
         reset_after: bool = True,
-        attention: str = "bahdanau",
+        attention: str | Attention | dict[str, Any] = "bahdanau",
         attention_units: int = 512,
         query_previous_token: bool = False,
         layer_normalization: bool = False,
@@ -94,7 +97,6 @@ class AttentionDecoder(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        check_query(query_previous_token, attention)
         self.supports_masking = True
         # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
         # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
@@ -102,7 +104,20 @@ class AttentionDecoder(keras.layers.Layer):
         self.units = check_whole("units", units)
         self.cell_kind = check_choice("cell", cell)
         self.reset_after = reset_after
-        self.attention_kind = check_choice("attention", attention)
+        if isinstance(attention, dict):
+            attention = keras.saving.deserialize_keras_object(attention)
+        self.attention = None
+        if isinstance(attention, Attention):
+            self.attention = attention
+            self.attention_kind = "layer"
+            if layer_normalization:
+                raise ValueError(
+                    "layer_normalization=True does not reach a layer that is given as attention: "
+                    f"write {type(attention).__name__}(layer_normalization=True)."
+                )
+        else:
+            self.attention_kind = self._check_attention_kind(attention)
+            check_query(query_previous_token, attention)
         self.attention_units = check_whole("attention_units", attention_units)
         self.query_previous_token = query_previous_token
         self.layer_normalization = layer_normalization
@@ -139,14 +154,14 @@ class AttentionDecoder(keras.layers.Layer):
             name="initial",
         )
         self.initial_projection.build((None, self.initial_units or sentence_vector_shape[-1]))
-        self.attention = self._make_attention()
+        if self.attention is None:
+            self.attention = self._make_attention()
         if self.attention is not None:
             self.attention.build((None, 1, self.units), (None, None, annotation_units))
         self.token_query = None
         if self.query_previous_token and self.attention is not None:
-            bahdanau = self.attention_kind == "bahdanau"
             self.token_query = keras.layers.Dense(
-                self.attention_units if bahdanau else self.units,
+                self.attention.query_units(self.units),
                 use_bias=False,
                 # A clone, as one initialiser would give several weights the same numbers.
                 kernel_initializer=self.attention.kernel_initializer.clone(),
@@ -154,6 +169,14 @@ class AttentionDecoder(keras.layers.Layer):
                 name="token_query",
             )
             self.token_query.build((None, self.embedding_units))
+
+    def _check_attention_kind(self, attention: Any) -> Any:
+        if not isinstance(attention, str) or attention not in CHOICES["attention"]:
+            raise ValueError(
+                f"attention must be one of {CHOICES['attention']} or a layer that is an Attention, "
+                f"got {attention!r}."
+            )
+        return attention
 
     def _make_attention(self) -> Attention | None:
         if self.attention_kind == "none":
@@ -172,7 +195,7 @@ class AttentionDecoder(keras.layers.Layer):
             self.attention_units, score_initializer="zeros" if paper else "glorot_uniform", **common
         )
 
-    def prepare(self, annotations: Any, sentence_vector: Any, mask: Any) -> Memory:
+    def prepare(self, annotations: Any, sentence_vector: Any, mask: Any) -> EncodedSource:
         """What every step reads of the source, computed once a sentence. Shapes as in the call."""
         if self.attention is None:
             annotations = ops.expand_dims(sentence_vector, 1)
@@ -182,9 +205,9 @@ class AttentionDecoder(keras.layers.Layer):
         # c_i enters the gates linearly, so the product with its weights is taken of the
         # annotations, once a sentence, in place of the contexts, once a step.
         gates = ops.matmul(annotations, self._input_kernels()[1])
-        return Memory(annotations, keys, gates, mask)
+        return EncodedSource(annotations, keys, gates, mask)
 
-    def initial_state(self, sentence_vector: Any) -> cells.State:
+    def initial_state(self, sentence_vector: Any) -> State:
         """s_0 = tanh(W_s h_1<-).
 
         Args:
@@ -209,77 +232,57 @@ class AttentionDecoder(keras.layers.Layer):
             `(..., token_units)`: `gate_units`, or `gate_units + query_units`.
         """
         kernel, bias = self._input_kernels()[0], cells.input_bias(self.cell)
-        gates = by_rows(lambda rows: ops.matmul(rows, kernel) + bias, embedded)
+        gates = apply_2d(lambda rows: ops.matmul(rows, kernel) + bias, embedded)
         if self.token_query is None:
             return gates
-        return ops.concatenate([gates, by_rows(self.token_query, embedded)], axis=-1)
-
-    def split_query(self, gates: Any) -> tuple[Any, Any]:
-        """Takes apart what `embed_gates` gave.
-
-        Args:
-            gates: `(..., token_units)`.
-
-        Returns:
-            The share of the gates, `(..., gate_units)`, and that of the query, `(...,
-            query_units)`, or `None` where it has none.
-        """
-        if self.token_query is None:
-            return gates, None
-        return tuple(ops.split(gates, [gates.shape[-1] - self.token_query.units], axis=-1))
+        return ops.concatenate([gates, apply_2d(self.token_query, embedded)], axis=-1)
 
     def _input_kernels(self) -> list[Any]:
         """The rows of the input weights that read the embedding, and those for the context."""
         return ops.split(cells.input_kernel(self.cell), [self.embedding_units], axis=0)
 
-    def step(self, gates: Any, state: cells.State, memory: Memory) -> tuple[cells.State, Any, Any]:
+    def step(self, gates: Any, state: State, source: EncodedSource) -> tuple[State, Any]:
         """One target position.
 
         Args:
             gates: `embed_gates` of the previous token's embedding, `(batch, token_units)`, or
                 `(batch, queries, token_units)` where several hypotheses look at one source.
             state: s_{i-1}, a tuple of `(batch, units)` or `(batch, queries, units)`.
-            memory: What `prepare` made of the source.
+            source: What `prepare` made of the source.
 
         Returns:
-            `(state, attention, activations)`: s_i; alpha_i, `(batch, source_length)` or
-            `(batch, queries, source_length)`; what the gradient needs (`cells.advance`).
+            `(state, attention_weights)`: s_i; alpha_i, float32, `(batch, source_length)` or
+            `(batch, queries, source_length)`.
         """
-        gates, query_shift = self.split_query(gates)
+        weights = cells.recurrent_weights(self.cell)
+        gates, query_shift = loop.split_gates(weights, gates)
         if self.attention is None:
-            context_gates = memory.gates if len(gates.shape) == 3 else memory.gates[:, 0]
+            context_gates = source.gates if len(gates.shape) == 3 else source.gates[:, 0]
             # One row of zeros a query: nothing was looked at.
-            looked = ops.zeros_like(memory.mask, dtype="float32")
+            attention_weights = ops.zeros_like(source.mask, dtype="float32")
             if len(gates.shape) == 3:
-                looked = ops.expand_dims(looked, 1) + ops.zeros_like(gates[..., :1], "float32")
+                zeros = ops.zeros_like(gates[..., :1], "float32")
+                attention_weights = ops.expand_dims(attention_weights, 1) + zeros
         else:
-            context_gates, looked = self.attention(
-                state[0], memory.gates, mask=memory.mask, keys=memory.keys, query_shift=query_shift
+            context_gates, attention_weights = self.attention(
+                state[0], source.gates, mask=source.mask, keys=source.keys, query_shift=query_shift
             )
-        weights = cells.recurrence(self.cell)
-        state, activations = cells.advance(weights, gates + context_gates, state)
-        return state, looked, activations
+        state, _ = cell_step(weights, gates + context_gates, state)
+        return state, attention_weights
 
-    def step_weights(self) -> list[keras.Variable]:
-        """The weights that `step` reads: those of the cell, then those of attention."""
-        own = [self.cell.recurrent_kernel]
-        if cells.recurrence(self.cell).bias is not None:
-            own.append(self.cell.bias)
-        return own if self.attention is None else [*own, *self.attention.step_weights()]
-
-    def context(self, attention: Any, memory: Memory) -> Any:
+    def context(self, attention: Any, source: EncodedSource) -> Any:
         """c_i of given weights.
 
         Args:
             attention: `(batch, queries, source_length)`.
-            memory: What `prepare` made of the source.
+            source: What `prepare` made of the source.
 
         Returns:
             `(batch, queries, annotation_units)`.
         """
         if self.attention is None:
-            return ops.repeat(memory.annotations, ops.shape(attention)[1], axis=1)
-        return batch_product(ops.cast(attention, memory.annotations.dtype), memory.annotations)
+            return ops.repeat(source.annotations, ops.shape(attention)[1], axis=1)
+        return batch_matmul(ops.cast(attention, source.annotations.dtype), source.annotations)
 
     def call(
         self,
@@ -292,16 +295,34 @@ class AttentionDecoder(keras.layers.Layer):
         mask = annotations_mask if mask is None else mask
         if mask is None:
             mask = ops.ones(ops.shape(annotations)[:2], dtype="bool")
-        memory = self.prepare(annotations, sentence_vector, mask)
+        source = self.prepare(annotations, sentence_vector, mask)
         state = self.initial_state(sentence_vector)
 
         # Only what needs s_{i-1} is in the loop; contexts and readout follow it, all at once.
         gates = ops.swapaxes(self.embed_gates(embedded), 0, 1)
-        states, attention = decode(self, gates, state, memory)
-        states = ops.swapaxes(states, 0, 1)
-        attention = ops.swapaxes(attention, 0, 1)
+        attention = attended = None
+        if self.attention is None:
+            gates = gates + source.gates[:, 0]
+        else:
+            attention = self.attention.weights_of_step()
+            attended = scores.Attended(source.keys, source.gates, mask)
+        found = loop.run(
+            loop.Inputs(
+                cells.recurrent_weights(self.cell),
+                *(gates, state),
+                attention=attention,
+                source=attended,
+            )
+        )
+        states = ops.swapaxes(found.states, 0, 1)
+        if found.attention_weights is None:
+            attention_weights = ops.zeros_like(states[:, :, :1], "float32") + ops.zeros_like(
+                ops.expand_dims(mask, 1), "float32"
+            )
+        else:
+            attention_weights = ops.swapaxes(found.attention_weights, 0, 1)
         previous = ops.concatenate([ops.expand_dims(state[0], 1), states[:, :-1]], axis=1)
-        return states, previous, self.context(attention, memory), attention
+        return states, previous, self.context(attention_weights, source), attention_weights
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """No mask is attached to the results: losses know padding by the labels."""
@@ -325,12 +346,15 @@ class AttentionDecoder(keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
+        attention: Any = self.attention_kind
+        if attention == "layer":
+            attention = keras.saving.serialize_keras_object(self.attention)
         return {
             **super().get_config(),
             "units": self.units,
             "cell": self.cell_kind,
             "reset_after": self.reset_after,
-            "attention": self.attention_kind,
+            "attention": attention,
             "attention_units": self.attention_units,
             "query_previous_token": self.query_previous_token,
             "layer_normalization": self.layer_normalization,

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_attn_nmt.checks import check_whole
-from keras_attn_nmt.rows import by_rows
+from keras_attn_nmt.recurrence.products import apply_2d
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -72,7 +72,7 @@ class TiedEmbedding(keras.layers.Layer):
         bias = ops.cast(self.bias, self.compute_dtype)
         # By rows, TensorFlow also adds the bias inside of the product.
         inputs = ops.cast(inputs, self.compute_dtype)
-        return by_rows(lambda rows: ops.matmul(rows, kernel) + bias, inputs)
+        return apply_2d(lambda rows: ops.matmul(rows, kernel) + bias, inputs)
 
     def compute_output_spec(
         self, inputs: Any, reverse: bool = False, kernel: Any = None
@@ -152,7 +152,7 @@ class Readout(keras.layers.Layer, abc.ABC):
         """See the class."""
 
     def _combine(self, *inputs: Any) -> Any:
-        t = by_rows(self.projection, ops.concatenate(inputs, axis=-1))
+        t = apply_2d(self.projection, ops.concatenate(inputs, axis=-1))
         return t if self.normalization is None else self.normalization(t)
 
     def compute_output_spec(

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_attn_nmt.attention import MASKED
-from keras_attn_nmt.losses import token_cross_entropy
-from keras_attn_nmt.shortlist import GROUP
-from keras_attn_nmt.special_ids import BOS, EOS, PAD
-from keras_attn_nmt.stepper import Stepper
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.shortlist import GROUP
+from keras_attn_nmt.layers.losses import token_cross_entropy
+from keras_attn_nmt.recurrence.scores import MASKED
+from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 
@@ -67,7 +67,7 @@ def length_limits(source: Any, max_length: int) -> Any:
 
 
 def search(
-    stepper: Stepper,
+    decoder: IncrementalDecoder,
     source: Any,
     *,
     beam_size: int = 1,
@@ -81,7 +81,7 @@ def search(
     all of its beam has ended; the loop stops when all sentences are done.
 
     Args:
-        stepper: The model.
+        decoder: The model.
         source: Ids, int32, `(batch, source_length)`, each sentence closed by `EOS`. A sentence
             without any real token gives an empty translation.
         beam_size: Hypotheses kept for each sentence; 1 is greedy search.
@@ -94,15 +94,15 @@ def search(
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
     beam = beam_size
-    memory, state = stepper.encode(source)
+    memory, state = decoder.encode(source)
     state = tuple(ops.repeat(each, beam, axis=1) for each in state)
     limits = ops.expand_dims(length_limits(source, max_length), 1)
     choice = weights = group = None
-    if stepper.shortlist is not None:
+    if decoder.shortlist is not None:
         # Once a batch: the loop then multiplies by the few columns that its sentences need.
-        size = stepper.target_embedding.input_dim
-        choice = stepper.shortlist.choose(source, size, beam)
-        weights, group = stepper.output_weights(choice.ids), GROUP
+        size = decoder.parts.vocabulary_size
+        choice = decoder.shortlist.choose(source, size, beam)
+        weights, group = decoder.output_weights(choice.ids), GROUP
 
     # All hypotheses begin equal: let the first alone go on, so that the beam fills with others.
     first = ops.expand_dims(ops.arange(beam), 0)
@@ -132,7 +132,7 @@ def search(
         ended: Any,
         history: Any,
     ) -> tuple[Any, ...]:
-        logits, advanced, attention = stepper.step(tokens, state, memory, weights)
+        logits, advanced, attention = decoder.step(tokens, state, memory, weights)
         if choice is not None:
             logits = choice.mask(logits)
         candidates = _continuations(
@@ -141,10 +141,10 @@ def search(
         tokens, parents, token_scores = candidates
         if choice is not None:
             tokens = ops.take(choice.ids, tokens)
-        new_ended = _follow(ended, parents, beam)
-        log_probabilities = _follow(log_probabilities, parents, beam) + token_scores
-        lengths = _follow(lengths, parents, beam) + ops.where(new_ended, 0, 1)
-        state = tuple(_follow(each, parents, beam) for each in advanced)
+        new_ended = _gather_beams(ended, parents, beam)
+        log_probabilities = _gather_beams(log_probabilities, parents, beam) + token_scores
+        lengths = _gather_beams(lengths, parents, beam) + ops.where(new_ended, 0, 1)
+        state = tuple(_gather_beams(each, parents, beam) for each in advanced)
         records = (tokens, parents, token_scores, attention)
         history = tuple(
             ops.scatter_update(past, ops.reshape(step, (1, 1)), ops.expand_dims(record, 0))
@@ -156,7 +156,7 @@ def search(
     start = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
     steps, _, _, log_probabilities, lengths, _, history = ops.while_loop(unfinished, body, start)
     scores = log_probabilities / length_penalty(lengths, length_alpha)
-    return _trace_back(history, steps, lengths, scores, beam)
+    return _backtrace(history, steps, lengths, scores, beam)
 
 
 def _continuations(
@@ -253,14 +253,14 @@ def _rows(tensor: Any, index: Any) -> Any:
     return ops.take(flat, first + index, axis=0)
 
 
-def _follow(tensor: Any, parents: Any, beam: int) -> Any:
-    """What hypotheses inherit: `(batch, beam, ...)` at their `parents`, int32, `(batch, beam)`."""
+def _gather_beams(tensor: Any, parents: Any, beam: int) -> Any:
+    """Gathers beam state by parent index: `(batch, beam, ...)` at `parents`, `(batch, beam)`."""
     if beam == 1:
         return tensor
     return _rows(tensor, parents)
 
 
-def _trace_back(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -> Hypotheses:
+def _backtrace(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -> Hypotheses:
     """Follows every hypothesis from its end to its beginning, and gathers what it went through.
 
     Args:

@@ -6,13 +6,13 @@ import pytest
 from keras import ops
 from layer_checks import to_numpy
 
-from keras_attn_nmt.rows import batch_product, by_rows
+from keras_attn_nmt.recurrence.products import apply_2d, batch_matmul
 
 KERNEL = np.arange(12, dtype="float32").reshape(3, 4)
 
 
 def product(tensor):
-    return by_rows(lambda rows: ops.matmul(rows, KERNEL), tensor)
+    return apply_2d(lambda rows: ops.matmul(rows, KERNEL), tensor)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 5, 3), (2, 1, 5, 3), (0, 5, 3)])
@@ -37,5 +37,5 @@ def test_sizes_that_are_not_known(rng: np.random.Generator, known: tuple) -> Non
 def test_product_of_every_sentence(rng: np.random.Generator, batch: int, rows: int) -> None:
     left = rng.normal(size=(batch, rows, 3)).astype("float32")
     right = rng.normal(size=(batch, 3, 4)).astype("float32")
-    found = batch_product(ops.convert_to_tensor(left), ops.convert_to_tensor(right))
+    found = batch_matmul(ops.convert_to_tensor(left), ops.convert_to_tensor(right))
     np.testing.assert_allclose(to_numpy(found), left @ right, rtol=1e-5, atol=1e-6)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attn_nmt.replicas import clip_together
+from keras_attn_nmt.layers.replicas import clip_together
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")

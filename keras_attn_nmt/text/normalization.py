@@ -10,7 +10,7 @@ import itertools
 import sys
 import unicodedata
 
-from keras_attn_nmt.text import INVISIBLE
+from keras_attn_nmt.text.blank import INVISIBLE
 
 # Conjoining jamo and syllables of Korean, whose 22,000 rules are 140 KB of a vocabulary.
 _HANGUL = ((0x1100, 0x11FF), (0xAC00, 0xD7A3))

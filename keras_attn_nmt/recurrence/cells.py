@@ -1,31 +1,29 @@
-"""GRU and LSTM recurrences with everything that does not depend on the state hoisted out.
+"""GRU and LSTM steps, each beside its backward pass.
 
-The weights live in Keras' own `GRUCell` and `LSTMCell`, in their layout (gates z, r, h and
-i, f, c, o side by side), so that a layer can hand the same weights to cuDNN. What is here is the
-part of a step that has to wait for the previous state, and the way back through it:
+What does not depend on the state is hoisted out of the step; what is here is the rest:
 
     gates = x W + b          for all time steps in one product, by the caller
-    state, activations = advance(weights, gates, state)
-    d_sums, d_previous = advance_back(transposed, activations, previous, state, d_state)
+    state, activations = cell_step(weights, gates, state)
+    d_sums, d_previous = cell_step_backward(transposed, activations, previous, state, d_state)
 
-The gradient is written by hand, as the products that make the gradients of the weights wait for
-nothing: one large product after the loop in place of one a step.
+The gradients by the weights wait for nothing: `weight_gradients` makes them of all steps at once,
+one large product in place of one a step. Gates lie side by side as in Keras' cells (z, r, h and
+i, f, c, o), so that a layer can hand the same weights to cuDNN.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import keras
 from keras import ops
 
-from keras_attn_nmt.rows import by_rows
+from keras_attn_nmt.recurrence.products import matmul_2d, sum_of_products
 
 State = tuple[Any, ...]
 
 
-class Recurrence(NamedTuple):
-    """What `advance` needs of a cell.
+class CellWeights(NamedTuple):
+    """The recurrent weights of a cell.
 
     Attributes:
         kind: `"gru"` or `"lstm"`.
@@ -39,85 +37,13 @@ class Recurrence(NamedTuple):
     bias: Any | None = None
 
 
-@keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class BlockOrthogonal(keras.initializers.Initializer):
-    """One orthogonal matrix for each gate (paper, B.1), where Keras makes one for all gates.
-
-    Args:
-        seed: Seed of the draws; `None` draws anew.
-    """
-
-    def __init__(self, seed: int | None = None):
-        self.seed = seed
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        units, width = shape
-        # One generator for all blocks, as equal seeds would make equal gates.
-        seeds = keras.random.SeedGenerator(self.seed)
-        draws = [
-            keras.random.normal((units, units), dtype="float32", seed=seeds)
-            for _ in range(width // units)
-        ]
-        return ops.cast(ops.concatenate([ops.qr(draw)[0] for draw in draws], axis=1), dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"seed": self.seed}
+def zero_state(weights: CellWeights, gates: Any) -> State:
+    """States of zeros, each `(batch, units)`, for `gates` of `(steps, batch, gates * units)`."""
+    zeros = ops.zeros_like(gates[0, :, : weights.kernel.shape[0]])
+    return (zeros, zeros) if weights.kind == "lstm" else (zeros,)
 
 
-def make_cell(
-    kind: str, units: int, *, reset_after: bool, initializer: str, **kwargs: Any
-) -> keras.layers.Layer:
-    """A Keras `GRUCell` or `LSTMCell` that holds the weights.
-
-    Args:
-        kind: `"gru"` or `"lstm"`.
-        units: State size.
-        reset_after: GRU only, see `ModelConfig`.
-        initializer: `"glorot"` or `"paper"`.
-        **kwargs: `name`, `dtype` and the like.
-    """
-    options = {**recurrent_initializers(initializer), **kwargs}
-    if kind == "gru":
-        return keras.layers.GRUCell(units, reset_after=reset_after, **options)
-    return keras.layers.LSTMCell(units, **options)
-
-
-def recurrent_initializers(initializer: str) -> dict[str, Any]:
-    """Keras' initialiser arguments for `initializer`, `"glorot"` or `"paper"` (B.1)."""
-    if initializer == "paper":
-        return {
-            "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
-            "recurrent_initializer": BlockOrthogonal(),
-        }
-    return {"kernel_initializer": "glorot_uniform", "recurrent_initializer": "orthogonal"}
-
-
-def recurrence(cell: Any) -> Recurrence:
-    """The recurrent weights of a built Keras cell."""
-    if isinstance(cell, keras.layers.GRUCell):
-        bias = _weight(cell, cell.bias)[1:] if cell.reset_after else None
-        return Recurrence("gru", _weight(cell, cell.recurrent_kernel), bias)
-    return Recurrence("lstm", _weight(cell, cell.recurrent_kernel))
-
-
-def input_kernel(cell: Any) -> Any:
-    """The weights W of `x W + b`, `(input_units, gates * units)`."""
-    return _weight(cell, cell.kernel)
-
-
-def _weight(cell: Any, variable: Any) -> Any:
-    # Keras casts to the compute dtype only inside of a layer's call; a search calls methods.
-    return ops.cast(variable.value, cell.compute_dtype)
-
-
-def input_bias(cell: Any) -> Any:
-    """The bias that is added to `x W`, `(gates * units,)`."""
-    stacked = isinstance(cell, keras.layers.GRUCell) and cell.reset_after
-    bias = _weight(cell, cell.bias)
-    return bias[0] if stacked else bias
-
-
-def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
+def cell_step(weights: CellWeights, gates: Any, state: State) -> tuple[State, Any]:
     """The next state from the state before it and the input's share of the gates.
 
     GRU as in A.1.1, with Keras' z, which is one minus the paper's; LSTM as in Hochreiter &
@@ -129,13 +55,13 @@ def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
         state: `(h,)` or `(h, c)`, each `(..., batch, units)`.
 
     Returns:
-        `(state, activations)`: the new state, of the same shapes, and what `advance_back` needs to
-        know of the step, `(..., batch, n * units)`: z, r, h~ (and U h with `reset_after`); i, f,
-        c~, o.
+        `(state, activations)`: the new state, of the same shapes, and what `cell_step_backward`
+        needs to know of the step, `(..., batch, n * units)`: z, r, h~ (and U h with
+        `reset_after`); i, f, c~, o.
     """
     if weights.kind == "lstm":
         h, c = state
-        i, f, candidate, o = ops.split(gates + _times(h, weights.kernel), 4, axis=-1)
+        i, f, candidate, o = ops.split(gates + matmul_2d(h, weights.kernel), 4, axis=-1)
         i, f, candidate, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(candidate), ops.sigmoid(o)
         c = f * c + i * candidate
         return (o * ops.tanh(c), c), ops.concatenate([i, f, candidate, o], axis=-1)
@@ -143,7 +69,7 @@ def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
     (h,) = state
     z, r, candidate = ops.split(gates, 3, axis=-1)
     if weights.bias is not None:  # reset_after
-        recurrent = _times(h, weights.kernel) + weights.bias
+        recurrent = matmul_2d(h, weights.kernel) + weights.bias
         recurrent_z, recurrent_r, recurrent_h = ops.split(recurrent, 3, axis=-1)
         z, r = ops.sigmoid(z + recurrent_z), ops.sigmoid(r + recurrent_r)
         candidate = ops.tanh(candidate + r * recurrent_h)
@@ -151,25 +77,21 @@ def advance(weights: Recurrence, gates: Any, state: State) -> tuple[State, Any]:
     else:
         units = h.shape[-1]
         kernel_zr, kernel_h = ops.split(weights.kernel, [2 * units], axis=-1)
-        recurrent_z, recurrent_r = ops.split(_times(h, kernel_zr), 2, axis=-1)
+        recurrent_z, recurrent_r = ops.split(matmul_2d(h, kernel_zr), 2, axis=-1)
         z, r = ops.sigmoid(z + recurrent_z), ops.sigmoid(r + recurrent_r)
-        candidate = ops.tanh(candidate + _times(r * h, kernel_h))
+        candidate = ops.tanh(candidate + matmul_2d(r * h, kernel_h))
         activations = [z, r, candidate]
     return (z * h + (1 - z) * candidate,), ops.concatenate(activations, axis=-1)
 
 
-def _times(state: Any, kernel: Any) -> Any:
-    return by_rows(lambda rows: ops.matmul(rows, kernel), state)
-
-
-def advance_back(
-    transposed: Recurrence, activations: Any, previous: State, state: State, d_state: State
+def cell_step_backward(
+    transposed: CellWeights, activations: Any, previous: State, state: State, d_state: State
 ) -> tuple[Any, State]:
-    """The gradient of `advance`, but for that of the weights: see `weight_gradients`.
+    """The gradient of `cell_step`, but for that of the weights: see `weight_gradients`.
 
     Args:
         transposed: The cell's recurrent weights, the kernel transposed.
-        activations: What `advance` gave beside the state.
+        activations: What `cell_step` gave beside the state.
         previous: The state before the step.
         state: The state after it.
         d_state: The gradient of the loss by the state after it.
@@ -217,21 +139,21 @@ def advance_back(
     return (ops.concatenate([d_zr, d_candidate], axis=-1),), (d_previous,)
 
 
-def zero_activations(weights: Recurrence, gates: Any) -> Any:
-    """Zeros of the shape and dtype of what `advance` gives beside the state."""
+def zero_activations(weights: CellWeights, gates: Any) -> Any:
+    """Zeros of the shape and dtype of what `cell_step` gives beside the state."""
     zeros = ops.zeros_like(gates)
     if weights.bias is None:
         return zeros
     return ops.concatenate([zeros, zeros[..., : weights.kernel.shape[-2]]], axis=-1)
 
 
-def zero_sums(weights: Recurrence, gates: Any) -> tuple[Any, ...]:
-    """Zeros of the shapes and dtype of the first that `advance_back` gives."""
+def zero_sums(weights: CellWeights, gates: Any) -> tuple[Any, ...]:
+    """Zeros of the shapes and dtype of the first that `cell_step_backward` gives."""
     return (ops.zeros_like(gates),) * (1 if weights.bias is None else 2)
 
 
 def weight_gradients(
-    weights: Recurrence, activations: Any, previous: Any, d_sums: tuple[Any, ...]
+    weights: CellWeights, activations: Any, previous: Any, d_sums: tuple[Any, ...]
 ) -> list[Any]:
     """The gradients by the recurrent weights, of all steps in one product.
 
@@ -239,7 +161,7 @@ def weight_gradients(
         weights: The cell's recurrent weights.
         activations: Of all steps, `(steps, batch, n * units)`.
         previous: h before each of them, `(steps, batch, units)`.
-        d_sums: What `advance_back` gave first, each `(steps, batch, gates * units)`.
+        d_sums: What `cell_step_backward` gave first, each `(steps, batch, gates * units)`.
 
     Returns:
         Those by the kernel and, where there is one, by the bias.
@@ -255,12 +177,6 @@ def weight_gradients(
     reset = activations[..., units : 2 * units]
     products = [sum_of_products(previous, d_zr), sum_of_products(reset * previous, d_candidate)]
     return [ops.concatenate(products, axis=-1)]
-
-
-def sum_of_products(left: Any, right: Any) -> Any:
-    """The sum of `left^T right` over steps: `(steps, batch, m)`, `(steps, batch, n)`: `(m, n)`."""
-    left, right = (ops.reshape(each, (-1, each.shape[-1])) for each in (left, right))
-    return ops.matmul(ops.transpose(left), right)
 
 
 def shift(start: State, states: State) -> State:

@@ -1,0 +1,210 @@
+"""A trained model, cut at its decoder: what search, Translator and exports take.
+
+    source -> encode -> annotations, sentence vector, mask
+    target -> embed -> E y_{i-1}
+    embed, annotations, ... -> decoder -> states, contexts, attention
+    embed, states, contexts -> features -> output -> logits
+
+The parts are found in the model's own graph, by how its layers are connected and not by their
+names, so a model put together by hand has them as well as one from `build_model`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attn_nmt.layers.decoder import AttentionDecoder
+from keras_attn_nmt.layers.encoder import BidirectionalEncoder
+from keras_attn_nmt.layers.readout import TiedEmbedding
+
+NEEDED = (
+    "Expected a functional keras.Model with the ids of source and target as inputs, one "
+    "AttentionDecoder, and the logits among its outputs."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelParts:
+    """The parts of a translation model. Nothing is copied: all weights are those of the model.
+
+    Attributes:
+        model: From `{"source", "target"}` to `{"logits", "attention"}`.
+        encode: Source ids, `(batch, source_length)`, to annotations, sentence vector and mask.
+        embed: Target ids, `(batch, target_length)`, to their embeddings.
+        decoder: The decoder.
+        features: Embeddings, states, previous states and contexts to what the output reads.
+        output: The layer that makes the logits of features, or `None` where `features` gives
+            the logits themselves.
+        vocabulary_size: Number of logits: the size of the target vocabulary.
+    """
+
+    model: keras.Model
+    encode: keras.Model
+    embed: keras.Model
+    decoder: AttentionDecoder
+    features: keras.Model
+    output: keras.layers.Dense | TiedEmbedding | None
+    vocabulary_size: int
+
+    @classmethod
+    def of(cls, model: keras.Model) -> ModelParts:
+        """Finds the parts of a functional model.
+
+        Raises:
+            ValueError: The model is not one that can be cut so.
+        """
+        if not isinstance(getattr(model, "operations", None), list):
+            raise ValueError(f"{type(model).__name__} is not a functional model. {NEEDED}")
+        decoders = [each for each in model.operations if isinstance(each, AttentionDecoder)]
+        if len(decoders) != 1:
+            raise ValueError(f"The model has {len(decoders)} layers AttentionDecoder. {NEEDED}")
+        outputs = keras.tree.flatten(model.outputs)
+        attention = [each for each in outputs if _made_by(each, decoders[0])]
+        call = _call_of(attention[0]) if attention else _find_call(outputs, decoders[0])
+        states, previous, contexts, weights = call.outputs
+        logits = _logits(model, [each for each in outputs if not _made_by(each, decoders[0])])
+
+        annotations, embedded = call.arguments["annotations"], call.arguments["embedded"]
+        source = _only_input(annotations, "annotations")
+        target = _only_input(embedded, "embedded")
+        mask = call.arguments.get("mask")
+        if mask is None:
+            mask = _AttachedMask()(annotations)
+        vector = call.arguments["sentence_vector"]
+        output, features = _output(logits)
+        read = [embedded, states, previous, contexts]
+        return cls(
+            model=keras.Model(
+                {"source": source, "target": target}, {"logits": logits, "attention": weights}
+            ),
+            encode=keras.Model(source, [annotations, vector, mask]),
+            embed=keras.Model(target, embedded),
+            decoder=decoders[0],
+            features=keras.Model(read, features),
+            output=output,
+            vocabulary_size=logits.shape[-1],
+        )
+
+    @property
+    def encoders(self) -> list[BidirectionalEncoder]:
+        """The encoders among the layers, of which there may be none."""
+        return [each for each in self.encode.layers if isinstance(each, BidirectionalEncoder)]
+
+    @property
+    def source_vocabulary_size(self) -> int | None:
+        """Number of source ids, as far as the model says it."""
+        kinds = (keras.layers.Embedding, TiedEmbedding)
+        sizes = {each.input_dim for each in self.encode.layers if isinstance(each, kinds)}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    @property
+    def tied_embedding(self) -> TiedEmbedding | None:
+        """The target embedding, if its transpose makes the logits."""
+        return self.output if isinstance(self.output, TiedEmbedding) else None
+
+
+class _AttachedMask(keras.layers.Layer):
+    """The mask that Keras attached to `(batch, length, units)`: bool, `(batch, length)`."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return ops.ones(ops.shape(inputs)[:2], dtype="bool") if mask is None else mask
+
+    def compute_output_spec(self, inputs: Any, mask: Any = None) -> keras.KerasTensor:
+        return keras.KerasTensor(inputs.shape[:2], dtype="bool")
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """A mask has none."""
+
+
+class _Call:
+    """One call of a layer in the graph of a functional model.
+
+    Attributes:
+        outputs: The tensors that it gave.
+        arguments: What the layer was called with, by name.
+    """
+
+    def __init__(self, operation: Any, node: Any):
+        self.outputs = node.output_tensors
+        bound = inspect.signature(operation.call).bind(
+            *node.arguments.args, **node.arguments.kwargs
+        )
+        self.arguments = bound.arguments
+
+
+def _node(tensor: Any) -> tuple[Any, Any]:
+    """The operation that gave a tensor, and the node of the graph for that call."""
+    history = tensor._keras_history
+    return history.operation, history.operation._inbound_nodes[history.node_index]
+
+
+def _made_by(tensor: Any, operation: Any) -> bool:
+    return _node(tensor)[0] is operation
+
+
+def _call_of(tensor: Any) -> _Call:
+    return _Call(*_node(tensor))
+
+
+def _ancestors(tensors: list[Any]) -> list[Any]:
+    """All tensors that the given ones are made of, themselves included."""
+    found: dict[int, Any] = {}
+    waiting = list(tensors)
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) not in found:
+            found[id(tensor)] = tensor
+            waiting.extend(_node(tensor)[1].input_tensors)
+    return list(found.values())
+
+
+def _find_call(outputs: list[Any], decoder: Any) -> _Call:
+    for tensor in _ancestors(outputs):
+        if _made_by(tensor, decoder):
+            return _call_of(tensor)
+    raise ValueError(f"No output of the model is made by its AttentionDecoder. {NEEDED}")
+
+
+def _only_input(tensor: Any, name: str) -> Any:
+    inputs = [each for each in _ancestors([tensor]) if not _node(each)[1].input_tensors]
+    if len(inputs) != 1:
+        raise ValueError(
+            f"`{name}` of the AttentionDecoder is made of {len(inputs)} inputs of the model, "
+            f"expected one. {NEEDED}"
+        )
+    return inputs[0]
+
+
+def _logits(model: keras.Model, candidates: list[Any]) -> Any:
+    named = model.output
+    if isinstance(named, dict) and "logits" in named:
+        return named["logits"]
+    if len(candidates) != 1:
+        raise ValueError(
+            f"The model has {len(candidates)} outputs that may be its logits: give one the name, "
+            'as in keras.Model(inputs, {"logits": logits, "attention": attention}).'
+        )
+    return candidates[0]
+
+
+def _output(logits: Any) -> tuple[Any, Any]:
+    """The layer that makes the logits, if it is one whose columns a shortlist can choose from."""
+    tensor = logits
+    while True:
+        operation, node = _node(tensor)
+        linear = isinstance(operation, keras.layers.Dense) and (
+            operation.activation is keras.activations.linear
+        )
+        reverse = isinstance(operation, TiedEmbedding) and node.arguments.kwargs.get("reverse")
+        if linear or reverse:
+            return operation, node.input_tensors[0]
+        # A cast of logits or none of this changes what is best, nor anything else at inference.
+        passed = isinstance(operation, keras.layers.Dropout) or type(operation).__name__ == "Cast"
+        if not passed or len(node.input_tensors) != 1:
+            return None, logits
+        tensor = node.input_tensors[0]

@@ -1,0 +1,264 @@
+"""Attention: which annotations a decoder state looks at."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.recurrence import scores
+
+
+class Attention(keras.layers.Layer, abc.ABC):
+    """What every attention shares: project, score, softmax over real positions, average.
+
+    A subclass makes its weights in `build` (`query_projection` and `key_projection` where it has
+    them, `_projection` helps) and says in `score` how queries are compared with keys. That is
+    enough: training differentiates `score` automatically. One that also has a backward pass of its
+    own gives it in `score_with_gradient`.
+
+    Args:
+        layer_normalization: Normalise queries and keys (Ba et al. 2016), not in either paper.
+        kernel_initializer: Initialiser of the projections.
+        **kwargs: `name`, `dtype` and the like.
+    """
+
+    query_projection: Any = None
+    key_projection: Any = None
+    query_normalization: Any = None
+    key_normalization: Any = None
+
+    def __init__(
+        self,
+        layer_normalization: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.layer_normalization = layer_normalization
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def _build_normalization(self, query_units: int, key_units: int) -> None:
+        if self.layer_normalization:
+            kind = keras.layers.LayerNormalization
+            queries, keys = (None, None, query_units), (None, None, key_units)
+            self.query_normalization = self._child(kind, queries, name="query_normalization")
+            self.key_normalization = self._child(kind, keys, name="key_normalization")
+
+    def _child(self, kind: Any, input_shape: tuple, **kwargs: Any) -> Any:
+        layer = kind(dtype=self.dtype_policy, **kwargs)
+        layer.build(input_shape)
+        return layer
+
+    def _projection(self, name: str, input_shape: tuple, units: int) -> Any:
+        # A clone, as one initialiser would give both projections the same numbers.
+        return self._child(
+            keras.layers.Dense,
+            input_shape,
+            units=units,
+            use_bias=False,
+            kernel_initializer=self.kernel_initializer.clone(),
+            name=name,
+        )
+
+    @abc.abstractmethod
+    def score(self, query: Any, keys: Any) -> Any:
+        """Compares queries with keys.
+
+        Args:
+            query: `(batch, queries, key_units)`.
+            keys: `(batch, source_length, key_units)`.
+
+        Returns:
+            Energies, `(batch, queries, source_length)`.
+        """
+
+    def score_with_gradient(self) -> scores.Score:
+        """The score as a function of tensors, with its backward pass where it has one."""
+        return scores.Score(self.score)
+
+    def query_units(self, decoder_units: int) -> int:
+        """The size of a query, once built."""
+        return decoder_units if self.query_projection is None else self.query_projection.units
+
+    def weights_of_step(self) -> scores.AttentionWeights:
+        """All that a call reads that is given keys, in the compute dtype."""
+        kernel = normalization = None
+        if self.query_projection is not None:
+            kernel = ops.cast(self.query_projection.kernel, self.compute_dtype)
+        if (layer := self.query_normalization) is not None:
+            normalization = scores.Normalization(layer.gamma.value, layer.beta.value, layer.epsilon)
+        return scores.AttentionWeights(self.score_with_gradient(), kernel, normalization)
+
+    def project(self, annotations: Any) -> Any:
+        """The keys of a sentence, which do not depend on the decoder: compute them once.
+
+        Args:
+            annotations: `(batch, source_length, annotation_units)`.
+
+        Returns:
+            `(batch, source_length, key_units)`.
+        """
+        keys = annotations if self.key_projection is None else self.key_projection(annotations)
+        return keys if self.key_normalization is None else self.key_normalization(keys)
+
+    def call(
+        self,
+        state: Any,
+        annotations: Any,
+        mask: Any = None,
+        keys: Any = None,
+        query_shift: Any = None,
+        annotations_mask: Any = None,
+    ) -> Any:
+        mask = annotations_mask if mask is None else mask
+        keys = self.project(annotations) if keys is None else keys
+        source = scores.Attended(keys, annotations, mask)
+        return scores.attend(self.weights_of_step(), source, state, query_shift)
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        """No mask is attached to the results."""
+
+    def compute_output_spec(
+        self,
+        state: Any,
+        annotations: Any,
+        mask: Any = None,
+        keys: Any = None,
+        query_shift: Any = None,
+        annotations_mask: Any = None,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        queries = tuple(state.shape[:-1])
+        return (
+            keras.KerasTensor((*queries, annotations.shape[-1]), dtype=self.compute_dtype),
+            keras.KerasTensor((*queries, annotations.shape[1]), dtype="float32"),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "layer_normalization": self.layer_normalization,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class BahdanauAttention(Attention):
+    """Additive attention over encoder annotations (Bahdanau et al. 2015, appendix A.1.2).
+
+        e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j)
+        alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
+
+    Args:
+        units: Size of the hidden layer that compares state and annotation (n' in the paper).
+        layer_normalization: Normalise `W_a s`, with what is added to it, and `U_a h` (Ba et al.
+            2016), not in the paper.
+        kernel_initializer: Initialiser of `W_a` and `U_a`.
+        score_initializer: Initialiser of `v_a`.
+        **kwargs: `name`, `dtype` and the like.
+
+    Call arguments:
+        state: Decoder state s_{i-1}, `(batch, decoder_units)`, or several states that look at the
+            same sentence, such as the hypotheses of a beam: `(batch, queries, decoder_units)`.
+        annotations: What is averaged, h, `(batch, source_length, annotation_units)`.
+        mask: `True` at real positions, bool, `(batch, source_length)`. By default
+            `annotations_mask`, else all are real.
+        keys: `attention.project(annotations)`, `(batch, source_length, units)`. Pass it where one
+            sentence is attended to more than once; without it, it is computed in the call.
+        query_shift: What is added to `W_a s_{i-1}`, `(batch, units)` or `(batch, queries, units)`,
+            like the state.
+        annotations_mask: The mask that Keras attached to the annotations; Keras passes it.
+
+    Returns:
+        `(context, weights)`, shapes `(batch, annotation_units)` and `(batch, source_length)`, with
+        the axis `queries` after `batch` where states have it. Weights are float32 under any dtype
+        policy and sum to 1 over the real positions; a sentence without any gives zeros.
+
+    Example:
+        >>> attention = BahdanauAttention(8)
+        >>> context, weights = attention(keras.ops.ones((2, 4)), keras.ops.ones((2, 5, 6)))
+        >>> context.shape, weights.shape
+        ((2, 6), (2, 5))
+
+    References:
+        [Bahdanau, Cho & Bengio 2015](https://arxiv.org/abs/1409.0473)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        layer_normalization: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        score_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(layer_normalization, kernel_initializer, **kwargs)
+        self.units = check_whole("units", units)
+        self.score_initializer = keras.initializers.get(score_initializer)
+
+    def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
+        self.query_projection = self._projection("query", state_shape, self.units)
+        self.key_projection = self._projection("key", annotations_shape, self.units)
+        self._build_normalization(self.units, self.units)
+        self.score_vector = self.add_weight(
+            shape=(self.units, 1), initializer=self.score_initializer, name="score_vector"
+        )
+
+    def score(self, query: Any, keys: Any) -> Any:
+        return scores.additive(query, keys, self._score_vector())
+
+    def score_with_gradient(self) -> scores.Score:
+        return scores.additive_score(self._score_vector())
+
+    def _score_vector(self) -> Any:
+        return ops.cast(self.score_vector.value, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "score_initializer": keras.initializers.serialize(self.score_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class LuongAttention(Attention):
+    """Multiplicative attention over encoder annotations (Luong et al. 2015, 3.1, "general").
+
+        e_ij = s_{i-1}^T W_a h_j,   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
+
+    The score alone is Luong's; the decoder around it is Bahdanau's, so that the two scores can be
+    compared with everything else equal. Call arguments and results are those of
+    `BahdanauAttention`; keys have `decoder_units`, and so has `query_shift`, which is added to s.
+
+    Args:
+        layer_normalization: Normalise `s` and `W_a h` (Ba et al. 2016) and divide the product by
+            the root of its length (Vaswani et al. 2017); not in the paper.
+        kernel_initializer: Initialiser of `W_a`.
+        **kwargs: `name`, `dtype` and the like.
+
+    Example:
+        >>> attention = LuongAttention()
+        >>> context, weights = attention(keras.ops.ones((2, 4)), keras.ops.ones((2, 5, 6)))
+        >>> context.shape, weights.shape
+        ((2, 6), (2, 5))
+
+    References:
+        [Luong, Pham & Manning 2015](https://arxiv.org/abs/1508.04025)
+    """
+
+    def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
+        self.key_units = state_shape[-1]
+        self.key_projection = self._projection("key", annotations_shape, self.key_units)
+        self._build_normalization(self.key_units, self.key_units)
+
+    def score(self, query: Any, keys: Any) -> Any:
+        return self.score_with_gradient().forward(query, keys)
+
+    def score_with_gradient(self) -> scores.Score:
+        scaled = self.query_normalization is not None
+        return scores.multiplicative_score(self.key_units**-0.5 if scaled else 1.0)

@@ -1,0 +1,1 @@
+"""Text: lines and blanks, normalization, tokens, and words of tokens and their alignment."""

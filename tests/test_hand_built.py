@@ -1,0 +1,157 @@
+"""Models that a user put together: translated with, saved, loaded, exported."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attn_nmt import (
+    AttentionDecoder,
+    BidirectionalEncoder,
+    MaskedCrossentropy,
+    ModelConfig,
+    TanhReadout,
+    Tokenizer,
+    Translator,
+    build_model,
+)
+from keras_attn_nmt.layers.attention import Attention
+
+TEXTS = ["a house", "two houses", "a lake", "two lakes by a house"]
+
+
+@keras.saving.register_keras_serializable(package="test_hand_built")
+class SquaredDistance(Attention):
+    """A score that nobody wrote a backward pass for: minus the distance of query and key."""
+
+    def build(self, state_shape, annotations_shape, **_):
+        self.query_projection = self._projection("query", state_shape, 6)
+        self.key_projection = self._projection("key", annotations_shape, 6)
+
+    def score(self, query, keys):
+        difference = ops.expand_dims(query, 2) - ops.expand_dims(keys, 1)
+        return -ops.sum(difference**2, axis=-1)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.learn(TEXTS * 3, 290)
+
+
+def hand_built(tokenizer, *, mask_zero=False, previous_token=False):
+    """As the README has it, with layers of its own and none of our names."""
+    size = tokenizer.vocabulary_size
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None,), dtype="int32", name="target")
+    mask = {} if mask_zero else {"mask": source != 0}
+    embedded = keras.layers.Embedding(size, 16, mask_zero=mask_zero)(source)
+    embedded = keras.layers.Dense(16)(embedded)
+    annotations, sentence_vector = BidirectionalEncoder(16)(embedded, **mask)
+    embedded = keras.layers.LayerNormalization()(keras.layers.Embedding(size, 16)(target))
+    states, previous_states, contexts, attention = AttentionDecoder(
+        32, attention=SquaredDistance(), initial_units=16, query_previous_token=previous_token
+    )(embedded, annotations, sentence_vector, **mask)
+    features = TanhReadout(32)(embedded, states, previous_states, contexts)
+    logits = keras.layers.Dense(size)(keras.layers.Dropout(0.1)(features))
+    return keras.Model([source, target], [logits, attention])
+
+
+@pytest.fixture(scope="module")
+def trained(tokenizer):
+    """A translator that has learned to give the text back."""
+    keras.utils.set_random_seed(1)
+    model = hand_built(tokenizer, previous_token=True)
+    model.compile(keras.optimizers.Adam(0.02), loss=[MaskedCrossentropy(), None])
+    rows = [[*ids, 2] for ids in tokenizer.encode(TEXTS)]
+    width = max(map(len, rows))
+    ids = np.array([row + [0] * (width - len(row)) for row in rows], "int32")
+    shifted = np.concatenate([np.ones_like(ids[:, :1]), ids[:, :-1]], axis=1)
+    model.fit([ids, shifted], ids, epochs=50, verbose=0)
+    return Translator(model, tokenizer, tokenizer)
+
+
+def test_it_translates_and_shows_its_attention(trained):
+    found = trained(TEXTS, beam_size=3)
+    assert [each.text for each in found] == TEXTS
+    for each in found:
+        np.testing.assert_allclose(each.attention.sum(axis=1), 1, atol=1e-5)
+    scored = trained.score(TEXTS, TEXTS)
+    for searched, given in zip(found, scored, strict=True):
+        np.testing.assert_allclose(searched.score, given.score, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(searched.attention, given.attention, atol=1e-5)
+
+
+def test_results_are_independent_of_padding(trained):
+    together = trained(TEXTS)
+    for text, other in zip(TEXTS, together, strict=True):
+        np.testing.assert_allclose(trained([text])[0].attention, other.attention, atol=1e-5)
+
+
+def test_it_becomes_a_model_directory(trained, tmp_path):
+    trained.save(tmp_path / "model")
+    loaded = Translator.load(tmp_path / "model")
+    assert loaded.config is None
+    for ours, theirs in zip(trained(TEXTS), loaded(TEXTS), strict=True):
+        assert ours.text == theirs.text
+        np.testing.assert_allclose(ours.attention, theirs.attention, atol=1e-6)
+
+
+def test_a_keras_file_becomes_a_model_directory(trained, tokenizer, tmp_path):
+    config = ModelConfig(
+        *(tokenizer.vocabulary_size,) * 2, embedding_units=6, encoder_units=5, decoder_units=7
+    )
+    build_model(config).save(tmp_path / "built.keras")
+    model = keras.saving.load_model(tmp_path / "built.keras")
+    translator = Translator(model, tokenizer, tokenizer)
+    translator.save(tmp_path / "model")
+    assert Translator.load(tmp_path / "model").config == config
+
+
+def test_a_mask_that_keras_passes_on_is_used(tokenizer):
+    keras.utils.set_random_seed(2)
+    translator = Translator(hand_built(tokenizer, mask_zero=True), tokenizer, tokenizer)
+    alone, *_ = translator([TEXTS[0]])
+    first, *_ = translator(TEXTS)
+    np.testing.assert_allclose(alone.attention, first.attention, atol=1e-5)
+
+
+def test_what_cannot_be_searched_is_refused(tokenizer):
+    size = tokenizer.vocabulary_size
+    with pytest.raises(ValueError, match="0 layers AttentionDecoder"):
+        Translator(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), *[tokenizer] * 2)
+    with pytest.raises(ValueError, match=f"made for {size} source pieces, and its vocabulary has"):
+        Translator(hand_built(tokenizer), Tokenizer.learn(TEXTS * 3, size - 3), tokenizer)
+
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None,), dtype="int32", name="target")
+    annotations, vector = BidirectionalEncoder(5)(keras.layers.Embedding(size, 8)(source))
+    embedded = keras.layers.Embedding(size, 6)(target)
+    embedded = keras.layers.Conv1D(6, 2, padding="causal")(embedded)
+    states, *_ = AttentionDecoder(9, attention_units=4)(embedded, annotations, vector)
+    model = keras.Model([source, target], keras.layers.Dense(size)(states))
+    with pytest.raises(ValueError, match="cannot be searched step by step"):
+        Translator(model, tokenizer, tokenizer)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports need TensorFlow")
+def test_it_is_served_and_runs_on_a_device(trained, tmp_path):
+    import tensorflow as tf
+
+    from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite
+
+    trained.save(tmp_path / "model")
+    version = export_saved_model(tmp_path / "model", tmp_path / "served")
+    answer = tf.saved_model.load(str(version)).signatures["serving_default"](
+        text=tf.constant(TEXTS)
+    )
+    expected = trained(TEXTS, beam_size=5)
+    assert [each.decode() for each in answer["translation"].numpy()] == [
+        each.text for each in expected
+    ]
+    path = export_tflite(
+        tmp_path / "model", tmp_path / "device.tflite", max_source_length=12, max_target_length=12
+    )
+    on_device = TFLiteTranslator(path)(TEXTS, beam_size=1)
+    for found, greedy in zip(on_device, trained(TEXTS, beam_size=1), strict=True):
+        assert found.text == greedy.text
+        np.testing.assert_allclose(found.attention, greedy.attention, atol=1e-4)
