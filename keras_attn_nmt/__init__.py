@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_attn_nmt.config import ModelConfig
-    from keras_attn_nmt.layers.attention import BahdanauAttention, LuongAttention
+    from keras_attn_nmt.layers.attention import (
+        Attention,
+        BahdanauAttention,
+        DotAttention,
+        LuongAttention,
+    )
     from keras_attn_nmt.layers.decoder import AttentionDecoder
     from keras_attn_nmt.layers.encoder import BidirectionalEncoder
     from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
@@ -33,6 +38,8 @@ if not (Path(__file__).parent / "export").is_dir() and (_checkout / "export").is
     __path__.append(str(_checkout))
 
 _MODULES = {
+    "Attention": "layers.attention",
+    "DotAttention": "layers.attention",
     "AttentionDecoder": "layers.decoder",
     "BahdanauAttention": "layers.attention",
     "BidirectionalEncoder": "layers.encoder",
@@ -56,9 +63,11 @@ _MODULES = {
 }
 
 __all__ = [
+    "Attention",
     "AttentionDecoder",
     "BahdanauAttention",
     "BidirectionalEncoder",
+    "DotAttention",
     "FusedAdam",
     "GuidedAlignment",
     "LuongAttention",

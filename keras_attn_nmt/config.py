@@ -12,7 +12,7 @@ from keras_attn_nmt.checks import check_whole, is_number
 
 CHOICES = {
     "cell": ("gru", "lstm"),
-    "attention": ("bahdanau", "luong", "none"),
+    "attention": ("bahdanau", "luong", "dot", "none"),
     "readout": ("tanh", "maxout"),
     "source_order": ("forward", "reversed", "twice"),
     "initializer": ("glorot", "paper"),
@@ -54,7 +54,8 @@ class ModelConfig:
         cell: `"gru"` or `"lstm"`, in the encoder and in the decoder.
         reset_after: GRU only. Where the reset gate acts: after the recurrent product (the form
             that cuDNN runs) or before it (`False`, the paper's A.1.1).
-        attention: `"bahdanau"` (additive), `"luong"` (multiplicative) or `"none"`: the decoder
+        attention: `"bahdanau"` (additive), `"luong"` (multiplicative), `"dot"` (multiplicative
+            without weights: `decoder_units` are those of the annotations) or `"none"`: the decoder
             sees one fixed-length vector (RNNencdec of the paper, Cho et al. 2014).
         attention_units: Size of the alignment model's hidden layer (n' in the paper).
         query_previous_token: Whether attention is asked with the previous target token, too; not
@@ -115,6 +116,13 @@ class ModelConfig:
                 "Use source_order='forward'."
             )
         check_query(self.query_previous_token, self.attention)
+        annotation_units = self.encoder_units * (2 if self.bidirectional else 1)
+        if self.attention == "dot" and self.decoder_units != annotation_units:
+            raise ValueError(
+                f"attention='dot' needs as many decoder_units as annotations have, "
+                f"{annotation_units}, got {self.decoder_units}. Use decoder_units="
+                f"{annotation_units}, or attention='luong', which projects the annotations."
+            )
         if self.tie_target_embeddings and self.readout == "maxout":
             raise ValueError(
                 "tie_target_embeddings=True needs readout='tanh': the maxout readout has "

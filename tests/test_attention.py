@@ -19,7 +19,7 @@ from layer_checks import (
 from layer_weights import Values, attention_params
 from reference.attention import attend
 
-from keras_attn_nmt.layers.attention import BahdanauAttention, LuongAttention
+from keras_attn_nmt.layers.attention import BahdanauAttention, DotAttention, LuongAttention
 
 # The last sentence has no word at all.
 MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])
@@ -122,3 +122,16 @@ def test_many_states_look_at_one_sentence(rng: np.random.Generator, kind: str, n
     for query in range(2):
         alone = attention(states[:, query], inputs["annotations"], mask=MASK)
         assert_same((context[:, query], weights[:, query]), alone, 1e-6)
+
+
+def test_dot_is_multiplicative_without_weights(rng: np.random.Generator) -> None:
+    inputs = example(rng)
+    inputs["state"] = rng.normal(size=(3, 3)).astype("float32")
+    dot, general = DotAttention(), LuongAttention()
+    expected = call(general, inputs)
+    general.set_weights([np.eye(3)])
+    expected = call(general, inputs)
+    assert_same(call(dot, inputs), expected, 1e-6)
+    assert dot.weights == []
+    with pytest.raises(ValueError, match=r"states of 5 units with annotations of 3"):
+        DotAttention().build((None, 5), (None, None, 3))

@@ -11,11 +11,26 @@ from layer_checks import fewer_on_jax, gradients, randomize
 from layer_weights import CELLS
 
 from keras_attn_nmt.layers import cells
+from keras_attn_nmt.layers.attention import Attention
 from keras_attn_nmt.layers.decoder import AttentionDecoder
 from keras_attn_nmt.layers.encoder import BidirectionalEncoder
 from keras_attn_nmt.recurrence.cells import cell_step
 
 MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])
+
+
+class SquaredDistance(Attention):
+    """A score without a backward pass of its own: minus the distance of query and key."""
+
+    def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
+        self.query_projection = self._projection("query", state_shape, 6)
+        self.key_projection = self._projection("key", annotations_shape, 6)
+
+    def score(self, query: Any, keys: Any) -> Any:
+        difference = ops.expand_dims(query, 2) - ops.expand_dims(keys, 1)
+        return -ops.sum(difference**2, axis=-1)
+
+
 every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
 
 
@@ -56,6 +71,8 @@ def variable(rng: np.random.Generator, *shape: int) -> keras.Variable:
             ("bahdanau", True, False),
             ("bahdanau", False, False),
             ("luong", False, False),
+            ("dot", True, True),
+            (SquaredDistance(), False, True),
         ],
         kept=2,
     ),
@@ -64,12 +81,15 @@ def test_decoder(
     rng: np.random.Generator,
     cell: str,
     reset_after: bool,
-    attention: str,
+    attention: Any,
     norm: bool,
     token: bool,
 ) -> None:
+    if not isinstance(attention, str):
+        attention = attention.from_config(attention.get_config())
+    units = 4 if attention == "dot" else 5
     decoder = AttentionDecoder(
-        5,
+        units,
         query_previous_token=token,
         cell=cell,
         reset_after=reset_after,

@@ -117,7 +117,7 @@ def test_a_mask_that_keras_passes_on_is_used(tokenizer):
 
 def test_what_cannot_be_searched_is_refused(tokenizer):
     size = tokenizer.vocabulary_size
-    with pytest.raises(ValueError, match="0 layers AttentionDecoder"):
+    with pytest.raises(ValueError, match="not a functional model"):
         Translator(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), *[tokenizer] * 2)
     with pytest.raises(ValueError, match=f"made for {size} source pieces, and its vocabulary has"):
         Translator(hand_built(tokenizer), Tokenizer.learn(TEXTS * 3, size - 3), tokenizer)

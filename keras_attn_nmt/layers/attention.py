@@ -262,3 +262,33 @@ class LuongAttention(Attention):
     def score_with_gradient(self) -> scores.Score:
         scaled = self.query_normalization is not None
         return scores.multiplicative_score(self.key_units**-0.5 if scaled else 1.0)
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class DotAttention(LuongAttention):
+    """Dot-product attention over encoder annotations (Luong et al. 2015, 3.1, "dot").
+
+        e_ij = s_{i-1}^T h_j,   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
+
+    It has no weights of its own, so states and annotations must have the same size. Arguments,
+    call arguments and results are those of `LuongAttention`.
+
+    Example:
+        >>> context, weights = DotAttention()(keras.ops.ones((2, 6)), keras.ops.ones((2, 5, 6)))
+        >>> context.shape, weights.shape
+        ((2, 6), (2, 5))
+
+    References:
+        [Luong, Pham & Manning 2015](https://arxiv.org/abs/1508.04025)
+    """
+
+    def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
+        units, annotation_units = state_shape[-1], annotations_shape[-1]
+        if units != annotation_units:
+            raise ValueError(
+                f"Dot-product attention compares states of {units} units with annotations of "
+                f"{annotation_units}, expected as many: use twice the units of a bidirectional "
+                "encoder in the decoder, or LuongAttention, which projects the annotations."
+            )
+        self.key_units = units
+        self._build_normalization(units, units)

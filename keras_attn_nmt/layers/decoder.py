@@ -10,7 +10,12 @@ from keras import ops
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.config import CHOICES, check_choice, check_query
 from keras_attn_nmt.layers import cells
-from keras_attn_nmt.layers.attention import Attention, BahdanauAttention, LuongAttention
+from keras_attn_nmt.layers.attention import (
+    Attention,
+    BahdanauAttention,
+    DotAttention,
+    LuongAttention,
+)
 from keras_attn_nmt.recurrence import loop, scores
 from keras_attn_nmt.recurrence.cells import State, cell_step
 from keras_attn_nmt.recurrence.products import apply_2d, batch_matmul
@@ -44,7 +49,7 @@ class AttentionDecoder(keras.layers.Layer):
         units: State size.
         cell: `"gru"` or `"lstm"`.
         reset_after: GRU only, see `ModelConfig`.
-        attention: `"bahdanau"`, `"luong"`, `"none"` (every c_i is the sentence vector), or a layer,
+        attention: `"bahdanau"`, `"luong"`, `"dot"`, `"none"` (every c_i is the sentence vector), or a layer,
             which is built here: one with other settings, or a subclass of `Attention` of your own.
         attention_units: Hidden layer of Bahdanau's alignment model.
         query_previous_token: Whether attention is asked with the previous token, too: a product of
@@ -156,7 +161,7 @@ class AttentionDecoder(keras.layers.Layer):
         self.initial_projection.build((None, self.initial_units or sentence_vector_shape[-1]))
         if self.attention is None:
             self.attention = self._make_attention()
-        if self.attention is not None:
+        if self.attention is not None and not self.attention.built:
             self.attention.build((None, 1, self.units), (None, None, annotation_units))
         self.token_query = None
         if self.query_previous_token and self.attention is not None:
@@ -191,6 +196,8 @@ class AttentionDecoder(keras.layers.Layer):
             common["kernel_initializer"] = keras.initializers.RandomNormal(stddev=0.001)
         if self.attention_kind == "luong":
             return LuongAttention(**common)
+        if self.attention_kind == "dot":
+            return DotAttention(**common)
         return BahdanauAttention(
             self.attention_units, score_initializer="zeros" if paper else "glorot_uniform", **common
         )
