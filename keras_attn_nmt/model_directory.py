@@ -124,15 +124,15 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     sizes: tuple = (None, None)
     if config is not None:
         sizes = (config.source_vocabulary_size, config.target_vocabulary_size)
-    tokenizers = [
+    source, target = (
         _load_vocabulary(directory / name, digests.get(name), size)
         for name, size in zip((SOURCE, TARGET), sizes, strict=True)
-    ]
+    )
     if config is None:
         model = _load_hand_built(directory / MODEL)
     else:
         model = _load_weights(directory / MODEL, config)
-    return ModelFiles(model, config, *tokenizers, search)
+    return ModelFiles(model, config, source, target, search)
 
 
 def _load_vocabulary(path: Path, digest: str | None, size: int | None) -> Tokenizer:

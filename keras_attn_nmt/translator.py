@@ -95,6 +95,11 @@ class Translator:
             loaded.search,
         )
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether the decoder attends to the source: not with `attention="none"`."""
+        return self._decoder.decoder.attention is not None
+
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Writes a model directory, which `load`, the command line and the exports take.
 

@@ -30,7 +30,7 @@ def test_is_frozen() -> None:
     ("name", "value"),
     [
         ("cell", "rnn"),
-        ("attention", "dot"),
+        ("attention", "local"),
         ("attention", None),
         ("readout", "linear"),
         ("source_order", "backward"),

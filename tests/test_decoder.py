@@ -148,7 +148,7 @@ def run_steps(
     states, weights = [], []
     for i in range(inputs["embedded"].shape[1]):
         gates = decoder.embed_gates(embedded[..., i, :])
-        state, attention, _ = decoder.step(gates, state, memory)
+        state, attention = decoder.step(gates, state, memory)
         states.append(state[0])
         weights.append(attention)
     return states, weights
@@ -196,9 +196,9 @@ def test_half_precision(rng: np.random.Generator, attention: str, policy: str) -
     assert_same([keras.ops.stack(each, axis=1) for each in steps], [states, weights], 0.05)
 
 
-@pytest.mark.parametrize("wrong", [{"cell": "rnn"}, {"attention": "dot"}])
+@pytest.mark.parametrize("wrong", [{"cell": "rnn"}, {"attention": "local"}])
 def test_unknown_choice_is_refused(wrong: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"rnn|dot"):
+    with pytest.raises(ValueError, match=r"rnn|local"):
         make(**wrong).build((None, None, 3), (None, None, 4), (None, 4))
 
 

@@ -120,7 +120,7 @@ def test_what_cannot_be_searched_is_refused(tokenizer):
     with pytest.raises(ValueError, match="not a functional model"):
         Translator(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), *[tokenizer] * 2)
     with pytest.raises(ValueError, match=f"made for {size} source pieces, and its vocabulary has"):
-        Translator(hand_built(tokenizer), Tokenizer.learn(TEXTS * 3, size - 3), tokenizer)
+        Translator(hand_built(tokenizer), Tokenizer.learn(["ein Haus"] * 3, 290), tokenizer)
 
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
@@ -149,7 +149,7 @@ def test_it_is_served_and_runs_on_a_device(trained, tmp_path):
         each.text for each in expected
     ]
     path = export_tflite(
-        tmp_path / "model", tmp_path / "device.tflite", max_source_length=12, max_target_length=12
+        tmp_path / "model", tmp_path / "device.tflite", max_source_length=16, max_target_length=16
     )
     on_device = TFLiteTranslator(path)(TEXTS, beam_size=1)
     for found, greedy in zip(on_device, trained(TEXTS, beam_size=1), strict=True):

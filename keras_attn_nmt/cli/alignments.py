@@ -55,14 +55,14 @@ def shortlist(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from keras_attn_nmt.decoding.shortlist import learn_shortlist
-    from keras_attn_nmt.model_directory import SHORTLIST, read_config
+    from keras_attn_nmt.model_directory import SHORTLIST
     from keras_attn_nmt.training.corpora import decoded
     from keras_attn_nmt.translator import Translator
 
     check_both_sides(options)
     check_folder_output(options.model)
     translator = Translator.load(options.model)
-    if read_config(Path(options.model))[0].attention == "none":
+    if not translator.has_attention:
         raise ValueError(
             "A shortlist is learned from attention, and this model has attention='none'."
         )

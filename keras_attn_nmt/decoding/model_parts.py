@@ -48,7 +48,7 @@ class ModelParts:
     embed: keras.Model
     decoder: AttentionDecoder
     features: keras.Model
-    output: keras.layers.Dense | TiedEmbedding | None
+    output: Any
     vocabulary_size: int
 
     @classmethod
@@ -78,6 +78,9 @@ class ModelParts:
         vector = call.arguments["sentence_vector"]
         output, features = _output(logits)
         read = [embedded, states, previous, contexts]
+        if any(features is each for each in read):
+            # Keras makes no model of which an input is the output.
+            features = keras.layers.Identity()(features)
         return cls(
             model=keras.Model(
                 {"source": source, "target": target}, {"logits": logits, "attention": weights}

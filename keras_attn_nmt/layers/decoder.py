@@ -49,8 +49,8 @@ class AttentionDecoder(keras.layers.Layer):
         units: State size.
         cell: `"gru"` or `"lstm"`.
         reset_after: GRU only, see `ModelConfig`.
-        attention: `"bahdanau"`, `"luong"`, `"dot"`, `"none"` (every c_i is the sentence vector), or a layer,
-            which is built here: one with other settings, or a subclass of `Attention` of your own.
+        attention: `"bahdanau"`, `"luong"`, `"dot"`, `"none"` (every c_i is the sentence vector), or
+            a layer: one with other settings, or a subclass of `Attention` of your own.
         attention_units: Hidden layer of Bahdanau's alignment model.
         query_previous_token: Whether attention is asked with the previous token, too: a product of
             E y_{i-1} is added to `W_a s_{i-1}` (to `s_{i-1}`, if multiplicative). Not in the
@@ -122,7 +122,7 @@ class AttentionDecoder(keras.layers.Layer):
                 )
         else:
             self.attention_kind = self._check_attention_kind(attention)
-            check_query(query_previous_token, attention)
+            check_query(query_previous_token, self.attention_kind)
         self.attention_units = check_whole("attention_units", attention_units)
         self.query_previous_token = query_previous_token
         self.layer_normalization = layer_normalization

@@ -27,7 +27,7 @@ class Inputs(NamedTuple):
         start: The state before the first step, each `(batch, units)`.
         moving: Where the state moves, bool, `(steps, batch, 1)`, or `None`: everywhere.
         attention: The weights of attention, or `None`.
-        source: What is attended to; its values are the context's share of the gates.
+        source: An `Attended`, whose values are the context's share of the gates, or `None`.
     """
 
     cell: cells.CellWeights
@@ -35,7 +35,7 @@ class Inputs(NamedTuple):
     start: cells.State
     moving: Any | None = None
     attention: scores.AttentionWeights | None = None
-    source: scores.Attended | None = None
+    source: Any = None
 
 
 class Outputs(NamedTuple):
@@ -118,8 +118,8 @@ class _Trace(NamedTuple):
 
     states: cells.State
     final: Any
-    attention_weights: Any | None
-    activations: Any | None
+    attention_weights: Any
+    activations: Any
 
 
 def _forward(inputs: Inputs, keep: bool) -> _Trace:
@@ -229,7 +229,9 @@ def _backward(
 
     d_energies, d_query, d_projected = every["attention"]
     d_attention = scores.attention_gradients(attention, queries, previous[0], d_query, d_projected)
-    d_keys, d_score = attention.score.backward_of_keys(
+    backward_of_keys = attention.score.backward_of_keys
+    assert backward_of_keys is not None  # As there is `backward`.
+    d_keys, d_score = backward_of_keys(
         d_energies, queries.queries, source.keys, *attention.score.weights
     )
     # Every sentence's sum over steps, (batch, source_length, value_units).
