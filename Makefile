@@ -11,11 +11,12 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help demo test lint format test-lowest test-next test-arm benchmark clean
+.PHONY: help demo test test-all lint format test-lowest test-next test-arm benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
-	@echo 'make test         linters, types and all tests'
+	@echo 'make test         linters, types and the tests that take seconds'
+	@echo 'make test-all     linters, types and all tests'
 	@echo 'make lint         linters and types alone'
 	@echo 'make format       format the code'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
@@ -28,7 +29,12 @@ demo: .venv/ready
 	rm -rf build/demo
 	$(BIN)/keras-attn-nmt demo --output build/demo
 
+# What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg.
 test: lint
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
+	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(MODEL_TESTS)
+
+test-all: lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup
 	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
 

@@ -149,7 +149,11 @@ def _write(
     shortlist: Shortlist | None,
 ) -> None:
     module = ServedTranslator(files, options, shortlist)
-    tf.saved_model.save(module, str(directory), signatures=module.signatures())
+    # A server needs no gradients, which would be traced for each of Keras' ops that has its own.
+    options_of_save = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(
+        module, str(directory), signatures=module.signatures(), options=options_of_save
+    )
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
         **languages,

@@ -13,12 +13,28 @@ import pytest
 Arrays = dict[str, np.ndarray]
 
 
+ON_JAX = keras.backend.backend() == "jax"
+
+
+def slow_on_jax(test: Any) -> Any:
+    """Marks a test that JAX compiles for seconds, and TensorFlow runs in fractions of them."""
+    return pytest.mark.slow(test) if ON_JAX else test
+
+
+def slow_on_jax_after(fast: int, cases: Sequence[Any]) -> list[Any]:
+    """Cases for `parametrize`: all but the first ones are slow on JAX."""
+    return [*cases[:fast], *_marked(cases[fast:], pytest.mark.slow)]
+
+
 def fewer_on_jax(cases: Sequence[Any], kept: int = 1) -> list[Any]:
-    """Cases for `parametrize`: JAX compiles each for seconds, so it runs the first `kept` alone."""
-    jax = keras.backend.backend() == "jax"
-    skip = pytest.mark.skipif(jax, reason="enough cases of this run on JAX")
-    values = [each if isinstance(each, tuple) else (each,) for each in cases[kept:]]
-    return [*cases[:kept], *(pytest.param(*each, marks=skip) for each in values)]
+    """Cases for `parametrize`: JAX runs the first `kept` alone, of which all but one are slow."""
+    skip = pytest.mark.skip(reason="enough cases of this run on JAX")
+    return [*slow_on_jax_after(1, cases[:kept]), *_marked(cases[kept:], skip)]
+
+
+def _marked(cases: Sequence[Any], mark: Any) -> list[Any]:
+    values = [each if isinstance(each, tuple) else (each,) for each in cases]
+    return [pytest.param(*each, marks=[mark] if ON_JAX else []) for each in values]
 
 
 def to_numpy(tree: Any) -> Any:

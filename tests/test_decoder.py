@@ -14,6 +14,7 @@ from layer_checks import (
     flat,
     gradients,
     randomize,
+    slow_on_jax_after,
     to_numpy,
 )
 from layer_weights import CELLS, SCORES, Values, decoder_params
@@ -179,7 +180,9 @@ def test_step_by_step_is_the_same(
 
 @pytest.mark.parametrize(
     ("attention", "policy"),
-    [("bahdanau", "mixed_bfloat16"), ("luong", "mixed_float16"), ("none", "mixed_float16")],
+    slow_on_jax_after(
+        0, [("bahdanau", "mixed_bfloat16"), ("luong", "mixed_float16"), ("none", "mixed_float16")]
+    ),
 )
 def test_half_precision(rng: np.random.Generator, attention: str, policy: str) -> None:
     inputs = example(rng)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_checks import fewer_on_jax, gradients, randomize
+from layer_checks import fewer_on_jax, gradients, randomize, slow_on_jax
 from layer_weights import CELLS
 
 from keras_attn_nmt.layers import cells
@@ -154,6 +154,7 @@ def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool, trainin
     )
 
 
+@slow_on_jax
 @pytest.mark.parametrize("attention", fewer_on_jax(["bahdanau", "luong"]))
 def test_half_precision_stays_near(rng: np.random.Generator, attention: str) -> None:
     inputs = [rng.normal(size=shape) for shape in ((3, 6, 3), (3, 4, 4), (3, 4))]

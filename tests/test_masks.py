@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from layer_checks import slow_on_jax
 
 from keras_attn_nmt import AttentionDecoder, BahdanauAttention, BidirectionalEncoder
 
@@ -30,6 +31,7 @@ def decoded(parts: list[keras.layers.Layer], source: Any, target: Any, **mask: A
     return decoder(target_embedding(target), dropout(annotations), vector, **mask)
 
 
+@slow_on_jax
 def test_a_mask_of_keras_is_as_good_as_a_given_one() -> None:
     source, target = (keras.ops.convert_to_tensor(ids) for ids in (SOURCE, TARGET))
     wanted = decoded(layers(mask_zero=False), source, target, mask=source != 0)

@@ -11,7 +11,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from layer_checks import assert_same, call, fewer_on_jax, gradients, randomize, to_numpy
+from layer_checks import (
+    assert_same,
+    call,
+    fewer_on_jax,
+    gradients,
+    randomize,
+    slow_on_jax,
+    slow_on_jax_after,
+    to_numpy,
+)
 from layer_weights import Values, model_options, model_params
 from reference.losses import crossentropy
 from reference.model import teacher_forced
@@ -52,9 +61,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no attention, twice, lstm": {**NO_ATTENTION, "source_order": "twice", "cell": "lstm"},
     "paper without attention": {**PAPER, "attention": "none"},
 }
-every_option = pytest.mark.parametrize("name", OPTIONS)
+every_option = pytest.mark.parametrize("name", slow_on_jax_after(3, list(OPTIONS)))
 some_options = pytest.mark.parametrize(
-    "name", ["default", "paper", "lstm", "luong", "no attention, twice, lstm"]
+    "name", slow_on_jax_after(1, ["default", "paper", "lstm", "luong", "no attention, twice, lstm"])
 )
 
 
@@ -238,6 +247,7 @@ def test_dropout_of_words_and_of_units(
             assert same == (axis == constant_over), axis
 
 
+@slow_on_jax
 def test_papers_initialization() -> None:
     keras.utils.set_random_seed(0)
     sizes = {name: 40 for name in ("embedding_units", "encoder_units", "decoder_units")}
@@ -274,11 +284,19 @@ def test_fit_learns_and_reports() -> None:
         loss={"logits": MaskedCrossentropy(0.1)},
         metrics={"logits": [TokenAccuracy(), Perplexity()]},
     )
+    # Else the step is traced once to make the optimizer's variables, and once more.
+    model.optimizer.build(model.trainable_variables)
     # Every token to itself.
     source = np.array([[4, 5, 2, 0], [6, 2, 0, 0], [7, 4, 5, 2], [5, 2, 0, 0]], "int32")
     target = np.array([[1, 4, 5, 0], [1, 6, 0, 0], [1, 7, 4, 5], [1, 5, 0, 0]], "int32")
+    # Few epochs of many steps, as an epoch costs more than its steps do.
+    source, target = np.tile(source, (25, 1)), np.tile(target, (25, 1))
     history = model.fit(
-        {"source": source, "target": target}, {"logits": source}, epochs=60, verbose=0
+        {"source": source, "target": target},
+        {"logits": source},
+        batch_size=4,
+        epochs=4,
+        verbose=0,
     ).history
     assert history["loss"][-1] < history["loss"][0]
     accuracy = next(values for name, values in history.items() if "token_accuracy" in name)
@@ -321,6 +339,7 @@ assert "tensorflow" not in sys.modules
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.backend.backend() == "jax", reason="compares with TensorFlow: run it there"
 )
@@ -345,6 +364,7 @@ def test_jax_without_tensorflow(tmp_path: Path) -> None:
     assert losses[2] < losses[0]
 
 
+@slow_on_jax
 def test_no_two_weights_begin_with_the_same_numbers() -> None:
     for initializer in ("glorot", "paper"):
         model = build_model(

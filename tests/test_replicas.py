@@ -67,6 +67,7 @@ print(np.abs(both - clipped(tf.distribute.get_strategy())).max())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of tf.distribute")
 def test_two_devices_are_as_one() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)

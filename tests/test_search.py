@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_checks import call, fewer_on_jax
+from layer_checks import call, fewer_on_jax, slow_on_jax
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding import search as searching
@@ -134,6 +134,7 @@ def test_scores_and_attention_are_those_of_teacher_forcing(settings, beam):
     np.testing.assert_allclose(found.attention, forced.attention, atol=1e-5)
 
 
+@slow_on_jax
 @pytest.mark.parametrize("beam", fewer_on_jax([4, 1]))
 def test_batch_mates_and_padding_change_nothing(beam):
     model = random_model(4)

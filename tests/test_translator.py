@@ -324,6 +324,7 @@ process.join(120)
     assert "[" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_jax_compiles_for_few_sizes(directory):
     program = """
 import sys, jax

@@ -6,6 +6,7 @@ finds at each place. It lies inside of the `.spm` file, so that every runtime no
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import unicodedata
@@ -32,7 +33,8 @@ def nfc_rules(hangul: bool) -> dict[str, str]:
     rules = dict.fromkeys(INVISIBLE, "")
     for code in range(sys.maxunicode + 1):
         character = chr(code)
-        if not hangul and is_hangul(character):
+        # Korean syllables are decomposed by rule, all others by a table that most are not in.
+        if not (unicodedata.decomposition(character) or (hangul and is_hangul(character))):
             continue
         composed = unicodedata.normalize("NFC", character)
         if composed != character:  # Such as the sign for Ångström, which is the letter.
@@ -57,10 +59,12 @@ def is_hangul(character: str) -> bool:
     return any(first <= ord(character) <= last for first, last in _HANGUL)
 
 
-def as_tsv(rules: dict[str, str]) -> str:
-    """Rules as SentencePiece's `normalization_rule_tsv` has them: code points in hexadecimal."""
+@functools.cache  # It is the same for every vocabulary, and a training learns two.
+def nfc_tsv(hangul: bool) -> str:
+    """`nfc_rules` as SentencePiece's `normalization_rule_tsv` has them: code points in hex."""
 
     def points(text: str) -> str:
         return " ".join(f"{ord(character):X}" for character in text)
 
-    return "".join(f"{points(old)}\t{points(new)}\n" for old, new in sorted(rules.items()))
+    rules = sorted(nfc_rules(hangul).items())
+    return "".join(f"{points(old)}\t{points(new)}\n" for old, new in rules)

@@ -21,7 +21,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.text.normalization import as_tsv, is_hangul, nfc_rules
+from keras_attn_nmt.text.normalization import is_hangul, nfc_tsv
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD, UNK
 from keras_attn_nmt.writing import atomic_write
 
@@ -313,7 +313,7 @@ def _rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, Any]]
     hangul = any(is_hangul(character) for text in texts for character in set(text))
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "nfc.tsv")
-        path.write_text(as_tsv(nfc_rules(hangul)), encoding="ascii")
+        path.write_text(nfc_tsv(hangul), encoding="ascii")
         yield {"normalization_rule_tsv": str(path)}
 
 

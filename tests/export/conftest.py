@@ -3,6 +3,7 @@
 Its directory keeps the options of its search, which the exports take over.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from questions import LIMITS, OPTIONS
 
@@ -32,25 +34,58 @@ model = build_model(config)
 generator = np.random.default_rng(4)
 model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
 search = SearchOptions(**json.loads(sys.argv[2]))
-model_directory.save_model(sys.argv[1], ModelFiles(model, config, german, english, search))
+files = model_directory.ModelFiles(model, config, german, english, search)
+model_directory.save_model(sys.argv[1], files)
 """
+
+
+# Tests that ask the same SavedModel run in one process, where it is loaded once; likewise those of
+# `.tflite` files. All others run wherever there is room, one file in one process.
+GROUPS = {
+    "served": ("bad_input", "client", "cpp_loader", "faults", "operator_files", "saved_model"),
+    "device": ("browser", "tflite", "tflite_runner"),
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # Before xdist reads the marks.
 def pytest_collection_modifyitems(items):
-    """These tests run in one process, so that what they ask is exported once."""
+    group_of = {f"test_{name}": group for group, names in GROUPS.items() for name in names}
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("export"))
+            name = group_of.get(item.path.stem, item.path.stem)
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
-def model_directory(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("export") / "model"
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    command = [sys.executable, "-c", SAVE, str(directory), json.dumps(OPTIONS)]
-    subprocess.run(command, check=True, env=environment)
-    return directory
+def made_once(tmp_path_factory):
+    """Calls a function with a new folder, once for all processes of this run."""
+
+    def make(name, function):
+        root = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            root = root.parent  # Each process has its own below.
+        folder = root / f"once_{name}"
+        with open(root / f"once_{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                unfinished = root / f"unfinished_{name}"
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                function(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_directory(made_once):
+    def save(folder):
+        environment = {**os.environ, "KERAS_BACKEND": "jax"}
+        command = [sys.executable, "-c", SAVE, str(folder / "model"), json.dumps(OPTIONS)]
+        subprocess.run(command, check=True, env=environment)
+
+    return made_once("model", save) / "model"
 
 
 @pytest.fixture
@@ -66,11 +101,58 @@ def checked_here(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def served(model_directory, tmp_path_factory):
+def served(model_directory, made_once):
     """A version of the SavedModel; not to be changed."""
     from keras_attn_nmt.export import export_saved_model
 
-    return export_saved_model(model_directory, tmp_path_factory.mktemp("served"))
+    return made_once("served", lambda folder: export_saved_model(model_directory, folder)) / "1"
+
+
+@pytest.fixture
+def versions(served, tmp_path):
+    """A directory that version 1 is served from."""
+    return shutil.copytree(served.parent, tmp_path / "versions")
+
+
+@pytest.fixture
+def writes(served, monkeypatch):
+    """What is exported is the known version, damaged by a function."""
+    from keras_attn_nmt.export import saved_model
+
+    def write(damage):
+        def copy(files, options, unfinished, *_):
+            shutil.copytree(served, unfinished, dirs_exist_ok=True)
+            damage(unfinished)
+
+        monkeypatch.setattr(saved_model, "_write", copy)
+
+    return write
+
+
+@pytest.fixture
+def expects(monkeypatch):
+    """What the `Translator` answers takes long to find out: here it is a blank text's answer, which
+    a function may change."""
+    from keras_attn_nmt.export import saved_model
+
+    def expect(change=lambda expected: None):
+        blank = {"translation": np.array([b""]), "score": np.zeros(1, "float32")}
+        expected = {"text": [""], "reference": [""], "translate": blank}
+        change(expected)
+        monkeypatch.setattr(saved_model, "_expected", lambda *_: expected)
+
+    return expect
+
+
+@pytest.fixture
+def loaded_already(checked_here, session_model, monkeypatch):
+    """The check runs here, and asks the Session of the known version."""
+    from keras_attn_nmt.export import saved_model_check
+
+    known = types.SimpleNamespace(
+        signatures=session_model.signatures, run=session_model.run, close=lambda: None
+    )
+    monkeypatch.setattr(saved_model_check, "SessionModel", lambda _: known)
 
 
 @pytest.fixture(scope="session")
@@ -95,18 +177,22 @@ def double(served, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def device_file(model_directory, tmp_path_factory):
+def device_file(model_directory, made_once):
     """A `.tflite` file with its vocabularies beside it; not to be changed."""
     from keras_attn_nmt.export import export_tflite
 
-    path = tmp_path_factory.mktemp("device") / "small.tflite"
-    return export_tflite(model_directory, path, **LIMITS)
+    def export(folder):
+        export_tflite(model_directory, folder / "small.tflite", **LIMITS)
+
+    return made_once("device", export) / "small.tflite"
 
 
 @pytest.fixture(scope="session")
-def device_file_with_text(model_directory, tmp_path_factory):
+def device_file_with_text(model_directory, made_once):
     """A `.tflite` file that takes and gives text; not to be changed."""
     from keras_attn_nmt.export import export_tflite
 
-    path = tmp_path_factory.mktemp("text") / "text.tflite"
-    return export_tflite(model_directory, path, text=True, **LIMITS)
+    def export(folder):
+        export_tflite(model_directory, folder / "text.tflite", text=True, **LIMITS)
+
+    return made_once("text", export) / "text.tflite"

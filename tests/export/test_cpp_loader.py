@@ -18,9 +18,12 @@ from keras_attn_nmt import Translator
 DOCS = Path(__file__).parents[2] / "docs"
 OP_LIBRARY = Path(tensorflow_text.__file__).parent / "python/ops/_sentencepiece_tokenizer.so"
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not shutil.which("g++"), reason="needs g++ on Linux"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or not shutil.which("g++"), reason="needs g++ on Linux"
+    ),
+]
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,10 @@ import sys
 import time
 
 import pytest
+import tensorflow as tf
 
 from keras_attn_nmt import Tokenizer, cli
-from keras_attn_nmt.export import TFLiteTranslator, export_tflite
+from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite
 
 # Files cannot grow beyond a limit, which is to a program what a full disk is.
 ON_A_FULL_DISK = """
@@ -20,13 +21,6 @@ import tensorflow, tensorflow_text
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))
 """
-
-
-@pytest.fixture
-def versions(served, tmp_path):
-    """A directory that version 1 is served from."""
-    shutil.copytree(served.parent, tmp_path / "versions")
-    return tmp_path / "versions"
 
 
 @pytest.fixture
@@ -40,6 +34,23 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_an_error_while_writing_leaves_the_version_that_is_served(
+    model_directory, versions, writes, expects
+):
+    before = contents(versions)
+
+    def full(directory):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    writes(full)
+    expects()
+    with pytest.raises(OSError, match=r"Could not write .*: No space left on device"):
+        export_saved_model(model_directory, versions)
+    assert contents(versions) == before
+    assert [path.name for path in versions.iterdir()] == ["1"]
+
+
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_version_that_is_served(model_directory, versions):
     before = contents(versions)
     arguments = ["export", "saved-model", str(model_directory), "--output", str(versions)]
@@ -52,6 +63,7 @@ def test_a_full_disk_leaves_the_version_that_is_served(model_directory, versions
     assert contents(versions) == before
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_file_that_an_app_has(model_directory, file_of_an_app):
     before = contents(file_of_an_app.parent)
     arguments = ["export", "tflite", str(model_directory), "--output", str(file_of_an_app)]
@@ -75,12 +87,13 @@ def test_a_vocabulary_that_cannot_be_written_leaves_all_of_what_an_app_has(
 
     monkeypatch.setattr(Tokenizer, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        export_tflite(model_directory, file_of_an_app, max_source_length=8)
+        export_tflite(model_directory, file_of_an_app, signatures=["translate"])
     assert contents(file_of_an_app.parent) == before
 
 
-@pytest.mark.usefixtures("checked_here")
-def test_a_kill_shows_no_server_a_half_written_version(model_directory, versions):
+@pytest.mark.slow
+@pytest.mark.usefixtures("loaded_already")
+def test_a_kill_shows_no_server_a_half_written_version(model_directory, versions, writes, expects):
     before = contents(versions)
     arguments = ["export", "saved-model", str(model_directory), "--output", str(versions)]
     program = [sys.executable, "-m", "keras_attn_nmt.cli", *arguments]
@@ -94,7 +107,10 @@ def test_a_kill_shows_no_server_a_half_written_version(model_directory, versions
     assert [name for name in os.listdir(versions) if not name.startswith(".")] == ["1"]
     assert contents(versions / "1") == {path: before[path] for path in before}
     # The next one takes no harm from what the killed one left.
+    writes(lambda directory: None)
+    expects()
     assert cli.main([*arguments, "--version", "2"]) == 0
+    assert (versions / "2").is_dir()
 
 
 @pytest.mark.parametrize(

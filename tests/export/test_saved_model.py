@@ -11,7 +11,6 @@ from questions import OPTIONS, TEXTS
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from keras_attn_nmt import Translator
-from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import (
     ExportError,
     export_saved_model,
@@ -54,28 +53,6 @@ def test_serving_default_answers_as_the_translator(session_model, translator):
         pieces = [piece.decode() for piece in answers["source_tokens"][row] if piece]
         assert pieces == wanted.source_tokens
         assert answers["source_length"][row] == len(wanted.source_tokens)
-
-
-@pytest.mark.usefixtures("checked_here")
-def test_a_shortlist_goes_with_the_model(model_directory, tmp_path):
-    directory = shutil.copytree(model_directory, tmp_path / "model")
-    loaded = model_directory.load_model(directory)
-    tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
-    sizes = [each.vocabulary_size for each in tokenizers]
-    candidates = np.random.default_rng(1).integers(4, sizes[1], (sizes[0], 3)).astype("int32")
-    shortlist = Shortlist(candidates, np.array([5, 9], "int32"))
-    shortlist.save(directory / model_directory.SHORTLIST, *tokenizers)
-    version = export_saved_model(directory, tmp_path / "served", **OPTIONS, shortlist=True)
-    assert json.loads((version / saved_model.METADATA).read_text())["shortlist"]
-    model = SessionModel(version)
-    answers = model.run("serving_default", {"text": TEXTS})
-    model.close()
-    translator = Translator.load(directory)
-    wanted = translator(TEXTS, **OPTIONS, shortlist=True)
-    for row, each in enumerate(wanted):
-        assert_answers(answers, row, each)
-    # It did choose from fewer.
-    assert [each.text for each in wanted] != [each.text for each in translator(TEXTS, **OPTIONS)]
 
 
 def test_translate_gives_the_same_without_the_rest(session_model):
@@ -190,33 +167,6 @@ def test_versions_are_never_replaced(model_directory, served):
         export_saved_model(model_directory, served.parent, version=1)
 
 
-@pytest.fixture
-def versions(served, tmp_path):
-    """A directory that version 1 is served from."""
-    return shutil.copytree(served.parent, tmp_path / "versions")
-
-
-@pytest.fixture
-def writes(served, monkeypatch):
-    """What is exported is the known version, damaged by a function."""
-
-    def write(damage):
-        def copy(files, options, unfinished, *_):
-            shutil.copytree(served, unfinished, dirs_exist_ok=True)
-            damage(unfinished)
-
-        monkeypatch.setattr(saved_model, "_write", copy)
-
-    return write
-
-
-def test_a_model_that_fails_its_check_is_not_there(model_directory, versions, writes):
-    writes(lambda directory: None)
-    with pytest.raises(ExportError, match="nbest: translation has shape"):
-        export_saved_model(model_directory, versions, **{**OPTIONS, "beam_size": 2})
-    assert [path.name for path in versions.iterdir()] == ["1"]
-
-
 def with_a_warmup_request_that_fails(directory):
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = "score"
@@ -233,22 +183,41 @@ def with_half_of_its_weights(directory):
     path.write_bytes(path.read_bytes()[:2000])
 
 
-@pytest.mark.usefixtures("checked_here")
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (with_a_warmup_request_that_fails, "warm-up request: score: Inv.*must be as many"),
-        (with_half_of_its_weights, "does not load into a Session: OutOfRangeError: Read less"),
-    ],
-)
-def test_what_a_server_could_not_load_or_warm_up_is_not_there(
-    model_directory, versions, writes, damage, message
-):
-    writes(damage)
+def assert_refused(model_directory, versions, message):
     with pytest.raises(ExportError, match=message) as raised:
         export_saved_model(model_directory, versions, **OPTIONS)
     assert "\n" not in str(raised.value)
     assert [path.name for path in versions.iterdir()] == ["1"]
+
+
+def test_a_model_that_fails_its_check_is_not_there(model_directory, versions, writes, expects):
+    writes(with_half_of_its_weights)
+    expects()
+    message = "does not load into a Session: OutOfRangeError: Read less"
+    assert_refused(model_directory, versions, message)
+
+
+@pytest.mark.usefixtures("loaded_already")
+def test_a_model_that_answers_otherwise_is_not_there(model_directory, versions, writes, expects):
+    def of_another_beam(expected):
+        shape = (1, OPTIONS["beam_size"] - 1)
+        expected["nbest"] = {
+            "translation": np.full(shape, b""),
+            "score": np.zeros(shape, "float32"),
+        }
+
+    writes(lambda directory: None)
+    expects(of_another_beam)
+    assert_refused(model_directory, versions, "nbest: translation has shape")
+
+
+@pytest.mark.usefixtures("loaded_already")
+def test_a_model_that_a_server_could_not_warm_up_is_not_there(
+    model_directory, versions, writes, expects
+):
+    writes(with_a_warmup_request_that_fails)
+    expects()
+    assert_refused(model_directory, versions, "warm-up request: score: Inv.*must be as many")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +239,7 @@ def test_a_warmup_file_without_requests_is_found(session_model, tmp_path, conten
 
 @pytest.mark.usefixtures("checked_here")
 def test_variables_that_a_session_does_not_restore_are_found(
-    model_directory, tmp_path, monkeypatch
+    model_directory, tmp_path, monkeypatch, expects
 ):
     class OfKeras(signatures.ServedTranslator):
         """`tf.saved_model.load` finds the variables of Keras, a Session does not."""
@@ -279,6 +248,14 @@ def test_variables_that_a_session_does_not_restore_are_found(
             super().__init__(files, *rest)
             self.variables_of_model = files.model.weights
 
+        def signatures(self):
+            return {"embed": super().signatures()["embed"]}  # The quickest to write.
+
+    def of_vectors(expected):
+        del expected["translate"]
+        expected["embed"] = {"source_length": np.array([0])}
+
+    expects(of_vectors)
     monkeypatch.setattr(saved_model, "ServedTranslator", OfKeras)
     with pytest.raises(ExportError, match="FailedPreconditionError: Could not find variable"):
         export_saved_model(model_directory, tmp_path / "served", **OPTIONS)

@@ -270,7 +270,7 @@ ALIGNED = [
 ]
 
 
-@pytest.mark.parametrize(("samples", "copies"), [(1, 1), (4, 1), (1, 2)])
+@pytest.mark.parametrize(("samples", "copies"), [(1, 1), (2, 1), (1, 2)])
 def test_tokens_are_linked_as_their_words_are(
     tokenizer: Tokenizer, samples: int, copies: int
 ) -> None:

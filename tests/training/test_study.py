@@ -96,6 +96,7 @@ def test_every_system_has_the_budget_of_the_first(recipe, name):
     assert fitted.training == recipe.training
 
 
+@pytest.mark.slow
 def test_a_study_writes_table_pictures_and_report(recipe, tmp_path):
     pytest.importorskip("sklearn")
     names = ["fixed-vector"]

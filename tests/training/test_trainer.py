@@ -58,6 +58,7 @@ def weights_of(directory):
     return model_directory.load_model(directory).model.get_weights()
 
 
+@pytest.mark.slow
 def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
     corpus, tmp_path, monkeypatch
 ):
@@ -65,7 +66,7 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
     overrides = [
         "training.average_weights=0.9",
         "training.r_drop=0.5",
-        "vocabulary.samples=3",
+        "vocabulary.samples=2",
         "vocabulary.sampling_alpha=0.5",
         "training.schedule=plateau",
         "training.warmup_steps=0",
@@ -150,7 +151,7 @@ def test_what_is_validated_and_saved_is_the_average_of_the_weights():
 
 
 def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
-    recipe = small(corpus, "training.epochs=2", "data.validation=''")
+    recipe = small(corpus, "training.epochs=1", "data.validation=''")
     report = train(recipe, tmp_path / "model", quiet=True)
     written = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.keras", "config.json", "source.spm", "target.spm", "training.json"} <= written
@@ -216,6 +217,7 @@ def test_data_errors_leave_no_directory(corpus, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_attention_is_guided_by_given_alignments(corpus, tmp_path):
     with pytest.raises(ValueError, match=r"no links between the words of lines: set data.align"):
         train(small(corpus, "training.guided_alignment=1.0"), tmp_path / "a", quiet=True)
