@@ -26,11 +26,6 @@ class Attention(keras.layers.Layer, abc.ABC):
         **kwargs: `name`, `dtype` and the like.
     """
 
-    query_projection: Any = None
-    key_projection: Any = None
-    query_normalization: Any = None
-    key_normalization: Any = None
-
     def __init__(
         self,
         layer_normalization: bool = False,
@@ -39,6 +34,9 @@ class Attention(keras.layers.Layer, abc.ABC):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
+        # Those that a subclass has, it builds.
+        self.query_projection = self.key_projection = None
+        self.query_normalization = self.key_normalization = None
         self.layer_normalization = layer_normalization
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
