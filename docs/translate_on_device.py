@@ -16,6 +16,8 @@ from sentencepiece import SentencePieceProcessor
 
 END = 2
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 path, text = pathlib.Path(sys.argv[1]), sys.argv[2]
 metadata = json.loads(zipfile.ZipFile(path).read("metadata.json"))
 source = SentencePieceProcessor(str(path.parent / metadata["source_vocabulary"]))

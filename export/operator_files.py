@@ -121,8 +121,12 @@ def _sample(version: Path) -> str:
     except tf.errors.OpError as error:
         raise ValueError(f"{version} is damaged: {warmup.PATH} cannot be read: {error}") from error
     texts = [text.decode() for request in requests for text in request.inputs["text"].string_val]
-    # Neither the shortest nor one that makes the page hard to read.
-    return min(filter(str.strip, texts), key=lambda text: abs(len(text) - 16))
+
+    # Words rather than pieces of words, neither the shortest nor one that is hard to read.
+    def distance(text: str) -> tuple[bool, bool, int]:
+        return not text.replace(" ", "").isalpha(), " " not in text, abs(len(text) - 16)
+
+    return min((text for text in texts if not is_blank(text)), key=distance)
 
 
 def _metadata(version: Path) -> dict[str, Any]:

@@ -13,15 +13,19 @@ UNUSUAL = ("", "  ", "?", "🙂 שלום")
 
 
 def texts(tokenizer: Tokenizer) -> list[str]:
-    """The same texts each time: pieces of the vocabulary, of several lengths, and unusual ones."""
+    """The same texts each time: pieces and words of the vocabulary, and unusual texts."""
     generator = random.Random(0)
-    written = []
+    written, words = [], []
     for number in range(UNK + 1, tokenizer.vocabulary_size):
-        text = tokenizer.decode([[number]])[0]
+        text, piece = tokenizer.decode([[number]])[0], tokenizer.pieces([number])[0]
         # Byte pieces are part of characters.
-        if not is_blank(text) and not tokenizer.pieces([number])[0].startswith("<0x"):
+        if not is_blank(text) and not piece.startswith("<0x"):
             written.append(number)
+            if piece.startswith("▁") and len(text) > 2 and text.isalpha():
+                words.append(number)
     result = [
         tokenizer.decode([generator.choices(written, k=length)])[0] for length in LENGTHS if written
     ]
+    if words:  # One that a person can read, for the pages that show an example.
+        result.append(tokenizer.decode([generator.choices(words, k=3)])[0])
     return [*result, *UNUSUAL]

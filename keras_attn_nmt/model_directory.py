@@ -115,6 +115,11 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
             f"{SOURCE} and {TARGET}, as training writes it."
         )
     missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
+    if len(missing) == 4:
+        raise FileNotFoundError(
+            f"{directory} is not a model directory: expected a directory with {MODEL}, {CONFIG}, "
+            f"{SOURCE} and {TARGET}, as training writes it: give the output of train."
+        )
     if missing:
         raise FileNotFoundError(
             f"{directory} is not a whole model directory: {', '.join(missing)} missing. "

@@ -107,9 +107,10 @@ def read_tsv(
             columns = line.split(b"\t")
             if len(columns) < needed:
                 raise ValueError(
-                    f"{path}, line {number}: {len(columns)} tab-separated column(s), but "
-                    f"source_column={source_column} and target_column={target_column} need at "
-                    f"least {needed}."
+                    f"{path}, line {number}: found {len(columns)} tab-separated column(s), "
+                    f"expected at least {needed}: the source is read from column "
+                    f"{source_column + 1} and the target from column {target_column + 1} (counted "
+                    "from 1)."
                 )
             yield columns[source_column], columns[target_column]
 

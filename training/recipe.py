@@ -118,12 +118,13 @@ class VocabularyRecipe:
     sampling_alpha: float = 0.2
 
     def __post_init__(self) -> None:
-        sizes = (self.source_size,) if self.shared else (self.source_size, self.target_size)
-        for size in sizes:
+        for side in ("source",) if self.shared else ("source", "target"):
+            size = getattr(self, f"{side}_size")
             try:
                 check_vocabulary(size, self.model_type, self.normalization, self.byte_fallback)
             except ValueError as error:
-                raise ValueError(f"[vocabulary] of the recipe: {error}.") from error
+                reason = str(error).replace("vocabulary_size", f"{side}_size")
+                raise ValueError(f"[vocabulary] of the recipe: {reason}.") from error
         if self.samples < 1:
             raise ValueError(f"vocabulary.samples must be at least 1, got {self.samples}.")
         if not 0 < self.sampling_alpha <= 1:

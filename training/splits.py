@@ -154,7 +154,8 @@ def _file(data: DataRecipe, name: str) -> Path:
         return packed
     if not path.is_file():
         raise FileNotFoundError(
-            f"No file {path} (nor {packed.name}). Give the folder of the corpus: --set "
-            "data.folder=FOLDER."
+            f"No file {path} (nor {packed.name}). Give the folder of the corpus (--set "
+            "data.folder=FOLDER), name the file (--set data.train, data.validation or data.test), "
+            "or choose another split (evaluate --split)."
         )
     return path

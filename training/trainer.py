@@ -179,6 +179,12 @@ def _train(
             verbose=0,
         )
         history = keeper.history
+    if len(history) < settings.epochs:
+        logger.info(
+            "stopped early, after epoch %d of %d: %s did not improve for %d epochs "
+            "(training.patience)",
+            *(len(history), settings.epochs, settings.monitor, settings.patience),
+        )
     return write(history, finished=True)
 
 

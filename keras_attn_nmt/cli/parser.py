@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from typing import Any
 
 from keras_attn_nmt.cli import alignments, evaluations, exports, trainings, translations
@@ -17,6 +18,15 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any):
         super().__init__(**options)
         self.register("action", None, _StoreOnce)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses an unknown option here, where those that are known can be named."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        for option in unknown:
+            close = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, 1)
+            if option.startswith("--") and close:
+                self.error(f"unrecognized argument {option}: did you mean {close[0]}?")
+        return namespace, unknown
 
 
 class _StoreOnce(argparse.Action):
@@ -234,7 +244,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--cores", type=_positive, metavar="N", help="of the server (as many as here)"
     )
     command.add_argument(
-        "--text", type=_text, help="example in the README (one of the model's own words)"
+        "--text", type=_text, help="example in the README (default: words of its vocabulary)"
     )
     command.add_argument("--overwrite", action="store_true", help="replace such files")
 

@@ -77,3 +77,9 @@ def test_checks_of_an_output_leave_nothing(capfd, monkeypatch, tmp_path):
         if arguments[0] != "demo":
             run(capfd, monkeypatch, arguments)
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+def test_an_option_that_is_nearly_one_is_named(capfd, monkeypatch):
+    code, out, err = run(capfd, monkeypatch, ["translate", "model", "--beamsize", "3"])
+    assert (code, out) == (2, "")
+    assert "unrecognized argument --beamsize: did you mean --beam-size?" in err
