@@ -54,7 +54,12 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
         lambda r: _model(r, "attention") == "bahdanau",
     ),
     "model.readout_units": ("model.readout='maxout'", lambda r: _model(r, "readout") == "maxout"),
-    "model.dropout_per_sentence": ("a dropout rate above 0", lambda r: r.has_dropout),
+    "model.dropout_per_sentence": (
+        "model.embedding_dropout, annotation_dropout or readout_dropout above 0",
+        lambda r: any(
+            _model(r, f"{name}_dropout") for name in ("embedding", "annotation", "readout")
+        ),
+    ),
     "training.guided_alignment": (
         "a model with attention",
         lambda r: _model(r, "attention") != "none",

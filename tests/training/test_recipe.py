@@ -88,6 +88,14 @@ def test_unknown_recipes_and_files(tmp_path):
         (["model.readout_units=300"], "model.readout_units"),
         (["model.attention=luong", "model.attention_units=64"], "model.attention_units"),
         (["model.cell=lstm", "model.reset_after=false"], "model.reset_after"),
+        (
+            [
+                *(f"model.{name}_dropout=0.0" for name in ("embedding", "annotation", "readout")),
+                "model.word_dropout=0.1",
+                "model.dropout_per_sentence=true",
+            ],
+            "model.dropout_per_sentence",
+        ),
     ],
 )
 def test_what_would_be_ignored_is_refused(overrides, setting, tmp_path):
