@@ -107,3 +107,13 @@ def test_what_would_be_ignored_is_refused(overrides, setting, tmp_path):
     path.write_text('[data]\ncorpus = "phrases"\ntest = "other"\n')
     with pytest.raises(ValueError, match=r"mine\.toml: data\.test would have no effect"):
         load_recipe(path)
+
+
+def test_a_file_is_judged_with_its_overrides(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[training]\nschedule = "cosine"\nplateau_factor = 0.3\n')
+    recipe = load_recipe(path, ["training.schedule=plateau"])
+    assert recipe.training.plateau_factor == 0.3
+    for overrides in ([], ["training.epochs=3"]):
+        with pytest.raises(ValueError, match=r"mine\.toml: training\.plateau_factor would have no"):
+            load_recipe(path, overrides)
