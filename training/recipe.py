@@ -121,7 +121,13 @@ class VocabularyRecipe:
         sizes = (self.source_size,) if self.shared else (self.source_size, self.target_size)
         for size in sizes:
             try:
-                check_vocabulary(size, self.model_type, self.normalization, self.byte_fallback)
+                check_vocabulary(
+                    size,
+                    self.model_type,
+                    self.normalization,
+                    self.character_coverage,
+                    self.byte_fallback,
+                )
             except ValueError as error:
                 raise ValueError(f"[vocabulary] of the recipe: {error}.") from error
         if self.samples < 1:
@@ -206,15 +212,14 @@ class TrainingRecipe:
         for name in ("label_smoothing", "average_weights"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be in [0, 1), got {getattr(self, name)}.")
-        for name in (
-            "r_drop",
-            "guided_alignment",
-            "seed",
-            "warmup_steps",
-            "patience",
-            "bleu_sentences",
-        ):
-            if not getattr(self, name) >= 0:
+        for name in ("r_drop", "guided_alignment"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(
+                    f"training.{name} must be a finite number of at least 0, got "
+                    f"{getattr(self, name)}."
+                )
+        for name in ("seed", "warmup_steps", "patience", "bleu_sentences"):
+            if getattr(self, name) < 0:
                 raise ValueError(f"training.{name} must be at least 0, got {getattr(self, name)}.")
         if self.monitor == "val_bleu" and not self.bleu_sentences:
             raise ValueError(

@@ -48,7 +48,11 @@ def test_overrides_are_read_as_toml_and_as_plain_words():
         (["model.cel=gru"], "Did you mean 'cell'"),
         (["model.source_vocabulary_size=9"], r"set vocabulary\.source_size"),
         (["training.bleu_sentences=0"], "val_bleu"),
-        (["training.r_drop=-1.0"], "r_drop must be at least 0, got -1"),
+        (["vocabulary.character_coverage=0.9"], r"character_coverage must be from 0\.98 to 1, got"),
+        (["vocabulary.character_coverage=nan"], r"character_coverage must be from 0\.98 to 1, got"),
+        (["training.r_drop=-1.0"], "r_drop must be a finite number of at least 0, got -1"),
+        (["training.r_drop=inf"], "r_drop must be a finite number of at least 0, got inf"),
+        (["training.guided_alignment=inf"], "guided_alignment must be a finite number of at least"),
         (
             [
                 "training.r_drop=1.0",
