@@ -122,7 +122,8 @@ def _sample(version: Path) -> str:
         raise ValueError(f"{version} is damaged: {warmup.PATH} cannot be read: {error}") from error
     texts = [text.decode() for request in requests for text in request.inputs["text"].string_val]
     # Neither the shortest nor one that makes the page hard to read.
-    return min(filter(str.strip, texts), key=lambda text: abs(len(text) - 16))
+    visible = (text for text in texts if not is_blank(text))
+    return min(visible, key=lambda text: abs(len(text) - 16))
 
 
 def _metadata(version: Path) -> dict[str, Any]:
