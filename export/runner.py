@@ -5,6 +5,7 @@ Needs NumPy, ai-edge-litert and sentencepiece; neither TensorFlow nor Keras.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -171,18 +172,19 @@ class TFLiteTranslator:
                 "with a larger --beam-size."
             )
         limit = min(self.search.max_length, options.max_length)
-        source_limit = self.metadata["max_source_length"]
         sources = []
         for index, (text, ids) in enumerate(
             zip(texts, self.source_tokenizer.encode(texts), strict=True)
         ):
             source = [] if is_blank(text) else [*ids, EOS]
-            if len(source) > source_limit:
-                raise TextTooLong(index, len(source), source_limit)
+            if len(source) > self.max_source_length:
+                raise TextTooLong(index, len(source), self.max_source_length)
             sources.append(source)
-        search = self._greedy if beam_size == 1 else self._beam
+        search = (
+            self._greedy if beam_size == 1 else functools.partial(self._beam, beam_size=beam_size)
+        )
         found = [
-            search(source, min(limit, 3 * len(source) + 20), alpha, beam_size)
+            search(source, min(limit, 3 * len(source) + 20), alpha)
             if source
             # Nothing to translate: one empty translation.
             else [self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]
@@ -190,9 +192,7 @@ class TFLiteTranslator:
         ]
         return copying_rare(texts, found) if copy else found
 
-    def _greedy(
-        self, source: list[int], limit: int, alpha: float, beam_size: int
-    ) -> list[Translation]:
+    def _greedy(self, source: list[int], limit: int, alpha: float) -> list[Translation]:
         found = self._run("translate", source_ids=self._padded(source))
         tokens = [int(token) for token in found["target_ids"][0] if token != PAD][:limit]
         scores = found["token_scores"][0, : len(tokens)]
@@ -240,7 +240,7 @@ class TFLiteTranslator:
         ]
 
     def _padded(self, source: list[int]) -> np.ndarray:
-        ids = np.full((1, self.metadata["max_source_length"]), PAD, "int32")
+        ids = np.full((1, self.max_source_length), PAD, "int32")
         ids[0, : len(source)] = source
         return ids
 

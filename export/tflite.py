@@ -75,7 +75,7 @@ def export_tflite(
             `NAME.target.spm`. What is there of these names is replaced, once all are written.
         quantize: `"none"`, `"float16"` (weights of half the size) or `"int8"` (dynamic range: a
             quarter, and faster).
-        max_source_length: Longest source in tokens, `</s>` included.
+        max_source_length: Longest source in tokens, `</s>` included: at least 2.
         max_target_length: Longest translation in tokens, `</s>` included.
         beam_size: Hypotheses that `decode_step` takes; by default those of the model's own search,
             and 1 (greedy) without that signature.
@@ -100,9 +100,7 @@ def export_tflite(
         raise ValueError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}.")
     signatures = _check_signatures(signatures, text)
     greedy = "decode_step" not in signatures
-    check_whole("max_source_length", max_source_length)
-    if max_source_length < 2:
-        raise ValueError("max_source_length must be at least 2, as </s> is one of them, got 1.")
+    max_source_length = check_whole("max_source_length", max_source_length, 2)
     # Before the model is loaded, whose own search fills in what is not given.
     check_exported_beam(
         SearchOptions().replaced(

@@ -16,7 +16,7 @@ import keras
 from keras_attn_nmt.config import SEARCH, VOCABULARIES, ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.model import build_model
-from keras_attn_nmt.processes import check_process
+from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import atomic_write, write_text
 
@@ -133,6 +133,7 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
         _load_vocabulary(directory / name, digests.get(name), size)
         for name, size in zip((SOURCE, TARGET), sizes, strict=True)
     )
+    register_process()
     if config is None:
         model = _load_hand_built(directory / MODEL)
     else:

@@ -17,7 +17,7 @@ from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
-from keras_attn_nmt.processes import check_process
+from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.special_ids import EOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -66,7 +66,7 @@ class Translator:
         shortlist: Shortlist | str | os.PathLike[str] | None = None,
         search: SearchOptions | None = None,
     ):
-        check_process()
+        register_process()
         self._decoder = IncrementalDecoder(model)
         _check_vocabularies(self._decoder, source_tokenizer, target_tokenizer)
         self.config = getattr(model, "model_config", None)

@@ -43,6 +43,18 @@ def test_a_mask_of_keras_is_as_good_as_a_given_one() -> None:
     np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-5)
 
 
+def test_a_mask_given_to_the_encoder_is_carried_on() -> None:
+    source_embedding, encoder, *_ = layers(mask_zero=False)
+    source = keras.ops.convert_to_tensor(SOURCE)
+    embedded = source_embedding(source)
+    annotations, vector = encoder(embedded, mask=source != 0)
+    attention = AttentionDecoder(5, attention_units=4)(embedded, annotations, vector)[3]
+    assert not keras.ops.convert_to_numpy(attention)[0, :, 3:].any()
+    # Keras would not carry on one without its name.
+    with pytest.raises(TypeError, match="positional"):
+        encoder(embedded, source != 0)
+
+
 def test_a_functional_model_keeps_it(tmp_path: Path) -> None:
     inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
     model = keras.Model(inputs, decoded(layers(mask_zero=True), *inputs)[3])

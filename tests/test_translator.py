@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attn_nmt import model_directory, writing
+from keras_attn_nmt import model_directory, processes, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -301,6 +301,16 @@ def test_a_forked_process_is_told_what_to_do(translator, directory):
     finally:
         process.kill()
         process.join()
+
+
+def test_a_model_that_is_not_there_does_not_keep_from_forking(monkeypatch, directory):
+    monkeypatch.setattr(processes, "_first", [])
+    (directory / "source.spm").unlink()
+    with pytest.raises(FileNotFoundError):
+        Translator.load(directory)
+    monkeypatch.setattr(processes.os, "getpid", lambda: -1)  # As in a fork.
+    with pytest.raises(FileNotFoundError):
+        Translator.load(directory)
 
 
 def test_the_first_model_may_be_loaded_after_a_fork(directory):

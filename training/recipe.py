@@ -121,7 +121,13 @@ class VocabularyRecipe:
         for side in ("source",) if self.shared else ("source", "target"):
             size = getattr(self, f"{side}_size")
             try:
-                check_vocabulary(size, self.model_type, self.normalization, self.byte_fallback)
+                check_vocabulary(
+                    size,
+                    self.model_type,
+                    self.normalization,
+                    self.character_coverage,
+                    self.byte_fallback,
+                )
             except ValueError as error:
                 reason = str(error).replace("vocabulary_size", f"{side}_size")
                 raise ValueError(f"[vocabulary] of the recipe: {reason}.") from error
@@ -207,15 +213,14 @@ class TrainingRecipe:
         for name in ("label_smoothing", "average_weights"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be in [0, 1), got {getattr(self, name)}.")
-        for name in (
-            "r_drop",
-            "guided_alignment",
-            "seed",
-            "warmup_steps",
-            "patience",
-            "bleu_sentences",
-        ):
-            if not getattr(self, name) >= 0:
+        for name in ("r_drop", "guided_alignment"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(
+                    f"training.{name} must be a finite number of at least 0, got "
+                    f"{getattr(self, name)}."
+                )
+        for name in ("seed", "warmup_steps", "patience", "bleu_sentences"):
+            if getattr(self, name) < 0:
                 raise ValueError(f"training.{name} must be at least 0, got {getattr(self, name)}.")
         if self.monitor == "val_bleu" and not self.bleu_sentences:
             raise ValueError(

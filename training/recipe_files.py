@@ -54,7 +54,12 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
         lambda r: _model(r, "attention") == "bahdanau",
     ),
     "model.readout_units": ("model.readout='maxout'", lambda r: _model(r, "readout") == "maxout"),
-    "model.dropout_per_sentence": ("a dropout rate above 0", lambda r: r.has_dropout),
+    "model.dropout_per_sentence": (
+        "model.embedding_dropout, annotation_dropout or readout_dropout above 0",
+        lambda r: any(
+            _model(r, f"{name}_dropout") for name in ("embedding", "annotation", "readout")
+        ),
+    ),
     "training.guided_alignment": (
         "a model with attention",
         lambda r: _model(r, "attention") != "none",
@@ -96,13 +101,14 @@ def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from error
     recipe = Recipe.from_dict(values)
-    _refuse(unused_settings(recipe), str(path))
+    unused_in_file = unused_settings(recipe)
     overridden = [_override(values, override) for override in overrides]
     if overridden:
         recipe = Recipe.from_dict(values)
-        # What an override switches off may be set in the file.
-        unused = unused_settings(recipe)
-        _refuse({each: unused[each] for each in overridden if each in unused}, "The override")
+    unused = unused_settings(recipe)
+    _refuse({each: unused[each] for each in overridden if each in unused}, "The override")
+    # An override may make use of a setting of the file, or switch it off.
+    _refuse({each: unused[each] for each in unused_in_file if each in unused}, str(path))
     return recipe
 
 

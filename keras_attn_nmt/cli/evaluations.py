@@ -50,6 +50,13 @@ def evaluate(options: argparse.Namespace) -> None:
 def attention(options: argparse.Namespace) -> None:
     if not options.output.endswith((".png", ".svg", ".pdf")):
         raise UsageError(f"--output has to end with .png, .svg or .pdf, got {options.output!r}.")
+    if options.reference is not None:
+        for name in ("beam_size", "max_length", "copy", "shortlist"):
+            if getattr(options, name):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is of a search, which --reference leaves out: "
+                    "give one of them."
+                )
     check_file_output(options.output)
     from keras_attn_nmt.plots import plot_attention
     from keras_attn_nmt.translator import Translator
@@ -58,7 +65,12 @@ def attention(options: argparse.Namespace) -> None:
     if options.reference is None:
         (found,) = translator([options.sentence], **search_options(options))
     else:
-        (found,) = translator.score([options.sentence], [options.reference])
+        (found,) = translator.score(
+            [options.sentence],
+            [options.reference],
+            length_penalty=options.length_penalty,
+            batch_size=options.batch_size,
+        )
     if not found.target_tokens:
         raise ValueError("There is nothing to look at: the sentence is empty.")
     figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)

@@ -38,7 +38,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         embedded: Source embeddings, `(batch, source_length, embedding_units)`.
         mask: `True` at real positions, bool, `(batch, source_length)`, padding on the right. By
             default the mask that Keras attached to the embeddings (`mask_zero=True`), else all
-            positions are real. The annotations carry it on.
+            positions are real. The annotations carry it on. By its name alone: `mask=...`.
         training: Whether to apply dropout, and to keep what the gradient written by hand needs.
 
     Returns:
@@ -112,7 +112,8 @@ class BidirectionalEncoder(keras.layers.Layer):
             return keras.layers.GRU(self.units, reset_after=self.reset_after, **options)
         return keras.layers.LSTM(self.units, **options)
 
-    def call(self, embedded: Any, mask: Any = None, training: bool | None = None) -> Any:
+    # Keras carries on a mask that has its name, and none that is given by its position.
+    def call(self, embedded: Any, *, mask: Any = None, training: bool | None = None) -> Any:
         if mask is None:
             mask = ops.ones(ops.shape(embedded)[:2], dtype="bool")
         annotations = embedded
@@ -177,7 +178,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         return previous_mask, None
 
     def compute_output_spec(
-        self, embedded: Any, mask: Any = None, training: bool | None = None
+        self, embedded: Any, *, mask: Any = None, training: bool | None = None
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         batch, length = embedded.shape[:2]
         width = self.units * (2 if self.bidirectional else 1)

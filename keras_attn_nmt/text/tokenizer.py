@@ -138,9 +138,9 @@ class Tokenizer:
             ValueError: There is no text, an element is no string, or the vocabulary is too small
                 for the characters of the texts.
         """
-        check_vocabulary(vocabulary_size, model_type, normalization, byte_fallback)
-        if not 0.98 <= character_coverage <= 1:
-            raise ValueError(f"character_coverage must be from 0.98 to 1, got {character_coverage}")
+        check_vocabulary(
+            vocabulary_size, model_type, normalization, character_coverage, byte_fallback
+        )
         if maximum_texts < 1:
             raise ValueError(f"maximum_texts must be positive, got {maximum_texts}")
         if isinstance(texts, str):
@@ -289,13 +289,19 @@ class Tokenizer:
 
 
 def check_vocabulary(
-    vocabulary_size: int, model_type: str, normalization: str, byte_fallback: bool
+    vocabulary_size: int,
+    model_type: str,
+    normalization: str,
+    character_coverage: float,
+    byte_fallback: bool,
 ) -> None:
     """Raises `ValueError` for what `Tokenizer.learn` cannot learn from any text."""
     if model_type not in MODEL_TYPES:
         raise ValueError(f"model_type must be one of {MODEL_TYPES}, got {model_type!r}")
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}")
+    if not 0.98 <= character_coverage <= 1:
+        raise ValueError(f"character_coverage must be from 0.98 to 1, got {character_coverage}")
     fixed = len(_SPECIAL_IDS) + 256 * byte_fallback
     if vocabulary_size <= fixed:
         raise ValueError(

@@ -176,6 +176,17 @@ def test_attention_draws_a_picture(capfd, monkeypatch, model, tmp_path):
     assert "empty" in err
 
 
+def test_attention_to_a_reference_has_the_length_penalty_that_is_given(
+    capfd, monkeypatch, model, tmp_path
+):
+    arguments = ["attention", model, "ein Haus", "--output", str(tmp_path / "heat.png"), "--json"]
+    arguments += ["--reference", "am See", "--length-penalty", "0"]
+    code, out, _ = run(capfd, monkeypatch, arguments)
+    assert code == 0
+    found = json.loads(out)
+    assert found["score"] == pytest.approx(sum(found["token_scores"]), abs=1e-4)
+
+
 def test_align_writes_links_and_says_the_error_rate(capfd, monkeypatch, model, tmp_path):
     for name, text in (("s", "ein Haus\nSee\n"), ("t", "am See\n\n"), ("g", "0-0 1p1\n\n")):
         (tmp_path / name).write_text(text)

@@ -39,6 +39,16 @@ def test_an_argument_that_is_not_utf8_is_refused(capfd, monkeypatch, tmp_path):
     assert "argument sentence: not UTF-8" in err
 
 
+@pytest.mark.parametrize(
+    "option", [["--beam-size", "1"], ["--max-length", "9"], ["--copy"], ["--shortlist"]]
+)
+def test_a_reference_has_no_search(capfd, monkeypatch, tmp_path, option):
+    arguments = ["attention", "missing", "ein", "--output", str(tmp_path / "a.png")]
+    code, out, err = run(capfd, monkeypatch, [*arguments, "--reference", "one", *option])
+    assert (code, out) == (2, "")
+    assert f"{option[0]} is of a search" in err
+
+
 def write_commands(output):
     """All commands that write, with a model or recipe that does not exist."""
     yield ["train", "missing", "--output", output]

@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_attn_nmt import cli
-from keras_attn_nmt.export import export_serving
+from keras_attn_nmt.export import export_serving, operator_files, warmup
 
 TEXT = 'zwei "Häuser"'
 
@@ -87,6 +87,11 @@ def test_the_command_finds_name_and_example_by_itself(served, tmp_path, capsys):
     page = (directory / "README.md").read_text(encoding="utf-8")
     assert "v1/models/captions:predict" in page
     assert "version 3" in page
+
+
+def test_an_example_is_no_blank_text(tmp_path):
+    warmup.write(tmp_path, ["\u200b" * 16, "", "ein Haus am"])
+    assert operator_files._sample(tmp_path) == "ein Haus am"
 
 
 @pytest.mark.parametrize(

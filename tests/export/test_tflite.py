@@ -194,7 +194,8 @@ def test_a_file_that_fails_its_check_is_not_there(
         ({"signatures": ["translate"], "beam_size": 2}, "beam_size must be 1 in a file"),
         ({"text": True, "beam_size": 5}, "beam_size must be 1 in a file"),
         ({"text": True, "signatures": list(tflite.SIGNATURES)}, "signatures must be"),
-        ({"max_source_length": 0}, "max_source_length must be a whole number of at least 1"),
+        ({"max_source_length": -1}, "max_source_length must be .* of at least 2, got -1"),
+        ({"max_source_length": 1}, "max_source_length must be .* of at least 2, got 1"),
     ],
 )
 def test_options_out_of_range_are_refused(model_directory, tmp_path, options, words):

@@ -48,7 +48,11 @@ def test_overrides_are_read_as_toml_and_as_plain_words():
         (["model.cel=gru"], "Did you mean 'cell'"),
         (["model.source_vocabulary_size=9"], r"set vocabulary\.source_size"),
         (["training.bleu_sentences=0"], "val_bleu"),
-        (["training.r_drop=-1.0"], "r_drop must be at least 0, got -1"),
+        (["vocabulary.character_coverage=0.9"], r"character_coverage must be from 0\.98 to 1, got"),
+        (["vocabulary.character_coverage=nan"], r"character_coverage must be from 0\.98 to 1, got"),
+        (["training.r_drop=-1.0"], "r_drop must be a finite number of at least 0, got -1"),
+        (["training.r_drop=inf"], "r_drop must be a finite number of at least 0, got inf"),
+        (["training.guided_alignment=inf"], "guided_alignment must be a finite number of at least"),
         (
             [
                 "training.r_drop=1.0",
@@ -88,6 +92,14 @@ def test_unknown_recipes_and_files(tmp_path):
         (["model.readout_units=300"], "model.readout_units"),
         (["model.attention=luong", "model.attention_units=64"], "model.attention_units"),
         (["model.cell=lstm", "model.reset_after=false"], "model.reset_after"),
+        (
+            [
+                *(f"model.{name}_dropout=0.0" for name in ("embedding", "annotation", "readout")),
+                "model.word_dropout=0.1",
+                "model.dropout_per_sentence=true",
+            ],
+            "model.dropout_per_sentence",
+        ),
     ],
 )
 def test_what_would_be_ignored_is_refused(overrides, setting, tmp_path):
@@ -99,3 +111,13 @@ def test_what_would_be_ignored_is_refused(overrides, setting, tmp_path):
     path.write_text('[data]\ncorpus = "phrases"\ntest = "other"\n')
     with pytest.raises(ValueError, match=r"mine\.toml: data\.test would have no effect"):
         load_recipe(path)
+
+
+def test_a_file_is_judged_with_its_overrides(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[training]\nschedule = "cosine"\nplateau_factor = 0.3\n')
+    recipe = load_recipe(path, ["training.schedule=plateau"])
+    assert recipe.training.plateau_factor == 0.3
+    for overrides in ([], ["training.epochs=3"]):
+        with pytest.raises(ValueError, match=r"mine\.toml: training\.plateau_factor would have no"):
+            load_recipe(path, overrides)
