@@ -144,7 +144,9 @@ def _train(
         best = callbacks.best_epoch(history, settings.monitor)
         final = _float32_model(config)
         final.load_weights(checkpoints / callbacks.weights_file(best), skip_mismatch=False)
-        model_directory.save_model(output, ModelFiles(final, config, *tokenizers, recipe.search))
+        # Not the recipe's: `evaluate --save-search` may have changed it since.
+        search = model_directory.read_config(output)[2]
+        model_directory.save_model(output, ModelFiles(final, config, *tokenizers, search))
         written = {
             **report,
             "finished": finished,

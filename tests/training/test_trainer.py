@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_attn_nmt import model_directory, writing
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.splits import recorded_data
@@ -187,7 +188,11 @@ def test_a_full_disk_while_the_model_is_written_keeps_the_epoch(corpus, tmp_path
     with pytest.raises(OSError, match=r"Epoch 1 is saved, but .*No space left.*--resume"):
         train(recipe, tmp_path / "model", quiet=True)
     monkeypatch.undo()
+    # A search that was saved in between stays.
+    search = SearchOptions(2, 0.5, 30)
+    model_directory.save_search(tmp_path / "model", search)
     assert train(recipe, tmp_path / "model", resume=True, quiet=True)["resumed_after_epoch"] == 1
+    assert model_directory.load_model(tmp_path / "model").search == search
 
 
 def test_a_directory_is_trained_into_by_one_process_at_a_time(corpus, tmp_path):
