@@ -45,6 +45,7 @@ def write_commands(output):
     yield ["study", "missing", "--output", output]
     yield ["demo", "--output", output, "--set", "missing.key=1"]
     yield ["evaluate", "missing", "--output", f"{output}/file"]
+    yield ["evaluate", output, "--save-search"]
     yield ["attention", "missing", "ein", "--output", f"{output}/file.png"]
     yield ["shortlist", output]
     yield ["export", "saved-model", "missing", "--output", output]
