@@ -193,8 +193,10 @@ def _retry_after(headers: Any) -> float:
 
 def _host_of_grpc(address: str) -> str | None:
     """The host in `host:port`; none where it is another kind of target, as `unix:path`."""
+    if re.match(r"(unix|unix-abstract|vsock|ipv4|ipv6|xds):", address):
+        return None
     found = re.fullmatch(r"(?:dns:(?:///)?)?(\[[^]]+\]|[^:/\s]+):([^:/]*)", address)
-    if found is None and re.match(r"(unix|unix-abstract|vsock|ipv4|ipv6|xds|dns):", address):
+    if found is None and address.startswith("dns:"):
         return None
     # Beyond 65535, gRPC takes the rest of the number.
     if found is None or not (found[2].isdecimal() and 0 < int(found[2]) < 2**16):

@@ -174,6 +174,14 @@ def test_what_is_no_address_is_named(address):
         TranslationClient(address, "m")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["unix:server.sock", "unix:/a/server.sock", "unix-abstract:server", "xds:service"],
+)
+def test_targets_without_a_host_and_a_port_are_addresses_of_grpc(address):
+    TranslationClient(address, "m").close()
+
+
 @pytest.fixture
 def resolver(monkeypatch):
     """Sets what the resolver says of every host."""
