@@ -5,6 +5,8 @@ import os
 import pytest
 from command_line import run
 
+from keras_attn_nmt.cli.parser import build_parser
+
 
 @pytest.mark.parametrize(
     "arguments",
@@ -37,6 +39,14 @@ def test_an_argument_that_is_not_utf8_is_refused(capfd, monkeypatch, tmp_path):
     code, _, err = run(capfd, monkeypatch, arguments)
     assert code == 2
     assert "argument sentence: not UTF-8" in err
+
+
+@pytest.mark.parametrize("locale", ["ascii", "iso-8859-1"])
+def test_arguments_are_utf8_whatever_the_locale(monkeypatch, locale):
+    typed = "fünf".encode().decode(locale, "surrogateescape")
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode(locale, "surrogateescape"))
+    options = build_parser().parse_args(["attention", "model", typed, "--output", "a.png"])
+    assert options.sentence == "fünf"
 
 
 def write_commands(output):
