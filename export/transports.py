@@ -97,7 +97,9 @@ class Rest(Transport):
                 raise ConnectionError(
                     f"{self._url} has a host without address: {unknown}"
                 ) from error
-            raise Unavailable(str(error)) from error
+            if self._passes(error):
+                raise Unavailable(str(error)) from error
+            raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
         if answer.status_code in (429, 502, 503):
             reason = "The server has too much to do: " if answer.status_code == 429 else ""
             raise Unavailable(reason + answer.text, _retry_after(answer.headers))
@@ -113,6 +115,13 @@ class Rest(Transport):
                 f"{self._url} gave no answer of TensorFlow Serving: {answer.text[:200]!r}"
             ) from error
         return {name: _array(value) for name, value in outputs.items()}
+
+    def _passes(self, error: Exception) -> bool:
+        """Whether asking again may help: not against a certificate or a redirection."""
+        broken = (self._requests.ConnectionError, self._requests.exceptions.ChunkedEncodingError)
+        return isinstance(error, broken) and not isinstance(
+            error, self._requests.exceptions.SSLError
+        )
 
     def close(self) -> None:
         """Closes the connections."""

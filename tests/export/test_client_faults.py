@@ -213,6 +213,19 @@ def test_a_host_that_does_not_exist_is_not_asked_again(address, slept, resolver)
     assert slept == [0.1]
 
 
+def test_failed_tls_and_endless_redirections_are_not_asked_again(slept):
+    server = Scripted(*[(307, "", {"Location": "/"})] * 40)
+    with server.rest() as address:
+        for each in (address, address.replace("http:", "https:")):
+            with (
+                TranslationClient(each, "m") as client,
+                pytest.raises(ConnectionError, match=r"cannot be reached: .*(redirects|SSL)"),
+            ):
+                client.embed(["ein"])
+    assert len(server.sizes) == 31
+    assert slept == []
+
+
 def test_too_large_a_message_is_not_too_much_to_do(slept):
     server = Scripted((EXHAUSTED, "SERVER: Received message larger than max (9 vs. 4)"))
     with (
