@@ -34,7 +34,8 @@ class TranslationClient:
     Raises (every method):
         TextTooLong: A text has more tokens than the server translates.
         TimeoutError: There was no answer in time, or none could come after a further wait.
-        ConnectionError: The server stayed unavailable or too busy, or its host does not exist.
+        ConnectionError: The server stayed unavailable or too busy, its host does not exist, or
+            (over REST) TLS fails or redirections do not end.
         ValueError: The server refused the request, for instance as it has no such model, or a
             message is too large. Raised by the class itself: the address is not well-formed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -151,12 +152,11 @@ def _languages(metadata: dict[str, Any]) -> str:
 def _examples(version: Path, name: str, text: str) -> dict[str, str]:
     """Requests, and what the model answers to them."""
     try:
-        model = SessionModel(version)
-        answers = {
-            signature: _as_json(model.run(signature, {"text": [text]}))
-            for signature in ("translate", "serving_default")
-        }
-        model.close()
+        with contextlib.closing(SessionModel(version)) as model:
+            answers = {
+                signature: _as_json(model.run(signature, {"text": [text]}))
+                for signature in ("translate", "serving_default")
+            }
     except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{version} is damaged: {error}") from error
     url = f"localhost:8501/v1/models/{name}:predict"

@@ -97,7 +97,9 @@ class Rest(Transport):
                 raise ConnectionError(
                     f"{self._url} has a host without address: {unknown}"
                 ) from error
-            raise Unavailable(str(error)) from error
+            if self._passes(error):
+                raise Unavailable(str(error)) from error
+            raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
         if answer.status_code in (429, 502, 503):
             reason = "The server has too much to do: " if answer.status_code == 429 else ""
             raise Unavailable(reason + answer.text, _retry_after(answer.headers))
@@ -113,6 +115,13 @@ class Rest(Transport):
                 f"{self._url} gave no answer of TensorFlow Serving: {answer.text[:200]!r}"
             ) from error
         return {name: _array(value) for name, value in outputs.items()}
+
+    def _passes(self, error: Exception) -> bool:
+        """Whether asking again may help: not against a certificate or a redirection."""
+        broken = (self._requests.ConnectionError, self._requests.exceptions.ChunkedEncodingError)
+        return isinstance(error, broken) and not isinstance(
+            error, self._requests.exceptions.SSLError
+        )
 
     def close(self) -> None:
         """Closes the connections."""
@@ -193,8 +202,10 @@ def _retry_after(headers: Any) -> float:
 
 def _host_of_grpc(address: str) -> str | None:
     """The host in `host:port`; none where it is another kind of target, as `unix:path`."""
+    if re.match(r"(unix|unix-abstract|vsock|ipv4|ipv6|xds):", address):
+        return None
     found = re.fullmatch(r"(?:dns:(?:///)?)?(\[[^]]+\]|[^:/\s]+):([^:/]*)", address)
-    if found is None and re.match(r"(unix|unix-abstract|vsock|ipv4|ipv6|xds|dns):", address):
+    if found is None and address.startswith("dns:"):
         return None
     # Beyond 65535, gRPC takes the rest of the number.
     if found is None or not (found[2].isdecimal() and 0 < int(found[2]) < 2**16):

@@ -12,6 +12,16 @@ from collections.abc import Iterator
 _lock = threading.RLock()
 
 
+def _renew_lock() -> None:
+    """In a forked process, the lock may be held forever by a thread of the parent."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Sends standard error nowhere, also that of C++ code; errors still raise."""

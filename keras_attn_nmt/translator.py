@@ -221,6 +221,7 @@ class Translator:
             )
         ids = self._source_ids(texts)
         targets = self._ids(self.target_tokenizer, references, "reference")
+        targets = _fitting(targets, "reference")
         results: list[Translation | None] = [None] * len(ids)
         for batch in _batches([s + t for s, t in zip(ids, targets, strict=True)], batch_size):
             scored = _to_numpy(
@@ -266,16 +267,13 @@ class Translator:
         # A text without anything in it is all padding: the search leaves it alone.
         texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._ids(self.source_tokenizer, texts, "text")
-        return [[] if is_blank(text) else each for each, text in zip(ids, texts, strict=True)]
+        ids = [[] if is_blank(text) else each for each, text in zip(ids, texts, strict=True)]
+        return _fitting(ids, "text")
 
     def _ids(self, tokenizer: Tokenizer, texts: Sequence[str], kind: str) -> list[list[int]]:
         if isinstance(texts, (str, bytes)):
             raise ValueError(f"Expected a list of strings, got one: put the {kind} into a list.")
-        ids = [[*each, EOS] for each in tokenizer.encode(texts)]
-        for index, each in enumerate(ids):
-            if len(each) > MAX_SOURCE_LENGTH:
-                raise TextTooLong(index, len(each), MAX_SOURCE_LENGTH, kind)
-        return ids
+        return [[*each, EOS] for each in tokenizer.encode(texts)]
 
     def _translations(
         self, source: list[int], found: searching.Hypotheses, row: int
@@ -312,6 +310,14 @@ def _check_vocabularies(decoder: IncrementalDecoder, source: Tokenizer, target: 
                 f"The model was made for {ids} {side} pieces, and its vocabulary has {pieces}: "
                 "give the vocabulary that it was trained with."
             )
+
+
+def _fitting(ids: list[list[int]], kind: str) -> list[list[int]]:
+    """The ids as they are; raises `TextTooLong` for the first text that has too many."""
+    for index, each in enumerate(ids):
+        if len(each) > MAX_SOURCE_LENGTH:
+            raise TextTooLong(index, len(each), MAX_SOURCE_LENGTH, kind)
+    return ids
 
 
 def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:

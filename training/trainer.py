@@ -144,7 +144,9 @@ def _train(
         best = callbacks.best_epoch(history, settings.monitor)
         final = _float32_model(config)
         final.load_weights(checkpoints / callbacks.weights_file(best), skip_mismatch=False)
-        model_directory.save_model(output, ModelFiles(final, config, *tokenizers, recipe.search))
+        # Not the recipe's: `evaluate --save-search` may have changed it since.
+        search = model_directory.read_config(output)[2]
+        model_directory.save_model(output, ModelFiles(final, config, *tokenizers, search))
         written = {
             **report,
             "finished": finished,
@@ -168,6 +170,9 @@ def _train(
         on_better=lambda history: write(history, finished=False),
     )
     if done < settings.epochs and not (state and state["finished"]):
+        # A kill between the two leaves a best epoch that is saved and a model that is not.
+        if history and _written_epoch(output) != callbacks.best_epoch(history, settings.monitor):
+            write(history, finished=False)
         model.fit(
             data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
             epochs=settings.epochs,
@@ -186,6 +191,15 @@ def _train(
             *(len(history), settings.epochs, settings.monitor, settings.patience),
         )
     return write(history, finished=True)
+
+
+def _written_epoch(output: Path) -> int | None:
+    """Index of the epoch that the model is of; `None` where `training.json` does not tell."""
+    try:
+        written = json.loads((output / model_directory.TRAINING).read_text(encoding="utf-8"))
+        return int(written["best_epoch"]) - 1
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _float32_model(config: ModelConfig) -> keras.Model:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from keras_attn_nmt.cli.arguments import UsageError, given_pairs, search_options
 from keras_attn_nmt.cli.results import as_json, one_line
-from keras_attn_nmt.writing import atomic_write, check_file_output, write_text
+from keras_attn_nmt.writing import atomic_write, check_file_output, check_folder_output, write_text
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -21,6 +23,8 @@ def evaluate(options: argparse.Namespace) -> None:
         raise UsageError("give both --source and --reference, or neither.")
     if options.output:
         check_file_output(options.output)
+    if options.save_search:
+        check_folder_output(options.model)
     files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
     sources = [source for source, _ in files[0]]
     references = [[reference for _, reference in rows] for rows in files]
@@ -28,15 +32,20 @@ def evaluate(options: argparse.Namespace) -> None:
     result = evaluation.evaluate(
         translator, sources, references, tokenize=options.tokenize, **search_options(options)
     )
-    if options.save_search:
-        given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
-        save_search(options.model, translator.search.replaced(**given))
     translations = result.pop("translations")
     if options.output:
         write_text(options.output, "".join(f"{one_line(text)}\n" for text in translations))
     if options.json:
         print(json.dumps(result))
-        return
+    else:
+        _print_scores(result)
+    # Last: a failure costs no result.
+    if options.save_search:
+        given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
+        save_search(options.model, translator.search.replaced(**given))
+
+
+def _print_scores(result: Mapping[str, Any]) -> None:
     for name in ("bleu", "bleu_lowercase", "chrf"):
         print(f"{name:15} {result[name]['score']:6.2f}   {result[name]['signature']}")
     print(f"{'exact match':15} {result['exact_match']:6.1%}")

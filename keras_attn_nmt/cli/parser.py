@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 from typing import Any
 
 from keras_attn_nmt.cli import alignments, evaluations, exports, trainings, translations
@@ -52,9 +53,9 @@ def _positive(text: str) -> int:
 
 
 def _text(text: str) -> str:
-    """What was typed, also where the locale is not UTF-8, as texts in files are."""
+    """The bytes that were typed as UTF-8, as texts in files are, whatever the locale."""
     try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+        return os.fsencode(text).decode("utf-8")
     except UnicodeDecodeError as error:
         raise argparse.ArgumentTypeError(f"not UTF-8 ({error.reason})") from error
 

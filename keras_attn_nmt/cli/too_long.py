@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_attn_nmt.text.blank import is_blank
+
 if TYPE_CHECKING:
     from keras_attn_nmt.text.tokenizer import Tokenizer
 
@@ -35,7 +37,7 @@ def fit_lines(
     texts: list[str] = []
     for line, ids in zip(lines, tokenizer.encode(lines), strict=True):
         length = len(ids) + 1  # With the end of the sentence.
-        if length <= limit:
+        if length <= limit or is_blank(line):
             texts.append(line)
             continue
         reason = (

@@ -123,6 +123,21 @@ def test_evaluate_prints_scores_with_signatures(capfd, monkeypatch, model, tmp_p
     assert "name files" in err
 
 
+def test_results_are_printed_though_the_search_cannot_be_saved(capfd, monkeypatch, model, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model_directory, "save_search", full)
+    (tmp_path / "t").write_text("ein Haus\n")
+    arguments = ["evaluate", model, "--source", str(tmp_path / "t"), "--max-length", "5"]
+    arguments += ["--reference", str(tmp_path / "t"), "--output", str(tmp_path / "out")]
+    code, out, err = run(capfd, monkeypatch, [*arguments, "--save-search"])
+    assert code == 1
+    assert "exact match" in out
+    assert "No space left" in err
+    assert len((tmp_path / "out").read_text().splitlines()) == 1
+
+
 def test_evaluate_refuses_files_of_unequal_length(capfd, monkeypatch, model, tmp_path):
     (tmp_path / "t.de").write_text("ein Haus\nzwei\n")
     (tmp_path / "t.en").write_text("a house\n")

@@ -5,6 +5,8 @@ import os
 import pytest
 from command_line import run
 
+from keras_attn_nmt.cli.parser import build_parser
+
 
 @pytest.mark.parametrize(
     "arguments",
@@ -49,12 +51,21 @@ def test_a_reference_has_no_search(capfd, monkeypatch, tmp_path, option):
     assert f"{option[0]} is of a search" in err
 
 
+@pytest.mark.parametrize("locale", ["ascii", "iso-8859-1"])
+def test_arguments_are_utf8_whatever_the_locale(monkeypatch, locale):
+    typed = "fünf".encode().decode(locale, "surrogateescape")
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode(locale, "surrogateescape"))
+    options = build_parser().parse_args(["attention", "model", typed, "--output", "a.png"])
+    assert options.sentence == "fünf"
+
+
 def write_commands(output):
     """All commands that write, with a model or recipe that does not exist."""
     yield ["train", "missing", "--output", output]
     yield ["study", "missing", "--output", output]
     yield ["demo", "--output", output, "--set", "missing.key=1"]
     yield ["evaluate", "missing", "--output", f"{output}/file"]
+    yield ["evaluate", output, "--save-search"]
     yield ["attention", "missing", "ein", "--output", f"{output}/file.png"]
     yield ["shortlist", output]
     yield ["export", "saved-model", "missing", "--output", output]

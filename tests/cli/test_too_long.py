@@ -6,6 +6,7 @@ import pytest
 from command_line import run
 
 LONG = "ein Haus " * 1000
+BLANK = "\u3000" * 400  # 1,200 bytes, which are tokens
 LINES = ["ein Haus", LONG, "am See", "日本" * 400, "zwei"]
 
 
@@ -61,6 +62,12 @@ def test_the_first_tokens_of_cropped_lines_are_translated(command):
     assert LONG.startswith(begun)
     assert [each.split(" of ")[0] for each in warnings] == ["Line 2", "Line 4"]
     assert command("embeddings", "--too-long", "crop")[0] == 0
+
+
+def test_no_blank_line_is_too_long(capfd, monkeypatch, model):
+    text = f"ein\n{BLANK}\n".encode()
+    code, out, err = run(capfd, monkeypatch, ["translate", model, "--max-length", "5"], text)
+    assert (code, out.count("\n"), out[-2:]) == (0, 2, "\n\n"), err
 
 
 def test_pairs_before_one_that_is_too_long_are_aligned(capfd, monkeypatch, model, tmp_path):

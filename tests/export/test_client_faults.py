@@ -174,6 +174,14 @@ def test_what_is_no_address_is_named(address):
         TranslationClient(address, "m")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["unix:server.sock", "unix:/a/server.sock", "unix-abstract:server", "xds:service"],
+)
+def test_targets_without_a_host_and_a_port_are_addresses_of_grpc(address):
+    TranslationClient(address, "m").close()
+
+
 @pytest.fixture
 def resolver(monkeypatch):
     """Sets what the resolver says of every host."""
@@ -203,6 +211,19 @@ def test_a_host_that_does_not_exist_is_not_asked_again(address, slept, resolver)
     ):
         client.embed(["ein"])
     assert slept == [0.1]
+
+
+def test_failed_tls_and_endless_redirections_are_not_asked_again(slept):
+    server = Scripted(*[(307, "", {"Location": "/"})] * 40)
+    with server.rest() as address:
+        for each in (address, address.replace("http:", "https:")):
+            with (
+                TranslationClient(each, "m") as client,
+                pytest.raises(ConnectionError, match=r"cannot be reached: .*(redirects|SSL)"),
+            ):
+                client.embed(["ein"])
+    assert len(server.sizes) == 31
+    assert slept == []
 
 
 def test_too_large_a_message_is_not_too_much_to_do(slept):

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -121,3 +122,12 @@ def test_what_cannot_be_served_is_said(directory, tmp_path, spoil, options, erro
     with pytest.raises(error, match=words):
         export_serving(copy, **options)
     assert not (copy / "README.md").exists()
+
+
+def test_a_model_that_fails_is_closed(monkeypatch, tmp_path):
+    model = mock.Mock()
+    model.run.side_effect = ValueError("no signature")
+    monkeypatch.setattr(operator_files, "SessionModel", lambda _: model)
+    with pytest.raises(ValueError, match="is damaged: no signature"):
+        operator_files._examples(tmp_path / "1", "small", "ein")
+    model.close.assert_called_once()

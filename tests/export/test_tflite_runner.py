@@ -1,6 +1,8 @@
 """Which signatures a `.tflite` file has, and who may run them at the same time."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_attn_nmt import cli
 from keras_attn_nmt.export import TFLiteTranslator, export_tflite, tflite
+from keras_attn_nmt.quiet import quiet_stderr
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +162,24 @@ thread.join()
 raise SystemExit(wrong != 0)
 """
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=100)
+
+
+def test_a_forked_process_does_not_wait_for_a_thread_that_is_quiet():
+    quiet, forked = threading.Event(), threading.Event()
+
+    def hold():
+        with quiet_stderr():
+            quiet.set()
+            forked.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    quiet.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(5)
+        with quiet_stderr():
+            os._exit(0)
+    forked.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0

@@ -107,9 +107,7 @@ def test_tsv_columns(tmp_path):
 
 def test_tsv_with_too_few_columns_says_the_line(tmp_path):
     path = write(tmp_path / "a.tsv", "eins\tone\nzwei two\n")
-    with pytest.raises(
-        ValueError, match=r"a\.tsv, line 2: found 1 tab.*expected at least 2"
-    ):
+    with pytest.raises(ValueError, match=r"a\.tsv, line 2: found 1 tab.*expected at least 2"):
         read_tsv(path)
     with pytest.raises(ValueError, match=r"line 1: found 2 tab.*at least 6.*target from column 6"):
         read_tsv(path, target_column=5)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_attn_nmt import model_directory, writing
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.splits import recorded_data
@@ -174,8 +175,8 @@ def test_nothing_to_resume_is_said(corpus, tmp_path):
         train(small(corpus), tmp_path / "none", resume=True)
 
 
-def test_a_full_disk_while_the_model_is_written_keeps_the_epoch(corpus, tmp_path, monkeypatch):
-    recipe = small(corpus, "training.epochs=1")
+def test_an_epoch_whose_model_was_not_written_is_kept(corpus, tmp_path, monkeypatch):
+    recipe = small(corpus, "training.epochs=2")
     atomic_write = writing.atomic_write
 
     def full(path):
@@ -187,7 +188,21 @@ def test_a_full_disk_while_the_model_is_written_keeps_the_epoch(corpus, tmp_path
     with pytest.raises(OSError, match=r"Epoch 1 is saved, but .*No space left.*--resume"):
         train(recipe, tmp_path / "model", quiet=True)
     monkeypatch.undo()
-    assert train(recipe, tmp_path / "model", resume=True, quiet=True)["resumed_after_epoch"] == 1
+    # A search that was saved in between stays.
+    search = SearchOptions(2, 0.5, 30)
+    model_directory.save_search(tmp_path / "model", search)
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    # No later epoch may be better: the model is written before the next one.
+    monkeypatch.setattr(keras.Model, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "model", resume=True, quiet=True)
+    so_far = json.loads((tmp_path / "model" / model_directory.TRAINING).read_text())
+    assert (so_far["finished"], so_far["best_epoch"]) == (False, 1)
+    assert so_far["resumed_after_epoch"] == 1
+    assert model_directory.load_model(tmp_path / "model").search == search
 
 
 def test_a_directory_is_trained_into_by_one_process_at_a_time(corpus, tmp_path):
