@@ -72,12 +72,12 @@ test-arm: .venv/ready
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-# The constraints are the install_requires of setup.cfg with == in place of >=.
+# The constraints are the dependencies of setup.cfg, those of dev aside, with == in place of >=.
 .venv-lowest/ready: setup.cfg
 	@echo 'Installing into .venv-lowest (TensorFlow among others, which takes some minutes) ...'
 	@$(PYTHON) -m venv --clear .venv-lowest
 	@$(LOWEST)/pip install --quiet --upgrade pip
-	@sed -n '/^install_requires/,/^\[/s/^ *\([A-Za-z0-9_-]*\)>=\([0-9.]*\).*/\1==\2/p' setup.cfg \
+	@sed -n '/^install_requires/,/^dev =/s/^ *\([A-Za-z0-9_-]*\)>=\([0-9.]*\).*/\1==\2/p' setup.cfg \
 		> .venv-lowest/constraints.txt
 	@PYTHONWARNINGS=ignore $(LOWEST)/pip install --quiet --editable '.[dev]' \
 		--constraint .venv-lowest/constraints.txt

@@ -16,12 +16,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attn_nmt.checks import check_whole
-from keras_attn_nmt.export import warmup
 from keras_attn_nmt.export.client import BATCH_SIZE
 from keras_attn_nmt.export.saved_model import METADATA
-from keras_attn_nmt.export.saved_model_check import SessionModel
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.writing import write_text
+
+with extra("serve"):
+    from keras_attn_nmt.export import warmup
+    from keras_attn_nmt.export.saved_model_check import SessionModel
 
 FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")
 IMAGE_VERSION = "2.20.0"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
@@ -27,6 +27,9 @@ from keras_attn_nmt.translation import (
     Translation,
     copying_rare,
 )
+
+with extra("device"):
+    from ai_edge_litert.interpreter import Interpreter
 
 METADATA = "metadata.json"
 _FIELDS = (

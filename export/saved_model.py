@@ -21,9 +21,10 @@ from keras_attn_nmt import __version__
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
 from keras_attn_nmt.decoding.shortlist import Shortlist
-from keras_attn_nmt.export import samples, saved_model_check, trained, warmup
+from keras_attn_nmt.export import samples, trained
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.signatures import ServedTranslator
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.model_directory import MODEL, SHORTLIST, ModelFiles
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
@@ -31,6 +32,9 @@ from keras_attn_nmt.translation import (
     Translation,
 )
 from keras_attn_nmt.translator import Translator
+
+with extra("serve"):  # The warm-up requests, and the check that replays them.
+    from keras_attn_nmt.export import saved_model_check, warmup
 
 # TensorFlow Serving's are int64.
 MAX_VERSION = 2**63 - 1

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_attn_nmt.extras import extra
+
 Arrays = dict[str, np.ndarray]
 
 # What a server with batching says to a request with more rows than its `max_batch_size`.
@@ -71,7 +73,8 @@ class Rest(Transport):
     """Over HTTP."""
 
     def __init__(self, address: str, model: str, version: int | None):
-        import requests
+        with extra("serve"):
+            import requests
 
         self._requests = requests
         self._session = requests.Session()
@@ -132,8 +135,9 @@ class Grpc(Transport):
     """Over gRPC."""
 
     def __init__(self, address: str, model: str, version: int | None):
-        import grpc
-        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+        with extra("serve"):
+            import grpc
+            from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
         self._host = _host_of_grpc(address)
         self._grpc = grpc

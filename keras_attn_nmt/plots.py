@@ -12,14 +12,17 @@ import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib import font_manager
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.alignment import SPACE
+
+with extra("train"):
+    import matplotlib
+    from matplotlib import font_manager
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 # Inches. Longer sentences first get smaller cells, then a larger figure, and where the figure is
 # at its largest, cells without a label each.

@@ -17,8 +17,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_attn_nmt import writing
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.memory import keep_freed_memory
-from keras_attn_nmt.plots import plot_attention
 from keras_attn_nmt.training.evaluation import corpus_scores
 from keras_attn_nmt.translator import Translator
 
@@ -102,6 +102,8 @@ class ValidationBleu(keras.callbacks.Callback):
 
     def __init__(self, translator: Translator, sources: Sequence[str], references: Sequence[str]):
         super().__init__()
+        with extra("train"):  # Before an epoch is spent.
+            import sacrebleu  # noqa: F401
         self.translator = translator
         self.sources = list(sources)
         self.references = list(references)
@@ -123,13 +125,18 @@ class AttentionPicture(keras.callbacks.Callback):
 
     def __init__(self, translator: Translator, sentence: str, directory: Path):
         super().__init__()
+        with extra("train"):
+            import tensorboard  # noqa: F401  tf.summary.image needs it
+
+            from keras_attn_nmt.plots import plot_attention
+        self.plot_attention = plot_attention
         self.translator = translator
         self.sentence = sentence
         self.writer = tf.summary.create_file_writer(str(directory))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         (found,) = self.translator([self.sentence], beam_size=1)
-        figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
+        figure = self.plot_attention(found.attention, found.source_tokens, found.target_tokens)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=80)
         with self.writer.as_default():

@@ -30,7 +30,12 @@ logger = logging.getLogger(__name__)
 def versions() -> dict[str, str]:
     """Versions of the packages that results depend on, and of Python."""
     found = {"python": platform.python_version()}
-    return {**found, **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def describe_device(model: keras.Model) -> str:

@@ -6,8 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import sacrebleu
-
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.memory import keep_freed_memory
 from keras_attn_nmt.translator import Translator
 
@@ -54,6 +53,8 @@ def _reference_lists(references: Sequence[str] | Sequence[Sequence[str]]) -> lis
 
 
 def _metrics(tokenize: str) -> dict[str, Any]:
+    with extra("train"):
+        import sacrebleu
     try:
         return {
             "bleu": sacrebleu.BLEU(tokenize=tokenize),

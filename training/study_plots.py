@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from keras_attn_nmt import writing
+from keras_attn_nmt.extras import extra
+
+with extra("train"):
+    import matplotlib
+    from matplotlib.colors import to_hex
+    from matplotlib.figure import Figure
 
 # Groups of sentences that lie together, and how many sentences of each the static picture says.
 GROUPS = 8
@@ -26,11 +28,8 @@ SIDE = 560
 
 def require_scikit_learn() -> None:
     """Raises `ImportError` where there is no scikit-learn."""
-    if importlib.util.find_spec("sklearn") is None:
-        raise ImportError(
-            "A study needs scikit-learn: pip install scikit-learn, or install this package with "
-            "its extra 'study'."
-        )
+    with extra("study"):
+        import sklearn  # noqa: F401
 
 
 def save(path: Path, figure: Figure) -> None:

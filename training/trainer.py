@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
 from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.layers.optimizer import FusedAdam
@@ -58,9 +59,11 @@ def train(
         FileExistsError: `output` holds a model or an interrupted run, and `resume` is not set, or
             another process is training into it.
         FileNotFoundError: Data are missing, or there is nothing to resume.
+        ImportError: The extra `train` is not installed.
         ValueError: Recipe, data and what is in `output` do not go together.
         OSError: The disk is full or cannot be written to; what was saved before is whole.
     """
+    _require_extra()
     if resume and not Path(output).is_dir():
         raise _nothing_to_resume(Path(output))
     with taken(output) as directory:
@@ -73,6 +76,14 @@ def train(
             return _train(recipe, directory, state, quiet)
         finally:
             keras.config.set_dtype_policy(policy)
+
+
+def _require_extra() -> None:
+    """Raises `ImportError` before the work where what an epoch ends with is not installed."""
+    with extra("train"):
+        import matplotlib  # noqa: F401
+        import sacrebleu  # noqa: F401
+        import tensorboard  # noqa: F401
 
 
 def _train(

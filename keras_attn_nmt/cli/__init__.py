@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -61,6 +62,7 @@ def _run(options: argparse.Namespace) -> None:
         # Whatever the model was trained on: what is exported is TensorFlow's.
         os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_stderr():
+    # A device that runs a `.tflite` file has no Keras.
+    with quiet_stderr(), contextlib.suppress(ModuleNotFoundError):
         import keras  # noqa: F401
     options.run(options)

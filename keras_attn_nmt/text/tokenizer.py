@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.text.normalization import is_hangul, nfc_tsv
@@ -33,7 +32,6 @@ MODEL_TYPES = ("unigram", "bpe")
 NORMALIZATIONS = ("nfc", "nmt_nfkc", "identity")
 
 # Made when it is imported, so that mypy cannot know of it.
-_ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
 # Decimal digits that SentencePiece does not split itself, which knows ASCII and full-width ones.
 _OTHER_DIGIT = re.compile(r"[^\D0-9０-９]")
 # No character (Unicode keeps it for internal use), so that it is in no text.
@@ -325,7 +323,10 @@ def _rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, Any]]
 
 def _with_name(model_proto: bytes, normalization: str) -> bytes:
     """A model that names its normalization, in place of the temporary file that it came from."""
-    model = _ModelProto.FromString(model_proto)
+    # Devices load vocabularies without protobuf.
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(model_proto)  # type: ignore[attr-defined]
     model.normalizer_spec.name = normalization
     model.normalizer_spec.ClearField("normalization_rule_tsv")
     return model.SerializeToString(deterministic=True)

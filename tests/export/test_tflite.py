@@ -73,14 +73,46 @@ def test_longer_and_longer_texts_in_fresh_interpreters(device_file, translator, 
                     np.testing.assert_allclose(got[name], value, atol=1e-5)
 
 
-def test_it_runs_where_neither_tensorflow_nor_keras_is_imported(device_file):
-    program = f"""
+# What `pip install --no-deps` of this package finds on a device: every other installed package is
+# hidden from it.
+ON_A_DEVICE = """
 import sys
-from keras_attn_nmt.export.runner import TFLiteTranslator
-print(TFLiteTranslator({str(device_file)!r})(["ein Haus"])[0].target_tokens)
-assert not {{"tensorflow", "keras", "jax"}} & set(sys.modules)
+
+INSTALLED = {"keras_attn_nmt", "numpy", "ai_edge_litert", "sentencepiece"}
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in INSTALLED | sys.stdlib_module_names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+import json
+from keras_attn_nmt import Tokenizer, Translation
+from keras_attn_nmt.export import TFLiteTranslator
+
+runner = TFLiteTranslator(sys.argv[1])
+found = [runner(json.loads(sys.argv[2]), beam_size=size)[0] for size in (1, 3)]
+print(json.dumps([[each.text, each.score, each.attention.tolist()] for each in found]))
+from keras_attn_nmt import cli
+sys.exit(cli.main(["translate", sys.argv[1]]))
 """
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_it_runs_where_nothing_but_its_three_packages_is_installed(device_file, runner):
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_DEVICE, str(device_file), json.dumps(["ein Haus"])],
+        input="ein Haus\n",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    results, line = done.stdout.splitlines()
+    for beam_size, (text, score, attention) in zip((1, 3), json.loads(results), strict=True):
+        (wanted,) = runner(["ein Haus"], beam_size=beam_size)
+        assert text == wanted.text
+        assert score == pytest.approx(wanted.score)
+        np.testing.assert_allclose(attention, wanted.attention, atol=1e-6)
+    assert line == runner(["ein Haus"])[0].text
 
 
 def test_all_signatures_share_the_weights(device_file, translator):

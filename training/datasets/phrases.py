@@ -8,14 +8,18 @@ import importlib.metadata
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.alignment import format_gold
-from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 from keras_attn_nmt.training.datasets.values import SPLITS
+
+# Other data sets can do without the libraries that word phrases.
+if TYPE_CHECKING:
+    from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 
 # The feature with the links.
 ALIGNMENT = "alignment"
@@ -77,7 +81,7 @@ class PhrasesConfig(tfds.core.BuilderConfig):
             f"seed{self.seed}",
             *(["+".join(sorted(set(self.kinds)))] if self.kinds is not None else []),
             *(["aligned"] if self.aligned else []),
-            *(f"{library}{importlib.metadata.version(library)}" for library in _LIBRARIES),
+            *(f"{library}{_version(library)}" for library in _LIBRARIES),
         ]
         self.name = ".".join(parts)
 
@@ -90,6 +94,8 @@ class PhrasesConfig(tfds.core.BuilderConfig):
 
     def phrasebook(self) -> Phrasebook:
         """The phrases of this language pair."""
+        from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
+
         return Phrasebook(self.source_language, self.target_language, self.kinds)
 
     @classmethod
@@ -109,7 +115,7 @@ class PhrasesConfig(tfds.core.BuilderConfig):
             )
         given = {key: text for key, text in match.groupdict().items() if text is not None}
         for library in _LIBRARIES:
-            installed = importlib.metadata.version(library)
+            installed = _version(library)
             if given.pop(library, installed) != installed:
                 raise ValueError(
                     f"{name} was made with another version of {library}; {installed} is installed "
@@ -122,6 +128,23 @@ class PhrasesConfig(tfds.core.BuilderConfig):
         if "kinds" in given:
             arguments["kinds"] = tuple(given["kinds"].split("+"))
         return cls(**arguments)
+
+
+def _version(library: str) -> str:
+    with extra("train"):
+        return importlib.metadata.version(library)
+
+
+@functools.cache
+def _default_configs() -> list[PhrasesConfig]:
+    return [PhrasesConfig()]
+
+
+class _OnFirstUse:
+    """TFDS's list of configurations, which needs Babel and num2words for their names."""
+
+    def __get__(self, instance: object, owner: type) -> list[PhrasesConfig]:
+        return _default_configs()
 
 
 class Phrases(ShardBasedBuilder):
@@ -137,7 +160,7 @@ class Phrases(ShardBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [PhrasesConfig()]  # noqa: RUF012
+    BUILDER_CONFIGS = _OnFirstUse()
 
     def __init__(self, *, config: PhrasesConfig | str | None = None, **kwargs: Any) -> None:
         if isinstance(config, str):

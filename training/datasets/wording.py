@@ -11,12 +11,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Literal
 
-from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_time
-from babel.numbers import format_currency
-from num2words import CONVERTER_CLASSES
-
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.training.datasets.values import CURRENCIES, Kind, Money, Value
+
+with extra("train"):
+    from babel import Locale, UnknownLocaleError
+    from babel.dates import format_date, format_time
+    from babel.numbers import format_currency
+    from num2words import CONVERTER_CLASSES
 
 # Languages that the libraries know by other names. num2words writes Serbian in Latin script.
 _NUM2WORDS_NAMES = {"kk": "kz"}
