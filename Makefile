@@ -4,14 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 NEXT := .venv-next/bin
+TORCH := .venv-torch/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
-	attention cells decoder encoder gradients losses masks metrics model readout rows search))
+	attention cells decoder encoder gradients losses masks metrics model products readout search))
 
 # JAX compiles most of the time: once for both workers, and for the next run.
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help demo test test-all lint format test-lowest test-next test-arm benchmark clean
+.PHONY: help demo test test-all lint format test-lowest test-next test-torch test-arm benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -21,6 +22,7 @@ help:
 	@echo 'make format       format the code'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
 	@echo 'make test-next    tests of the core with the newest keras-nightly'
+	@echo 'make test-torch   tests of the core on PyTorch (a download of several GB)'
 	@echo 'make test-arm     .tflite files on ARM64: emulated on Debian for x86-64, or as it is'
 	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: a short form)'
 	@echo 'make clean        remove everything that the other targets made'
@@ -88,6 +90,18 @@ test-next: .venv-next/ready
 	KERAS_BACKEND=tensorflow $(NEXT)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
 	$(ON_JAX) $(NEXT)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
 
+# With its own environment: PyTorch brings CUDA along, and only Keras' third backend needs it.
+test-torch: .venv-torch/ready
+	CUDA_VISIBLE_DEVICES= KERAS_BACKEND=torch $(TORCH)/python -m pytest -n 2 --dist loadgroup \
+		$(MODEL_TESTS) tests/test_hand_built.py
+
+.venv-torch/ready: setup.cfg
+	@echo 'Installing into .venv-torch (TensorFlow and PyTorch, which takes some minutes) ...'
+	@$(PYTHON) -m venv --clear .venv-torch
+	@$(TORCH)/pip install --quiet --upgrade pip
+	@PYTHONWARNINGS=ignore $(TORCH)/pip install --quiet --editable '.[dev]' torch
+	@touch $@
+
 # keras-nightly is another distribution of the same package: one of them at a time.
 .venv-next/ready: setup.cfg
 	@echo 'Installing into .venv-next (TensorFlow among others, which takes some minutes) ...'
@@ -104,4 +118,4 @@ benchmark: .venv/ready
 	$(BIN)/python benchmarks/run.py $(CORPUS) --work build/benchmark $(if $(SHORT),--short)
 
 clean:
-	rm -rf .venv .venv-lowest .venv-next build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-next .venv-torch build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -66,7 +66,7 @@ def trained(tokenizer):
     width = max(map(len, rows))
     ids = np.array([row + [0] * (width - len(row)) for row in rows], "int32")
     shifted = np.concatenate([np.ones_like(ids[:, :1]), ids[:, :-1]], axis=1)
-    model.fit([ids, shifted], ids, epochs=50, verbose=0)
+    model.fit([ids, shifted], ids, epochs=80, verbose=0)
     return Translator(model, tokenizer, tokenizer)
 
 

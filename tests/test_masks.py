@@ -37,7 +37,9 @@ def test_a_mask_of_keras_is_as_good_as_a_given_one() -> None:
     wanted = decoded(layers(mask_zero=False), source, target, mask=source != 0)
     got = decoded(layers(mask_zero=True), source, target)
     for got_output, wanted_output in zip(got, wanted, strict=True):
-        np.testing.assert_allclose(got_output, wanted_output, atol=1e-6)
+        np.testing.assert_allclose(
+            *(keras.ops.convert_to_numpy(each) for each in (got_output, wanted_output)), atol=1e-6
+        )
     attention = keras.ops.convert_to_numpy(got[3])
     assert not attention[0, :, 3:].any()
     np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-5)
