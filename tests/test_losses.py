@@ -155,3 +155,13 @@ def test_guided_alignment_is_the_mean_over_aligned_positions(rng: np.random.Gene
     assert np.isfinite(float(loss(gold, np.zeros_like(attention))))
     weighted = float(loss(gold, attention, np.array([1.0, 0.0])))
     assert weighted == pytest.approx(-np.log(attention[0, 0, 1]), rel=1e-4)
+
+
+def test_reductions_of_keras(logits: np.ndarray) -> None:
+    tokens = int((np.asarray(LABELS) != 0).sum())
+    mean = float(MaskedCrossentropy()(LABELS, logits))
+    total = MaskedCrossentropy(reduction="sum")(LABELS, logits)
+    assert float(total) == pytest.approx(mean * tokens, rel=1e-5)
+    each = to_numpy(MaskedCrossentropy(reduction=None)(LABELS, logits))
+    assert each.shape == np.shape(LABELS)
+    assert each.sum() == pytest.approx(mean * tokens, rel=1e-5)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_attn_nmt.extras import extra
-from keras_attn_nmt.memory import keep_freed_memory
 from keras_attn_nmt.translator import Translator
 
 
@@ -97,7 +96,6 @@ def evaluate(
     """
     # An unknown tokeniser is said before the work, not after it.
     _metrics(tokenize)
-    keep_freed_memory()
     # The first sentences pay for tracing; they are translated again with all others.
     translator(list(sources[:1]), **options)
     start = time.perf_counter()

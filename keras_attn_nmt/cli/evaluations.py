@@ -14,6 +14,7 @@ from keras_attn_nmt.writing import atomic_write, check_file_output, check_folder
 
 
 def evaluate(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.memory import keep_freed_memory
     from keras_attn_nmt.model_directory import save_search
     from keras_attn_nmt.training import evaluation
     from keras_attn_nmt.training.corpora import decoded
@@ -28,6 +29,7 @@ def evaluate(options: argparse.Namespace) -> None:
     files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
     sources = [source for source, _ in files[0]]
     references = [[reference for _, reference in rows] for rows in files]
+    keep_freed_memory()
     translator = Translator.load(options.model)
     result = evaluation.evaluate(
         translator, sources, references, tokenize=options.tokenize, **search_options(options)

@@ -114,15 +114,33 @@ def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
     return weights * sample_weight
 
 
+# Divides by the sum of the weights, which are 0 at padding.
+REDUCTION = "mean_with_sample_weight"
+
+
 class _TokenLoss(keras.losses.Loss):
-    """A mean over the tokens of the whole batch, on however many replicas its parts are."""
+    """A mean over the tokens of the whole batch, on however many replicas its parts are.
 
-    def __init__(self, name: str):
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+    Args:
+        reduction: As of every Keras loss. `"mean_with_sample_weight"` divides by the number of
+            tokens, padding left out.
+        name: Name of the loss.
+        dtype: What the loss is computed in.
+    """
 
-    def _mean(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
+    def __init__(
+        self, reduction: str | None = REDUCTION, name: str | None = None, dtype: Any = "float32"
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _reduced(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
         loss = super().__call__(y_true, y_pred, weights)
+        if self.reduction != REDUCTION:
+            return loss
         return loss * share_of_tokens(ops.sum(weights))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"reduction": self.reduction, "name": self.name, "dtype": self.dtype}
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -136,6 +154,9 @@ class MaskedCrossentropy(_TokenLoss):
     Args:
         label_smoothing: Share of the probability spread over the vocabulary, in [0, 1).
         name: Name of the loss.
+        reduction: As of every Keras loss: `"mean_with_sample_weight"` divides by the number of
+            labels other than 0; `"sum"` adds up, `None` gives `(batch, target_length)`.
+        dtype: What the loss is computed in.
 
     Call arguments:
         y_true: Labels, int, `(batch, target_length)`, 0 at padding.
@@ -161,20 +182,22 @@ class MaskedCrossentropy(_TokenLoss):
         self,
         label_smoothing: float = 0.0,
         name: str = "masked_crossentropy",
+        reduction: str | None = REDUCTION,
+        dtype: Any = "float32",
     ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}.")
-        super().__init__(name=name)
+        super().__init__(reduction, name, dtype)
         self.label_smoothing = label_smoothing
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return self._mean(y_true, y_pred, real_tokens(y_true, sample_weight))
+        return self._reduced(y_true, y_pred, real_tokens(y_true, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return token_cross_entropy(y_true, y_pred, self.label_smoothing)
 
     def get_config(self) -> dict[str, Any]:
-        return {"label_smoothing": self.label_smoothing, "name": self.name}
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -214,10 +237,12 @@ class RDropCrossentropy(MaskedCrossentropy):
         label_smoothing: float = 0.0,
         r_drop: float = 0.5,
         name: str = "r_drop_crossentropy",
+        reduction: str | None = REDUCTION,
+        dtype: Any = "float32",
     ):
         if not 0 <= r_drop < float("inf"):
             raise ValueError(f"r_drop must be a number of at least 0, got {r_drop!r}.")
-        super().__init__(label_smoothing, name=name)
+        super().__init__(label_smoothing, name, reduction, dtype)
         self.r_drop = r_drop
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -258,6 +283,9 @@ class GuidedAlignment(_TokenLoss):
 
     Args:
         name: Name of the loss.
+        reduction: As of every Keras loss: `"mean_with_sample_weight"` divides by the number of
+            labels other than 0; `"sum"` adds up, `None` gives `(batch, target_length)`.
+        dtype: What the loss is computed in.
 
     Call arguments:
         y_true: A, float, `(batch, target_length, source_length)`, above 0 where there is a link.
@@ -276,17 +304,19 @@ class GuidedAlignment(_TokenLoss):
         [Chen et al. 2016](https://arxiv.org/abs/1607.01628), section 3.2
     """
 
-    def __init__(self, name: str = "guided_alignment"):
-        super().__init__(name=name)
+    def __init__(
+        self,
+        name: str = "guided_alignment",
+        reduction: str | None = REDUCTION,
+        dtype: Any = "float32",
+    ):
+        super().__init__(reduction, name, dtype)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         aligned = ops.any(ops.not_equal(y_true, 0), axis=-1)
-        return self._mean(y_true, y_pred, real_tokens(aligned, sample_weight))
+        return self._reduced(y_true, y_pred, real_tokens(aligned, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         right = ops.sum(ops.where(ops.greater(y_true, 0), y_pred, 0.0), axis=-1)
         # A sum of 0 would have an infinite loss, and one near it a gradient that drowns others.
         return -ops.log(right + 1e-6)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name}
