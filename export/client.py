@@ -17,7 +17,7 @@ BATCH_SIZE = 16
 
 
 class TranslationClient:
-    """Translates with a model that TensorFlow Serving serves.
+    """Translates with a model that TensorFlow Serving serves. Needs the extra `serve`.
 
     Args:
         address: `http://host:8501` for REST, `host:8500` for gRPC.

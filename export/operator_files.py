@@ -47,7 +47,7 @@ def export_serving(
     """Writes what TensorFlow Serving and its operator need beside the versions of a model.
 
     That is its configuration, a `compose.yaml` for the stock image, and a README whose answers the
-    newest version gives here and now.
+    newest version gives here and now. Needs the extra `serve`.
 
     Args:
         directory: What `export_saved_model` wrote into, with at least one version.

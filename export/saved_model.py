@@ -58,7 +58,8 @@ def export_saved_model(
     Before it gets its name, it is loaded into a Session, as TensorFlow Serving does, in a process
     of its own that has only TensorFlow, TF Text and TensorFlow Serving's protos. There its answers
     are compared with those of `Translator`, also when eight threads ask at once, and its warm-up
-    requests are replayed: a version is there whole and right, or not at all.
+    requests are replayed: a version is there whole and right, or not at all. Needs the extra
+    `serve`.
 
     Args:
         model: Model directory, trained on whatever backend and device.

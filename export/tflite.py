@@ -69,6 +69,8 @@ def export_tflite(
 ) -> Path:
     """Writes a model directory as a `.tflite` file of builtin ops, with its vocabularies beside it.
 
+    Needs the extra `device`, which runs the file to compare it.
+
     Args:
         model: Model directory, trained on whatever backend and device.
         output: The file, `NAME.tflite`. Its vocabularies become `NAME.source.spm` and

@@ -53,6 +53,8 @@ def plot_attention(
 ) -> Figure:
     """Draw attention weights in shades of grey, from black for 0 to white for 1.
 
+    Needs the extra `train`.
+
     A column is a source token, a row a target token. SentencePiece's mark of a word's start stays
     visible as a low line, and byte pieces say which character they spell: "日 1/3", "日 2/3", ...
 

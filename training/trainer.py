@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 def train(
     recipe: Recipe, output: str | os.PathLike[str], *, resume: bool = False, quiet: bool = False
 ) -> dict[str, Any]:
-    """Trains a model and writes its directory.
+    """Trains a model and writes its directory. Needs the extra `train`.
 
     Args:
         recipe: What to train, on what and how; see `load_recipe`.
