@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 NEXT := .venv-next/bin
+DOCS := .venv-docs/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses masks metrics model readout rows search))
 
@@ -11,10 +12,11 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help demo test test-all lint format test-lowest test-next test-arm benchmark clean
+.PHONY: help demo docs test test-all lint format test-lowest test-next test-arm benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
+	@echo 'make docs         build the documentation (build/site)'
 	@echo 'make test         linters, types and the tests that take seconds'
 	@echo 'make test-all     linters, types and all tests'
 	@echo 'make lint         linters and types alone'
@@ -28,6 +30,9 @@ help:
 demo: .venv/ready
 	rm -rf build/demo
 	$(BIN)/keras-attn-nmt demo --output build/demo
+
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/mkdocs build --strict
 
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg.
 test: lint
@@ -72,6 +77,15 @@ test-arm: .venv/ready
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
+# The extra `docs` of setup.cfg, without the package and TensorFlow: the sources are read, not run.
+.venv-docs/ready: setup.cfg
+	@echo 'Installing into .venv-docs ...'
+	@$(PYTHON) -m venv --clear .venv-docs
+	@$(DOCS)/pip install --quiet --upgrade pip
+	@sed -n '/^docs =/,/^[a-z]* =/s/^    //p' setup.cfg > .venv-docs/requirements.txt
+	@$(DOCS)/pip install --quiet --requirement .venv-docs/requirements.txt
+	@touch $@
+
 # The constraints are the install_requires of setup.cfg with == in place of >=.
 .venv-lowest/ready: setup.cfg
 	@echo 'Installing into .venv-lowest (TensorFlow among others, which takes some minutes) ...'
@@ -104,4 +118,4 @@ benchmark: .venv/ready
 	$(BIN)/python benchmarks/run.py $(CORPUS) --work build/benchmark $(if $(SHORT),--short)
 
 clean:
-	rm -rf .venv .venv-lowest .venv-next build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-lowest .venv-next build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
