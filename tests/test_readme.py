@@ -137,7 +137,10 @@ def test_text_is_trained_on(folder, monkeypatch):
     local = functools.partial(corpora.read_tfds, data_dir=folder / "tfds")
     monkeypatch.setattr(corpora, "read_tfds", local)
     found = run(
-        "docs/python.md", "german =", "ValidationBleu", replace=[("20000-500-500", "400-50-50")]
+        "docs/python.md",
+        "BatchedPairs(pairs",
+        "ValidationBleu(",
+        replace=[("20000-500-500", "400-50-50")],
     )
     assert "val_bleu" in found["model"].history.history
     assert list(folder.glob("logs/events*"))
