@@ -5,6 +5,7 @@ BIN := .venv/bin
 LOWEST := .venv-lowest/bin
 NEXT := .venv-next/bin
 TORCH := .venv-torch/bin
+DOCS := .venv-docs/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses masks metrics model products readout search))
 
@@ -12,10 +13,12 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help demo test test-all lint format test-lowest test-next test-torch test-arm benchmark clean
+.PHONY: help demo docs test test-all lint format test-lowest test-next test-torch test-arm \
+	benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
+	@echo 'make docs         build the documentation (build/site)'
 	@echo 'make test         linters, types and the tests that take seconds'
 	@echo 'make test-all     linters, types and all tests'
 	@echo 'make lint         linters and types alone'
@@ -30,6 +33,9 @@ help:
 demo: .venv/ready
 	rm -rf build/demo
 	$(BIN)/keras-attn-nmt demo --output build/demo
+
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/mkdocs build --strict
 
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg.
 test: lint
@@ -72,6 +78,15 @@ test-arm: .venv/ready
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install --quiet --upgrade pip
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# The extra `docs` of setup.cfg, without the package and TensorFlow: the sources are read, not run.
+.venv-docs/ready: setup.cfg
+	@echo 'Installing into .venv-docs ...'
+	@$(PYTHON) -m venv --clear .venv-docs
+	@$(DOCS)/pip install --quiet --upgrade pip
+	@sed -n '/^docs =/,/^[a-z]* =/s/^    //p' setup.cfg > .venv-docs/requirements.txt
+	@$(DOCS)/pip install --quiet --requirement .venv-docs/requirements.txt
 	@touch $@
 
 # The constraints are the dependencies of setup.cfg, those of dev aside, with == in place of >=.
@@ -118,4 +133,5 @@ benchmark: .venv/ready
 	$(BIN)/python benchmarks/run.py $(CORPUS) --work build/benchmark $(if $(SHORT),--short)
 
 clean:
-	rm -rf .venv .venv-lowest .venv-next .venv-torch build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-lowest .venv-next .venv-torch build dist *.egg-info \
+		.pytest_cache .mypy_cache .ruff_cache

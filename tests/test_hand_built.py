@@ -39,7 +39,7 @@ def tokenizer():
 
 
 def hand_built(tokenizer, *, mask_zero=False, previous_token=False):
-    """As the README has it, with layers of its own and none of our names."""
+    """As docs/python.md has it, with layers of its own and none of our names."""
     size = tokenizer.vocabulary_size
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")

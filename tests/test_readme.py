@@ -1,24 +1,156 @@
-"""The README's Python blocks that need no corpus, run as they stand."""
+"""README, CONTRIBUTING and docs: Python blocks run, commands parse, links lead to files."""
 
+import functools
+import re
+import shlex
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = [part.split("```")[0] for part in README.read_text("utf-8").split("```python\n")[1:]]
+import keras_attn_nmt
+from keras_attn_nmt import ModelConfig, Tokenizer, Translator, build_model
+from keras_attn_nmt.cli.parser import PROGRAM, build_parser
 
-
-@pytest.mark.parametrize(
-    "mark",
-    [pytest.param("A toy language", marks=pytest.mark.slow), "attention = AttentionDecoder"],
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
+]
+every_page = pytest.mark.parametrize("page", PAGES)
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="tf.data and exports need TensorFlow"
 )
-def test_a_block_runs(mark, tmp_path, monkeypatch):
+LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
+
+
+def text(page):
+    return (ROOT / page).read_text("utf-8")
+
+
+def fenced(page):
+    """The blocks of a page, as pairs of language and content."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text(page), re.MULTILINE | re.DOTALL)
+
+
+def python(page):
+    return [content for language, content in fenced(page) if language == "python"]
+
+
+def run(page, *marks, replace=()):
+    """Runs the blocks of a page that contain the marks, in one namespace; returns that."""
+    namespace = {"__name__": "docs"}
+    for mark in marks:
+        (block,) = [block for block in python(page) if mark in block]
+        for old, new in replace:
+            block = block.replace(old, new)
+        exec(compile(block, page, "exec"), namespace)
+    return namespace
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = [block for block in BLOCKS if mark in block]
-    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    return tmp_path
 
 
-def test_every_block_is_python():
-    assert len(BLOCKS) >= 4
-    for block in BLOCKS:
-        compile(block, "README.md", "exec")
+@pytest.fixture
+def demo_model(folder):
+    """A model with random weights where the demo writes its own."""
+    german = Tokenizer.learn(["einundvierzig", "zweiundvierzig"] * 3, 290)
+    english = Tokenizer.learn(["forty-one", "forty-two"] * 3, 290)
+    sizes = german.vocabulary_size, english.vocabulary_size
+    model = build_model(
+        ModelConfig(*sizes, embedding_units=6, encoder_units=5, decoder_units=7, attention_units=4)
+    )
+    generator = np.random.default_rng(1)
+    model.set_weights([generator.normal(size=each.shape) * 0.5 for each in model.get_weights()])
+    Translator(model, german, english).save(folder / "build" / "demo" / "model")
+
+
+@every_page
+def test_every_block_is_python(page):
+    for block in python(page):
+        compile(block, page, "exec")
+
+
+def test_the_readme_is_short():
+    assert len(text("README.md").splitlines()) <= 150
+    assert (ROOT / "docs/images/attention.png").stat().st_size < 80_000
+
+
+@every_page
+def test_links_lead_to_files(page):
+    for target in LINK.findall(text(page)):
+        if "://" not in target:
+            assert (ROOT / page).parent.joinpath(target).is_file(), target
+
+
+@every_page
+def test_every_command_parses(page):
+    blocks = "\n".join(content for language, content in fenced(page) if not language)
+    for line in blocks.replace("\\\n", " ").splitlines():
+        *_, command = line.split(" | ")
+        words = shlex.split(command, comments=True)
+        if words[:1] == [PROGRAM]:
+            redirected = [place for place, word in enumerate(words) if word in ("<", ">")]
+            build_parser().parse_args(words[1 : min(redirected, default=len(words))])
+
+
+def test_the_reference_has_every_public_name():
+    import keras_attn_nmt.export as export
+    import keras_attn_nmt.training as training
+
+    for package in (keras_attn_nmt, training, export):
+        page = text(f"docs/api/{package.__name__.rpartition('.')[2]}.md")
+        shown = re.findall(r"^::: [\w.]+\.(\w+)$", page, re.MULTILINE)
+        assert set(package.__all__) <= set(shown)
+
+
+def test_layers_are_put_together_by_hand():
+    assert isinstance(run("docs/python.md", "def by_hand")["model"], keras.Model)
+
+
+def test_an_attention_score_is_added(rng, tmp_path):
+    added = run("CONTRIBUTING.md", "class CosineAttention", "def test_cosine_attention")
+    added["test_cosine_attention"](rng, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_a_model_translates(page, demo_model, folder):
+    run(page, "best, second")
+    assert (folder / "heat.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_toy_language_is_learned():
+    run("docs/python.md", "A toy language")
+
+
+@pytest.mark.slow
+@needs_tensorflow
+def test_text_is_trained_on(folder, monkeypatch):
+    from keras_attn_nmt.training import corpora
+
+    local = functools.partial(corpora.read_tfds, data_dir=folder / "tfds")
+    monkeypatch.setattr(corpora, "read_tfds", local)
+    found = run(
+        "docs/python.md",
+        "BatchedPairs(pairs",
+        "ValidationBleu(",
+        replace=[("20000-500-500", "400-50-50")],
+    )
+    assert "val_bleu" in found["model"].history.history
+    assert list(folder.glob("logs/events*"))
+    Translator.load("mine")
+
+
+@pytest.mark.slow
+@needs_tensorflow
+def test_a_score_of_ones_own_is_exported(folder):
+    found = run("docs/python.md", "def by_hand", "class SquaredDistance", "export_tflite(")
+    assert found["found"].text == "two houses"
+    assert (folder / "served/1/saved_model.pb").is_file()
+    assert (folder / "by_hand.tflite").is_file()

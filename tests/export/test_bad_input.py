@@ -1,4 +1,4 @@
-"""What no model was trained for has one answer, the same in all runtimes (README, "Bad input")."""
+"""What no model was trained for has one answer, the same in all runtimes (docs/bad-input.md)."""
 
 import numpy as np
 import pytest
