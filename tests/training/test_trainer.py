@@ -257,3 +257,10 @@ def test_the_best_epoch_is_the_earliest_of_equals():
     history.append({"val_loss": 1.0, "val_bleu": 3.0})
     assert callbacks.best_epoch(history, "val_loss") == 1
     assert callbacks.best_epoch(history, "val_bleu") == 1
+
+
+def test_a_nan_loss_stops_the_training():
+    progress = callbacks.Progress(steps=5, tokens=100, epochs=1, quiet=True)
+    progress.on_epoch_begin(0)
+    with pytest.raises(ValueError, match=r"loss became nan in batch 3 of this epoch"):
+        progress.on_train_batch_end(2, {"loss": float("nan")})

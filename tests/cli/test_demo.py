@@ -1,0 +1,23 @@
+"""`demo` from beginning to end: training, scores, plots and both exports."""
+
+import json
+
+import pytest
+from command_line import run
+
+TINY = ["data.size=3000", "data.validation_size=40", "training.epochs=1", "model.encoder_units=16"]
+
+
+@pytest.mark.slow
+def test_demo_leaves_a_model_plots_and_exports(capfd, monkeypatch, tmp_path):
+    arguments = ["demo", "--output", str(tmp_path / "demo"), "--sentence", "zwei"]
+    for value in TINY:
+        arguments += ["--set", value]
+    code, _, err = run(capfd, monkeypatch, arguments)
+    assert code == 0, err
+    report = json.loads((tmp_path / "demo" / "report.json").read_text(encoding="utf-8"))
+    assert report["exports_agree"]
+    assert report["translations"][4]["source"] == "zwei"
+    assert (tmp_path / "demo" / "model" / "model.keras").is_file()
+    assert list((tmp_path / "demo" / "served").iterdir())
+    assert list((tmp_path / "demo").glob("*.tflite"))

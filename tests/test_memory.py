@@ -1,0 +1,28 @@
+"""Freed memory stays in the process, where the C library can be told so."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource
+from keras_attn_nmt.memory import keep_freed_memory
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 2**20
+
+print(keep_freed_memory())
+block = bytearray(300 * 2**20)
+held = resident()
+del block
+print(held - resident() < 100)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the GNU C library")
+def test_freed_memory_is_kept() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "True"], done.stderr
