@@ -16,7 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.decoding.search_options import (
+    SearchOptions,
+    length_penalty,
+    longest_translation,
+)
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.text.blank import is_blank
@@ -187,7 +191,7 @@ class TFLiteTranslator:
             self._greedy if beam_size == 1 else functools.partial(self._beam, beam_size=beam_size)
         )
         found = [
-            search(source, min(limit, 3 * len(source) + 20), alpha)
+            search(source, min(limit, longest_translation(len(source))), alpha)
             if source
             # Nothing to translate: one empty translation.
             else [self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]
@@ -257,7 +261,7 @@ class TFLiteTranslator:
     ) -> Translation:
         return Translation(
             text=self._target_tokenizer.decode([tokens])[0],
-            score=float(np.sum(token_scores)) / _length_penalty(len(tokens), alpha),
+            score=float(np.sum(token_scores)) / length_penalty(len(tokens), alpha),
             source_tokens=self.source_tokenizer.pieces(source),
             target_tokens=self._target_tokenizer.pieces(tokens),
             token_scores=np.asarray(token_scores, "float32"),
@@ -312,11 +316,7 @@ class _Hypothesis:
         )
 
     def score(self, alpha: float) -> float:
-        return float(np.sum(self.token_scores)) / _length_penalty(len(self.tokens), alpha)
-
-
-def _length_penalty(length: int, alpha: float) -> float:
-    return ((5 + length) / 6) ** alpha
+        return float(np.sum(self.token_scores)) / length_penalty(len(self.tokens), alpha)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

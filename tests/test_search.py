@@ -12,6 +12,7 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import search
+from keras_attn_nmt.decoding.search_options import length_penalty
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 
@@ -171,8 +172,8 @@ def test_padding_and_begin_are_never_written():
 
 
 def test_length_penalty_is_that_of_wu_et_al():
-    assert float(searching.length_penalty(7, 0.0)) == 1.0
-    assert float(searching.length_penalty(7, 0.6)) == pytest.approx(2**0.6)
+    assert float(length_penalty(7, 0.0)) == 1.0
+    assert float(length_penalty(7, 0.6)) == pytest.approx(2**0.6)
 
 
 def test_no_translation_is_longer_than_its_limit():

@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.search_options import length_penalty, longest_translation
 from keras_attn_nmt.decoding.shortlist import GROUP
 from keras_attn_nmt.layers.losses import token_cross_entropy
 from keras_attn_nmt.recurrence.scores import MASKED
@@ -44,16 +45,8 @@ class Hypotheses(NamedTuple):
     attention: Any
 
 
-def length_penalty(length: Any, alpha: float) -> Any:
-    """`((5 + length) / 6) ** alpha` (Wu et al. 2016, eq. 14); 1 where `alpha` is 0."""
-    return ((5.0 + ops.cast(length, "float32")) / 6.0) ** alpha
-
-
 def length_limits(source: Any, max_length: int) -> Any:
-    """How long the translation of each sentence may get, `EOS` included.
-
-    Three times the source and 20 more, at most `max_length`. It depends on the sentence alone, so
-    that one that never ends neither changes nor delays what it shares a batch with.
+    """Maximum length of the translation of each sentence, `EOS` included.
 
     Args:
         source: Ids, `(batch, source_length)`.
@@ -63,7 +56,7 @@ def length_limits(source: Any, max_length: int) -> Any:
         int32, `(batch,)`.
     """
     length = ops.sum(ops.cast(source != PAD, "int32"), axis=1)
-    return ops.minimum(3 * length + 20, max_length)
+    return ops.minimum(longest_translation(length), max_length)
 
 
 def search(
@@ -155,7 +148,7 @@ def search(
 
     start = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
     steps, _, _, log_probabilities, lengths, _, history = ops.while_loop(unfinished, body, start)
-    scores = log_probabilities / length_penalty(lengths, length_alpha)
+    scores = log_probabilities / length_penalty(ops.cast(lengths, "float32"), length_alpha)
     return _backtrace(history, steps, lengths, scores, beam)
 
 
@@ -197,7 +190,7 @@ def _continuations(
 
     new_lengths = ops.expand_dims(lengths, 2) + ops.where(ended, 0, 1)
     scores = ops.expand_dims(log_probabilities, 2) + token_scores
-    scores = scores / length_penalty(new_lengths, alpha)
+    scores = scores / length_penalty(ops.cast(new_lengths, "float32"), alpha)
     flat = (-1, beam * width)
     _, chosen = ops.top_k(ops.reshape(scores, flat), beam)
     chosen = ops.cast(chosen, "int32")
@@ -318,7 +311,9 @@ def score(model: keras.Model, source: Any, reference: Any, length_alpha: float =
     real = reference != PAD
     token_scores = ops.where(real, -token_cross_entropy(reference, outputs["logits"]), 0.0)
     lengths = ops.sum(ops.cast(real, "int32"), axis=1)
-    total = ops.sum(token_scores, axis=1) / length_penalty(lengths, length_alpha)
+    total = ops.sum(token_scores, axis=1) / length_penalty(
+        ops.cast(lengths, "float32"), length_alpha
+    )
     attention = ops.where(ops.expand_dims(real, 2), outputs["attention"], 0.0)
     one = [
         ops.expand_dims(each, 1) for each in (reference, lengths, total, token_scores, attention)

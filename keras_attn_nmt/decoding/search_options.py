@@ -68,3 +68,20 @@ def check_exported_beam(options: SearchOptions) -> None:
             f"beam_size must be at most {MAX_EXPORTED_BEAM} in what is exported, got "
             f"{options.beam_size}."
         )
+
+
+def length_penalty(length: Any, alpha: float) -> Any:
+    """`((5 + length) / 6) ** alpha` (Wu et al. 2016, eq. 14) of a number or a float tensor.
+
+    A hypothesis' log-probability is divided by it. It is 1 where `alpha` is 0.
+    """
+    return ((5.0 + length) / 6.0) ** alpha
+
+
+def longest_translation(source_length: Any) -> Any:
+    """Maximum target length of a source of that many tokens, `</s>` included in both.
+
+    It depends on the sentence only, so that a translation that never ends neither changes nor
+    delays the others of its batch.
+    """
+    return 3 * source_length + 20
