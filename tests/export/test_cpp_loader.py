@@ -29,7 +29,9 @@ pytestmark = [
 @pytest.fixture(scope="session")
 def program(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cpp")
-    shutil.copy(DOCS / "translate.cc", folder)
+    for name in ("docs", "build"):
+        (folder / name).mkdir()
+    shutil.copy(DOCS / "translate.cc", folder / "docs")
     pages = "".join(path.read_text("utf-8") for path in sorted(DOCS.glob("*.md")))
     (commands,) = [
         block for block in re.findall(r"```bash\n(.*?)```", pages, re.DOTALL) if "g++" in block
@@ -43,7 +45,7 @@ def program(tmp_path_factory):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return folder / "translate"
+    return folder / "build" / "translate"
 
 
 def answers_of(program, *arguments):
