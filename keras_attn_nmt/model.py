@@ -168,7 +168,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         attention_units=config.attention_units,
         query_previous_token=config.query_previous_token,
         layer_normalization=config.layer_normalization,
-        initial_units=config.encoder_units,
+        initial_state_units=config.encoder_units,
         initializer=config.initializer,
         name="decoder",
     )(embedded, annotations, sentence_vector, mask=source != PAD)

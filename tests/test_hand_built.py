@@ -49,7 +49,7 @@ def hand_built(tokenizer, *, mask_zero=False, previous_token=False):
     annotations, sentence_vector = BidirectionalEncoder(16)(embedded, **mask)
     embedded = keras.layers.LayerNormalization()(keras.layers.Embedding(size, 16)(target))
     states, previous_states, contexts, attention = AttentionDecoder(
-        32, attention=SquaredDistance(), initial_units=16, query_previous_token=previous_token
+        32, attention=SquaredDistance(), initial_state_units=16, query_previous_token=previous_token
     )(embedded, annotations, sentence_vector, **mask)
     features = TanhReadout(32)(embedded, states, previous_states, contexts)
     logits = keras.layers.Dense(size)(keras.layers.Dropout(0.1)(features))

@@ -312,12 +312,12 @@ def _batches(
         "max_length": recipe.data.max_length,
         "cache": recipe.data.cache,
         # In validation, too, where without dropout both readings are the same.
-        "copies": 2 if recipe.training.r_drop else 1,
+        "dropout_passes": 2 if recipe.training.r_drop else 1,
     }
     data = BatchedPairs(
         pairs,
         *tokenizers,
-        samples=recipe.vocabulary.samples,
+        segmentation_samples=recipe.vocabulary.segmentation_samples,
         sampling_alpha=recipe.vocabulary.sampling_alpha,
         sampling_seed=recipe.training.seed,
         **batching,
@@ -361,8 +361,8 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
             0.0, settings.warmup_steps, end_learning_rate=rate
         )
     options: dict[str, Any] = {"global_clipnorm": settings.clip_norm}
-    if settings.average_weights:
-        options |= {"use_ema": True, "ema_momentum": settings.average_weights}
+    if settings.ema_momentum:
+        options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
     if settings.optimizer == "adadelta":  # paper, B.2
         return keras.optimizers.Adadelta(rate, rho=0.95, epsilon=1e-6, **options)
     return FusedAdam(rate, **options)
@@ -383,7 +383,7 @@ def _callbacks(
         callbacks.KeepFreedMemory(),
         callbacks.SeedEpochs(settings.seed),
     ]
-    if settings.average_weights:
+    if settings.ema_momentum:
         result.append(callbacks.AverageWeights(in_place=bool(history)))
     pictures: list[keras.callbacks.Callback] = []
     if settings.bleu_sentences:

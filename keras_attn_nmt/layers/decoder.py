@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.config import CHOICES, check_choice, check_query
+from keras_attn_nmt.deprecation import warn_of_old_name, with_new_names
 from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.attention import (
     Attention,
@@ -19,6 +20,9 @@ from keras_attn_nmt.layers.attention import (
 from keras_attn_nmt.recurrence import loop, scores
 from keras_attn_nmt.recurrence.cells import State, cell_step
 from keras_attn_nmt.recurrence.products import apply_2d, batch_matmul
+
+# Old names of arguments, for one release.
+RENAMED = {"initial_units": "initial_state_units"}
 
 
 class EncodedSource(NamedTuple):
@@ -58,8 +62,9 @@ class AttentionDecoder(keras.layers.Layer):
             et al. 2017) has a query that knows y_{i-1} by a second recurrent step.
         layer_normalization: Normalise attention queries and keys; of a layer given as `attention`,
             say it there.
-        initial_units: How many of the last columns of the sentence vector W_s reads: the units of
-            the backward encoder, to begin from h_1<- as in the paper.
+        initial_state_units: Number of trailing columns of the sentence vector that W_s reads. Set
+            it to the units of the backward encoder to initialise from h_1<-, as in the paper. By
+            default W_s reads all columns.
         initializer: `"glorot"` or `"paper"` (B.1).
         **kwargs: `name`, `dtype` and the like.
 
@@ -78,7 +83,7 @@ class AttentionDecoder(keras.layers.Layer):
         float32, `(batch, target_length, source_length)`, all zeros where there is no attention.
 
     Example:
-        >>> decoder = AttentionDecoder(8, attention_units=8, initial_units=3)
+        >>> decoder = AttentionDecoder(8, attention_units=8, initial_state_units=3)
         >>> annotations, vector = keras.ops.ones((2, 5, 6)), keras.ops.ones((2, 6))
         >>> *_, attention = decoder(keras.ops.ones((2, 7, 4)), annotations, vector)
         >>> attention.shape
@@ -97,10 +102,15 @@ class AttentionDecoder(keras.layers.Layer):
         attention_units: int = 512,
         query_previous_token: bool = False,
         layer_normalization: bool = False,
-        initial_units: int | None = None,
+        initial_state_units: int | None = None,
         initializer: str = "glorot",
         **kwargs: Any,
     ):
+        if "initial_units" in kwargs:
+            given = {} if initial_state_units is None else {"initial_state_units": None}
+            kwargs = with_new_names({**kwargs, **given}, RENAMED)
+            initial_state_units = kwargs.pop("initial_state_units")
+            warn_of_old_name("initial_units", "initial_state_units")
         super().__init__(**kwargs)
         self.supports_masking = True
         # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
@@ -126,9 +136,9 @@ class AttentionDecoder(keras.layers.Layer):
         self.attention_units = check_whole("attention_units", attention_units)
         self.query_previous_token = query_previous_token
         self.layer_normalization = layer_normalization
-        if initial_units is not None:
-            initial_units = check_whole("initial_units", initial_units)
-        self.initial_units = initial_units
+        if initial_state_units is not None:
+            initial_state_units = check_whole("initial_state_units", initial_state_units)
+        self.initial_state_units = initial_state_units
         self.initializer = check_choice("initializer", initializer)
 
     def build(
@@ -158,7 +168,7 @@ class AttentionDecoder(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="initial",
         )
-        self.initial_projection.build((None, self.initial_units or sentence_vector_shape[-1]))
+        self.initial_projection.build((None, self.initial_state_units or sentence_vector_shape[-1]))
         if self.attention is None:
             self.attention = self._make_attention()
         if self.attention is not None and not self.attention.built:
@@ -223,8 +233,8 @@ class AttentionDecoder(keras.layers.Layer):
         Returns:
             A tuple of `(batch, units)` tensors, one for GRU, two for LSTM.
         """
-        if self.initial_units is not None:
-            sentence_vector = sentence_vector[..., -self.initial_units :]
+        if self.initial_state_units is not None:
+            sentence_vector = sentence_vector[..., -self.initial_state_units :]
         initial = self.initial_projection(sentence_vector)
         return tuple(ops.split(initial, 2, axis=-1)) if self.cell_kind == "lstm" else (initial,)
 
@@ -352,6 +362,16 @@ class AttentionDecoder(keras.layers.Layer):
             for shape, dtype in zip(shapes, dtypes, strict=True)
         )
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> AttentionDecoder:
+        """Also reads the config of a `.keras` file of an older release."""
+        return super().from_config(with_new_names(config, RENAMED))
+
+    @property
+    def initial_units(self) -> int | None:
+        """Deprecated name of `initial_state_units`."""
+        return self.initial_state_units
+
     def get_config(self) -> dict[str, Any]:
         attention: Any = self.attention_kind
         if attention == "layer":
@@ -365,6 +385,6 @@ class AttentionDecoder(keras.layers.Layer):
             "attention_units": self.attention_units,
             "query_previous_token": self.query_previous_token,
             "layer_normalization": self.layer_normalization,
-            "initial_units": self.initial_units,
+            "initial_state_units": self.initial_state_units,
             "initializer": self.initializer,
         }

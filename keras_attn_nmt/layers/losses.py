@@ -179,15 +179,15 @@ class MaskedCrossentropy(_TokenLoss):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class RDropCrossentropy(MaskedCrossentropy):
-    """`MaskedCrossentropy` of sentences that are read twice, and how far both readings differ.
+    """`MaskedCrossentropy` plus the KL divergence between two dropout passes (R-Drop).
 
         L = cross-entropy + r_drop * (KL(p || q) + KL(q || p)) / 2
 
-    Dropout leaves out other units in each reading; both are to predict the same. A batch holds
-    each sentence twice, the second half in the order of the first, as `BatchedPairs(copies=2)`
-    makes them, in validation, too. Where it does not, as on replicas that each get a part of the
-    batch, the loss is NaN, rather than how far two other sentences are apart. Call arguments and
-    result are those of `MaskedCrossentropy`, and the divergence is averaged over real tokens, too.
+    p and q are the predictions of two forward passes with different dropout masks. The two halves
+    of a batch must hold the same sentences in the same order, in training and validation, as
+    `BatchedPairs(dropout_passes=2)` creates them. Otherwise, as on replicas that each get a part of
+    the batch, the loss is NaN. Call arguments and result are those of `MaskedCrossentropy`; the
+    divergence is averaged over non-padding tokens as well.
 
     Args:
         label_smoothing: See `MaskedCrossentropy`.
@@ -225,7 +225,7 @@ class RDropCrossentropy(MaskedCrossentropy):
         if sentences is not None and sentences % 2:
             raise ValueError(
                 f"RDropCrossentropy needs every sentence twice, but the batch holds {sentences}: "
-                "make batches with BatchedPairs(copies=2)."
+                "create batches with BatchedPairs(dropout_passes=2)."
             )
         size = ops.shape(y_pred)[0]
         half = (size + 1) // 2

@@ -65,9 +65,9 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
 ):
     # What has a state that the next epoch needs; schedules by step need Adam's count alone.
     overrides = [
-        "training.average_weights=0.9",
+        "training.ema_momentum=0.9",
         "training.r_drop=0.5",
-        "vocabulary.samples=2",
+        "vocabulary.segmentation_samples=2",
         "vocabulary.sampling_alpha=0.5",
         "training.schedule=plateau",
         "training.warmup_steps=0",
@@ -77,7 +77,7 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
     ]
     recipe = small(corpus, *overrides)
     whole = train(recipe, tmp_path / "whole", quiet=True)
-    assert whole["pairs"] == 200 * recipe.vocabulary.samples
+    assert whole["pairs"] == 200 * recipe.vocabulary.segmentation_samples
     # BLEU stays at 0, so that the third epoch has half the learning rate.
     rates = [epoch["learning_rate"] for epoch in whole["history"]]
     assert rates == pytest.approx([0.003, 0.003, 0.0015])
@@ -222,7 +222,7 @@ def test_an_output_that_cannot_be_written_is_said_before_any_data_are_read(corpu
     recipe = small(corpus, "data.train=missing")
     with pytest.raises(FileExistsError, match="is a file; give a directory"):
         train(recipe, tmp_path / "file")
-    with pytest.raises(OSError, match="file is a file; give a folder to write into"):
+    with pytest.raises(OSError, match="file is a file; expected a folder"):
         train(recipe, tmp_path / "file" / "model")
 
 
@@ -234,7 +234,9 @@ def test_data_errors_leave_no_directory(corpus, tmp_path):
 
 @pytest.mark.slow
 def test_attention_is_guided_by_given_alignments(corpus, tmp_path):
-    with pytest.raises(ValueError, match=r"no links between the words of lines: set data.align"):
+    with pytest.raises(
+        ValueError, match=r"The corpus lines has no word alignments: set data.align"
+    ):
         train(small(corpus, "training.guided_alignment=1.0"), tmp_path / "a", quiet=True)
     sentences = (corpus / "train.de").read_text().splitlines()
     links = [" ".join(f"{i}-{i}" for i in range(len(line.split()))) for line in sentences]
