@@ -1,4 +1,4 @@
-"""A client of a served model, over REST or gRPC, that gives what `Translator` gives."""
+"""Client of a served model over REST or gRPC, with the results of `Translator`."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ BATCH_SIZE = 16
 
 
 class TranslationClient:
-    """Translates with a model that TensorFlow Serving serves.
+    """Translates with a model served by TensorFlow Serving.
 
     Args:
         address: `http://host:8501` for REST, `host:8500` for gRPC.
-        model: Name of the model on the server.
-        version: Of the model; the newest by default.
-        timeout: Seconds that a call may take, all of its batches and retries together. (Over REST,
-            an answer that has begun may take longer, as long as it goes on coming.)
-        retries: How often a batch is sent again while the server is unavailable or has too much to
-            do (gRPC's UNAVAILABLE and RESOURCE_EXHAUSTED, HTTP's 429, 502 and 503), with
-            exponential backoff; over REST, `Retry-After` is honoured. Nothing else is sent again.
-        batch_size: Most texts in one request; more are sent in several. Where the server's
-            `max_batch_size` is less, that is used.
+        model: Model name on the server.
+        version: Model version; defaults to the newest.
+        timeout: Timeout of a call in seconds, including all batches and retries. (Over REST, a
+            response that is being received may take longer.)
+        retries: Number of retries with exponential backoff while the server is unavailable or
+            overloaded (gRPC UNAVAILABLE and RESOURCE_EXHAUSTED, HTTP 429, 502 and 503); over REST,
+            `Retry-After` is honoured. Other errors are not retried.
+        batch_size: Maximum number of texts per request; reduced to the server's `max_batch_size`
+            if that is smaller.
 
     Raises (every method):
-        TextTooLong: A text has more tokens than the server translates.
-        TimeoutError: There was no answer in time, or none could come after a further wait.
-        ConnectionError: The server stayed unavailable or too busy, its host does not exist, or
-            (over REST) TLS fails or redirections do not end.
-        ValueError: The server refused the request, for instance as it has no such model, or a
-            message is too large. Raised by the class itself: the address is not well-formed.
+        TextTooLong: A text exceeds the maximum source length.
+        TimeoutError: The timeout expired, or would expire during the next backoff.
+        ConnectionError: The server stayed unavailable or overloaded, its host name cannot be
+            resolved, or (over REST) TLS or redirection fails.
+        ValueError: The server rejected the request, e.g. for an unknown model, or a message is too
+            large. From the constructor: the address is malformed.
 
     Example:
         >>> with TranslationClient("http://localhost:8501", "demo") as client:
@@ -57,7 +57,7 @@ class TranslationClient:
     ):
         if timeout <= 0 or retries < 0 or batch_size < 1:
             raise ValueError(
-                "timeout has to be above 0, retries at least 0 and batch_size at least 1, got "
+                "timeout must be above 0, retries at least 0 and batch_size at least 1, got "
                 f"{timeout}, {retries} and {batch_size}."
             )
         rest = address.startswith(("http://", "https://"))
@@ -98,7 +98,7 @@ class TranslationClient:
         rows = {name: _checked(name, values) for name, values in inputs.items()}
         lengths = {name: len(values) for name, values in rows.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"Every text needs one reference: got {lengths}.")
+            raise ValueError(f"Expected one reference per text: got {lengths}.")
         deadline = time.monotonic() + self._timeout
         results: list[Any] = []
         while (start := len(results)) < lengths["text"]:
@@ -145,8 +145,8 @@ class TranslationClient:
                 wait = max(error.wait, FIRST_WAIT_SECONDS * 2**attempt)
             if time.monotonic() + wait >= deadline:
                 raise TimeoutError(
-                    f"No answer in {self._timeout} seconds.{reason} Too late to ask again in "
-                    f"{wait:g} seconds."
+                    f"No answer in {self._timeout} seconds.{reason} The next retry in {wait:g} "
+                    "seconds would exceed the timeout."
                 )
             time.sleep(wait)
         raise AssertionError("not reached")
@@ -161,7 +161,9 @@ class _TooLong(Exception):
 
 def _checked(name: str, values: Sequence[str]) -> list[str]:
     if isinstance(values, (str, bytes)):
-        raise ValueError(f"Expected a list of strings for {name}, got one: put it into a list.")
+        raise ValueError(
+            f"Expected a list of strings for {name}, got one string: wrap it in a list."
+        )
     values = list(values)
     for number, value in enumerate(values, 1):
         if not isinstance(value, str):
@@ -170,8 +172,8 @@ def _checked(name: str, values: Sequence[str]) -> list[str]:
             value.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"{name} {number} holds a lone surrogate, which has no UTF-8 form: decode it with "
-                "errors='replace', or remove it."
+                f"{name} {number} contains a lone surrogate, which has no UTF-8 encoding: decode "
+                "it with errors='replace', or remove it."
             ) from error
     return values
 

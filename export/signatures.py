@@ -36,7 +36,7 @@ class ServedTranslator(tf.Module):
     """A model with its tokenisers, as `tf.saved_model.save` takes it.
 
     Args:
-        files: What `trained.load` gave.
+        files: What `load_for_export` returned.
         options: How to search.
         shortlist: What the searches choose from; the whole vocabulary without it.
     """

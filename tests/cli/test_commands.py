@@ -219,14 +219,14 @@ def test_align_refuses_a_gold_file_that_does_not_fit(capfd, monkeypatch, model, 
     for name, text in {"s": "ein\nSee\n", **golds}.items():
         (tmp_path / name).write_text(text)
     arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "s")]
-    messages = {"short": "has 1", "bad": "line 2: '0:0' is no link", "from 1": "counted from 0"}
+    messages = {"short": "has 1", "bad": "line 2: '0:0' is not a link", "from 1": "counted from 0"}
     for name, message in messages.items():
         code, out, err = run(capfd, monkeypatch, [*arguments, "--gold", str(tmp_path / name)])
         assert (code, out) == (1, "")
         assert message in err
     code, _, err = run(capfd, monkeypatch, [*arguments, "--gold", str(tmp_path / "empty")])
     assert code == 1
-    assert "no link in the gold" in err
+    assert "gold alignment has no links" in err
 
 
 def test_align_says_no_error_rate_where_a_split_has_no_gold(capfd, monkeypatch, model, tmp_path):
@@ -303,8 +303,8 @@ def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["translate", "missing"], 1, "No model directory at missing"),
-        (["shortlist", "missing"], 1, "No model directory at missing"),
+        (["translate", "missing"], 1, "The model directory missing does not exist"),
+        (["shortlist", "missing"], 1, "The model directory missing does not exist"),
         (["train", "nothing", "--output", "x"], 1, "Unknown recipe 'nothing'"),
         (
             ["train", "phrases", "--output", "x", "--set", "a.b=1"],
