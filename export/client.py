@@ -12,7 +12,7 @@ from keras_attn_nmt.export.transports import Arrays, BatchTooLarge, Grpc, Rest, 
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
 
 FIRST_WAIT_SECONDS = 0.1
-# What the server is configured to take (`export_serving`).
+# The `max_batch_size` configured by `export_serving`.
 BATCH_SIZE = 16
 
 
@@ -67,19 +67,19 @@ class TranslationClient:
         self._batch_size = batch_size
 
     def __call__(self, texts: Sequence[str]) -> list[Translation]:
-        """The best translation of each text, with its attention."""
+        """Translates texts and returns the best translation of each, with attention."""
         return self._answers("serving_default", _translation, text=texts)
 
     def nbest(self, texts: Sequence[str]) -> list[list[Translation]]:
-        """The translations of each text, the best first."""
+        """Returns all translations of each text, best first."""
         return self._answers("nbest", _translations, text=texts)
 
     def score(self, texts: Sequence[str], references: Sequence[str]) -> list[Translation]:
-        """Token scores and attention of given translations."""
+        """Scores given translations: token scores and attention."""
         return self._answers("score", _scored, text=texts, reference=references)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """The sentence vectors of texts, float32, `(len(texts), annotation_units)`."""
+        """Sentence vectors, float32, `(len(texts), annotation_units)`."""
         return np.array(self._answers("embed", _vector, text=texts), "float32")
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class TranslationClient:
                     raise ValueError(str(error)) from error
                 self._batch_size = error.limit
                 continue
-            # What a translation is made of besides the answer.
+            # A `Translation` also needs the inputs.
             answers = {
                 **{name: np.array(values, object) for name, values in batch.items()},
                 **answers,
@@ -153,7 +153,7 @@ class TranslationClient:
 
 
 class _TooLong(Exception):
-    """A text that was not translated; of one that was to be scored, its length is not known."""
+    """A too long text; `length` is unknown when scoring."""
 
     def __init__(self, length: int | None):
         self.length = length

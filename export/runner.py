@@ -1,6 +1,6 @@
-"""Runs a `.tflite` file: the reference for apps that do so in another language.
+"""Runs a `.tflite` file; a reference implementation for apps in other languages.
 
-Needs NumPy, ai-edge-litert and sentencepiece; neither TensorFlow nor Keras.
+Requires NumPy, ai-edge-litert and sentencepiece; neither TensorFlow nor Keras.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class TFLiteTranslator:
     def _beam(
         self, source: list[int], limit: int, alpha: float, beam_size: int
     ) -> list[Translation]:
-        """Beam search as in `decoding.search.search`: what has ended competes, frozen."""
+        """Beam search as in `decoding.search.search`: finished hypotheses stay in the beam."""
         memory = self._run("encode", source_ids=self._padded(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
         places = self.search.beam_size
@@ -220,7 +220,7 @@ class TFLiteTranslator:
                 if each.ended:
                     continued.append((each, place))
                     continue
-                # Padding and begin are no continuations.
+                # PAD and BOS are excluded.
                 log_probabilities = found["log_probabilities"][0, place, EOS:]
                 best = np.argsort(-log_probabilities)[:beam_size]
                 attention = found["attention"][0, place]
@@ -272,7 +272,7 @@ class _SharedInterpreter:
 
     Attributes:
         process: Id of the process that may use it.
-        signatures: Names of what it runs.
+        signatures: Names of the signatures.
     """
 
     def __init__(self, content: bytes, threads: int):
@@ -318,14 +318,14 @@ def _length_penalty(length: int, alpha: float) -> float:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a `.tflite` file says about itself.
+    """Reads the metadata of a `.tflite` file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: `export_tflite` did not write it, or it is damaged.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file was not written by `export_tflite`, or is damaged.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"No model at {path}.")
+        raise FileNotFoundError(f"The model {path} does not exist.")
     try:
         with zipfile.ZipFile(path) as archive:
             metadata = json.loads(archive.read(METADATA))

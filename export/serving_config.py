@@ -28,9 +28,9 @@ with extra("serve"):
 
 FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")
 IMAGE_VERSION = "2.20.0"
-# Some seconds of work: beyond that an answer comes too late.
+# A few seconds of work: later responses would be too late.
 QUEUED_BATCHES_PER_CORE = 16
-# Requests that may wait for an answer, over each protocol.
+# Concurrent requests per protocol.
 WAITING_REQUESTS = 128
 # A second apart: enough for a folder that is still being copied by hand.
 LOAD_RETRIES = 5
@@ -153,7 +153,7 @@ def _languages(metadata: dict[str, Any]) -> str:
 
 
 def _examples(version: Path, name: str, text: str) -> dict[str, str]:
-    """Requests, and what the model answers to them."""
+    """Example requests and the responses of the model."""
     try:
         with contextlib.closing(SessionModel(version)) as model:
             answers = {

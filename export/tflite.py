@@ -102,7 +102,7 @@ def export_tflite(
     signatures = _check_signatures(signatures, text)
     greedy = "decode_step" not in signatures
     max_source_length = check_whole("max_source_length", max_source_length, 2)
-    # Before the model is loaded, whose own search fills in what is not given.
+    # Before loading the model, which has the defaults.
     check_exported_beam(
         SearchOptions().replaced(
             beam_size=beam_size, length_penalty=length_penalty, max_length=max_target_length
@@ -155,8 +155,8 @@ def export_tflite(
         with tf.device("/CPU:0"):  # As where it is to run, and more exact than a GPU.
             tflite_check.check(files, temporary, own, metadata)
         tokenizers = (files.source_tokenizer, files.target_tokenizer)
-        for beside, tokenizer in zip(others, tokenizers, strict=not text):
-            tokenizer.save(beside)
+        for path, tokenizer in zip(others, tokenizers, strict=not text):
+            tokenizer.save(path)
     checked = "verified" if quantize == "none" else "run"
     logger.info("%s: %.1f MB, %s", output, output.stat().st_size / 1e6, checked)
     return output
@@ -222,7 +222,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]
 
     def concrete(function: Callable, *specs: tf.TensorSpec) -> Any:
-        # Constants in place of variables, which the file would have to be given at run time.
+        # Weights as constants instead of variables.
         def frozen(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             constants = [tf.constant(value) for value in values]
             mapping = list(zip(weights, constants, strict=True))
@@ -322,7 +322,7 @@ def _reading_text(
 
 
 class _DeviceDecoder(IncrementalDecoder):
-    """Reads the real part of one sentence; what it remembers is filled up to a fixed length.
+    """Encodes the non-padding part of one sentence, and pads its memory to a fixed length.
 
     So the loops of the encoder stop where the sentence does, and all sizes in the decoder's loop
     are fixed: where they grew from one sentence to the next, XNNPACK (of TensorFlow 2.21 and of

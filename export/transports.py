@@ -18,9 +18,9 @@ from keras_attn_nmt.extras import extra
 
 Arrays = dict[str, np.ndarray]
 
-# What a server with batching says to a request with more rows than its `max_batch_size`.
+# The response of a batching server to more rows than its `max_batch_size`.
 _TASK_TOO_LARGE = re.compile(r"[Tt]ask size \d+ is larger than maximum input batch size (\d+)")
-# gRPC names a message that is too large and a server that is too busy by the same status.
+# gRPC uses the same status for too large messages and overloaded servers.
 _MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
 
 
@@ -231,7 +231,7 @@ def _resolution_error(host: str) -> str:
 
 
 def _unknown_host(error: BaseException | None) -> str:
-    """What the resolver says where an error comes from a host that does not exist."""
+    """The message of the resolver if an error is caused by an unknown host name."""
     while error is not None:
         # Other errors of the resolver, as a name server that is down, may pass.
         if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:

@@ -90,7 +90,7 @@ def test_ids_of_another_vocabulary(tokenizer: Tokenizer) -> None:
     for wrong in (-1, tokenizer.vocabulary_size):
         with pytest.raises(ValueError, match=f"id {wrong} is out of range.*0 to"):
             tokenizer.decode([[5], [5, wrong]])
-        with pytest.raises(ValueError, match=f"id {wrong} is outside"):
+        with pytest.raises(ValueError, match=f"id {wrong} is out of range"):
             tokenizer.pieces([wrong])
 
 

@@ -206,7 +206,7 @@ def _output(logits: Any) -> tuple[Any, Any]:
         reverse = isinstance(operation, TiedEmbedding) and node.arguments.kwargs.get("reverse")
         if linear or reverse:
             return operation, node.input_tensors[0]
-        # A cast of logits or none of this changes what is best, nor anything else at inference.
+        # Casts and dropout do not affect the ranking at inference.
         passed = isinstance(operation, keras.layers.Dropout) or type(operation).__name__ == "Cast"
         if not passed or len(node.input_tensors) != 1:
             return None, logits
