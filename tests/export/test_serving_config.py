@@ -98,8 +98,8 @@ def test_an_example_is_no_blank_text(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "options", "error", "words"),
     [
-        (lambda path: shutil.rmtree(path / "1"), {}, FileNotFoundError, "no version of a model in"),
-        (lambda path: None, {"name": "Ein Name"}, ValueError, "small letters, digits"),
+        (lambda path: shutil.rmtree(path / "1"), {}, FileNotFoundError, "has no model version"),
+        (lambda path: None, {"name": "Ein Name"}, ValueError, "lower-case letters, digits"),
         (lambda path: None, {"cores": 0}, ValueError, "cores must be a whole number"),
         (
             lambda path: (path / "1/assets.extra/keras_attn_nmt.json").unlink(),

@@ -40,7 +40,7 @@ def test_a_pair_with_an_empty_side_is_put_together_with_nothing():
 
 
 def test_sentences_that_max_length_would_leave_out_are_not_put_together():
-    with pytest.raises(ValueError, match=r"set data\.max_length to 160"):
+    with pytest.raises(ValueError, match=r"set data\.max_length to about 160"):
         load_recipe("multi30k", ["data.concatenate=80"])
 
 
