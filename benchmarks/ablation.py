@@ -42,15 +42,15 @@ VARIANTS = {
     "no label smoothing": (["training.label_smoothing=0.0"], "Szegedy et al. 2016"),
     "no layer normalisation": (["model.layer_normalization=false"], "Ba et al. 2016"),
     "no tied embeddings": (["model.tie_target_embeddings=false"], "Press & Wolf 2017"),
-    "no moving average": (["training.average_weights=0.0"], "Polyak & Juditsky 1992"),
+    "no moving average": (["training.ema_momentum=0.0"], "Polyak & Juditsky 1992"),
     "joint vocabulary": (["vocabulary.shared=true"], "Sennrich et al. 2016"),
     "3,000 pieces": (
         ["vocabulary.source_size=3000", "vocabulary.target_size=3000"],
         "Sennrich & Zhang 2019",
     ),
     "BPE": (["vocabulary.model_type=bpe"], "Sennrich et al. 2016"),
-    "no subword sampling": (["vocabulary.samples=1"], "Kudo 2018"),
-    "subword sampling, 4 of each": (["vocabulary.samples=4"], "Kudo 2018"),
+    "no subword sampling": (["vocabulary.segmentation_samples=1"], "Kudo 2018"),
+    "subword sampling, 4 of each": (["vocabulary.segmentation_samples=4"], "Kudo 2018"),
     "asked with the state alone": (["model.query_previous_token=false"], "Bahdanau et al. 2015"),
     "multiplicative attention": (["model.attention=luong"], "Luong et al. 2015"),
 }
@@ -60,7 +60,7 @@ def settings(name: str, corpus: Path, passes: int, for_all: list[str]) -> list[s
     """Everything that differs from the recipe."""
     changed = [f"data.folder={corpus}", *for_all, *VARIANTS[name][0]]
     # An epoch is a pass for each sample of a sentence.
-    samples = load_recipe("multi30k", changed).vocabulary.samples
+    samples = load_recipe("multi30k", changed).vocabulary.segmentation_samples
     if passes % samples:
         raise SystemExit(f"{name}: {passes} passes are no multiple of its {samples} samples")
     return [*changed, f"training.epochs={passes // samples}"]

@@ -26,7 +26,7 @@ from keras_attn_nmt.text.special_ids import EOS
 EN_DE = ["data.source_language=en", "data.target_language=de"]
 EN_FR = ["data.source_language=en", "data.target_language=fr"]
 JA_EN = ["data.source_language=ja", "data.target_language=en"]
-# So many segmentations of each sentence (`vocabulary.samples`), another one in each pass.
+# `vocabulary.segmentation_samples`: segmentations of each sentence, one per pass.
 SAMPLES = 4
 
 

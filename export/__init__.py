@@ -1,7 +1,6 @@
-"""Trained models for servers and devices.
+"""Export to TensorFlow Serving and TensorFlow Lite, and the clients of exported models.
 
-Names are imported when first used: the runner of a `.tflite` file and the client of a server do
-without TensorFlow.
+Names are imported lazily: the `.tflite` runner and the REST client do not require TensorFlow.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_attn_nmt.export.client import TranslationClient
     from keras_attn_nmt.export.errors import ExportError
-    from keras_attn_nmt.export.operator_files import export_serving
     from keras_attn_nmt.export.runner import TFLiteTranslator
     from keras_attn_nmt.export.saved_model import export_saved_model
+    from keras_attn_nmt.export.serving_config import export_serving
     from keras_attn_nmt.export.tflite import export_tflite
 
 _MODULES = {
@@ -22,7 +21,7 @@ _MODULES = {
     "TFLiteTranslator": "runner",
     "TranslationClient": "client",
     "export_saved_model": "saved_model",
-    "export_serving": "operator_files",
+    "export_serving": "serving_config",
     "export_tflite": "tflite",
 }
 

@@ -1,4 +1,4 @@
-"""A client of a served model, over REST or gRPC, that gives what `Translator` gives."""
+"""Client of a served model over REST or gRPC, with the results of `Translator`."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from keras_attn_nmt.export.transports import Arrays, BatchTooLarge, Grpc, Rest, 
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
 
 FIRST_WAIT_SECONDS = 0.1
-# What the server is configured to take (`export_serving`).
+# The `max_batch_size` configured by `export_serving`.
 BATCH_SIZE = 16
 
 
 class TranslationClient:
-    """Translates with a model that TensorFlow Serving serves. Needs the extra `serve`.
+    """Translates with a model served by TensorFlow Serving. Needs the extra `serve`.
 
     Args:
         address: `http://host:8501` for REST, `host:8500` for gRPC.
-        model: Name of the model on the server.
-        version: Of the model; the newest by default.
-        timeout: Seconds that a call may take, all of its batches and retries together. (Over REST,
-            an answer that has begun may take longer, as long as it goes on coming.)
-        retries: How often a batch is sent again while the server is unavailable or has too much to
-            do (gRPC's UNAVAILABLE and RESOURCE_EXHAUSTED, HTTP's 429, 502 and 503), with
-            exponential backoff; over REST, `Retry-After` is honoured. Nothing else is sent again.
-        batch_size: Most texts in one request; more are sent in several. Where the server's
-            `max_batch_size` is less, that is used.
+        model: Model name on the server.
+        version: Model version; defaults to the newest.
+        timeout: Timeout of a call in seconds, including all batches and retries. (Over REST, a
+            response that is being received may take longer.)
+        retries: Number of retries with exponential backoff while the server is unavailable or
+            overloaded (gRPC UNAVAILABLE and RESOURCE_EXHAUSTED, HTTP 429, 502 and 503); over REST,
+            `Retry-After` is honoured. Other errors are not retried.
+        batch_size: Maximum number of texts per request; reduced to the server's `max_batch_size`
+            if that is smaller.
 
     Raises (every method):
-        TextTooLong: A text has more tokens than the server translates.
-        TimeoutError: There was no answer in time, or none could come after a further wait.
-        ConnectionError: The server stayed unavailable or too busy, its host does not exist, or
-            (over REST) TLS fails or redirections do not end.
-        ValueError: The server refused the request, for instance as it has no such model, or a
-            message is too large. Raised by the class itself: the address is not well-formed.
+        TextTooLong: A text exceeds the maximum source length.
+        TimeoutError: The timeout expired, or would expire during the next backoff.
+        ConnectionError: The server stayed unavailable or overloaded, its host name cannot be
+            resolved, or (over REST) TLS or redirection fails.
+        ValueError: The server rejected the request, e.g. for an unknown model, or a message is too
+            large. From the constructor: the address is malformed.
 
     Example:
         >>> with TranslationClient("http://localhost:8501", "demo") as client:
@@ -57,7 +57,7 @@ class TranslationClient:
     ):
         if timeout <= 0 or retries < 0 or batch_size < 1:
             raise ValueError(
-                "timeout has to be above 0, retries at least 0 and batch_size at least 1, got "
+                "timeout must be above 0, retries at least 0 and batch_size at least 1, got "
                 f"{timeout}, {retries} and {batch_size}."
             )
         rest = address.startswith(("http://", "https://"))
@@ -67,19 +67,19 @@ class TranslationClient:
         self._batch_size = batch_size
 
     def __call__(self, texts: Sequence[str]) -> list[Translation]:
-        """The best translation of each text, with its attention."""
+        """Translates texts and returns the best translation of each, with attention."""
         return self._answers("serving_default", _translation, text=texts)
 
     def nbest(self, texts: Sequence[str]) -> list[list[Translation]]:
-        """The translations of each text, the best first."""
+        """Returns all translations of each text, best first."""
         return self._answers("nbest", _translations, text=texts)
 
     def score(self, texts: Sequence[str], references: Sequence[str]) -> list[Translation]:
-        """Token scores and attention of given translations."""
+        """Scores given translations: token scores and attention."""
         return self._answers("score", _scored, text=texts, reference=references)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """The sentence vectors of texts, float32, `(len(texts), annotation_units)`."""
+        """Sentence vectors, float32, `(len(texts), annotation_units)`."""
         return np.array(self._answers("embed", _vector, text=texts), "float32")
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class TranslationClient:
         rows = {name: _checked(name, values) for name, values in inputs.items()}
         lengths = {name: len(values) for name, values in rows.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"Every text needs one reference: got {lengths}.")
+            raise ValueError(f"Expected one reference per text: got {lengths}.")
         deadline = time.monotonic() + self._timeout
         results: list[Any] = []
         while (start := len(results)) < lengths["text"]:
@@ -111,7 +111,7 @@ class TranslationClient:
                     raise ValueError(str(error)) from error
                 self._batch_size = error.limit
                 continue
-            # What a translation is made of besides the answer.
+            # A `Translation` also needs the inputs.
             answers = {
                 **{name: np.array(values, object) for name, values in batch.items()},
                 **answers,
@@ -145,15 +145,15 @@ class TranslationClient:
                 wait = max(error.wait, FIRST_WAIT_SECONDS * 2**attempt)
             if time.monotonic() + wait >= deadline:
                 raise TimeoutError(
-                    f"No answer in {self._timeout} seconds.{reason} Too late to ask again in "
-                    f"{wait:g} seconds."
+                    f"No answer in {self._timeout} seconds.{reason} The next retry in {wait:g} "
+                    "seconds would exceed the timeout."
                 )
             time.sleep(wait)
         raise AssertionError("not reached")
 
 
 class _TooLong(Exception):
-    """A text that was not translated; of one that was to be scored, its length is not known."""
+    """A too long text; `length` is unknown when scoring."""
 
     def __init__(self, length: int | None):
         self.length = length
@@ -161,7 +161,9 @@ class _TooLong(Exception):
 
 def _checked(name: str, values: Sequence[str]) -> list[str]:
     if isinstance(values, (str, bytes)):
-        raise ValueError(f"Expected a list of strings for {name}, got one: put it into a list.")
+        raise ValueError(
+            f"Expected a list of strings for {name}, got one string: wrap it in a list."
+        )
     values = list(values)
     for number, value in enumerate(values, 1):
         if not isinstance(value, str):
@@ -170,8 +172,8 @@ def _checked(name: str, values: Sequence[str]) -> list[str]:
             value.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"{name} {number} holds a lone surrogate, which has no UTF-8 form: decode it with "
-                "errors='replace', or remove it."
+                f"{name} {number} contains a lone surrogate, which has no UTF-8 encoding: decode "
+                "it with errors='replace', or remove it."
             ) from error
     return values
 

@@ -1,4 +1,4 @@
-"""The demo's last part: its model as a SavedModel and as a `.tflite` file."""
+"""The export step of the demo: SavedModel and `.tflite` file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.saved_model import export_saved_model
 from keras_attn_nmt.export.tflite import export_tflite
 
-# The model as a server has it, and as an app.
+# Programs that run the exported models.
 _SAVED_MODEL = """
 import json, sys
 from keras_attn_nmt.export.saved_model_check import SessionModel
@@ -31,15 +31,15 @@ print(json.dumps([each.text for each in found]))
 
 
 def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str, Any]]) -> bool:
-    """Exports `output/model` both ways, and translates with both in processes of their own.
+    """Exports `output/model` to both formats, and translates with each in a separate process.
 
     Args:
-        output: What `run_demo` wrote; gets `served/1/` and `demo.tflite`.
-        translations: Of the demo's sentences, with `source`, `translation` and `lengths`, how
-            many tokens both have; gets `saved_model` and `tflite`.
+        output: Output directory of `run_demo`; `served/1/` and `demo.tflite` are added.
+        translations: Translations of the demo, with `source`, `translation` and `lengths` in
+            tokens; `saved_model` and `tflite` are added.
 
     Returns:
-        Whether all three gave the same translations.
+        Whether both exports agree with the trained model.
     """
     output = Path(output)
     served = export_saved_model(output / "model", output / "served")

@@ -1,5 +1,5 @@
-"""What goes wrong in an export that is nobody's input."""
+"""Errors of exports."""
 
 
 class ExportError(ValueError):
-    """What was exported is not what it should be."""
+    """Raised when an exported model fails verification."""

@@ -1,9 +1,9 @@
-"""A vocabulary for the tokeniser that TF Text has in TensorFlow Lite, with the ids of `Tokenizer`.
+"""Converts vocabularies for TF Text's TensorFlow Lite tokeniser, with the ids of `Tokenizer`.
 
-TF Text's `FastSentencepieceTokenizer` finds the best path through the bytes of a text. It knows
-neither byte pieces nor the absence of a normalization, takes tabs and line ends for spaces, and
-splits by the unigram model alone. So the vocabulary is written anew for it: byte pieces become
-ordinary ones of one byte, and a space is a space in all pieces.
+TF Text's `FastSentencepieceTokenizer` finds the best path through the bytes of a text. It supports
+neither byte pieces nor identity normalization, treats tabs and line ends as spaces, and only
+implements the unigram model. The vocabulary is therefore converted: byte pieces become ordinary
+pieces of one byte, and spaces are literal in all pieces.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 
 OPS = ("TFText>FastSentencepieceTokenize", "TFText>FastSentencepieceDetokenize")
 
-# What SentencePiece takes from the lowest score for a character that has no piece.
+# SentencePiece scores an unknown character this far below the lowest score.
 _UNKNOWN_PENALTY = 10.0
 _SPACE = "▁".encode()
 _UNIGRAM = 1
 
-# Made when it is imported, so that mypy cannot know of it.
+# Generated at import, so unknown to mypy.
 _ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
 # Types of pieces (sentencepiece_model.proto).
 _NORMAL, _CONTROL, _BYTE = 1, 3, 6
 
 
 def tokenize(tokenizer: Tokenizer, text: tf.Tensor) -> tf.Tensor:
-    """Ids of one text, without eos.
+    """Ids of one text, without EOS.
 
     Args:
         tokenizer: The vocabulary.
@@ -43,13 +43,13 @@ def tokenize(tokenizer: Tokenizer, text: tf.Tensor) -> tf.Tensor:
         int32, shape `(length,)`.
 
     Raises:
-        ValueError: The vocabulary is no unigram model.
+        ValueError: The vocabulary is not a unigram model.
     """
     return _fast(tokenizer, encoding=True).tokenize(text).values
 
 
 def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
-    """The text of ids; special ones are left out.
+    """Decodes ids; special ids are ignored.
 
     Args:
         tokenizer: The vocabulary.
@@ -58,7 +58,7 @@ def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     Returns:
         String, shape `(1,)`.
     """
-    # The op of TensorFlow Lite takes row splits of int32 alone.
+    # The TensorFlow Lite op only supports int32 row splits.
     rows = tf.RaggedTensor.from_tensor(ids[tf.newaxis], row_splits_dtype=tf.int32)
     return _fast(tokenizer, encoding=False).detokenize(rows)
 
@@ -109,8 +109,8 @@ def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencep
     model = _ModelProto.FromString(tokenizer.model_proto)
     if model.trainer_spec.model_type != _UNIGRAM:
         raise ValueError(
-            "TF Text's tokeniser for TensorFlow Lite splits texts by a unigram model alone, and "
-            "this vocabulary is a BPE model: export without text, or train with a unigram one."
+            "TF Text's tokeniser for TensorFlow Lite only supports unigram models, but this "
+            "vocabulary is a BPE model: export without text, or train a unigram vocabulary."
         )
     known = {_bytes(piece) for piece in model.pieces if piece.type == _NORMAL}
     lowest = min(piece.score for piece in model.pieces)

@@ -1,6 +1,6 @@
-"""Runs a `.tflite` file: the reference for apps that do so in another language.
+"""Runs a `.tflite` file; a reference implementation for apps in other languages.
 
-Needs NumPy, ai-edge-litert and sentencepiece; neither TensorFlow nor Keras.
+Requires NumPy, ai-edge-litert and sentencepiece; neither TensorFlow nor Keras.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ _FIELDS = (
 
 
 class TFLiteTranslator:
-    """Translates with a `.tflite` file, as `Translator` does with a model directory.
+    """Translates with a `.tflite` file, like `Translator` with a model directory.
 
-    Threads may share one: the interpreter runs for one of them at a time. So may processes that
-    are forked: each opens an interpreter of its own.
+    It is thread-safe (the interpreter is locked) and fork-safe (each process opens its own
+    interpreter).
 
     Args:
         path: The file.
-        source_vocabulary: SentencePiece model of the source language; the one beside the file
-            that its metadata names by default.
-        target_vocabulary: Likewise, of the target language.
-        threads: Of the interpreter.
+        source_vocabulary: SentencePiece model of the source language; defaults to the file named in
+            the metadata, in the same folder.
+        target_vocabulary: Same for the target language.
+        threads: Number of interpreter threads.
 
     Attributes:
-        metadata: What the file says about itself: languages, vocabularies, limits.
+        metadata: Metadata of the file: languages, vocabularies, limits.
         source_tokenizer: Tokeniser of the source language.
-        max_source_length: Most tokens of a text, `</s>` included.
+        max_source_length: Maximum number of source tokens, `</s>` included.
 
     Raises:
         FileNotFoundError: The file or a vocabulary is missing.
@@ -116,19 +116,19 @@ class TFLiteTranslator:
         path = Path(given or folder / self.metadata[f"{side}_vocabulary"])
         if not path.is_file():
             raise FileNotFoundError(
-                f"No vocabulary of the {side} language at {path}: the export wrote it beside the "
-                ".tflite file, keep them together."
+                f"The {side} vocabulary {path} does not exist: keep it in the folder of the "
+                ".tflite file, where the export wrote it."
             )
         tokenizer = Tokenizer.load(path)
         if tokenizer.digest != self.metadata[f"{side}_vocabulary_sha256"]:
             raise ValueError(
-                f"{path} is not the vocabulary that this model was trained with; take the one that "
-                "was exported with it."
+                f"{path} is not the vocabulary that this model was trained with; use the exported "
+                "one."
             )
         return tokenizer
 
     def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
-        """Translates texts; the best translation of each. Options as in `nbest`."""
+        """Translates texts and returns the best translation of each. Options: see `nbest`."""
         return [hypotheses[0] for hypotheses in self.nbest(texts, **options)]
 
     def nbest(
@@ -141,27 +141,25 @@ class TFLiteTranslator:
         batch_size: int = 1,
         copy: bool = False,
     ) -> list[list[Translation]]:
-        """Translates texts; up to `beam_size` translations of each, the best first.
+        """Returns up to `beam_size` translations of each text, best first.
 
         Args:
-            texts: Sentences. One of nothing but white space has one empty translation.
-            beam_size: Hypotheses kept, at most as many as the file was exported for, which is the
-                default; 1 is greedy search, all of it inside of the file.
-            length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); what the file
-                was exported with by default.
-            max_length: Maximum target length in tokens, `</s>` included; never more than the file
-                was exported for.
-            batch_size: Without effect, as a device takes one sentence after another; it is there
-                to be called as `Translator` is.
+            texts: Sentences. A blank text has one empty translation.
+            beam_size: Beam size, at most that of the export, which is the default; 1 is greedy
+                search, which runs entirely in the file.
+            length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14);
+                defaults to that of the export.
+            max_length: Maximum target length in tokens, `</s>` included, limited by the export.
+            batch_size: Ignored; for compatibility with `Translator`.
             copy: See `Translation.copying`.
 
         Raises:
-            TextTooLong: A text has more tokens than the file was exported for.
-            ValueError: An option is out of its range, or a beam is asked for of a file that has the
-                signature `translate` alone.
+            TextTooLong: A text exceeds the maximum source length of the export.
+            ValueError: An option is out of range, or `beam_size` is above 1 for a file with only
+                the signature `translate`.
         """
         if isinstance(texts, (str, bytes)):
-            raise ValueError("Expected a list of strings, got one: put the text into a list.")
+            raise ValueError("Expected a list of strings, got one string: wrap the text in a list.")
         texts = list(texts)
         most = self.search.beam_size
         options = self.search.replaced(
@@ -170,13 +168,13 @@ class TFLiteTranslator:
         beam_size, alpha = options.beam_size, options.length_penalty
         if beam_size > 1 and "decode_step" not in self._interpreter.signatures:
             raise ValueError(
-                f"beam_size must be 1, got {beam_size}: this file has the signature translate "
-                "alone, which is greedy search; for a beam, export it with all signatures."
+                f"beam_size must be 1, got {beam_size}: this file only has the signature translate "
+                "(greedy search); export it with all signatures for beam search."
             )
         if beam_size > most:
             raise ValueError(
-                f"beam_size must be from 1 to {most}, got {beam_size}: for more, export the file "
-                "with a larger --beam-size."
+                f"beam_size must be from 1 to {most}, got {beam_size}: export the file with a "
+                "larger --beam-size."
             )
         limit = min(self.search.max_length, options.max_length)
         sources = []
@@ -208,7 +206,7 @@ class TFLiteTranslator:
     def _beam(
         self, source: list[int], limit: int, alpha: float, beam_size: int
     ) -> list[Translation]:
-        """Beam search as in `decoding.search.search`: what has ended competes, frozen."""
+        """Beam search as in `decoding.search.search`: finished hypotheses stay in the beam."""
         memory = self._run("encode", source_ids=self._padded(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
         places = self.search.beam_size
@@ -226,7 +224,7 @@ class TFLiteTranslator:
                 if each.ended:
                     continued.append((each, place))
                     continue
-                # Padding and begin are no continuations.
+                # PAD and BOS are excluded.
                 log_probabilities = found["log_probabilities"][0, place, EOS:]
                 best = np.argsort(-log_probabilities)[:beam_size]
                 attention = found["attention"][0, place]
@@ -278,7 +276,7 @@ class _SharedInterpreter:
 
     Attributes:
         process: Id of the process that may use it.
-        signatures: Names of what it runs.
+        signatures: Names of the signatures.
     """
 
     def __init__(self, content: bytes, threads: int):
@@ -320,14 +318,14 @@ class _Hypothesis:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a `.tflite` file says about itself.
+    """Reads the metadata of a `.tflite` file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: `export_tflite` did not write it, or it is damaged.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file was not written by `export_tflite`, or is damaged.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"No model at {path}.")
+        raise FileNotFoundError(f"The model {path} does not exist.")
     try:
         with zipfile.ZipFile(path) as archive:
             metadata = json.loads(archive.read(METADATA))
@@ -338,6 +336,6 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} is damaged, or was not written by keras-attn-nmt export tflite: {error}"
         ) from error
     raise ValueError(
-        f"{path} takes and gives text, with TF Text's own ops, which this runtime lacks: run it as "
-        "docs/devices.md shows, or export it without --text."
+        f"{path} was exported with --text and requires TF Text's ops, which this runtime lacks: "
+        "see docs/devices.md, or export it without --text."
     )

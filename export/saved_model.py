@@ -1,4 +1,4 @@
-"""A model directory to a SavedModel for TensorFlow Serving, checked before anybody sees it."""
+"""Export of a model directory as a SavedModel for TensorFlow Serving, with verification."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from keras_attn_nmt import __version__
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
 from keras_attn_nmt.decoding.shortlist import Shortlist
-from keras_attn_nmt.export import samples, trained
+from keras_attn_nmt.export import probe_texts
 from keras_attn_nmt.export.errors import ExportError
+from keras_attn_nmt.export.load_for_export import languages, load_for_export
 from keras_attn_nmt.export.signatures import ServedTranslator
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.model_directory import MODEL, SHORTLIST, ModelFiles
@@ -53,33 +54,33 @@ def export_saved_model(
     max_length: int | None = None,
     shortlist: bool = False,
 ) -> Path:
-    """Writes a model directory as a SavedModel that takes text and gives text with its attention.
+    """Exports a model directory as a SavedModel: text in, text and attention out.
 
-    Before it gets its name, it is loaded into a Session, as TensorFlow Serving does, in a process
-    of its own that has only TensorFlow, TF Text and TensorFlow Serving's protos. There its answers
-    are compared with those of `Translator`, also when eight threads ask at once, and its warm-up
-    requests are replayed: a version is there whole and right, or not at all. Needs the extra
-    `serve`.
+    Before the version becomes visible, a separate process with only TensorFlow, TF Text and
+    TensorFlow Serving's protos loads it into a Session, as TensorFlow Serving does, compares its
+    results with those of `Translator`, also under eight concurrent threads, and replays the warm-up
+    requests. Needs the extra `serve`.
 
     Args:
-        model: Model directory, trained on whatever backend and device.
-        output: Directory of the versions, the `--model_base_path` of `tensorflow_model_server`.
-        version: Number of this version; one more than the highest there by default.
-        beam_size: As in `Translator.nbest`, the model's own by default; likewise the next two.
-        length_penalty: See `beam_size`.
-        max_length: See `beam_size`.
-        shortlist: As in `Translator.nbest`.
+        model: Model directory, trained on any backend and device.
+        output: Base directory of the versions, the `--model_base_path` of
+            `tensorflow_model_server`.
+        version: Version number; defaults to the highest existing one plus 1.
+        beam_size: See `Translator.nbest`; defaults to the model's search options.
+        length_penalty: See `Translator.nbest`; defaults to the model's search options.
+        max_length: See `Translator.nbest`; defaults to the model's search options.
+        shortlist: See `Translator.nbest`.
 
     Returns:
-        The directory that was written, `output/<version>`.
+        The written directory, `output/<version>`.
 
     Raises:
-        FileExistsError: There is such a version already, or the output is a file or a model.
+        FileExistsError: The version exists, or the output is a file or a model directory.
         FileNotFoundError: The model directory or one of its files is missing.
-        ValueError: The model directory or its shortlist is damaged, an option is out of its range,
-            or Keras does not run on TensorFlow.
-        ExportError: What was written is not what it should be; nothing of it is left.
-        OSError: The disk is full, or cannot be written to; nothing is left then.
+        ValueError: The model directory or its shortlist is damaged, an option is out of range, or
+            Keras does not run on TensorFlow.
+        ExportError: The exported model fails verification; nothing is left behind.
+        OSError: The disk is full or not writable; nothing is left behind.
     """
     output = Path(output)
     version = _next_version(output) if version is None else version
@@ -89,35 +90,34 @@ def export_saved_model(
     given = {"beam_size": beam_size, "length_penalty": length_penalty, "max_length": max_length}
     check_exported_beam(SearchOptions().replaced(**given))
     if output.exists() and not output.is_dir():
-        raise FileExistsError(f"{output} is a file; give a directory for the versions.")
+        raise FileExistsError(f"{output} is a file; expected a base directory for the versions.")
     if (output / MODEL).exists():
         raise FileExistsError(
-            f"{output} is a model directory; give another one for the versions of the SavedModel."
+            f"{output} is a model directory; use another one for the versions of the SavedModel."
         )
     final = output / str(version)
     if final.exists():
         raise FileExistsError(
-            f"{final} exists: versions are never replaced. Give another version, or none for the "
-            "next one."
+            f"{final} exists, and versions are never replaced: use another version number, or omit "
+            "it for the next one."
         )
-    files = trained.load(model)
+    files = load_for_export(model)
     options = files.search.replaced(**given)
     check_exported_beam(options)
     known = None
     if shortlist:
         path = Path(model, SHORTLIST)
         known = Shortlist.load(path, files.source_tokenizer, files.target_tokenizer)
-    # It is compared on a CPU, which is more exact than a GPU.
+    # On the CPU, which is more precise than a GPU.
     with tf.device("/CPU:0"):
         expected = _expected(files, options, known)
 
     created = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving takes no notice of a name that is no number.
+    # TensorFlow Serving ignores names that are not numbers.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".unfinished", dir=output))
     try:
-        languages = trained.languages(model)
-        _write(files, options, unfinished, expected["text"], languages, known)
+        _write(files, options, unfinished, expected["text"], languages(model), known)
         _check(unfinished, expected)
         unfinished.chmod(0o755)
         try:
@@ -126,7 +126,7 @@ def export_saved_model(
             if not final.exists():
                 raise
             raise FileExistsError(
-                f"{final} was written by somebody else meanwhile: export again for the next one."
+                f"{final} was written by another process meanwhile: export again for the next one."
             ) from error
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -136,7 +136,7 @@ def export_saved_model(
         if isinstance(error, tf.errors.OpError):
             raise OSError(f"Could not write {final}: {error.message}") from error
         raise
-    logger.info("%s: written, loaded again and compared", final)
+    logger.info("%s: written and verified", final)
     return final
 
 
@@ -154,7 +154,7 @@ def _write(
     shortlist: Shortlist | None,
 ) -> None:
     module = ServedTranslator(files, options, shortlist)
-    # A server needs no gradients, which would be traced for each of Keras' ops that has its own.
+    # A server needs no custom gradients, which are slow to trace.
     options_of_save = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(
         module, str(directory), signatures=module.signatures(), options=options_of_save
@@ -178,9 +178,9 @@ def _write(
 def _expected(
     files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None
 ) -> dict[str, Any]:
-    """What the exported model has to answer, said by the `Translator`."""
+    """The expected outputs of the exported model, from `Translator`."""
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer, shortlist)
-    texts = samples.texts(files.source_tokenizer)
+    texts = probe_texts.probe_texts(files.source_tokenizer)
     found = translator.nbest(texts, **dataclasses.asdict(options), shortlist=shortlist is not None)
     # NumPy's bytes drop NULs at their end: the check would score another reference.
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
@@ -217,7 +217,7 @@ def _as_outputs(translations: list[Translation]) -> dict[str, np.ndarray]:
 
 
 def _strings(rows: list[Any]) -> np.ndarray:
-    """Strings, or rows of them, in UTF-8, filled up with empty ones."""
+    """Strings or rows of strings as UTF-8, padded with empty strings."""
     if not rows or isinstance(rows[0], str):
         return np.array([text.encode() for text in rows])
     width = max(1, *map(len, rows))
@@ -225,7 +225,7 @@ def _strings(rows: list[Any]) -> np.ndarray:
 
 
 def _numbers(rows: list[Any], fill: float = 0.0) -> np.ndarray:
-    """Arrays of unequal shapes as one, filled up."""
+    """Pads arrays of different shapes to one array."""
     arrays = [np.asarray(row, "float32") for row in rows]
     shape = [max(1, *sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
     result = np.full((len(rows), *shape), fill, "float32")
@@ -235,11 +235,11 @@ def _numbers(rows: list[Any], fill: float = 0.0) -> np.ndarray:
 
 
 def _check(directory: Path, expected: dict[str, Any]) -> None:
-    """Runs `saved_model_check` in a process that has nothing of this package.
+    """Runs `saved_model_check` in a process without this package.
 
     Raises:
-        ExportError: It does not load, has an op that TensorFlow Serving lacks, answers something
-            else, or fails its warm-up requests.
+        ExportError: The model does not load, has ops that TensorFlow Serving lacks, gives
+            different results, or fails its warm-up requests.
     """
     arrays = {
         "input/text": _strings(expected["text"]),
@@ -265,4 +265,4 @@ def _check(directory: Path, expected: dict[str, Any]) -> None:
         )
     if done.returncode:
         reason = done.stdout or "\n".join(done.stderr.strip().splitlines()[-5:])
-        raise ExportError(f"The exported model failed its check: {reason}")
+        raise ExportError(f"The exported model failed verification: {reason}")

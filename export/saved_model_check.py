@@ -1,14 +1,13 @@
-"""A program of its own: does a SavedModel answer rightly where TensorFlow Serving loads it?
+"""Stand-alone program that verifies a SavedModel as loaded by TensorFlow Serving.
 
     python saved_model_check.py SAVED_MODEL EXPECTED.npz
 
-It needs TensorFlow, TF Text and the protos of TensorFlow Serving, and runs from a folder of its
-own, so that nothing else lies beside it. The SavedModel is loaded into a Session, as TensorFlow
-Serving does; all signatures are compared there, also when several threads ask at once, and the
-warm-up requests are replayed.
+It requires TensorFlow, TF Text and the protos of TensorFlow Serving, and runs from a folder of its
+own, isolated from this package. The SavedModel is loaded into a Session, like TensorFlow Serving;
+all signatures are compared, also under concurrent threads, and the warm-up requests are replayed.
 
-`EXPECTED.npz` holds inputs as `input/NAME` and outputs as `SIGNATURE/NAME`. Prints what is wrong
-and exits with 1, or prints nothing.
+`EXPECTED.npz` holds inputs as `input/NAME` and outputs as `SIGNATURE/NAME`. Prints the problems and
+exits with 1, or prints nothing.
 """
 
 import itertools
@@ -82,12 +81,12 @@ class SessionModel:
             Each output by name, batch first; strings are `bytes` in arrays of dtype object.
 
         Raises:
-            ValueError: There is no such signature, or its inputs have other names or another rank.
+            ValueError: The signature is unknown, or input names or ranks do not match.
             tf.errors.OpError: The model fails on these inputs.
         """
         if signature not in self.signatures:
             known = ", ".join(sorted(self.signatures))
-            raise ValueError(f"There is no signature {signature!r}; the signatures are {known}.")
+            raise ValueError(f"Unknown signature {signature!r}; the signatures are {known}.")
         definition = self.signatures[signature]
         if set(inputs) != set(definition.inputs):
             raise ValueError(
@@ -102,12 +101,12 @@ class SessionModel:
         return self._session.run(fetches, feeds)
 
     def close(self) -> None:
-        """Frees the Session and what it holds."""
+        """Closes the Session and frees its resources."""
         self._session.close()
 
 
 def wrong_ops(directory: str) -> list[str]:
-    """Ops that a server without Python and without a GPU may not have."""
+    """Ops that are unavailable on a server without Python or GPU."""
     saved = saved_model_pb2.SavedModel()
     with open(f"{directory}/saved_model.pb", "rb") as file:
         saved.ParseFromString(file.read())
@@ -126,8 +125,8 @@ def wrong_ops(directory: str) -> list[str]:
 
 
 def differences(model: SessionModel, expected: dict[str, np.ndarray]) -> list[str]:
-    """How the answers of all signatures differ from the expected ones, asked one at a time and
-    then by several threads at once, each with the rows in another order.
+    """Differences between actual and expected outputs of all signatures, sequentially and then
+    under concurrent threads with permuted rows.
     """
     inputs: dict[str, np.ndarray] = {}
     outputs: dict[str, dict[str, np.ndarray]] = {}
@@ -149,7 +148,7 @@ def differences(model: SessionModel, expected: dict[str, np.ndarray]) -> list[st
     with ThreadPoolExecutor(THREADS) as threads:
         asked = threads.map(ask, itertools.cycle(outputs), range(THREADS))
         found = [text for each in asked for text in each]
-    return [f"asked by {THREADS} threads at once, {text}" for text in dict.fromkeys(found)]
+    return [f"with {THREADS} concurrent threads, {text}" for text in dict.fromkeys(found)]
 
 
 def warmup_requests(directory: str | os.PathLike[str]) -> Iterator[predict_pb2.PredictRequest]:
@@ -160,8 +159,8 @@ def warmup_requests(directory: str | os.PathLike[str]) -> Iterator[predict_pb2.P
 
 
 def warmup_failures(model: SessionModel, directory: str | os.PathLike[str]) -> list[str]:
-    """Warm-up requests that fail, so that TensorFlow Serving would not serve the version, and
-    signatures without any.
+    """Failing warm-up requests, which would stop TensorFlow Serving from serving the version, and
+    signatures without warm-up requests.
     """
     found = []
     cold = set(model.signatures)
@@ -183,7 +182,7 @@ def _wrong(
     inputs: dict[str, np.ndarray],
     wanted: dict[str, np.ndarray],
 ) -> list[str]:
-    """What is wrong with the answers to a request, compared with those of `wanted`."""
+    """Problems of the outputs of a request, compared with `wanted`."""
     try:
         answers = model.run(signature, inputs)
     except (ValueError, tf.errors.OpError) as error:
@@ -211,15 +210,15 @@ def _wrong(
 
 
 def _reason(error: Exception) -> str:
-    """The kind of an error and what it says, without the nodes that TensorFlow lists below."""
+    """Type and message of an error, without the list of nodes that TensorFlow appends."""
     message = error.message if isinstance(error, tf.errors.OpError) else str(error)
     message = message.removeprefix("Graph execution error:").strip()
     return f"{type(error).__name__}: {message.splitlines()[0] if message else 'no message'}"
 
 
 def _unequal(answers: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> list[str]:
-    """How answers of the right shapes differ. Of translations as good as each other, rounding
-    decides, so that where the text is another one, only the score has to be the same.
+    """Differences of outputs with equal shapes. Rounding decides between equally good translations,
+    so if the text differs, only the score is compared.
     """
     same = np.ones(len(next(iter(answers.values()))), bool)
     if "translation" in wanted:
@@ -238,7 +237,7 @@ def _unequal(answers: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> l
 
 
 def problems(directory: str, path: str) -> list[str]:
-    """What is wrong with a SavedModel, by the inputs and outputs in `EXPECTED.npz`."""
+    """Problems of a SavedModel, by the inputs and outputs in `EXPECTED.npz`."""
     if ops := wrong_ops(directory):
         return [f"it has ops that TensorFlow Serving lacks: {', '.join(ops)}"]
     with np.load(path) as file:
@@ -254,7 +253,7 @@ def problems(directory: str, path: str) -> list[str]:
 
 
 def main() -> int:
-    """Prints what is wrong."""
+    """Prints the problems."""
     found = problems(*sys.argv[1:])
     foreign = [name for name in ("keras_attn_nmt", "sentencepiece") if name in sys.modules]
     found += [f"{name} was imported" for name in foreign]

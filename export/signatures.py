@@ -1,14 +1,14 @@
-"""The functions behind the SavedModel's signatures: text in, text and attention out, all dense.
+"""The signatures of the SavedModel: text in, text and attention out, in dense tensors.
 
-    text -> ids, closed by eos -> search (that of `decoding.search`) -> pieces, text
+    text -> ids with EOS -> search (`decoding.search`) -> pieces, text
 
-What an answer is depends on its own text alone, never on what shares a batch with it. So a text
-that cannot be translated gives no error, which would take the others' answers with it:
+Results are independent of batch composition and padding. A text that cannot be translated therefore
+does not raise an error, which would fail the whole batch:
 
 - a blank text has an empty translation, with a score of 0;
 - a text of more than `MAX_SOURCE_LENGTH` tokens has an empty translation too, but a score of
-  `IMPOSSIBLE`, and its `source_length` says how many tokens it has; its vector is all zeros, as
-  that of a blank text;
+  `IMPOSSIBLE`, and `source_length` is its number of tokens; its sentence vector is all zeros, as
+  for a blank text;
 - bytes that are not UTF-8 are read as U+FFFD.
 """
 
@@ -36,9 +36,9 @@ class ServedTranslator(tf.Module):
     """A model with its tokenisers, as `tf.saved_model.save` takes it.
 
     Args:
-        files: What `trained.load` gave.
-        options: How to search.
-        shortlist: What the searches choose from; the whole vocabulary without it.
+        files: What `load_for_export` returned.
+        options: Search options.
+        shortlist: Optional vocabulary shortlist.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ServedTranslator(tf.Module):
             kernel = keras.ops.transpose(tied.embeddings)
             self.output_kernel = tf.Variable(kernel, trainable=False, name="output_kernel")
         if shortlist is not None:
-            # One table for all signatures, beside the weights.
+            # One table, shared by all signatures.
             table = tf.Variable(shortlist.candidates, trainable=False, name="candidates")
             shortlist = shortlist._replace(candidates=table)
         self.shortlist = shortlist
@@ -89,11 +89,11 @@ class ServedTranslator(tf.Module):
         return self._search(text, keep=self._options.beam_size)
 
     def translate_with_attention(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best translation of each text, and what the model looked at."""
+        """The best translation of each text, with attention."""
         return _first(self._search(text, keep=1))
 
     def translate(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best translation of each text and its score alone."""
+        """The best translation of each text and its score."""
         answers = _first(self._search(text, keep=1))
         return {name: answers[name] for name in ("translation", "score")}
 
@@ -113,7 +113,7 @@ class ServedTranslator(tf.Module):
         )
 
     def score(self, text: tf.Tensor, reference: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the model thinks of given translations."""
+        """Scores given translations."""
         same = tf.debugging.assert_equal(
             tf.shape(text), tf.shape(reference), "text and reference must be as many"
         )
@@ -169,7 +169,7 @@ class ServedTranslator(tf.Module):
 
 
 def _first(answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The answers with the best hypothesis alone, and so without the axis of hypotheses."""
+    """Selects the best hypothesis and drops the axis of hypotheses."""
     of_the_text = ("source_tokens", "source_length")
     return {name: value if name in of_the_text else value[:, 0] for name, value in answers.items()}
 

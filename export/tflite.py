@@ -38,8 +38,9 @@ from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
-from keras_attn_nmt.export import fast_sentencepiece, tflite_check, trained
+from keras_attn_nmt.export import fast_sentencepiece, tflite_check
 from keras_attn_nmt.export.errors import ExportError
+from keras_attn_nmt.export.load_for_export import languages, load_for_export
 from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.model_directory import SOURCE, TARGET, ModelFiles
@@ -67,43 +68,43 @@ def export_tflite(
     text: bool = False,
     signatures: Sequence[str] | None = None,
 ) -> Path:
-    """Writes a model directory as a `.tflite` file of builtin ops, with its vocabularies beside it.
+    """Exports a model directory as a `.tflite` file of builtin ops, plus its vocabularies.
 
     Needs the extra `device`, which runs the file to compare it.
 
     Args:
-        model: Model directory, trained on whatever backend and device.
+        model: Model directory, trained on any backend and device.
         output: The file, `NAME.tflite`. Its vocabularies become `NAME.source.spm` and
-            `NAME.target.spm`. What is there of these names is replaced, once all are written.
+            `NAME.target.spm`. Existing files are replaced after all are written.
         quantize: `"none"`, `"float16"` (weights of half the size) or `"int8"` (dynamic range: a
             quarter, and faster).
-        max_source_length: Longest source in tokens, `</s>` included: at least 2.
-        max_target_length: Longest translation in tokens, `</s>` included.
-        beam_size: Hypotheses that `decode_step` takes; by default those of the model's own search,
-            and 1 (greedy) without that signature.
-        length_penalty: As in `Translator.nbest`, for the score; that of the model by default.
-        text: Take and give text, with the vocabularies inside: needs an interpreter with TF Text's
-            two SentencePiece ops. There is greedy search alone then, and no files beside it.
-        signatures: Signatures of the file: all three by default (`translate` alone with `text`), or
-            `("translate",)` for runtimes that read one signature only. Greedy search then.
+        max_source_length: Maximum source length in tokens, `</s>` included; at least 2.
+        max_target_length: Maximum target length in tokens, `</s>` included.
+        beam_size: Beam size of `decode_step`; defaults to the model's search options, or 1 (greedy)
+            without that signature.
+        length_penalty: See `Translator.nbest`; defaults to the model's search options.
+        text: Text in, text out, with embedded vocabularies: requires an interpreter with TF Text's
+            two SentencePiece ops. Greedy search only; no vocabulary files are written.
+        signatures: Signatures of the file: all three by default (only `translate` with `text`), or
+            `("translate",)`, greedy search only, for runtimes limited to one signature.
 
     Returns:
-        The file that was written.
+        The written file.
 
     Raises:
         FileNotFoundError: The model directory or one of its files is missing.
-        ValueError: The model directory is damaged, an option is out of its range, Keras does not
-            run on TensorFlow, or `text` is asked for and the vocabulary is a BPE model.
-        ExportError: The model has ops that are no builtins, which it names, or the float file
-            translates other than the model does; no file is written then.
-        OSError: The disk is full, or cannot be written to.
+        ValueError: The model directory is damaged, an option is out of range, Keras does not run on
+            TensorFlow, or `text` is set and the vocabulary is a BPE model.
+        ExportError: The model has ops that are not builtins, or the float file disagrees with the
+            model; no file is written.
+        OSError: The disk is full or not writable.
     """
     if quantize not in QUANTIZATIONS:
         raise ValueError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}.")
     signatures = _check_signatures(signatures, text)
     greedy = "decode_step" not in signatures
     max_source_length = check_whole("max_source_length", max_source_length, 2)
-    # Before the model is loaded, whose own search fills in what is not given.
+    # Before loading the model, which has the defaults.
     check_exported_beam(
         SearchOptions().replaced(
             beam_size=beam_size, length_penalty=length_penalty, max_length=max_target_length
@@ -111,15 +112,15 @@ def export_tflite(
     )
     if greedy and beam_size is not None and beam_size > 1:
         raise ValueError(
-            f"beam_size must be 1 in a file with the signature translate alone, got {beam_size}: "
-            "leave it out, or export text=False and all signatures."
+            f"beam_size must be 1 for a file with only the signature translate, got {beam_size}: "
+            "omit it, or export text=False and all signatures."
         )
     output = Path(output)
     if not output.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {output.parent} to write {output.name} to.")
+        raise FileNotFoundError(f"The folder {output.parent} for {output.name} does not exist.")
     if output.suffix != ".tflite":
-        raise ValueError(f"The file has to end with .tflite, got {str(output)!r}.")
-    files = trained.load(model)
+        raise ValueError(f"The file name must end with .tflite, got {str(output)!r}.")
+    files = load_for_export(model)
     search = files.search.replaced(
         beam_size=1 if greedy else beam_size,
         length_penalty=length_penalty,
@@ -129,7 +130,7 @@ def export_tflite(
     vocabularies = [output.with_suffix(f".{side}.spm") for side in ("source", "target")]
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
-        **trained.languages(model),
+        **languages(model),
         "max_source_length": max_source_length,
         "max_target_length": search.max_length,
         "beam_size": search.beam_size,
@@ -156,9 +157,9 @@ def export_tflite(
         with tf.device("/CPU:0"):  # As where it is to run, and more exact than a GPU.
             tflite_check.check(files, temporary, own, metadata)
         tokenizers = (files.source_tokenizer, files.target_tokenizer)
-        for beside, tokenizer in zip(others, tokenizers, strict=not text):
-            tokenizer.save(beside)
-    checked = "run and compared" if quantize == "none" else "run"
+        for path, tokenizer in zip(others, tokenizers, strict=not text):
+            tokenizer.save(path)
+    checked = "verified" if quantize == "none" else "run"
     logger.info("%s: %.1f MB, %s", output, output.stat().st_size / 1e6, checked)
     return output
 
@@ -206,7 +207,7 @@ def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
 
 
 def _foreign_ops(names: Iterable[str]) -> str:
-    return f"The model has ops that are no builtins: {', '.join(sorted(names))}."
+    return f"The model has ops that are not builtins: {', '.join(sorted(names))}."
 
 
 def custom_ops(content: bytes) -> set[str]:
@@ -223,7 +224,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
     values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]
 
     def concrete(function: Callable, *specs: tf.TensorSpec) -> Any:
-        # Constants in place of variables, which the file would have to be given at run time.
+        # Weights as constants instead of variables.
         def frozen(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             constants = [tf.constant(value) for value in values]
             mapping = list(zip(weights, constants, strict=True))
@@ -323,7 +324,7 @@ def _reading_text(
 
 
 class _DeviceDecoder(IncrementalDecoder):
-    """Reads the real part of one sentence; what it remembers is filled up to a fixed length.
+    """Encodes the non-padding part of one sentence, and pads its memory to a fixed length.
 
     So the loops of the encoder stop where the sentence does, and all sizes in the decoder's loop
     are fixed: where they grew from one sentence to the next, XNNPACK (of TensorFlow 2.21 and of

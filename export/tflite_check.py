@@ -1,4 +1,4 @@
-"""Does a `.tflite` file translate as the model does that it was made of?"""
+"""Verifies that a `.tflite` file translates like the trained model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow_text
 from tensorflow.lite.python.interpreter import InterpreterWithCustomOps
 
-from keras_attn_nmt.export import samples
 from keras_attn_nmt.export.errors import ExportError
+from keras_attn_nmt.export.probe_texts import probe_texts
 from keras_attn_nmt.export.runner import TFLiteTranslator
 from keras_attn_nmt.model_directory import ModelFiles
 from keras_attn_nmt.translation import Translation
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 def check(
     files: ModelFiles, path: Path, vocabularies: list[Path], metadata: dict[str, Any]
 ) -> None:
-    """Runs the file: greedy and with the beam, it has to translate as the model does.
+    """Compares greedy and beam search of the file with the model.
 
     Args:
         files: The model.
@@ -34,7 +34,7 @@ def check(
         metadata: Of the file.
 
     Raises:
-        ExportError: A float file translates otherwise, or a quantised one is broken.
+        ExportError: A float file disagrees with the model, or a quantised one is broken.
     """
     source, target = vocabularies
     run: Callable[..., list[Translation]]
@@ -48,7 +48,7 @@ def check(
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
     texts = [
         text
-        for text in samples.texts(files.source_tokenizer)
+        for text in probe_texts(files.source_tokenizer)
         if len(files.source_tokenizer.encode([text])[0]) < metadata["max_source_length"]
     ]
     options: dict[str, Any] = {
@@ -62,8 +62,8 @@ def check(
         ):
             if not _agree(got, wanted, exact=metadata["quantization"] == "none"):
                 raise ExportError(
-                    f"The exported model failed its check: with a beam of {beam_size}, it gives "
-                    f"{got.text!r} ({got.score:.5f}) for {text!r}, and the model {wanted.text!r} "
+                    f"The exported model failed verification: with beam size {beam_size}, it gives "
+                    f"{got.text!r} ({got.score:.5f}) for {text!r}, the model {wanted.text!r} "
                     f"({wanted.score:.5f})."
                 )
 

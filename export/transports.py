@@ -1,6 +1,6 @@
-"""How the requests of a `TranslationClient` get to a server: over REST or over gRPC.
+"""REST and gRPC transports of `TranslationClient`.
 
-REST needs requests and NumPy alone; the messages of gRPC come with TensorFlow, which they import.
+REST only requires requests and NumPy; gRPC imports TensorFlow for its messages.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from keras_attn_nmt.extras import extra
 
 Arrays = dict[str, np.ndarray]
 
-# What a server with batching says to a request with more rows than its `max_batch_size`.
+# The response of a batching server to more rows than its `max_batch_size`.
 _TASK_TOO_LARGE = re.compile(r"[Tt]ask size \d+ is larger than maximum input batch size (\d+)")
-# gRPC names a message that is too large and a server that is too busy by the same status.
+# gRPC uses the same status for too large messages and overloaded servers.
 _MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
 
 
 class Unavailable(Exception):
-    """The server is not there for the moment, or has too much to do.
+    """The server is temporarily unavailable or overloaded.
 
     Attributes:
-        wait: Seconds after which to ask again, if the server says so.
+        wait: Seconds before a retry, if the server sent them.
     """
 
     def __init__(self, message: str, wait: float = 0.0):
@@ -84,8 +84,7 @@ class Rest(Transport):
             requests.Request("POST", self._url).prepare()
         except ValueError as error:
             raise ValueError(
-                f"{address!r} is no address of a server, expected for instance "
-                f"'http://host:8501': {error}"
+                f"{address!r} is not a server address, expected e.g. 'http://host:8501': {error}"
             ) from error
 
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
@@ -98,13 +97,13 @@ class Rest(Transport):
         except self._requests.RequestException as error:
             if unknown := _unknown_host(error):
                 raise ConnectionError(
-                    f"{self._url} has a host without address: {unknown}"
+                    f"The host name of {self._url} cannot be resolved: {unknown}"
                 ) from error
             if self._passes(error):
                 raise Unavailable(str(error)) from error
             raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
         if answer.status_code in (429, 502, 503):
-            reason = "The server has too much to do: " if answer.status_code == 429 else ""
+            reason = "The server is overloaded: " if answer.status_code == 429 else ""
             raise Unavailable(reason + answer.text, _retry_after(answer.headers))
         if answer.status_code == 504:
             raise TimeoutError(f"No answer from {self._url} in time: {answer.text}")
@@ -115,12 +114,12 @@ class Rest(Transport):
             outputs = answer.json()["outputs"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{self._url} gave no answer of TensorFlow Serving: {answer.text[:200]!r}"
+                f"{self._url} did not return a TensorFlow Serving response: {answer.text[:200]!r}"
             ) from error
         return {name: _array(value) for name, value in outputs.items()}
 
     def _passes(self, error: Exception) -> bool:
-        """Whether asking again may help: not against a certificate or a redirection."""
+        """Whether the error is transient: not for certificates and redirections."""
         broken = (self._requests.ConnectionError, self._requests.exceptions.ChunkedEncodingError)
         return isinstance(error, broken) and not isinstance(
             error, self._requests.exceptions.SSLError
@@ -167,14 +166,14 @@ class Grpc(Transport):
             if code == self._grpc.StatusCode.UNAVAILABLE:
                 if self._host and (unknown := _resolution_error(self._host)):
                     raise ConnectionError(
-                        f"{self._address} has a host without address: {unknown}"
+                        f"The host name of {self._address} cannot be resolved: {unknown}"
                     ) from error
                 raise Unavailable(details) from error
             if code == self._grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise TimeoutError(f"No answer in time: {details}") from error
             if code == self._grpc.StatusCode.RESOURCE_EXHAUSTED:
                 if not _MESSAGE_TOO_LARGE.search(details):
-                    raise Unavailable(f"The server has too much to do: {details}") from error
+                    raise Unavailable(f"The server is overloaded: {details}") from error
                 raise ValueError(
                     f"A message is too large: send fewer or shorter texts at a time ({details})."
                 ) from error
@@ -214,14 +213,14 @@ def _host_of_grpc(address: str) -> str | None:
     # Beyond 65535, gRPC takes the rest of the number.
     if found is None or not (found[2].isdecimal() and 0 < int(found[2]) < 2**16):
         raise ValueError(
-            f"{address!r} is no address of a server, expected for instance 'host:8500' for gRPC or "
+            f"{address!r} is not a server address, expected e.g. 'host:8500' for gRPC or "
             "'http://host:8501' for REST."
         )
     return found[1].strip("[]")
 
 
 def _resolution_error(host: str) -> str:
-    """Why a host has no address; empty where it has one, or where this cannot be told now."""
+    """Why a host name cannot be resolved; empty if it can, or if that is unknown."""
     try:
         socket.getaddrinfo(host, None)
     except socket.gaierror as error:
@@ -232,7 +231,7 @@ def _resolution_error(host: str) -> str:
 
 
 def _unknown_host(error: BaseException | None) -> str:
-    """What the resolver says where an error comes from a host that does not exist."""
+    """The message of the resolver if an error is caused by an unknown host name."""
     while error is not None:
         # Other errors of the resolver, as a name server that is down, may pass.
         if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:

@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving sends to itself before a model takes its first real one.
+"""Warm-up requests, which TensorFlow Serving replays before serving a model.
 
 See https://www.tensorflow.org/tfx/serving/saved_model_warmup.
 """
@@ -37,7 +37,7 @@ def write(directory: Path, texts: list[str]) -> None:
             for size in BATCH_SIZES:
                 batch = [texts[i % len(texts)] for i in range(size)]
                 request = predict_pb2.PredictRequest()
-                # The name of the model is not known here, and not read there.
+                # The model name is unknown here, and ignored there.
                 request.model_spec.signature_name = signature
                 for name in inputs:
                     request.inputs[name].CopyFrom(tf.make_tensor_proto(batch))

@@ -1,7 +1,7 @@
 """Neural machine translation with Bahdanau attention, in Keras 3 and TensorFlow.
 
-Names are imported when first used, so that the command line answers at once. To load a `.keras`
-file with `keras.saving.load_model`, import Keras before this package, or use any name of it.
+Public names are imported lazily to keep the command line fast. To load a `.keras` file with
+`keras.saving.load_model`, import Keras before this package, or access any public name first.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from keras_attn_nmt.translation import TextTooLong, Translation
     from keras_attn_nmt.translator import Translator
 
-# Python that runs in a checkout finds this folder there, before what is installed: show it
-# `training` and `export`, which lie beside it and not inside.
+# In a checkout, Python imports this folder instead of the installed package: add the parent folder,
+# which contains `training` and `export`.
 _checkout = Path(__file__).resolve().parents[1]
 if not (Path(__file__).parent / "export").is_dir() and (_checkout / "export").is_dir():
     __path__.append(str(_checkout))
@@ -103,7 +103,7 @@ def __dir__() -> list[str]:
 
 
 def _register() -> None:
-    """Lets `keras.saving.load_model` know layers, losses and so on, where Keras is loaded."""
+    """Registers layers, losses etc. for `keras.saving.load_model` if Keras is loaded."""
     if "keras" in sys.modules:
         for module in ("layers.losses", "layers.metrics", "model", "layers.optimizer"):
             importlib.import_module(f"{__name__}.{module}")

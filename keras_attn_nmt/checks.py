@@ -1,4 +1,4 @@
-"""Checks of numbers that users give."""
+"""Validation of numeric arguments."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def check_whole(name: str, value: Any, least: int = 1) -> int:
-    """Returns a whole number, Python's or NumPy's, as an `int`.
+    """Returns a Python or NumPy integer as an `int`.
 
     Raises:
-        ValueError: It is none, or less than `least`.
+        ValueError: The value is not an integer, or less than `least`.
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < least:
@@ -19,5 +19,5 @@ def check_whole(name: str, value: Any, least: int = 1) -> int:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a real number, Python's or NumPy's, and no bool."""
+    """Whether a value is a real Python or NumPy number, but not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""What a model is made of: one frozen, validated dataclass that is also `config.json`."""
+"""`ModelConfig`: the validated hyperparameters of a model, stored as `config.json`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CHOICES = {
     "source_order": ("forward", "reversed", "twice"),
     "initializer": ("glorot", "paper"),
 }
-# Ids 0 to 3 are padding, begin, end and unknown: a vocabulary holds at least one piece more.
+# The four special ids and at least one piece.
 SMALLEST_VOCABULARY = 5
-# What `config.json` of a model directory holds beside the settings of `ModelConfig`.
+# Keys of `config.json` in addition to the fields of `ModelConfig`.
 VOCABULARIES, SEARCH = "vocabularies", "search"
 
 
@@ -31,55 +31,55 @@ def check_choice(name: str, value: Any) -> Any:
 
 
 def check_query(previous_token: bool, attention: str) -> None:
-    """Raises a `ValueError` where there is no attention to be asked with the previous token."""
+    """Raises `ValueError` for `query_previous_token` without attention."""
     if previous_token and attention == "none":
         raise ValueError(
-            "query_previous_token=True needs attention, but attention='none': there is no query. "
+            "query_previous_token=True requires attention, but attention='none' has no query. "
             "Use query_previous_token=False."
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and choices of a translation model; the defaults suit corpora of 10k to 1M sentences.
+    """Hyperparameters of a translation model; the defaults suit corpora of 10k to 1M sentences.
 
     Args:
-        source_vocabulary_size: Number of source pieces, the four special ids 0 to 3 included.
-        target_vocabulary_size: Number of target pieces, likewise.
+        source_vocabulary_size: Number of source pieces, including the four special ids.
+        target_vocabulary_size: Number of target pieces, including the four special ids.
         embedding_units: Size of source and target embeddings (m in the paper).
         encoder_units: Size of the encoder state in each direction (n in the paper).
-        encoder_layers: Number of encoder layers, each reading the annotations of the one below.
-        bidirectional: Whether a backward encoder reads the sentence too.
+        encoder_layers: Number of stacked encoder layers.
+        bidirectional: Whether to add a backward encoder.
         decoder_units: Size of the decoder state (n in the paper).
-        cell: `"gru"` or `"lstm"`, in the encoder and in the decoder.
-        reset_after: GRU only. Where the reset gate acts: after the recurrent product (the form
-            that cuDNN runs) or before it (`False`, the paper's A.1.1).
-        attention: `"bahdanau"` (additive), `"luong"` (multiplicative), `"dot"` (multiplicative
-            without weights: `decoder_units` are those of the annotations) or `"none"`: the decoder
-            sees one fixed-length vector (RNNencdec of the paper, Cho et al. 2014).
+        cell: `"gru"` or `"lstm"`, in encoder and decoder.
+        reset_after: GRU only. Apply the reset gate after the recurrent product (as in cuDNN) or
+            before it (`False`, the paper's A.1.1).
+        attention: `"bahdanau"` (additive), `"luong"` (multiplicative), `"dot"` (without weights;
+            `decoder_units` must equal the annotation size) or `"none"`: the decoder reads one
+            fixed-length vector (RNNencdec in the paper, Cho et al. 2014).
         attention_units: Size of the alignment model's hidden layer (n' in the paper).
-        query_previous_token: Whether attention is asked with the previous target token, too; not
-            in the paper, where s_{i-1} has not read it yet (compare Sennrich et al. 2017). See
+        query_previous_token: Whether the query includes the previous target embedding; not in the
+            paper, where s_{i-1} has not read it yet (compare Sennrich et al. 2017). See
             `AttentionDecoder`.
         source_order: `"forward"`; for `attention="none"` also `"reversed"` (Sutskever et al.
-            2014) and `"twice"`, the source fed twice in a row (Zaremba & Sutskever 2014).
+            2014) and `"twice"`, the source repeated (Zaremba & Sutskever 2014).
         readout: `"tanh"` or the paper's `"maxout"` (A.2.2).
-        readout_units: Size of the maxout layer (l in the paper). The tanh readout always has
+        readout_units: Size of the maxout layer (l in the paper). The tanh readout has
             `embedding_units`.
-        tie_target_embeddings: Output weights are the target embedding (Press & Wolf 2017). Only
-            for the tanh readout.
+        tie_target_embeddings: Share the output weights with the target embedding (Press & Wolf
+            2017). Requires the tanh readout.
         layer_normalization: Normalise attention queries, keys and readout (Ba et al. 2016).
         embedding_dropout: Dropout rate on source and target embeddings.
         annotation_dropout: Dropout rate on annotations and between encoder layers.
         readout_dropout: Dropout rate on the readout.
-        dropout_per_sentence: Whether these three leave out the same units at all positions of a
+        dropout_per_sentence: Whether these three use one dropout mask for all positions of a
             sentence (variational dropout, Gal & Ghahramani 2016).
-        word_dropout: Rate at which a position's whole embedding is left out, of source and target
-            (Sennrich et al. 2016, Edinburgh at WMT).
+        word_dropout: Rate of dropping whole source and target embeddings (Sennrich et al. 2016,
+            Edinburgh at WMT).
         initializer: `"glorot"` (Keras' defaults) or `"paper"` (appendix B.1).
 
     Raises:
-        ValueError: A value is out of its range, or two values contradict each other.
+        ValueError: A value is out of range, or two values are incompatible.
     """
 
     source_vocabulary_size: int
@@ -111,26 +111,26 @@ class ModelConfig:
             object.__setattr__(self, field.name, self._checked(field.name))
         if self.source_order != "forward" and self.attention != "none":
             raise ValueError(
-                f"source_order={self.source_order!r} goes with attention='none' only, but "
-                f"attention={self.attention!r}: attention does not depend on the reading order. "
+                f"source_order={self.source_order!r} requires attention='none', but "
+                f"attention={self.attention!r}: attention does not depend on the source order. "
                 "Use source_order='forward'."
             )
         check_query(self.query_previous_token, self.attention)
         annotation_units = self.encoder_units * (2 if self.bidirectional else 1)
         if self.attention == "dot" and self.decoder_units != annotation_units:
             raise ValueError(
-                f"attention='dot' needs as many decoder_units as annotations have, "
+                f"attention='dot' requires decoder_units equal to the annotation size, "
                 f"{annotation_units}, got {self.decoder_units}. Use decoder_units="
                 f"{annotation_units}, or attention='luong', which projects the annotations."
             )
         if self.tie_target_embeddings and self.readout == "maxout":
             raise ValueError(
-                "tie_target_embeddings=True needs readout='tanh': the maxout readout has "
+                "tie_target_embeddings=True requires readout='tanh': the maxout readout has "
                 "readout_units, not embedding_units. Set tie_target_embeddings=False."
             )
 
     def _checked(self, name: str) -> Any:
-        """A setting as a Python value, where NumPy's were given."""
+        """Validates a setting; NumPy values become Python values."""
         value = getattr(self, name)
         if name in CHOICES:
             return check_choice(name, value)
@@ -146,25 +146,25 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Makes a config from a mapping; unknown and missing names raise `ValueError`."""
+        """Creates a config from a mapping; unknown and missing names raise `ValueError`."""
         names = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
                 close = difflib.get_close_matches(name, names, n=1)
                 hint = f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names)}."
-                raise ValueError(f"A model has no setting {name!r}.{hint}")
+                raise ValueError(f"Unknown model setting {name!r}.{hint}")
         missing = [
             field.name
             for field in dataclasses.fields(cls)
             if field.default is dataclasses.MISSING and field.name not in values
         ]
         if missing:
-            raise ValueError(f"A model config needs {' and '.join(missing)}.")
+            raise ValueError(f"The model config lacks {' and '.join(missing)}.")
         return cls(**values)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
-        """Reads what `to_json` wrote, or the `config.json` of a model directory.
+        """Parses the output of `to_json`, or the `config.json` of a model directory.
 
         Raises:
             ValueError: `text` is not a model config.
@@ -177,9 +177,9 @@ class ModelConfig:
             raise ValueError(
                 f"Not a model config: expected a JSON object, got {type(values).__name__}."
             )
-        beside = (VOCABULARIES, SEARCH)
-        return cls.from_dict({name: each for name, each in values.items() if name not in beside})
+        other = (VOCABULARIES, SEARCH)
+        return cls.from_dict({name: each for name, each in values.items() if name not in other})
 
     def to_json(self) -> str:
-        """The config as indented JSON, one setting a line."""
+        """Serialises the config as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

@@ -1,6 +1,6 @@
-"""Optional dependencies: an import that fails names the extra that installs it.
+"""Optional dependencies: a failed import names the extra that installs the package.
 
-setup.cfg says which package belongs to which extra, and why.
+The extras are defined in setup.cfg.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def extra(name: str) -> Iterator[None]:
-    """A block of imports that an extra of this package installs.
+    """Context manager for imports that require an extra of this package.
 
     Args:
         name: The extra: `"serve"`, `"device"`, `"train"` or `"study"`.
 
     Raises:
-        ImportError: A package is not installed; says which one, and how to install it.
+        ImportError: A package is not installed; the message says how to install it.
 
     Example:
         >>> with extra("train"):

@@ -1,4 +1,4 @@
-"""The whole model: layers put together in a functional `keras.Model`."""
+"""`build_model`: the complete functional `keras.Model`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from keras_attn_nmt.text.special_ids import PAD
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class SourceOrder(keras.layers.Layer):
-    """Reorders the real tokens of a source, padding stays on the right.
+    """Reverses or repeats the tokens of a source; padding stays on the right.
 
-    The two tricks that helped encoder-decoders with one fixed-length vector: reading the source
-    reversed (Sutskever et al. 2014, 3.3) and twice in a row (Zaremba & Sutskever 2014, 4.1).
+    Both orders improve encoder-decoders with a fixed-length vector: the reversed source (Sutskever
+    et al. 2014, 3.3) and the repeated source (Zaremba & Sutskever 2014, 4.1).
 
     Args:
         order: `"forward"`, `"reversed"` or `"twice"`.
@@ -48,9 +48,9 @@ class SourceOrder(keras.layers.Layer):
             index = ops.where(position < length, length - 1 - position, position)
             return ops.take_along_axis(source, index, axis=1)
         position = ops.expand_dims(ops.arange(2 * width), 0)
-        real = position < 2 * length
-        index = ops.where(real, position % ops.maximum(length, 1), 0)
-        return ops.where(real, ops.take_along_axis(source, index, axis=1), PAD)
+        mask = position < 2 * length
+        index = ops.where(mask, position % ops.maximum(length, 1), 0)
+        return ops.where(mask, ops.take_along_axis(source, index, axis=1), PAD)
 
     def compute_output_spec(self, source: Any) -> keras.KerasTensor:
         batch, length = source.shape
@@ -64,10 +64,10 @@ class SourceOrder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class TranslationModel(keras.Model):
-    """A functional `keras.Model` that can be compiled with metrics for the logits alone.
+    """A functional `keras.Model` that can be compiled with metrics for only some outputs.
 
     Attributes:
-        model_config: The `ModelConfig` that it was built from, also after a `.keras` file.
+        model_config: The `ModelConfig` it was built from; saved in `.keras` files.
     """
 
     model_config: ModelConfig | None = None
@@ -88,28 +88,27 @@ class TranslationModel(keras.Model):
         return model
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        # As soon as there are metrics, Keras wants labels for every output: show it those that
-        # have some.
+        # Keras expects labels for every output once there are metrics: keep the labelled outputs.
         if isinstance(y, dict):
             y_pred = {name: y_pred[name] for name in y}
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
 
 def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Model:
-    """Puts the layers together (Bahdanau et al. 2015, figure 1 and appendix A).
+    """Builds the encoder-decoder with attention (Bahdanau et al. 2015, figure 1 and appendix A).
 
     Args:
-        config: Sizes and choices.
+        config: Hyperparameters.
         name: Name of the model.
 
     Returns:
         A functional model with inputs `{"source": (batch, source_length),
-        "target": (batch, target_length)}`, int32 ids with 0 at padding on the right, the target
-        moved right by one (it begins with `BOS`), and outputs `{"logits": (batch, target_length,
+        "target": (batch, target_length)}`, int32 ids padded with 0 on the right, the target shifted
+        right by one (`BOS` first), and outputs `{"logits": (batch, target_length,
         target_vocabulary_size), "attention": (batch, target_length, source_length)}`, float32.
     """
 
-    # One object for each layer: a Keras initialiser draws the same numbers at every call.
+    # One initialiser per layer, as a Keras initialiser returns the same values at every call.
     def embedding_initializer() -> Any:
         paper = config.initializer == "paper"
         return keras.initializers.RandomNormal(stddev=0.01) if paper else "uniform"
@@ -168,7 +167,7 @@ def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Mode
         attention_units=config.attention_units,
         query_previous_token=config.query_previous_token,
         layer_normalization=config.layer_normalization,
-        initial_units=config.encoder_units,
+        initial_state_units=config.encoder_units,
         initializer=config.initializer,
         name="decoder",
     )(embedded, annotations, sentence_vector, mask=source != PAD)

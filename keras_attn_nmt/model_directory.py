@@ -1,4 +1,4 @@
-"""The directory that a trained model is: read with every check, written whole or not at all.
+"""Reading and writing model directories.
 
 model.keras  config.json  source.spm  target.spm  training.json  checkpoints/  (shortlist.npz)
 """
@@ -22,14 +22,14 @@ from keras_attn_nmt.writing import atomic_write, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
 TRAINING, CHECKPOINTS = "training.json", "checkpoints"
-# Beside them, of a model that has learned one; read when it is wanted.
+# Optional; loaded on demand.
 SHORTLIST = "shortlist.npz"
-# What `config.json` says of a model that has no settings.
+# Key in `config.json` of a hand-built model, which has no `ModelConfig`.
 HAND_BUILT = "hand_built"
 
 
 class ModelFiles(NamedTuple):
-    """What a model directory holds, loaded."""
+    """The loaded content of a model directory."""
 
     model: keras.Model
     config: ModelConfig | None
@@ -39,7 +39,7 @@ class ModelFiles(NamedTuple):
 
 
 def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
-    """Writes a model directory; what is there of the same names is replaced, file by file."""
+    """Writes a model directory; existing files are replaced atomically, one by one."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     files.source_tokenizer.save(directory / SOURCE)
@@ -50,7 +50,7 @@ def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
 
 
 def write_config(directory: Path, files: ModelFiles) -> None:
-    """Writes `config.json`: the model's settings, its search, and its vocabularies' digests."""
+    """Writes `config.json`: model config, search options and vocabulary digests."""
     values: dict[str, Any] = (
         {HAND_BUILT: True} if files.config is None else dataclasses.asdict(files.config)
     )
@@ -63,11 +63,11 @@ def write_config(directory: Path, files: ModelFiles) -> None:
 
 
 def save_search(directory: str | os.PathLike[str], search: SearchOptions) -> None:
-    """Makes options of a search the defaults of a model directory.
+    """Stores search options as the defaults of a model directory.
 
     Raises:
-        FileNotFoundError: There is no `config.json`.
-        ValueError: It is damaged.
+        FileNotFoundError: `config.json` is missing.
+        ValueError: `config.json` is damaged.
     """
     directory = Path(directory)
     read_config(directory)
@@ -79,9 +79,9 @@ def save_search(directory: str | os.PathLike[str], search: SearchOptions) -> Non
 def read_config(
     directory: Path,
 ) -> tuple[ModelConfig | None, dict[str, str], SearchOptions]:
-    """Reads `config.json`: settings, SHA-256 of each vocabulary by file name, search.
+    """Reads `config.json`: model config, SHA-256 of each vocabulary by file name, search options.
 
-    A model that was put together by hand has no settings.
+    The config of a hand-built model is `None`.
     """
     try:
         values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
@@ -98,32 +98,32 @@ def read_config(
 def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     """Loads a model directory.
 
-    A model that has a `ModelConfig` is built from `config.json` and takes its weights from
-    `model.keras`, in float32 and without optimizer, whatever it was trained with. One that was put
-    together by hand is loaded from `model.keras` as it was saved.
+    A model with a `ModelConfig` is built from `config.json` and takes its weights from
+    `model.keras`, in float32 and without optimizer. A hand-built model is loaded from `model.keras`
+    as saved.
 
     Raises:
         FileNotFoundError: The directory or one of its files is missing.
-        ValueError: A file is damaged, or the files do not belong together.
-        RuntimeError: This process was forked from one in which a model was loaded or run.
+        ValueError: A file is damaged, or the files do not match.
+        RuntimeError: This process was forked after a model was loaded or run.
     """
     check_process()
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(
-            f"No model directory at {directory}: expected a directory with {MODEL}, {CONFIG}, "
-            f"{SOURCE} and {TARGET}, as training writes it."
+            f"The model directory {directory} does not exist: expected a directory with {MODEL}, "
+            f"{CONFIG}, {SOURCE} and {TARGET}, as written by train."
         )
     missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
     if len(missing) == 4:
         raise FileNotFoundError(
             f"{directory} is not a model directory: expected a directory with {MODEL}, {CONFIG}, "
-            f"{SOURCE} and {TARGET}, as training writes it: give the output of train."
+            f"{SOURCE} and {TARGET}, as written by train."
         )
     if missing:
         raise FileNotFoundError(
-            f"{directory} is not a whole model directory: {', '.join(missing)} missing. "
-            "Train again, or copy the missing files from where the model came from."
+            f"The model directory {directory} is incomplete: {', '.join(missing)} missing. "
+            "Copy the missing files, or train again."
         )
     config, digests, search = read_config(directory)
     sizes: tuple = (None, None)
@@ -148,8 +148,8 @@ def _load_vocabulary(path: Path, digest: str | None, size: int | None) -> Tokeni
     ):
         raise ValueError(
             f"{path}, {tokenizer.vocabulary_size} pieces, does not belong to this model, which was "
-            f"made for another vocabulary{'' if size is None else f' of {size} pieces'}. Put back "
-            "the one that it was trained with."
+            f"trained with another vocabulary{'' if size is None else f' of {size} pieces'}. "
+            "Restore the original file."
         )
     return tokenizer
 
@@ -164,7 +164,9 @@ def _load_weights(path: Path, config: ModelConfig) -> keras.Model:
     try:
         model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
-        raise ValueError(f"{path} is damaged or does not fit {CONFIG}: {_reason(error)}") from error
+        raise ValueError(
+            f"{path} is damaged or does not match {CONFIG}: {_reason(error)}"
+        ) from error
     return model
 
 
@@ -173,9 +175,9 @@ def _load_hand_built(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
         raise ValueError(
-            f"{path} is damaged, or has a layer of your own that is not known here: "
-            f"{_reason(error)} Register such a layer with keras.saving."
-            "register_keras_serializable, and import it before the model is loaded."
+            f"{path} is damaged, or contains an unregistered custom layer: {_reason(error)} "
+            "Register custom layers with keras.saving.register_keras_serializable, and import "
+            "them before loading the model."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Attention as a picture: figure 3 of Bahdanau et al. 2015."""
+"""Attention plots as in figure 3 of Bahdanau et al. 2015."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ with extra("train"):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-# Inches. Longer sentences first get smaller cells, then a larger figure, and where the figure is
-# at its largest, cells without a label each.
+# In inches. With increasing length, first cells shrink, then the figure grows, then labels are
+# thinned out.
 LARGEST_CELL = 0.3
 SMALLEST_CELL = 0.12
 COMFORTABLE_SIZE = 12.0
@@ -39,8 +39,8 @@ TITLE_WIDTH = 60
 
 BYTE_PIECE = re.compile("<0x[0-9A-Fa-f]{2}>")
 CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
-# Fonts that come with Matplotlib but not for text: mathematical ones with an encoding of their
-# own, and one whose glyphs say which character is missing.
+# Fonts of Matplotlib that are not text fonts: mathematical ones with special encodings, and
+# one with placeholder glyphs.
 UNSUITABLE_FONTS = re.compile("Last Resort|STIX|cm[a-z]+10")
 
 
@@ -51,32 +51,31 @@ def plot_attention(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Draw attention weights in shades of grey, from black for 0 to white for 1.
+    """Plots attention weights as a grey-scale heat map, black for 0 and white for 1.
 
+    Columns are source tokens, rows are target tokens. SentencePiece's word boundary is shown as an
+    underscore, and byte pieces as parts of their character: "日 1/3", "日 2/3", ...
     Needs the extra `train`.
 
-    A column is a source token, a row a target token. SentencePiece's mark of a word's start stays
-    visible as a low line, and byte pieces say which character they spell: "日 1/3", "日 2/3", ...
-
-    The font is Matplotlib's (`rcParams["font.family"]`). Characters that it lacks come from the
-    installed fonts that have most of them. Before Matplotlib 3.11, scripts written from right to
-    left come out from left to right, and letters that should join do not.
+    The font is `rcParams["font.family"]`, with installed fonts as fallback for missing characters.
+    Before Matplotlib 3.11, right-to-left scripts are rendered left to right, and letters are not
+    joined.
 
     Args:
         attention: Weights from 0 to 1, shape `(len(target_tokens), len(source_tokens))`.
         source_tokens: Source pieces, in order.
         target_tokens: Target pieces, in order.
-        title: Text above the picture.
+        title: Title of the plot.
 
     Returns:
-        A figure without window or pyplot state, the larger the more tokens there are.
-        `figure.savefig("heat.png")` writes it (or `.pdf`, `.svg`).
+        A figure without pyplot state, whose size depends on the number of tokens.
+        `figure.savefig("heat.png")` writes it (also `.pdf`, `.svg`).
 
     Raises:
-        ValueError: There are no tokens, or the weights have another shape or are not from 0 to 1.
+        ValueError: There are no tokens, or the weights have the wrong shape or are outside [0, 1].
 
     Warns:
-        UserWarning: No installed font has some of the characters. They are written as "U+65E5".
+        UserWarning: No installed font has some of the characters; they are shown as "U+65E5".
 
     Example:
         >>> figure = plot_attention([[0.1, 0.9], [0.8, 0.2]], ["▁ein", "und"], ["▁and", "▁one"])
@@ -92,7 +91,7 @@ def plot_attention(
     families, missing = _choose_fonts(set().union(title, *source_texts, *target_texts))
     if missing:
         _warn_of_missing(missing)
-    # Neither TeX nor mathtext: a dollar sign in a token is an amount of money.
+    # No TeX or mathtext: dollar signs in tokens are literal.
     style: dict[str, Any] = {"family": families, "parse_math": False, "usetex": False}
 
     cell = _cell_size(max(rows, columns))
@@ -132,7 +131,7 @@ def plot_attention(
         lines = textwrap.fill(_spell_out(title, missing), TITLE_WIDTH)
         axes.set_title(lines, fontsize=LARGEST_FONT, **style)
 
-    # Cells keep their size; the figure becomes as large as they and all the text around them.
+    # Fixed cell size: fit the figure to cells and labels.
     box = figure.get_tightbbox().padded(MARGIN)
     figure.set_size_inches(box.width, box.height)
     axes.set_position(
@@ -149,38 +148,38 @@ def plot_attention(
 def _validated(
     attention: npt.ArrayLike, source_tokens: Sequence[str], target_tokens: Sequence[str]
 ) -> npt.NDArray[np.float64]:
-    """Return the weights as an array, shape `(len(target_tokens), len(source_tokens))`."""
+    """Validates the weights and returns them, `(len(target_tokens), len(source_tokens))`."""
     weights = np.asarray(attention, dtype=np.float64)
     expected = (len(target_tokens), len(source_tokens))
     if 0 in expected:
         raise ValueError(
-            "An attention picture needs at least one source and one target token, not "
+            "An attention plot needs at least one source and one target token, got "
             f"{len(source_tokens)} source and {len(target_tokens)} target tokens."
         )
     if weights.shape != expected:
         raise ValueError(
             f"attention has shape {weights.shape}, but {expected[0]} target tokens and "
-            f"{expected[1]} source tokens want (target, source) = {expected}. Give the weights of "
-            "one sentence, without padding, and both lists with '</s>' if the weights include it."
+            f"{expected[1]} source tokens require (target, source) = {expected}. Pass the weights "
+            "of one sentence without padding; include '</s>' in both lists if the weights do."
         )
     tolerance = 1e-3
     # Written so that NaN fails too.
     if not np.all((weights >= -tolerance) & (weights <= 1 + tolerance)):
         raise ValueError(
-            f"attention goes from {weights.min():.4g} to {weights.max():.4g}; expected weights "
-            "from 0 to 1, after the softmax."
+            f"attention ranges from {weights.min():.4g} to {weights.max():.4g}; expected weights "
+            "in [0, 1], after the softmax."
         )
     return weights
 
 
 def _cell_size(tokens: int) -> float:
-    """Return the side of a cell in inches for a picture that is this many tokens long."""
+    """Cell size in inches for a plot of this many tokens."""
     comfortable = min(LARGEST_CELL, max(SMALLEST_CELL, COMFORTABLE_SIZE / tokens))
     return min(comfortable, LARGEST_SIZE / tokens)
 
 
 def _token_texts(tokens: Sequence[str]) -> list[str]:
-    """Return each token's text, that of byte pieces being the character they spell."""
+    """The label of each token; byte pieces are shown as their character."""
     texts: list[str] = []
     for are_bytes, group in itertools.groupby(
         tokens, lambda token: BYTE_PIECE.fullmatch(token) is not None
@@ -191,10 +190,10 @@ def _token_texts(tokens: Sequence[str]) -> list[str]:
 
 
 def _byte_texts(pieces: Sequence[str]) -> list[str]:
-    """Name a run of byte pieces, one text for each: "<0xC3>", "<0xA9>" are "é 1/2", "é 2/2"."""
+    """Labels of consecutive byte pieces: "<0xC3>", "<0xA9>" become "é 1/2", "é 2/2"."""
     encoded = bytes(int(piece[3:5], 16) for piece in pieces)
     texts: list[str] = []
-    # A byte that is no part of a character decodes to a lone surrogate, which is one byte again.
+    # Invalid bytes decode to lone surrogates, which encode to one byte.
     for character in encoded.decode("utf-8", "surrogateescape"):
         length = len(character.encode("utf-8", "surrogateescape"))
         if _is_control(character):
@@ -207,7 +206,7 @@ def _byte_texts(pieces: Sequence[str]) -> list[str]:
 
 
 def _choose_fonts(characters: Collection[str]) -> tuple[list[str], set[str]]:
-    """Return font families that draw the characters together, and those that none of them has."""
+    """Font families that together cover the characters, and the uncovered characters."""
     families: list[str] = []
     missing = {character for character in characters if not _is_control(character)}
     for family in matplotlib.rcParams["font.family"]:
@@ -222,7 +221,7 @@ def _choose_fonts(characters: Collection[str]) -> tuple[list[str], set[str]]:
             for entry in font_manager.fontManager.ttflist
             if not UNSUITABLE_FONTS.match(entry.name)
         }
-        # Among equals the plainest: "Noto Sans" before "Noto Serif" and "Noto Sans Display".
+        # Ties: prefer "Noto Sans" to "Noto Serif" and "Noto Sans Display".
         best = max(found, key=lambda font: (len(found[font]), "Sans" in font[1], -len(font[1])))
         if not found[best]:
             break
@@ -232,17 +231,17 @@ def _choose_fonts(characters: Collection[str]) -> tuple[list[str], set[str]]:
 
 
 def _coverage(path: str, characters: Collection[str]) -> set[str]:
-    """Return those of the characters that a font file has."""
+    """The characters covered by a font file."""
     charmap = font_manager.get_font(path).get_charmap()
     return {character for character in characters if ord(character) in charmap}
 
 
 def _register_new_fonts() -> None:
-    """Let Matplotlib know the fonts that were installed after it wrote its list of fonts."""
+    """Adds fonts that were installed after Matplotlib built its font cache."""
     known = {entry.fname for entry in font_manager.fontManager.ttflist}
     for path in font_manager.findSystemFonts():
         if path not in known:
-            # Whatever a font file is damaged by, or drawn in (colour emoji): it is none to use.
+            # Skip damaged and unsupported (colour emoji) fonts.
             with contextlib.suppress(Exception):
                 font_manager.fontManager.addfont(path)
 
@@ -250,10 +249,10 @@ def _register_new_fonts() -> None:
 def _warn_of_missing(missing: Collection[str]) -> None:
     shown = "".join(sorted(missing)[:20]) + ("…" if len(missing) > 20 else "")
     warnings.warn(
-        f"No installed font has {len(missing)} of the characters: {shown} They are written as "
-        "U+ and their number instead. Install a font that has them, such as Noto Sans CJK for "
-        "Chinese, Japanese and Korean or the Noto font of another script (Debian and Ubuntu: "
-        "apt-get install fonts-noto-cjk fonts-noto-core), and draw again.",
+        f"No installed font has {len(missing)} of the characters: {shown} They are shown as "
+        "code points (U+...). Install a font that covers them, such as Noto Sans CJK for Chinese, "
+        "Japanese and Korean or the Noto font of another script (Debian and Ubuntu: apt-get "
+        "install fonts-noto-cjk fonts-noto-core), and plot again.",
         stacklevel=3,
     )
 
@@ -263,7 +262,7 @@ def _is_control(character: str) -> bool:
 
 
 def _spell_out(text: str, missing: Collection[str]) -> str:
-    """Return the text with characters that cannot be drawn as "U+65E5"."""
+    """Replaces characters without glyph by their code point, "U+65E5"."""
     undrawable = {character for character in text if character in missing or _is_control(character)}
     if not undrawable:
         return text

@@ -1,4 +1,4 @@
-"""Refuses to run a model in a forked process, where the threads of its backend are missing."""
+"""Guards against running a model in a forked process, which lacks the backend's threads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _first: list[int] = []
 
 
 def check_process() -> None:
-    """Call before a model is run.
+    """Checks that a model can run in this process; call it before running one.
 
     Raises:
-        RuntimeError: A model was built or run in a parent process, and this one was forked from it:
-            TensorFlow and JAX wait for ever for threads that `fork` does not copy.
+        RuntimeError: This process was forked after a model was built or run: TensorFlow and JAX
+            would wait forever for threads that `fork` does not copy.
     """
     if _first and os.getpid() != _first[0]:
         raise RuntimeError(
@@ -23,10 +23,10 @@ def check_process() -> None:
 
 
 def register_process() -> None:
-    """Call before a model is built: from now on, `check_process` refuses forks of this process.
+    """Call before building a model: from now on, `check_process` rejects forks of this process.
 
     Raises:
-        RuntimeError: As of `check_process`.
+        RuntimeError: See `check_process`.
     """
     check_process()
     if not _first:

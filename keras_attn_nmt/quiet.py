@@ -1,4 +1,4 @@
-"""Keeps what the libraries' C++ code says, which no setting silences, off the terminal."""
+"""Suppresses messages of C++ libraries that no setting silences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-# Two threads at once would take each other's /dev/null for the terminal.
+# Concurrent redirections would save each other's /dev/null as the terminal.
 _lock = threading.RLock()
 
 
@@ -24,7 +24,7 @@ if sys.platform != "win32":
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Sends standard error nowhere, also that of C++ code; errors still raise."""
+    """Redirects standard error, including that of C++ code, to /dev/null; exceptions propagate."""
     if sys.stderr is None:  # Closed by who started this process.
         yield
         return

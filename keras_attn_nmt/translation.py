@@ -1,6 +1,6 @@
-"""What a translation is, wherever it was made: by a model, by a server or on a device.
+"""`Translation`, the result type shared by `Translator`, server client and device runner.
 
-Needs nothing but NumPy.
+Requires only NumPy.
 """
 
 from __future__ import annotations
@@ -13,30 +13,29 @@ import numpy as np
 
 from keras_attn_nmt.text import alignment
 
-# The piece of what is not in a vocabulary, by itself or as a word.
+# The piece of unknown characters or words.
 UNKNOWN = "<unk>"
-# A whole piece that stands for one byte; the same characters in other pieces are text.
+# A byte piece; the same characters inside of other pieces are text.
 _BYTE = re.compile("<0x([0-9A-F]{2})>")
 _DIGIT = re.compile("[0-9]")
-# Tokens of a text, `</s>` included.
+# In tokens, `</s>` included.
 MAX_SOURCE_LENGTH = 1000
-# Stands for the log-probability of what cannot happen; finite, as a product with 0 has to be 0.
+# Log-probability of an impossible event; finite, so that its product with 0 is 0.
 IMPOSSIBLE = -1e9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Translation:
-    """One translation, and what the model looked at.
+    """A translation with scores and attention.
 
     Attributes:
         text: The translation.
         score: Log-probability divided by the length penalty, in nats.
         source_tokens: Pieces of the source, `</s>` last.
-        target_tokens: Pieces of the translation, `</s>` last unless it was cut at its limit.
+        target_tokens: Pieces of the translation, `</s>` last unless it reached the maximum length.
         token_scores: Log-probability of each target token, float32, `(len(target_tokens),)`.
-        attention: Weight on each source token when each target token was written, float32,
-            `(len(target_tokens), len(source_tokens))`; rows sum to 1, or are zeros where the model
-            has no attention.
+        attention: Attention weights, float32, `(len(target_tokens), len(source_tokens))`. Rows sum
+            to 1, or are zeros for a model without attention.
     """
 
     text: str
@@ -47,38 +46,38 @@ class Translation:
     attention: np.ndarray
 
     def __post_init__(self) -> None:
-        # Of its own size: a view would keep the padded arrays of a whole batch.
+        # Copy views, which would keep the padded arrays of a whole batch in memory.
         for name in ("token_scores", "attention"):
             array = np.asarray(getattr(self, name), "float32")
             object.__setattr__(self, name, array if array.base is None else array.copy())
 
     @property
     def complete(self) -> bool:
-        """Whether the translation ended by itself, and was not cut at its limit."""
+        """Whether the translation ends in `</s>`, i.e. was not cut at the maximum length."""
         return not self.source_tokens or self.target_tokens[-1:] == [alignment.END]
 
     def word_attention(self) -> np.ndarray:
-        """Weight on each source word for each target word, `(target words, source words)`.
+        """Attention between space-separated words, `(target words, source words)`.
 
-        See `keras_attn_nmt.text.alignment.fold_attention`; words are what stands between spaces.
+        See `keras_attn_nmt.text.alignment.fold_attention`.
         """
         return alignment.fold_attention(self.attention, self.source_tokens, self.target_tokens)
 
     def alignment(self) -> set[alignment.Link]:
-        """For each target word the source word it looked at most, as pairs (source, target)."""
+        """Word alignment: each target word with its most attended source word, (source, target)."""
         return alignment.hard_alignment(self.word_attention())
 
     def copying(self, source: str) -> Translation:
-        """The translation with what is rare in it copied from the source word it is aligned to.
+        """Copies rare words and digits from the aligned source words.
 
-        A target word becomes its source word where an unknown piece is in it, or where both are
-        spelled in bytes, as names in an unknown script (Luong et al. 2015, "Addressing the Rare
-        Word Problem", section 3.3). Numbers take the digits of their source word, one by one, where
-        both have as many. All other words stay. Words are what stands between spaces: a text in a
-        language without any is one word, and has to be split before it is translated.
+        A target word is replaced by its aligned source word if it contains an unknown piece, or if
+        both consist of byte pieces, such as names in an unknown script (Luong et al. 2015,
+        "Addressing the Rare Word Problem", section 3.3). In numbers, digits are replaced by those
+        of the source word if both have equally many. Words are separated by spaces; text in a
+        language without spaces must be segmented before translation.
 
         Args:
-            source: The text that was translated.
+            source: The source text.
 
         References:
             [Luong et al. 2015](https://arxiv.org/abs/1410.8206)
@@ -86,7 +85,7 @@ class Translation:
         sources, targets = _words(self.source_tokens), _words(self.target_tokens)
         texts = alignment.split_words(source)
         if len(texts) != len(sources):
-            # A vocabulary that changes texts (`Tokenizer.load` takes any) has other words.
+            # Fallback for vocabularies whose normalization changes word boundaries.
             texts = [_spelled(word) for word in sources]
         copied = {}
         for i, j in self.alignment():
@@ -130,7 +129,7 @@ def _words(tokens: list[str]) -> list[list[str]]:
 
 
 def _spelled(pieces: list[str]) -> str:
-    """The text of SentencePiece pieces that stand one after another."""
+    """Detokenizes a sequence of SentencePiece pieces."""
     content = b""
     for piece in pieces:
         byte = _BYTE.fullmatch(piece)
@@ -140,7 +139,7 @@ def _spelled(pieces: list[str]) -> str:
 
 
 def _with_digits(word: str, source: str) -> str:
-    """A word with the digits of another one, if that has as many."""
+    """Replaces the digits of a word by those of another with equally many."""
     digits = _DIGIT.findall(source)
     if len(digits) != len(_DIGIT.findall(word)):
         return word
@@ -148,12 +147,12 @@ def _with_digits(word: str, source: str) -> str:
 
 
 class TextTooLong(ValueError):
-    """A text has more tokens than can be translated.
+    """A text exceeds the maximum number of tokens.
 
     Attributes:
-        index: Its place among the texts, from 0.
+        index: 0-based index of the text.
         kind: `"text"` or `"reference"`.
-        reason: What is wrong with it, without its place.
+        reason: The error message without the index.
     """
 
     def __init__(self, index: int, length: int, limit: int, kind: str = "text"):

@@ -35,22 +35,22 @@ LENGTH_STEP = 16
 
 
 class Translator:
-    """Translates with a trained model.
+    """Translates, scores and embeds texts with a trained model.
 
     Args:
-        model: From `build_model`, from a `.keras` file, or put together by hand: any functional
-            model from source and target ids to logits with one `AttentionDecoder` in it.
+        model: From `build_model`, a `.keras` file or hand-built: any functional model from source
+            and target ids to logits with one `AttentionDecoder`.
         source_tokenizer: Tokeniser of the source language.
         target_tokenizer: Tokeniser of the target language.
-        shortlist: What a search with `shortlist=True` may choose from, or its file.
-        search: Defaults of every search; those of the model where it was loaded.
+        shortlist: The vocabulary shortlist for `shortlist=True`, or its file.
+        search: Default search options; `load` takes those of the model directory.
 
     Attributes:
-        max_source_length: Most tokens of a text, `</s>` included.
-        config: The `ModelConfig` of a model from `build_model`, else `None`.
+        max_source_length: Maximum number of source tokens, `</s>` included.
+        config: The `ModelConfig` of a model from `build_model`, otherwise `None`.
 
     Raises:
-        ValueError: The model does not fit the vocabularies, or cannot be searched step by step.
+        ValueError: The model does not match the vocabularies, or cannot be decoded incrementally.
 
     Example:
         >>> translator = Translator.load("build/demo/model")
@@ -84,7 +84,7 @@ class Translator:
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Translator:
-        """Loads a model directory; errors as of `model_directory.load_model`."""
+        """Loads a model directory; raises the errors of `model_directory.load_model`."""
         loaded = model_directory.load_model(directory)
         shortlist = Path(directory, model_directory.SHORTLIST)
         return cls(
@@ -97,15 +97,15 @@ class Translator:
 
     @property
     def has_attention(self) -> bool:
-        """Whether the decoder attends to the source: not with `attention="none"`."""
+        """Whether the decoder has attention, i.e. not `attention="none"`."""
         return self._decoder.decoder.attention is not None
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Writes a model directory, which `load`, the command line and the exports take.
+        """Writes a model directory for `load`, the command line and the exports.
 
-        What is there of the same names is replaced, file by file. A model that was put together by
-        hand is loaded from its `model.keras`: register layers of your own with
-        `keras.saving.register_keras_serializable`, and import them before.
+        Existing files are replaced. Hand-built models are loaded from `model.keras`: register
+        custom layers with `keras.saving.register_keras_serializable`, and import them before
+        loading.
         """
         model_directory.save_model(
             directory,
@@ -116,7 +116,7 @@ class Translator:
         )
 
     def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
-        """Translates texts; the best translation of each. Options as in `nbest`."""
+        """Translates texts and returns the best translation of each. Options: see `nbest`."""
         return [hypotheses[0] for hypotheses in self.nbest(texts, **options)]
 
     def nbest(
@@ -130,26 +130,26 @@ class Translator:
         copy: bool = False,
         shortlist: bool = False,
     ) -> list[list[Translation]]:
-        """Translates texts; up to `beam_size` translations of each, the best first.
+        """Returns up to `beam_size` translations of each text, best first.
 
-        A text of nothing but white space has one empty translation.
+        A blank text has one empty translation.
 
         Args:
             texts: Sentences, in any order and of any lengths.
-            beam_size: Hypotheses kept; 1 is greedy search. Without it, and likewise the next two,
-                that of `search`.
-            length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 for none.
-            max_length: Maximum target length in tokens, `</s>` included. No translation gets
-                longer than three times its source and 20 more.
-            batch_size: Sentences translated at a time.
-            copy: Copy what is rare from the source, see `Translation.copying`.
-            shortlist: Choose from the model's shortlist alone: faster, and with another
-                translation of some texts. Scores are log-probabilities among what is on it.
+            beam_size: Beam size; 1 is greedy search. Defaults to `search`.
+            length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it.
+                Defaults to `search`.
+            max_length: Maximum target length in tokens, `</s>` included. Defaults to `search`.
+                Translations are also limited to three times the source length plus 20.
+            batch_size: Sentences per batch.
+            copy: Copy rare words from the source, see `Translation.copying`.
+            shortlist: Restrict the softmax to the model's shortlist: faster, but some translations
+                differ. Scores are log-probabilities over the shortlist.
 
         Raises:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
-            ValueError: An option is out of its range, or there is no shortlist.
-            RuntimeError: This process was forked from one in which a model was loaded or run.
+            ValueError: An option is out of range, or there is no shortlist.
+            RuntimeError: This process was forked after a model was loaded or run.
         """
         check_process()
         check_whole("batch_size", batch_size)
@@ -158,8 +158,8 @@ class Translator:
         )
         if not isinstance(shortlist, bool):
             raise ValueError(
-                f"shortlist must be true or false, got {type(shortlist).__name__}: the shortlist "
-                "itself is an argument of Translator."
+                f"shortlist must be true or false, got {type(shortlist).__name__}: pass the "
+                "shortlist itself to Translator."
             )
         key = (search, shortlist)
         if key not in self._searches:
@@ -194,20 +194,20 @@ class Translator:
         length_penalty: float | None = None,
         batch_size: int = 64,
     ) -> list[Translation]:
-        """Scores given translations: what the model thinks of them, and where it looks.
+        """Scores given translations (forced decoding): token scores and attention.
 
         Args:
-            texts: Sentences.
-            references: A translation of each.
-            length_penalty: As in `nbest`.
-            batch_size: As in `nbest`.
+            texts: Source sentences.
+            references: One translation per sentence.
+            length_penalty: See `nbest`.
+            batch_size: See `nbest`.
 
         Raises:
-            ValueError: There are not as many references as texts, or one is too long.
+            ValueError: The numbers of texts and references differ, or one is too long.
         """
         if len(texts) != len(references):
             raise ValueError(
-                f"Every text needs one reference: got {len(texts)} texts and "
+                f"Expected one reference per text: got {len(texts)} texts and "
                 f"{len(references)} references."
             )
         check_process()
@@ -235,9 +235,9 @@ class Translator:
         return [result for result in results if result is not None]
 
     def embed(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
-        """The sentence vectors of texts, float32, `(len(texts), annotation_units)`.
+        """Sentence vectors, float32, `(len(texts), annotation_units)`.
 
-        Annotations have `2 * encoder_units`, or `encoder_units` without the backward encoder.
+        `annotation_units` is `2 * encoder_units`, or `encoder_units` without backward encoder.
         """
         check_process()
         check_whole("batch_size", batch_size)
@@ -253,8 +253,8 @@ class Translator:
     def _known_shortlist(self) -> Shortlist:
         if self._shortlist is None:
             raise ValueError(
-                "This Translator has no shortlist: give it one that learn_shortlist made, or "
-                "translate without."
+                "This Translator has no shortlist: pass one from learn_shortlist, or use "
+                "shortlist=False."
             )
         if not isinstance(self._shortlist, Shortlist):
             self._shortlist = Shortlist.load(
@@ -264,7 +264,7 @@ class Translator:
         return self._shortlist
 
     def _source_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        # A text without anything in it is all padding: the search leaves it alone.
+        # A blank text is all padding, which the search leaves empty.
         texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._ids(self.source_tokenizer, texts, "text")
         ids = [[] if is_blank(text) else each for each, text in zip(ids, texts, strict=True)]
@@ -272,7 +272,9 @@ class Translator:
 
     def _ids(self, tokenizer: Tokenizer, texts: Sequence[str], kind: str) -> list[list[int]]:
         if isinstance(texts, (str, bytes)):
-            raise ValueError(f"Expected a list of strings, got one: put the {kind} into a list.")
+            raise ValueError(
+                f"Expected a list of strings, got one string: wrap the {kind} in a list."
+            )
         return [[*each, EOS] for each in tokenizer.encode(texts)]
 
     def _translations(
@@ -307,13 +309,13 @@ def _check_vocabularies(decoder: IncrementalDecoder, source: Tokenizer, target: 
     for side, (pieces, ids) in sizes.items():
         if ids is not None and pieces != ids:
             raise ValueError(
-                f"The model was made for {ids} {side} pieces, and its vocabulary has {pieces}: "
-                "give the vocabulary that it was trained with."
+                f"The model has {ids} {side} pieces, but the vocabulary has {pieces}: use the "
+                "vocabulary that it was trained with."
             )
 
 
 def _fitting(ids: list[list[int]], kind: str) -> list[list[int]]:
-    """The ids as they are; raises `TextTooLong` for the first text that has too many."""
+    """Returns the ids; raises `TextTooLong` for the first text that has too many."""
     for index, each in enumerate(ids):
         if len(each) > MAX_SOURCE_LENGTH:
             raise TextTooLong(index, len(each), MAX_SOURCE_LENGTH, kind)
@@ -321,13 +323,13 @@ def _fitting(ids: list[list[int]], kind: str) -> list[list[int]]:
 
 
 def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:
-    """Indices in batches of like lengths, the longest first."""
+    """Indices in batches of similar length, longest first."""
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _pad(rows: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:
-    """Ids as an array, int32, `(rows, length)`; padded to few shapes where these are compiled."""
+    """Padded ids, int32, `(rows, length)`; in few distinct shapes on compiling backends."""
     height, width = len(rows), max(1, *map(len, rows))
     if keras.backend.backend() != "tensorflow":
         height = min(1 << (height - 1).bit_length(), batch_size)
@@ -343,12 +345,12 @@ def _to_numpy(found: searching.Hypotheses) -> searching.Hypotheses:
 
 
 def _compiled(function: Callable, model: keras.Model, arguments: int) -> Callable:
-    """The function as one graph of the backend, for ids of any batch size and length.
+    """Compiles a function with the backend, for ids of any batch size and length.
 
     Args:
-        function: Takes id tensors, int32, `(batch, length)`.
-        model: Whose weights it uses, as they are when it is called.
-        arguments: How many tensors it takes.
+        function: Function of id tensors, int32, `(batch, length)`.
+        model: The model whose current weights it uses.
+        arguments: Number of tensors it takes.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -358,7 +360,7 @@ def _compiled(function: Callable, model: keras.Model, arguments: int) -> Callabl
     if keras.backend.backend() == "jax":
         import jax
 
-        # The weights are an argument: what jit finds in a closure stays as it was first seen.
+        # Weights are an argument, as jit treats closures as constants.
         def stateless(values: list, *inputs: Any) -> Any:
             with keras.StatelessScope(
                 state_mapping=list(zip(model.variables, values, strict=True))

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes, and checks of output paths."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary name beside `path`, which takes the place of `path` on success.
+    """Yields a temporary path in the same directory, renamed to `path` on success.
 
-    A failure (a full disk, a kill) leaves what was at `path` as it was. The temporary name has the
-    ending of `path`, as Keras chooses the format by it.
+    On failure (a full disk, a kill) an existing file at `path` is unchanged. The temporary path has
+    the same suffix, from which Keras infers the format.
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"No folder {path.parent} to write {path.name} into.")
+        raise FileNotFoundError(f"The folder {path.parent} for {path.name} does not exist.")
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory:
         temporary = Path(directory) / path.name
         try:
@@ -27,7 +27,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             if error.errno is None or error.filename is not None:
                 raise
             raise OSError(error.errno, error.strerror, str(path)) from error
-        except RuntimeError as error:  # So says h5py of a full disk.
+        except RuntimeError as error:  # Raised by h5py on a full disk.
             raise OSError(f"Could not write {path}: {error}") from error
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -35,41 +35,41 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a UTF-8 file, whole or not at all."""
+    """Writes a UTF-8 file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def check_file_output(path: str | os.PathLike[str]) -> None:
-    """Checks that a file can be written, before the work that is to be written there.
+    """Checks that a file can be written, before any expensive work.
 
     Raises:
-        OSError: It is a folder, or there is no folder for it, or that cannot be written into.
+        OSError: The path is a folder, or its folder is missing or not writable.
     """
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file.")
+        raise IsADirectoryError(f"{path} is a folder; expected a file name.")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+        raise FileNotFoundError(f"The folder {path.parent} for {path.name} does not exist.")
     _check_writable(path.parent, path)
 
 
 def check_folder_output(path: str | os.PathLike[str]) -> None:
-    """Checks that a folder can be written into, or made with all above it.
+    """Checks that a folder is writable or can be created with its parents.
 
     Raises:
-        OSError: It is a file or below one, or may not be written.
+        OSError: The path or one of its parents is a file, or is not writable.
     """
     folder = path = Path(path)
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give a folder to write into.")
+        raise NotADirectoryError(f"{folder} is a file; expected a folder.")
     _check_writable(folder, path)
 
 
 def _check_writable(folder: Path, output: Path) -> None:
-    # Trying is the only sure way: a file system may be read-only whatever its permissions say.
+    # Permission bits are not enough: the file system may be read-only.
     try:
         tempfile.TemporaryDirectory(dir=folder).cleanup()
     except OSError as error:

@@ -133,5 +133,5 @@ def test_dot_is_multiplicative_without_weights(rng: np.random.Generator) -> None
     expected = call(general, inputs)
     assert_same(call(dot, inputs), expected, 1e-6)
     assert dot.weights == []
-    with pytest.raises(ValueError, match=r"states of 5 units with annotations of 3"):
+    with pytest.raises(ValueError, match=r"equal size, got 5 and 3"):
         DotAttention().build((None, 5), (None, None, 3))

@@ -28,7 +28,7 @@ MASK = np.array([[True, True, True, True], [True, True, False, False], [False] *
 
 
 def make(**kwargs: Any) -> AttentionDecoder:
-    return AttentionDecoder(UNITS, **{"attention_units": 6, "initial_units": 2, **kwargs})
+    return AttentionDecoder(UNITS, **{"attention_units": 6, "initial_state_units": 2, **kwargs})
 
 
 def example(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -95,7 +95,7 @@ def test_is_the_papers(
 
 def test_starts_from_the_whole_vector_where_not_told(rng: np.random.Generator) -> None:
     inputs = example(rng)
-    decoder = built(rng, initial_units=None)
+    decoder = built(rng, initial_state_units=None)
     params = decoder_params(decoder, Values())
     (state,) = to_numpy(decoder.initial_state(inputs["sentence_vector"]))
     expected = np.tanh(inputs["sentence_vector"] @ params["W_s"].T + params["b_s"])

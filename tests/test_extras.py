@@ -30,7 +30,7 @@ OPTIONAL = {
 # Modules that import one of them when they are imported.
 IMPORTING = (
     "export.demo",
-    "export.operator_files",
+    "export.serving_config",
     "export.runner",
     "export.saved_model",
     "export.saved_model_check",

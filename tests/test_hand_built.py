@@ -49,7 +49,7 @@ def hand_built(tokenizer, *, mask_zero=False, previous_token=False):
     annotations, sentence_vector = BidirectionalEncoder(16)(embedded, **mask)
     embedded = keras.layers.LayerNormalization()(keras.layers.Embedding(size, 16)(target))
     states, previous_states, contexts, attention = AttentionDecoder(
-        32, attention=SquaredDistance(), initial_units=16, query_previous_token=previous_token
+        32, attention=SquaredDistance(), initial_state_units=16, query_previous_token=previous_token
     )(embedded, annotations, sentence_vector, **mask)
     features = TanhReadout(32)(embedded, states, previous_states, contexts)
     logits = keras.layers.Dense(size)(keras.layers.Dropout(0.1)(features))
@@ -119,7 +119,7 @@ def test_what_cannot_be_searched_is_refused(tokenizer):
     size = tokenizer.vocabulary_size
     with pytest.raises(ValueError, match="not a functional model"):
         Translator(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), *[tokenizer] * 2)
-    with pytest.raises(ValueError, match=f"made for {size} source pieces, and its vocabulary has"):
+    with pytest.raises(ValueError, match=f"model has {size} source pieces, but the vocabulary has"):
         Translator(hand_built(tokenizer), Tokenizer.learn(["ein Haus"] * 3, 290), tokenizer)
 
     source = keras.Input((None,), dtype="int32", name="source")
@@ -129,7 +129,7 @@ def test_what_cannot_be_searched_is_refused(tokenizer):
     embedded = keras.layers.Conv1D(6, 2, padding="causal")(embedded)
     states, *_ = AttentionDecoder(9, attention_units=4)(embedded, annotations, vector)
     model = keras.Model([source, target], keras.layers.Dense(size)(states))
-    with pytest.raises(ValueError, match="cannot be searched step by step"):
+    with pytest.raises(ValueError, match="cannot be decoded incrementally"):
         Translator(model, tokenizer, tokenizer)
 
 

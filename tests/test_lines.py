@@ -63,7 +63,7 @@ def test_lines_are_there_before_more_is_written(pipe):
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf16_is_refused(encoding):
-    with pytest.raises(ValueError, match="input is UTF-16; UTF-8 was expected"):
+    with pytest.raises(ValueError, match="input is UTF-16; expected UTF-8"):
         lines_of("\ufeffein\n".encode(encoding))
 
 

@@ -97,4 +97,4 @@ def test_digits_of_all_scripts_are_pieces_of_their_own(model_type: str) -> None:
 
 def test_texts_that_sentencepiece_leaves_out_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     Tokenizer.learn([*SENTENCES, "a \u2585 b", "c\u2585"], 400)
-    assert "2 of 6 texts hold the character U+2585" in caplog.text
+    assert "2 of 6 texts with the character U+2585" in caplog.text

@@ -1,4 +1,4 @@
-"""Training: where sentence pairs come from, batches, recipes, and `train` itself."""
+"""Training: corpora, batching, recipes and the training loop."""
 
 from keras_attn_nmt.training.evaluation import corpus_scores, evaluate
 from keras_attn_nmt.training.recipe import Recipe

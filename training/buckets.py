@@ -1,7 +1,7 @@
-"""Length buckets: which sentence pairs are padded to one shape, and in batches of how many.
+"""Length bucketing: padded shapes and batch sizes from the histogram of sentence lengths.
 
-A corpus is known here by its joint histogram of lengths alone, from which everything about an
-epoch follows before it begins: batches, shapes, padding.
+The joint histogram of source and target lengths determines the number of batches, their shapes and
+the share of padding before training starts.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ BatchSizes = Callable[[Counts], Counts]
 
 @dataclasses.dataclass(frozen=True)
 class Bucket:
-    """Sentence pairs of about one length, all padded to the same shape.
+    """Sentence pairs of similar length, padded to the same shape.
 
     Attributes:
-        source_lengths: Shortest and longest source of the bucket, in tokens with eos.
-        target_lengths: Shortest and longest target of the bucket, in tokens with eos.
-        pairs: Number of pairs in an epoch.
-        batch_size: Pairs in a batch; the last batch of an epoch may hold fewer.
+        source_lengths: Minimum and maximum source length in tokens, EOS included.
+        target_lengths: Minimum and maximum target length in tokens, EOS included.
+        pairs: Number of pairs per epoch.
+        batch_size: Pairs per batch; the last batch of an epoch may be smaller.
     """
 
     source_lengths: tuple[int, int]
@@ -40,22 +40,22 @@ class Bucket:
 
     @property
     def batches(self) -> int:
-        """Batches per epoch, whatever the order of the pairs."""
+        """Batches per epoch, independent of the order of the pairs."""
         return -(-self.pairs // self.batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchPlan:
-    """What an epoch over a corpus consists of.
+    """Statistics of an epoch: pairs, tokens, padding and buckets.
 
     Attributes:
-        max_length: Longest source and target that was kept, in tokens with eos.
-        pairs_read: Sentence pairs of the corpus; here and everywhere below, each as often as it is
-            sampled.
-        dropped: Pairs left out, by reason: `"empty"` (a side without text), `"source_too_long"`
-            and `"target_too_long"`. A pair counts once, for the first reason that holds.
-        source_tokens: Source tokens per epoch, eos included and padding not.
-        target_tokens: Target tokens per epoch, eos included and padding not.
+        max_length: Maximum source and target length in tokens, EOS included.
+        pairs_read: Sentence pairs read. Here and below, every sampled segmentation of a pair
+            counts as one pair.
+        dropped: Dropped pairs by reason: `"empty"` (blank source or target), `"source_too_long"`
+            and `"target_too_long"`. Each pair counts once, for the first reason that applies.
+        source_tokens: Source tokens per epoch, including EOS, without padding.
+        target_tokens: Target tokens per epoch, including EOS, without padding.
         buckets: The length buckets.
     """
 
@@ -68,7 +68,7 @@ class BatchPlan:
 
     @property
     def pairs(self) -> int:
-        """Pairs per epoch, those that were kept."""
+        """Pairs per epoch."""
         return sum(bucket.pairs for bucket in self.buckets)
 
     @property
@@ -78,12 +78,12 @@ class BatchPlan:
 
     @property
     def padding(self) -> float:
-        """Share of padding in all source and target positions of an epoch, from 0 to 1."""
+        """Share of padding among all source and target positions, in [0, 1]."""
         positions = sum(bucket.pairs * sum(bucket.shape) for bucket in self.buckets)
         return 1 - (self.source_tokens + self.target_tokens) / positions
 
     def dropped_report(self) -> str:
-        """How many pairs were left out and why, in one line."""
+        """One line with the number of dropped pairs by reason."""
         reasons = {
             "empty": "with an empty side",
             "source_too_long": f"with a source longer than {self.max_length} tokens",
@@ -97,7 +97,7 @@ class BatchPlan:
         )
 
     def report(self) -> str:
-        """The whole plan as text of a few lines."""
+        """A multi-line summary of the plan."""
         sizes = [bucket.batch_size for bucket in self.buckets]
         buckets = ", ".join(
             f"{bucket.shape[0]}x{bucket.shape[1]}: {bucket.pairs:,} by {bucket.batch_size}"
@@ -107,16 +107,16 @@ class BatchPlan:
             (
                 f"sentence pairs: {self.pairs:,} kept, {self.dropped_report()}",
                 f"tokens per epoch: {self.source_tokens:,} source, {self.target_tokens:,} target; "
-                f"{self.padding:.1%} of all positions is padding",
+                f"{self.padding:.1%} of all positions are padding",
                 f"batches per epoch: {self.steps_per_epoch:,} in {len(self.buckets)} length "
-                f"buckets, full ones of {min(sizes)} to {max(sizes)} pairs",
+                f"buckets, batch sizes {min(sizes)} to {max(sizes)} pairs",
                 "buckets (source length x target length: pairs by batch size):",
                 *textwrap.wrap(buckets, 96, initial_indent="  ", subsequent_indent="  "),
             )
         )
 
     def bucket_table(self) -> Counts:
-        """Index of the bucket of a pair, int64, at [source length, target length]; -1 for none."""
+        """Bucket index by [source length, target length], int64; -1 where there is no bucket."""
         longest_source = max(bucket.shape[0] for bucket in self.buckets)
         longest_target = max(bucket.shape[1] for bucket in self.buckets)
         table = np.full((longest_source + 1, longest_target + 1), -1, np.int64)
@@ -130,7 +130,7 @@ class BatchPlan:
 
 
 def by_tokens(tokens_per_batch: int) -> BatchSizes:
-    """Batches of at most so many source and target positions together, padding included.
+    """Batch sizes that limit the number of source plus target positions, padding included.
 
     Sizes of 8 and more are multiples of 8, which GPUs multiply fastest.
     """
@@ -143,24 +143,24 @@ def by_tokens(tokens_per_batch: int) -> BatchSizes:
 
 
 def by_sentences(sentences_per_batch: int) -> BatchSizes:
-    """Batches of one size, whatever their width."""
+    """A constant batch size, independent of the width."""
     return lambda width: np.full_like(width, sentences_per_batch)
 
 
 def plan_buckets(
     histogram: Counts, batch_sizes: BatchSizes, *, max_padding: float, max_buckets: int
 ) -> tuple[Bucket, ...]:
-    """Cuts the plane of source and target lengths into few rectangles with little padding.
+    """Partitions the plane of source and target lengths into rectangles with little padding.
 
-    Starts from one bucket for all and makes, again and again, the cut that saves most padding,
-    until padding is rare enough. A cut that would leave less than one full batch on a side is
-    not made, so that no rare length costs training steps of a few pairs each.
+    Starts from a single bucket and greedily applies the split that saves the most padding, until
+    `max_padding` or `max_buckets` is reached. A split must leave at least one full batch on each
+    side, so that rare lengths do not cause many small batches.
 
     Args:
-        histogram: Number of pairs at [source length, target length], with at least one pair.
-        batch_sizes: Batch size for a width (source and target length together).
-        max_padding: Share of padding that is good enough, from 0 to 1.
-        max_buckets: Most buckets, reached where `max_padding` is not.
+        histogram: Number of pairs by [source length, target length]; not empty.
+        batch_sizes: Batch size as a function of the width (source plus target length).
+        max_padding: Share of padding at which splitting stops, in [0, 1).
+        max_buckets: Maximum number of buckets.
     """
     regions = [_Region(0, 0, histogram)]
     cuts = [regions[0].best_cut(batch_sizes)]
@@ -188,7 +188,7 @@ def plan_buckets(
 
 @dataclasses.dataclass(frozen=True)
 class _Cut:
-    """The first `lines` lines along `axis` are cut off, which saves so many padded positions."""
+    """A split after the first `lines` lines along `axis`, saving `saved` padded positions."""
 
     saved: int
     axis: int = 0
@@ -196,7 +196,7 @@ class _Cut:
 
 
 class _Region:
-    """A rectangle of the histogram: its cells, and the lengths that its first cell stands for."""
+    """A rectangle of the histogram: its cells and the lengths of its first cell."""
 
     def __init__(self, source_start: int, target_start: int, cells: Counts) -> None:
         occupied = cells > 0
@@ -224,12 +224,12 @@ class _Region:
             if axis == 0
             else (self.target_start, self.target_last, self.source_start)
         )
-        # Per line: its pairs and the longest other side among them (0 in an empty line).
+        # Per line: number of pairs and the maximum length of the other side (0 if empty).
         pairs = cells.sum(axis=1)
         longest = cells.shape[1] - 1 - np.argmax(cells[:, ::-1] > 0, axis=1)
         longest = np.where(pairs > 0, other_start + longest, 0)
         lengths = np.where(pairs > 0, start + np.arange(len(cells)), 0)
-        # Element i is about cutting between lines i and i + 1.
+        # Element i is the split between lines i and i + 1.
         near_pairs = np.cumsum(pairs)[:-1]
         near_width = np.maximum.accumulate(lengths)[:-1] + np.maximum.accumulate(longest)[:-1]
         far_pairs = self.pairs - near_pairs

@@ -1,4 +1,4 @@
-"""What happens besides the steps of a training: scores, pictures, checkpoints, progress."""
+"""Training callbacks: validation BLEU, attention plots, checkpoints, progress."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ STATE = "state.json"
 
 
 class SeedEpochs(keras.callbacks.Callback):
-    """Draws the dropout of an epoch from the seed and its number alone.
+    """Reseeds dropout at each epoch from the seed and the epoch number.
 
-    So a training that goes on after a stop drops what it would have dropped without the stop.
+    Dropout masks are therefore reproducible across resume.
     """
 
     def __init__(self, seed: int):
@@ -43,7 +43,7 @@ class SeedEpochs(keras.callbacks.Callback):
 
 
 class KeepFreedMemory(keras.callbacks.Callback):
-    """Calls `keep_freed_memory` before each step, as data sets undo it when they begin."""
+    """Calls `keep_freed_memory` before each step, as new data set iterators reset it."""
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         keep_freed_memory()
@@ -53,13 +53,13 @@ class KeepFreedMemory(keras.callbacks.Callback):
 
 
 class AverageWeights(keras.callbacks.Callback):
-    """Puts the moving average of the weights in their place while they are evaluated and saved.
+    """Swaps in the moving average of the weights for evaluation and checkpoints.
 
-    The optimizer keeps the average (`use_ema`). Stands before the callbacks that are to see it.
-    Unlike Keras' `SwapEMAWeights` it can begin with a checkpoint in which both changed places.
+    The optimizer maintains the average (`use_ema`). Place it before the callbacks that evaluate or
+    save. Unlike Keras' `SwapEMAWeights`, it can resume from a checkpoint saved after the swap.
 
     Args:
-        in_place: Whether the model has the average already, as after loading a checkpoint.
+        in_place: Whether the averaged weights are already swapped in, as in a loaded checkpoint.
 
     References:
         Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"
@@ -92,17 +92,17 @@ class AverageWeights(keras.callbacks.Callback):
 
 
 class ValidationBleu(keras.callbacks.Callback):
-    """Translates validation sentences after each epoch, greedily, and logs `val_bleu`.
+    """Greedily translates validation sentences after each epoch and logs `val_bleu`.
 
     Args:
-        translator: Over the model in training.
-        sources: Sentences.
-        references: Their translations.
+        translator: A `Translator` of the model being trained.
+        sources: Validation sentences.
+        references: Their reference translations.
     """
 
     def __init__(self, translator: Translator, sources: Sequence[str], references: Sequence[str]):
         super().__init__()
-        with extra("train"):  # Before an epoch is spent.
+        with extra("train"):  # Fail early, not after the first epoch.
             import sacrebleu  # noqa: F401
         self.translator = translator
         self.sources = list(sources)
@@ -115,12 +115,12 @@ class ValidationBleu(keras.callbacks.Callback):
 
 
 class AttentionPicture(keras.callbacks.Callback):
-    """Writes the attention of one sentence to TensorBoard after each epoch.
+    """Plots the attention of one sentence to TensorBoard after each epoch.
 
     Args:
-        translator: Over the model in training.
-        sentence: The sentence.
-        directory: TensorBoard's directory.
+        translator: A `Translator` of the model being trained.
+        sentence: Source sentence.
+        directory: TensorBoard log directory.
     """
 
     def __init__(self, translator: Translator, sentence: str, directory: Path):
@@ -148,17 +148,17 @@ class AttentionPicture(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Keeps the last and the best epoch on disk, and all that a resumed training needs.
+    """Saves checkpoints of the last and the best epoch, and the state needed to resume.
 
-    `state.json` holds the logs of every epoch and names the two weight files. It is replaced when
-    they are complete, so that a kill or a full disk at any moment leaves a state to go on from.
+    `state.json` holds the logs of every epoch and names the two weight files. It is replaced
+    atomically after they are written, so a run can be resumed after a kill or a full disk.
 
     Args:
-        directory: Where to write.
-        monitor: Name in the logs that decides on the best epoch.
-        history: Logs of the epochs before this run, from `read_state`.
-        replayed: Callbacks whose state follows from the logs; they are shown `history`.
-        on_better: Called with the history once an epoch that is better than all before is saved.
+        directory: Checkpoint directory.
+        monitor: Name of the logged metric that selects the best epoch.
+        history: Logs of previous epochs, from `read_state`.
+        replayed: Callbacks whose state is restored by replaying `history`.
+        on_better: Called with the history after a new best epoch is saved.
     """
 
     def __init__(
@@ -176,14 +176,14 @@ class Checkpoints(keras.callbacks.Callback):
         self.replayed = replayed
         self.on_better = on_better
         directory.mkdir(parents=True, exist_ok=True)
-        # What a kill left half written.
+        # Partial writes of a killed run.
         for path in directory.glob(".*.weights.h5.*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def on_train_begin(self, logs: Any = None) -> None:
         if not self.history or not self.replayed:
             return
-        # The learning rate in the checkpoint is lowered already: the replay must not do it again.
+        # The checkpoint has the reduced learning rate: the replay must not reduce it again.
         optimizer = self.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         fixed = isinstance(optimizer._learning_rate, keras.Variable)
@@ -210,8 +210,8 @@ class Checkpoints(keras.callbacks.Callback):
             writing.write_text(self.directory / STATE, json.dumps(state, indent=2) + "\n")
         except OSError as error:
             raise OSError(
-                f"Could not save epoch {epoch + 1} to {self.directory}: {error}. The epochs before "
-                "it are as they were; make room and resume with --resume."
+                f"Could not save epoch {epoch + 1} to {self.directory}: {error}. Earlier epochs "
+                "are intact: free disk space and resume with --resume."
             ) from error
         self.history = history
         kept = {name, weights_file(best)}
@@ -224,23 +224,23 @@ class Checkpoints(keras.callbacks.Callback):
             except OSError as error:
                 raise OSError(
                     f"Epoch {epoch + 1} is saved, but its model could not be written: {error}. "
-                    "Make room and resume with --resume."
+                    "Free disk space and resume with --resume."
                 ) from error
 
 
 def weights_file(epoch: int) -> str:
-    """Name of the checkpoint of an epoch, counted from 0."""
+    """Checkpoint file name of an epoch (0-based)."""
     return f"epoch_{epoch + 1:03d}.weights.h5"
 
 
 def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> int:
-    """Index of the best epoch: lowest loss or highest BLEU, the earliest of equals."""
+    """Index of the best epoch: lowest loss or highest BLEU; ties go to the earliest."""
     sign = -1 if monitor.endswith("loss") else 1
     return max(range(len(history)), key=lambda i: (sign * history[i][monitor], -i))
 
 
 def read_state(directory: Path) -> dict[str, Any] | None:
-    """What `Checkpoints` last wrote to `state.json`, or `None`."""
+    """The last state written by `Checkpoints`, or `None`."""
     path = directory / STATE
     if not path.is_file():
         return None
@@ -249,21 +249,21 @@ def read_state(directory: Path) -> dict[str, Any] | None:
         return {name: state[name] for name in ("epochs", "finished", "history")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is damaged ({error}); begin anew in another directory."
+            f"{path} is damaged ({error}): start a new run in another directory."
         ) from error
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar for each epoch, with loss, target tokens a second and time left.
+    """Progress bar per epoch with loss, target tokens per second and remaining time.
 
-    Logs `tokens_per_second`, validation not counted, and `seconds`, all counted, so it stands
-    behind the callbacks that take time and before those that write logs.
+    Logs `tokens_per_second` (training only) and `seconds` (including validation). Place it after
+    the callbacks that take time and before those that write logs.
 
     Args:
-        steps: Batches in an epoch.
-        tokens: Target tokens in an epoch, padding left out.
-        epochs: Epochs in all.
-        quiet: Show nothing.
+        steps: Batches per epoch.
+        tokens: Target tokens per epoch, without padding.
+        epochs: Total number of epochs.
+        quiet: Hide the bar.
     """
 
     def __init__(self, steps: int, tokens: int, epochs: int, quiet: bool = False):
@@ -287,8 +287,8 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not math.isfinite(logs["loss"]):
             raise ValueError(
-                f"The loss became {logs['loss']} in batch {batch + 1} of this epoch. The epochs "
-                "before it are saved; train anew with a lower training.learning_rate."
+                f"The loss became {logs['loss']} in batch {batch + 1} of this epoch. Earlier "
+                "epochs are saved; start a new run with a lower training.learning_rate."
             )
         self.bar.update()
         elapsed = time.perf_counter() - self.start

@@ -1,8 +1,8 @@
-"""Where sentence pairs come from: line-aligned files, TSV, TFDS and Python iterables.
+"""Corpus readers: line-aligned files, TSV, TFDS and Python iterables.
 
-Every source is a `tf.data.Dataset` of `(source, target)`, two scalar `tf.string` tensors in UTF-8.
-It streams, so memory does not grow with the corpus, and keeps the order and every line, empty ones
-included. Files are checked from end to end before the function returns.
+Each reader returns a `tf.data.Dataset` of `(source, target)`, two scalar `tf.string` tensors in
+UTF-8. It streams in constant memory and preserves order and every line, including empty ones.
+Files are validated completely before the function returns.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 Pair = tuple[str, str] | tuple[bytes, bytes]
 
-# From Python into tf.data, single lines cost 60 times as much as lines in chunks of this size.
+# Passing single lines from Python to tf.data is 60 times as slow as chunks of this size.
 _CHUNK = 1024
 
 
@@ -41,12 +41,12 @@ def read_lines(
     target_path: str | os.PathLike[str],
     alignment_path: str | os.PathLike[str] | None = None,
 ) -> tf.data.Dataset:
-    """Two line-aligned UTF-8 files, plain or gzip: line n of one translates line n of the other.
+    """Reads two line-aligned UTF-8 files, plain or gzip.
 
     Args:
-        source_path: Sentences.
-        target_path: Their translations.
-        alignment_path: Links between their words in the Pharaoh format, if there are some.
+        source_path: Source sentences, one per line.
+        target_path: Target sentences, one per line.
+        alignment_path: Optional word alignments in Pharaoh format, one line per pair.
 
     Returns:
         Dataset of `(source, target)`, or `(source, target, alignment)`, tf.string of shape `()`,
@@ -54,9 +54,8 @@ def read_lines(
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the files have different numbers of lines (says both), or one is empty, damaged
-            or not UTF-8 (says the line), or the alignment has something that is no link, or a link
-            to a word that its pair does not have (says the line).
+        ValueError: the files have different numbers of lines, a file is empty, damaged or not
+            UTF-8, or an alignment link is malformed or out of range.
     """
     paths = [source_path, target_path]
     count = count_aligned_lines(source_path, target_path)
@@ -77,26 +76,26 @@ def read_tsv(
     *,
     header: bool = False,
 ) -> tf.data.Dataset:
-    """A UTF-8 file of tab-separated columns, plain or gzip, without quoting.
+    """Reads a UTF-8 file of tab-separated columns, plain or gzip, without quoting.
 
     Args:
         path: The file.
-        source_column: Column of the source text, counted from 0.
-        target_column: Column of the target text, counted from 0.
-        header: Whether the first line names the columns and is no pair.
+        source_column: Column of the source text, 0-based.
+        target_column: Column of the target text, 0-based.
+        header: Whether the first line is a header.
 
     Returns:
         Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: a row has too few columns, the file is not UTF-8 (both say the line), damaged or
-            empty, or a column number is negative.
+        ValueError: a row has too few columns, the file is not UTF-8, damaged or empty, or a column
+            number is negative.
     """
     if source_column < 0 or target_column < 0:
         raise ValueError(
-            f"Columns are counted from 0: source_column={source_column} and "
-            f"target_column={target_column} must not be negative."
+            f"source_column={source_column} and target_column={target_column} must not be "
+            "negative: columns are 0-based."
         )
 
     def rows() -> Iterator[tuple[bytes, bytes]]:
@@ -123,11 +122,11 @@ def read_tsv(
 def header_columns(
     path: str | os.PathLike[str], source_language: str, target_language: str
 ) -> tuple[int, int] | None:
-    """The columns, counted from 0, that the first line of a TSV file names by their languages.
+    """Finds the columns of both languages in the header of a TSV file.
 
     Returns:
-        Source and target column, or `None` where the first line does not hold both languages as
-        cells of their own (case is ignored): then it is a pair as all others.
+        0-based source and target column, or `None` if the first line does not contain both
+        languages as cells (case-insensitive), i.e. is not a header.
     """
     first = next(iterate_lines(path), b"").decode("utf-8")
     cells = [cell.strip().lower() for cell in first.split("\t")]
@@ -140,21 +139,21 @@ def header_columns(
 def from_pairs(
     pairs: Iterable[Pair] | Callable[[], Iterable[Pair]], count: int | None = None
 ) -> tf.data.Dataset:
-    """Pairs of Python strings.
+    """Creates a dataset from pairs of Python strings.
 
     Args:
         pairs: A list or other collection of `(source, target)`; a function that returns a new
-            iterator each time it is called, such as `lambda: book.pairs("train", 5_000_000)`; or
-            an iterator, which can be read only once.
-        count: How many pairs there are, where known; a collection with a length knows it itself.
+            iterator on each call, such as `lambda: book.pairs("train", 5_000_000)`; or an iterator,
+            which can be read only once.
+        count: Number of pairs, if known; collections are counted.
 
     Returns:
-        Dataset of `(source, target)`, tf.string of shape `()`, with known cardinality where the
-        count is known; an iterator that yields another number then raises an error.
+        Dataset of `(source, target)`, tf.string of shape `()`. Its cardinality is known if the
+        count is; an iterator that yields a different number then raises an error.
 
     Raises:
-        ValueError: the collection is empty or an element is not a pair of strings. Elements of
-            functions and iterators are checked while they are read.
+        ValueError: the collection is empty or an element is not a pair of strings. Functions and
+            iterators are validated lazily.
     """
     if callable(pairs):
         return _stream(lambda: _encoded(pairs()), count)
@@ -169,16 +168,16 @@ def from_pairs(
 
 
 def concatenated(pairs: tf.data.Dataset, most_words: int, seed: int = 0) -> tf.data.Dataset:
-    """Consecutive pairs put together, to train on or to test with long sentences.
+    """Concatenates consecutive pairs, to train or test on long sentences.
 
-    Each has a length drawn from 1 to `most_words`, and gets pairs as long as its source has not
-    more words than that, one pair at least. Every pair occurs once; one with an empty side stays
-    alone, to be left out later.
+    Each concatenation draws a length limit uniformly from 1 to `most_words` source words and takes
+    pairs up to that limit, at least one. Every pair occurs once; a pair with an empty side is kept
+    separate and dropped later.
 
     Args:
         pairs: Dataset of `(source, target)`, tf.string of shape `()`.
-        most_words: Most words of a source, that is what stands between spaces.
-        seed: Seed of the lengths, the same at each iteration.
+        most_words: Maximum number of space-separated source words.
+        seed: Seed of the length limits; every iteration is the same.
 
     Returns:
         Dataset of `(source, target)` with known cardinality.
@@ -212,7 +211,7 @@ def _joined(pairs: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
 
 
 def decoded(pairs: tf.data.Dataset) -> list[list[str]]:
-    """The texts of each pair: source, target and, where there are some, links."""
+    """Reads all pairs as Python strings: source, target and, if present, alignment."""
     return [[text.decode("utf-8") for text in row] for row in pairs.as_numpy_iterator()]
 
 
@@ -226,42 +225,42 @@ def read_tfds(
     manual_dir: str | os.PathLike[str] | None = None,
     alignment: str | None = None,
 ) -> tf.data.Dataset:
-    """A translation data set of TensorFlow Datasets, prepared on first use.
+    """Loads a translation data set from TensorFlow Datasets, preparing it on first use.
 
     Args:
         name: As in `tfds.load`: `"wmt14_translate/fr-en"`, `"multi30k/de-en"`,
             `"phrases/de-en.50000-1000-1000.seed0"`.
         split: As in `tfds.load`: `"train"`, `"validation[:10%]"`.
-        source_language: The data set's own name of the source language, such as `"de"`.
-        target_language: The data set's own name of the target language.
-        data_dir: Where prepared data are kept; TFDS's own folder if not given.
-        manual_dir: Folder of files that you downloaded yourself, for data sets that read one.
-        alignment: The data set's name of a third text, links between words, if it is wanted too.
+        source_language: Source language as named in the data set, such as `"de"`.
+        target_language: Target language as named in the data set.
+        data_dir: Directory of prepared data; defaults to that of TFDS.
+        manual_dir: Directory of manually downloaded files, for data sets that require it.
+        alignment: Optional name of the word alignment feature in the data set.
 
     Returns:
         Dataset of `(source, target)`, or `(source, target, alignment)`, tf.string of shape `()`, in
-        the data set's order, with known cardinality, except where examples that lack one of the
-        languages are left out (logged).
+        the data set's order. The cardinality is known unless examples without one of the languages
+        are dropped (logged).
 
     Raises:
         FileNotFoundError: `manual_dir` is missing.
-        ValueError: unknown data set, config or split, or the data set has no such language.
+        ValueError: unknown data set, config, split or language.
     """
     from keras_attn_nmt.training import datasets  # noqa: F401  registers them
 
     if manual_dir is not None and not Path(manual_dir).is_dir():
-        raise FileNotFoundError(f"There is no folder {manual_dir} (manual_dir).")
+        raise FileNotFoundError(f"The folder {manual_dir} (manual_dir) does not exist.")
     try:
         builder = tfds.builder(name, data_dir=None if data_dir is None else os.fspath(data_dir))
     except tfds.core.DatasetNotFoundError:
-        raise ValueError(f"TFDS has no data set {name!r}.{_close_name(name)}") from None
+        raise ValueError(f"Unknown TFDS data set {name!r}.{_close_name(name)}") from None
     wanted = (source_language, target_language, *([] if alignment is None else [alignment]))
     read = _reads_texts(name, builder.info.features, wanted)
     _prepare(builder, manual_dir)
     dataset = builder.as_dataset(
         split=split,
         shuffle_files=False,
-        # TFDS would keep small data sets in memory; whoever trains decides what is cached.
+        # Caching is up to the caller; TFDS would cache small data sets in memory.
         read_config=tfds.ReadConfig(try_autocache=False),
     )
     return read(dataset)
@@ -285,13 +284,11 @@ def _stream(
 def _encoded(pairs: Iterable[Pair]) -> Iterator[tuple[bytes, bytes]]:
     for index, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise ValueError(f"Pair {index} is {pair!r}; (source, target) was expected.")
+            raise ValueError(f"Pair {index} is {pair!r}; expected (source, target).")
         try:
             encoded = _utf8(pair[0]), _utf8(pair[1])
         except (TypeError, UnicodeError) as error:
-            raise ValueError(
-                f"Pair {index} is {pair!r}; two texts were expected: {error}."
-            ) from error
+            raise ValueError(f"Pair {index} is {pair!r}; expected two texts: {error}.") from error
         yield encoded
 
 
@@ -305,15 +302,15 @@ def _utf8(text: str | bytes) -> bytes:
 
 
 def _only_once(iterator: Iterable[Pair]) -> Callable[[], Iterator[tuple[bytes, bytes]]]:
-    """Guards against a second epoch that would find the iterator empty and pass for a short one."""
+    """Raises on a second iteration, which would silently see an exhausted iterator."""
     started = False
 
     def start() -> Iterator[tuple[bytes, bytes]]:
         nonlocal started
         if started:
             raise ValueError(
-                "These pairs came from an iterator, which can be read only once. To read them "
-                "again, give from_pairs a list or a function that returns a new iterator."
+                "These pairs come from an iterator, which can be read only once. To iterate again, "
+                "pass from_pairs a list or a function that returns a new iterator."
             )
         started = True
         return _encoded(iterator)
@@ -330,13 +327,13 @@ def _prepare(builder: Any, manual_dir: str | os.PathLike[str] | None) -> None:
     config = tfds.download.DownloadConfig(
         manual_dir=None if manual_dir is None else os.fspath(manual_dir), try_download_gcs=False
     )
-    # TFDS prints to stdout, where a command's results belong.
+    # TFDS prints to stdout, which is reserved for the results of commands.
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             builder.download_and_prepare(download_config=config)
         except (ValueError, OSError):
             raise
-        except Exception as error:  # TFDS and its downloader have many of their own.
+        except Exception as error:  # TFDS and its downloader raise many types.
             raise OSError(
                 f"Could not prepare {builder.info.full_name}: {type(error).__name__}: {error}"
             ) from error
@@ -351,7 +348,7 @@ def _close_name(name: str) -> str:
 def _reads_texts(
     name: str, features: Mapping[str, Any], wanted: tuple[str, ...]
 ) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
-    """Finds the texts in the examples of a TFDS data set, at the top or one level below."""
+    """Locates the text features of a TFDS data set, at the top level or one level below."""
     known: set[str] = set()
     for place, feature in [(None, features), *features.items()]:
         languages = _languages(feature, default=set(wanted))
@@ -393,5 +390,5 @@ def _read_variable_languages(
         all_of_them = tf.reduce_prod([tf.size(each) for each in found])
         return tf.data.Dataset.from_tensor_slices(tuple(each[:all_of_them] for each in found))
 
-    logger.warning("examples that lack a text in %s are left out", " or ".join(wanted))
+    logger.warning("dropping examples without a text in %s", " or ".join(wanted))
     return dataset.flat_map(pick)

@@ -1,10 +1,9 @@
-"""Sentence pairs to `tf.data` batches that `model.fit` takes as they are.
+"""The input pipeline: sentence pairs to `tf.data` batches for `model.fit`.
 
-    tokenize -> drop what is empty or too long -> cache -> shuffle -> length buckets -> pad
+    tokenize -> drop empty and too long pairs -> cache -> shuffle -> length buckets -> pad
 
-All of it is counted once before training, so that the number of batches, their shapes and the
-share of padding are known exactly, and the order of an epoch depends on nothing but the seed and
-the number of the epoch.
+The corpus is counted once before training, so the number of batches, their shapes and the share of
+padding are known exactly. The order of an epoch depends only on the seed and the epoch number.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_attn_nmt.deprecation import renamed_arguments
 from keras_attn_nmt.text.special_ids import BOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import token_chunks
@@ -31,59 +31,59 @@ from keras_attn_nmt.training.token_alignment import TokenWords, token_alignment
 
 _logger = logging.getLogger(__name__)
 
-# Buckets give up their incomplete batches together, at the end of an epoch. Mixing the order of
-# batches keeps these from being the last thing the model sees.
+# Buckets emit their incomplete batches at the end of an epoch. Shuffling the batches spreads them.
 _MIXED_BATCHES = 128
 _PREFETCHED_BATCHES = 16
 _PROGRESS_PAIRS = 1_000_000
 
 
 class BatchedPairs:
-    """A corpus of sentence pairs as batches ready for `fit`, planned ahead and reproducible.
+    """Length-bucketed, reproducible batches of a parallel corpus, ready for `fit`.
 
-    Creating one reads and tokenizes the whole corpus once, counts lengths, and logs the plan
-    (INFO) and what was dropped (WARNING).
+    The constructor reads and tokenizes the corpus once, counts lengths, and logs the plan (INFO)
+    and the dropped pairs (WARNING).
 
-    A batch is `({"source": (B, S), "target": (B, T)}, {"logits": (B, T)})`, all int32 and padded
-    with 0 on the right. "source" ends with eos; "target" is the decoder's input, bos first, and
-    "logits" holds the labels, the same shifted left with eos last. Every pair that was kept
-    occurs exactly once per epoch (`samples` times, in other tokens each time), and a batch has one
-    of few shapes (`plan.buckets`). With links between words the labels have `"attention"`, too,
-    float32 `(B, T, S)`, for `GuidedAlignment`: 1 between all tokens of a target word and all of a
-    source word that it is linked to, else 0.
+    A batch is `({"source": (B, S), "target": (B, T)}, {"logits": (B, T)})`, int32, padded with 0 on
+    the right. "source" ends in EOS; "target" is the decoder input, the target shifted right (BOS
+    first); "logits" are the labels, which end in EOS. Every kept pair occurs exactly once per epoch
+    (`segmentation_samples` times, in different segmentations), and batches have few distinct shapes
+    (`plan.buckets`). With word alignments, the labels also have `"attention"`, float32 `(B, T, S)`,
+    for `GuidedAlignment`: 1 between all tokens of linked words, else 0.
 
     Args:
         pairs: Dataset of `(source, target)`, or `(source, target, alignment)`, scalar strings in
-            UTF-8, see `keras_attn_nmt.training.corpora`; alignments are links in the Pharaoh
-            format. Must give the same pairs each time it is iterated.
+            UTF-8, see `keras_attn_nmt.training.corpora`; alignments are in Pharaoh format. Every
+            iteration must yield the same pairs.
         source_tokenizer: Tokenizer of the source language.
         target_tokenizer: Tokenizer of the target language; may be the same one.
-        tokens_per_batch: Most source and target positions in a batch, padding included. Give
-            either this, so that batches of short sentences hold more of them, or
+        tokens_per_batch: Maximum number of source plus target positions per batch, padding
+            included, so that batches of short sentences hold more pairs. Mutually exclusive with
             `sentences_per_batch`.
-        sentences_per_batch: Pairs in a batch.
-        max_length: Longest source and longest target that is kept, in tokens with eos.
-        max_padding: Share of padding to aim at; smaller takes more buckets.
-        max_buckets: Most length buckets.
-        shuffle_buffer: Pairs that are shuffled together. A larger corpus streams through a
-            buffer of this size.
-        cache: Where the tokenized corpus is kept: `True` in memory, a path in files of that name
-            that must not exist yet, `False` nowhere, so that each epoch tokenizes again and any
-            corpus streams in flat memory.
-        samples: Segmentations of each pair, the same in every epoch: the usual one, which decides
-            whether a pair is kept, and others that are drawn (subword regularization).
-        sampling_alpha: How these are drawn, see `SubwordSampler`.
-        sampling_seed: Seed of the drawing.
-        copies: How often a batch holds its pairs, one copy of them all after another, beyond
+        sentences_per_batch: Pairs per batch.
+        max_length: Maximum source and target length in tokens, EOS included; longer pairs are
+            dropped.
+        max_padding: Target share of padding; smaller values need more buckets.
+        max_buckets: Maximum number of length buckets.
+        shuffle_buffer: Size of the shuffle buffer in pairs.
+        cache: Cache of the tokenized corpus: `True` in memory, a path on disk (must not exist
+            yet), `False` none, so that each epoch tokenizes again in constant memory.
+        segmentation_samples: Segmentations of each pair per epoch (subword regularization): the
+            deterministic one, which decides whether a pair is kept, and sampled ones, drawn once
+            and the same in every epoch.
+        sampling_alpha: Smoothing or dropout rate of the sampling, see `SubwordSampler`.
+        sampling_seed: Seed of the sampling.
+        dropout_passes: Number of times a batch repeats its pairs, in addition to
             `tokens_per_batch` and not counted in the plan: 2 for `RDropCrossentropy`.
+        samples: Deprecated alias of `segmentation_samples`.
+        copies: Deprecated alias of `dropout_passes`.
 
     Attributes:
-        plan: `BatchPlan`: pairs kept and dropped, tokens, padding, buckets, `steps_per_epoch`.
+        plan: `BatchPlan` with kept and dropped pairs, tokens, padding, buckets, `steps_per_epoch`.
 
     Raises:
-        ValueError: `pairs` is no dataset of string pairs, a number is out of range, or no pair is
-            left to train on.
-        FileExistsError: There is a file at the path of the cache.
+        ValueError: `pairs` is not a dataset of string pairs, an argument is out of range or given
+            under two names, or all pairs are dropped.
+        FileExistsError: The cache file already exists.
 
     Example:
         train = BatchedPairs(pairs, tokenizer, tokenizer, tokens_per_batch=4096)
@@ -92,6 +92,7 @@ class BatchedPairs:
 
     plan: BatchPlan
 
+    @renamed_arguments(samples="segmentation_samples", copies="dropout_passes")
     def __init__(
         self,
         pairs: tf.data.Dataset,
@@ -105,18 +106,18 @@ class BatchedPairs:
         max_buckets: int = 48,
         shuffle_buffer: int = 200_000,
         cache: bool | str | os.PathLike[str] = True,
-        samples: int = 1,
+        segmentation_samples: int = 1,
         sampling_alpha: float = 0.2,
         sampling_seed: int = 0,
-        copies: int = 1,
+        dropout_passes: int = 1,
     ) -> None:
         self._aligned = _columns(pairs) == 3
         for name, value, least in (
             ("max_length", max_length, 2),
             ("max_buckets", max_buckets, 1),
             ("shuffle_buffer", shuffle_buffer, 1),
-            ("samples", samples, 1),
-            ("copies", copies, 1),
+            ("segmentation_samples", segmentation_samples, 1),
+            ("dropout_passes", dropout_passes, 1),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -129,7 +130,7 @@ class BatchedPairs:
             source_tokenizer,
             target_tokenizer,
             max_length,
-            samples=samples,
+            segmentation_samples=segmentation_samples,
             alpha=sampling_alpha,
             seed=sampling_seed,
         )
@@ -138,7 +139,7 @@ class BatchedPairs:
         histogram, dropped = _count(chunks, max_length)
         self.plan = _plan(histogram, dropped, max_length, batch_sizes, max_padding, max_buckets)
         self._chunks = chunks
-        self._copies = copies
+        self._dropout_passes = dropout_passes
         self._words = (TokenWords(source_tokenizer), TokenWords(target_tokenizer))
         self._shuffle_buffer = min(shuffle_buffer, self.plan.pairs)
         if sum(self.plan.dropped.values()):
@@ -146,16 +147,16 @@ class BatchedPairs:
         _logger.info("%s", self.plan.report())
 
     def shuffled(self, seed: int = 0) -> tf.data.Dataset:
-        """One epoch of `plan.steps_per_epoch` batches, in a new order at each iteration."""
-        # One random number names the epoch, and is another one each time it is asked for.
+        """One epoch of `plan.steps_per_epoch` batches, reshuffled at each iteration."""
+        # A random epoch number, different at each iteration.
         epoch = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
         return self._finish(epoch.flat_map(lambda number: self._epoch(seed, number)), epochs=1)
 
     def epochs(self, epochs: int, *, initial_epoch: int = 0, seed: int = 0) -> tf.data.Dataset:
-        """Epochs `initial_epoch` to `epochs - 1`, one after another in one dataset.
+        """Epochs `initial_epoch` to `epochs - 1` as one dataset.
 
-        The order of an epoch is a function of `seed` and its number alone, so that a training
-        that was stopped goes on as if it had not been:
+        The order of an epoch depends only on `seed` and the epoch number, so an interrupted run
+        can be resumed exactly:
 
             model.fit(data.epochs(10, initial_epoch=4), epochs=10, initial_epoch=4,
                       steps_per_epoch=data.plan.steps_per_epoch)
@@ -169,13 +170,12 @@ class BatchedPairs:
         return self._finish(batches, epochs=epochs - initial_epoch)
 
     def in_order(self) -> tf.data.Dataset:
-        """The batches of one epoch without shuffling, for evaluation."""
+        """One epoch without shuffling, for evaluation."""
         return self._finish(self._batches(self._pairs()), epochs=1)
 
     def _epoch(self, seed: int, number: tf.Tensor) -> tf.data.Dataset:
-        # Called in the graph of flat_map, whose seed this is: without it, the order would depend
-        # on the global seed of the program, too. (TensorFlow cannot put a global seed of 0 together
-        # with the seed of an operation that is a tensor.)
+        # Sets the seed of flat_map's graph; otherwise the order would also depend on the global
+        # seed. (TensorFlow rejects a global seed of 0 with a tensor as op seed.)
         tf.random.set_seed(seed % (2**31 - 2) + 1)
         pairs = self._pairs().shuffle(
             self._shuffle_buffer, seed=2 * number, reshuffle_each_iteration=False
@@ -197,8 +197,8 @@ class BatchedPairs:
                 tf.gather_nd(table, lengths),
             )
 
-        # Not from_tensor_slices: its elements share memory with their chunk, and one of them in a
-        # shuffle buffer would keep the whole chunk.
+        # Not from_tensor_slices: its elements are views, and one of them in a shuffle buffer would
+        # keep the whole chunk in memory.
         return self._chunks.map(pairs_of).unbatch()
 
     def _batches(self, pairs: tf.data.Dataset) -> tf.data.Dataset:
@@ -206,7 +206,7 @@ class BatchedPairs:
         batch_sizes = tf.constant([bucket.batch_size for bucket in buckets], tf.int64)
         shapes = tf.constant([bucket.shape for bucket in buckets], tf.int64)
 
-        # tf.gather fails for the -1 of lengths that were never counted; indexing would not.
+        # tf.gather fails on -1 (lengths that were not counted); indexing would not.
         def batch_size(bucket: tf.Tensor) -> tf.Tensor:
             return tf.gather(batch_sizes, bucket)
 
@@ -233,10 +233,10 @@ class BatchedPairs:
         if self._aligned:
             words = (self._words[0](inputs["source"]), self._words[1](labels["logits"]))
             labels["attention"] = token_alignment(links, *words)
-        if self._copies == 1:
+        if self._dropout_passes == 1:
             return inputs, labels
         return tf.nest.map_structure(
-            lambda each: tf.concat([each] * self._copies, axis=0), (inputs, labels)
+            lambda each: tf.concat([each] * self._dropout_passes, axis=0), (inputs, labels)
         )
 
     def _finish(self, batches: tf.data.Dataset, epochs: int) -> tf.data.Dataset:
@@ -254,7 +254,7 @@ def _inputs_and_labels(
     source = source.to_tensor(PAD, shape=tf.stack([-1, shape[0]]))
     labels = target.to_tensor(PAD, shape=tf.stack([-1, shape[1]]))
     shifted = tf.pad(labels[:, :-1], [[0, 0], [1, 0]], constant_values=BOS)
-    # The shift moves eos to where the labels have ended: there the decoder reads nothing.
+    # The shift moves EOS to a position after the labels: pad it.
     inputs = tf.where(labels == PAD, PAD, shifted)
     source, inputs, labels = (
         tf.ensure_shape(ids, [None, None]) for ids in (source, inputs, labels)
@@ -263,7 +263,7 @@ def _inputs_and_labels(
 
 
 def _count(chunks: tf.data.Dataset, max_length: int) -> tuple[Counts, Counts]:
-    """Pairs at [source length, target length], and pairs at [outcome]."""
+    """Number of pairs by [source length, target length] and by [outcome]."""
     histogram = np.zeros((max_length + 1, max_length + 1), np.int64)
     outcomes = np.zeros(5, np.int64)
     progress = _PROGRESS_PAIRS
@@ -290,16 +290,16 @@ def _plan(
         "target_too_long": int(outcomes[token_chunks.TARGET_TOO_LONG]),
     }
     if not outcomes.sum():
-        raise ValueError("the data set has no sentence pair at all; give one with at least one")
+        raise ValueError("the data set is empty: expected at least one sentence pair")
     if outcomes[token_chunks.MISALIGNED]:
         raise ValueError(
-            f"{outcomes[token_chunks.MISALIGNED]:,} sentence pairs have links to words that are "
-            "not there (words stand between spaces and count from 0): check that the alignment is "
-            "of this text"
+            f"{outcomes[token_chunks.MISALIGNED]:,} sentence pairs have alignment links to words "
+            "that do not exist (words are separated by spaces and counted from 0): check that the "
+            "alignment belongs to this text"
         )
     if not outcomes[token_chunks.KEPT]:
         raise ValueError(
-            f"no sentence pair is left: all {outcomes.sum():,} are empty or longer than "
+            f"all {outcomes.sum():,} sentence pairs were dropped: they are empty or longer than "
             f"max_length={max_length} tokens ({dropped}); raise max_length or check the data"
         )
     lengths = np.arange(max_length + 1)
@@ -324,9 +324,9 @@ def _columns(pairs: tf.data.Dataset) -> int:
         and all(map(string.is_compatible_with, spec))
     ):
         raise ValueError(
-            "pairs must be a tf.data.Dataset of (source, target) scalar strings, or of (source, "
-            "target, alignment), not batched, as "
-            f"keras_attn_nmt.training.corpora makes them; got {spec or type(pairs).__name__}"
+            "pairs must be an unbatched tf.data.Dataset of (source, target) or (source, target, "
+            "alignment) scalar strings, see keras_attn_nmt.training.corpora; got "
+            f"{spec or type(pairs).__name__}"
         )
     return len(spec)
 
@@ -335,8 +335,8 @@ def _batch_sizes(tokens: int | None, sentences: int | None, max_length: int) -> 
     if tokens is not None and sentences is None:
         if tokens < 2 * max_length:
             raise ValueError(
-                f"tokens_per_batch={tokens} does not hold a pair of the longest sentences allowed: "
-                f"raise it to 2 * max_length = {2 * max_length} or more, or lower max_length"
+                f"tokens_per_batch={tokens} is too small for a pair of maximum length: raise it to "
+                f"at least 2 * max_length = {2 * max_length}, or lower max_length"
             )
         return by_tokens(tokens)
     if sentences is not None and tokens is None:
@@ -344,7 +344,7 @@ def _batch_sizes(tokens: int | None, sentences: int | None, max_length: int) -> 
             raise ValueError(f"sentences_per_batch must be at least 1, got {sentences}")
         return by_sentences(sentences)
     raise ValueError(
-        "give either tokens_per_batch or sentences_per_batch, got "
+        "set exactly one of tokens_per_batch and sentences_per_batch, got "
         f"tokens_per_batch={tokens}, sentences_per_batch={sentences}"
     )
 
@@ -353,7 +353,7 @@ def _unused(cache: str | os.PathLike[str]) -> str:
     path = os.fspath(cache)
     if os.path.exists(f"{path}.index"):
         raise FileExistsError(
-            f"there is a cache at {path}.index, maybe of another corpus or vocabulary: remove "
-            f"{path}.* or give another path"
+            f"the cache {path}.index already exists and may belong to another corpus or "
+            f"vocabulary: remove {path}.* or use another path"
         )
     return path

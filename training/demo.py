@@ -1,4 +1,4 @@
-"""The whole of the package on generated phrases, in a few minutes on a CPU."""
+"""The demo: train, evaluate, plot and export on generated phrases in a few minutes on a CPU."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SENTENCES = (
     "Freitag, 24. Dezember 2027",
 )
 REPORT = "report.json"
-# Says that what is in a directory may be replaced by the next demo.
+# Marks a directory whose content the next demo may replace.
 MARK = "demo.txt"
 
 logger = logging.getLogger(__name__)
@@ -42,22 +42,23 @@ def run_demo(
     overrides: Iterable[str] = (),
     export: Callable[[Path, list[dict[str, Any]]], bool] | None = None,
 ) -> dict[str, Any]:
-    """Trains on phrases de-en, scores held-out values, translates five sentences, draws them.
+    """Trains on phrases de-en, evaluates on held-out values, translates and plots five sentences.
 
     Args:
-        output: Gets `model/`, `attention_1.png` to `attention_5.png` and `report.json`. What an
-            earlier demo wrote there is replaced.
-        sentence: A sentence in place of the fifth.
-        overrides: As for `load_recipe`.
-        export: What else to do with `output` and the translations, to which it may add; says
-            whether the exported models translate the same.
+        output: Output directory for `model/`, `attention_1.png` to `attention_5.png` and
+            `report.json`. Files of an earlier demo are replaced.
+        sentence: Replaces the fifth sentence.
+        overrides: See `load_recipe`.
+        export: Called with `output` and the translations, to which it may add; returns whether
+            the exported models agree with the trained model.
 
     Returns:
-        What `report.json` holds: `exact_match` as a fraction of 1, `bleu` on sacreBLEU's scale,
-        `train_seconds` and `seconds`, the translations, and `exports_agree`.
+        The content of `report.json`: `exact_match` in [0, 1], `bleu` on sacreBLEU's scale,
+        `train_seconds`, `seconds`, the translations and `exports_agree`.
 
     Raises:
-        FileExistsError: `output` has a model that no demo wrote, or another process uses it.
+        FileExistsError: `output` holds a model not written by a demo, or is in use by another
+            process.
     """
     recipe = load_recipe("phrases", overrides)
     with taken(output) as directory:
@@ -76,8 +77,8 @@ def _run(
         for old in (model, output / "served"):
             shutil.rmtree(old, ignore_errors=True)
     elif model.exists():
-        raise FileExistsError(f"{model} was not written by a demo: give another --output.")
-    writing.write_text(output / MARK, "What is here was written by keras-attn-nmt demo.\n")
+        raise FileExistsError(f"{model} was not written by a demo: use another --output.")
+    writing.write_text(output / MARK, "This directory was written by keras-attn-nmt demo.\n")
     logger.info("1/4 training on generated phrases")
     trained = train(recipe, model)
     trained_seconds = time.perf_counter() - start
@@ -87,7 +88,7 @@ def _run(
     sources, references = zip(*decoded(load_split(recipe.data, "test")), strict=True)
     scores = evaluate(translator, sources, references)
 
-    logger.info("3/4 drawing the attention")
+    logger.info("3/4 plotting attention")
     sentences = [*SENTENCES[:4], sentence or SENTENCES[4]]
     translations = []
     for number, found in enumerate(translator(sentences), 1):
@@ -112,8 +113,8 @@ def _run(
         logger.info("4/4 exporting to TensorFlow Serving and TensorFlow Lite")
         agree = export(output, translations)
         logger.info(
-            "  in clean processes, SavedModel and .tflite file gave %s translations",
-            "the same" if agree else "OTHER",
+            "  in separate processes, SavedModel and .tflite file %s with the trained model",
+            "agree" if agree else "DISAGREE",
         )
     report = {
         "exact_match": scores["exact_match"],
@@ -128,7 +129,7 @@ def _run(
     }
     writing.write_text(output / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     logger.info(
-        "%.1f %% of %d held-out phrases are right to the letter, BLEU %.1f; %.0f seconds in all",
+        "%.1f %% exact match on %d held-out phrases, BLEU %.1f; %.0f seconds in total",
         100 * report["exact_match"],
         report["sentences"],
         report["bleu"],

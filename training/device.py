@@ -1,4 +1,4 @@
-"""What a training would run on."""
+"""Environment report: versions, devices, cuDNN."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that results depend on, and of Python."""
+    """Versions of Python and of the packages that affect results."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -39,10 +39,10 @@ def versions() -> dict[str, str]:
 
 
 def describe_device(model: keras.Model) -> str:
-    """One line: what the model runs on, and whether cuDNN is used."""
+    """One line with the device and whether cuDNN is used."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"CPU: {os.cpu_count()} cores, no GPU, so no cuDNN"
+        return f"CPU: {os.cpu_count()} cores, no GPU and no cuDNN"
     names = [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus
     ]
@@ -52,19 +52,19 @@ def describe_device(model: keras.Model) -> str:
 
 
 def unused_gpu() -> str | None:
-    """What to do where the machine has an NVIDIA GPU that TensorFlow cannot use, else `None`."""
+    """Instructions if TensorFlow cannot use an installed NVIDIA GPU, else `None`."""
     present = shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     if not present or hidden or tf.config.list_physical_devices("GPU"):
         return None
     return (
-        "There is an NVIDIA GPU in this machine, but TensorFlow cannot use it: training runs on "
-        "the CPU. Install the CUDA libraries with: pip install 'tensorflow[and-cuda]'"
+        "This machine has an NVIDIA GPU, but TensorFlow cannot use it: training runs on the CPU. "
+        "Install the CUDA libraries with: pip install 'tensorflow[and-cuda]'"
     )
 
 
 def describe_environment() -> dict[str, str]:
-    """Versions, devices and problems, for a bug report."""
+    """Versions, devices and detected problems, for bug reports."""
     gpus = tf.config.list_physical_devices("GPU")
     return {
         **versions(),

@@ -1,4 +1,4 @@
-"""BLEU and chrF of translations, with sacreBLEU's signatures."""
+"""Corpus evaluation: BLEU and chrF with sacreBLEU signatures."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ def corpus_scores(
     references: Sequence[str] | Sequence[Sequence[str]],
     tokenize: str = "13a",
 ) -> dict[str, dict[str, Any]]:
-    """Corpus scores against one or several references each (Post 2018).
+    """Corpus BLEU and chrF against one or more references (Post 2018).
 
     Args:
         translations: Detokenised translations.
-        references: As many references; or several such lists, as sacreBLEU takes them: the first
-            references of all translations, their second ones, and so on.
-        tokenize: sacreBLEU's tokeniser, such as `"13a"`, `"ja-mecab"`, `"char"` or `"none"`.
+        references: One reference per translation; or several such lists, as in sacreBLEU: the
+            first references of all translations, then the second references, and so on.
+        tokenize: sacreBLEU tokeniser, such as `"13a"`, `"ja-mecab"`, `"char"` or `"none"`.
 
     Returns:
         `bleu`, `bleu_lowercase` and `chrf`, each `{"score": 0 to 100, "signature": ...}`.
 
     Raises:
-        ValueError: There is nothing to score, a list has not one reference for each translation,
-            or there is no such tokeniser.
+        ValueError: There are no translations, a list does not have one reference per translation,
+            or the tokeniser is unknown.
     """
     lists = _reference_lists(references)
     for each in lists:
         if not translations or len(translations) != len(each):
             raise ValueError(
-                "Scoring needs as many references as translations, and at least one: got "
+                "Scoring needs one reference per translation and at least one translation: got "
                 f"{len(translations)} translations and {len(each)} references."
             )
     scores = {}
@@ -45,7 +45,7 @@ def corpus_scores(
 
 
 def _reference_lists(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
-    """A list for the first references, one for the second, and so on."""
+    """Normalises to lists of first references, second references, and so on."""
     if all(isinstance(each, str) for each in references):
         return [[str(each) for each in references]]
     return [list(each) for each in references]
@@ -62,13 +62,13 @@ def _metrics(tokenize: str) -> dict[str, Any]:
         }
     except KeyError as error:
         known = ", ".join(sorted(sacrebleu.BLEU.TOKENIZERS))
-        raise ValueError(f"There is no tokeniser {tokenize!r}. sacreBLEU has: {known}.") from error
+        raise ValueError(f"Unknown tokeniser {tokenize!r}. Known to sacreBLEU: {known}.") from error
     except (ImportError, RuntimeError) as error:
         raise ValueError(f"The tokeniser {tokenize!r} cannot be used: {error}") from error
 
 
 def bleu_signature() -> str:
-    """sacreBLEU's signature of the `val_bleu` that training logs: mixed case, 13a."""
+    """sacreBLEU signature of the logged `val_bleu`: mixed case, 13a."""
     return str(corpus_scores(["-"], ["-"])["bleu"]["signature"])
 
 
@@ -80,23 +80,23 @@ def evaluate(
     tokenize: str = "13a",
     **options: Any,
 ) -> dict[str, Any]:
-    """Translates a test set and scores it.
+    """Translates and scores a test set.
 
     Args:
         translator: The model.
-        sources: Sentences.
-        references: A translation of each, or several lists of them, as in `corpus_scores`.
-        tokenize: As in `corpus_scores`.
-        **options: As in `Translator.nbest`: `beam_size`, `length_penalty`, ...
+        sources: Source sentences.
+        references: See `corpus_scores`.
+        tokenize: See `corpus_scores`.
+        **options: Options of `Translator.nbest`: `beam_size`, `length_penalty`, ...
 
     Returns:
-        The scores of `corpus_scores`, and `references` (of each sentence), `exact_match` (share of
-        translations equal to one of their references, 0 to 1), `sentences`, `seconds`,
+        The scores of `corpus_scores`, and `references` (per sentence), `exact_match` (share of
+        translations equal to a reference, in [0, 1]), `sentences`, `seconds`,
         `sentences_per_second`, `target_tokens_per_second` and `translations`.
     """
-    # An unknown tokeniser is said before the work, not after it.
+    # Reject an unknown tokeniser before translating.
     _metrics(tokenize)
-    # The first sentences pay for tracing; they are translated again with all others.
+    # Warm-up: trace the graph outside of the timed run.
     translator(list(sources[:1]), **options)
     start = time.perf_counter()
     found = translator(list(sources), **options)

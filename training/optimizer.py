@@ -1,4 +1,4 @@
-"""`FusedAdam` is in `keras_attn_nmt`; this name for it goes with the next release."""
+"""Deprecated location of `FusedAdam`, removed in the next release: use `keras_attn_nmt`."""
 
 from keras_attn_nmt.layers.optimizer import FusedAdam
 

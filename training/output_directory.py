@@ -1,4 +1,4 @@
-"""The directory that a training writes to: writable, and taken by one process at a time."""
+"""The output directory of a run: writable, and locked for one process at a time."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
-    """Takes a directory for this process until the end of the block; creates it where needed.
+    """Locks a directory for the duration of the block; creates it if needed.
 
-    The lock is one of the kernel's on the directory itself (`flock`), so nothing is left behind
-    after a kill. A file system that knows no such locks (NFS may not) is warned of. A directory
-    that was created here, with those above it, is removed if it is still empty at the end.
+    The lock is a kernel lock on the directory itself (`flock`), which is released even after a
+    kill. File systems without such locks (some NFS) give a warning. Directories created here are
+    removed if they are still empty at the end.
 
     Raises:
-        FileExistsError: The path is a file, or another process has taken the directory.
-        OSError: The directory cannot be created, or not be written to.
+        FileExistsError: The path is a file, or another process holds the lock.
+        OSError: The directory cannot be created or written.
     """
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory} is a file; give a directory.")
+        raise FileExistsError(f"{directory} is a file; expected a directory.")
     check_folder_output(directory)
     created = [each for each in (directory, *directory.parents) if not each.exists()]
     directory.mkdir(parents=True, exist_ok=True)
@@ -38,12 +38,12 @@ def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FileExistsError(
-                f"Another process is training into {directory}: wait until it ends, or give "
-                "another directory."
+                f"Another process is training in {directory}: wait until it ends, or use another "
+                "directory."
             ) from error
         except OSError as error:
             logger.warning(
-                "%s cannot be locked (%s): nothing else may train into it",
+                "%s cannot be locked (%s): make sure that no other process trains in it",
                 directory,
                 error.strerror,
             )

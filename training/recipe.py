@@ -1,47 +1,66 @@
-"""A recipe: everything that a training run depends on. Its file: `training/recipe_files.py`."""
+"""Recipes: all settings of a training run. Files are read by `training/recipe_files.py`."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.deprecation import renamed_arguments, with_new_names
 from keras_attn_nmt.text.tokenizer import check_vocabulary
+
+# Old names of settings by section, for one release.
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "vocabulary": {"samples": "segmentation_samples"},
+    "training": {"average_weights": "ema_momentum"},
+}
+
+
+def _accepts_old_names(section: str) -> Any:
+    """A class decorator: the constructor accepts the old names of a section's settings."""
+
+    def decorate(kind: Any) -> Any:
+        kind.__init__ = renamed_arguments(**RENAMED[section])(kind.__init__)
+        for old, new in RENAMED[section].items():
+            setattr(kind, old, property(operator.attrgetter(new), doc=f"Old name of `{new}`."))
+        return kind
+
+    return decorate
 
 
 @dataclasses.dataclass(frozen=True)
 class DataRecipe:
-    """Where the sentence pairs come from.
+    """The parallel corpus.
 
     Attributes:
         corpus: `"phrases"`, `"multi30k"`, `"lines"` (line-aligned files), `"tsv"` or the name of
             a TFDS translation data set, such as `"wmt14_translate/fr-en"`.
         source_language: Source language, as a code such as `de`.
         target_language: Target language.
-        folder: Where the files of `multi30k`, `lines` and `tsv` are, or TFDS keeps its data; `~` is
-            the home directory. An empty string: `multi30k` is downloaded, file names are relative
-            to the working directory.
-        train: `lines`: file name without the language, so that `train` means `train.de` and
-            `train.en`; `tsv`: file name; TFDS: split. All but TFDS may end with `.gz`.
-        validation: Likewise. Empty: the last sentences of `lines` or `tsv` are held out.
-        test: Likewise, for `evaluate`.
-        source_column: `tsv`: number of the column with the source, counted from 1. 0 takes the
-            column that the header names, or the first one where there is no header. A first line
-            that holds both `source_language` and `target_language` as cells is the header.
-        target_column: Likewise, of the target; without a header 0 is the second column.
-        alignment: `lines`: ending of the files of links between words, in the Pharaoh format, so
-            that `align` means `train.align`, ...; for `training.guided_alignment`. Those of
-            validation and test may be missing. `phrases` knows its own.
-        size: `phrases`: number of training pairs; else at most so many are used, 0 for all.
-        validation_size: `phrases`: number of validation pairs, and of test pairs.
-        concatenate: Consecutive pairs become one, of up to so many source words, all lengths up to
-            it alike; 0 leaves them alone. A word is one token or more, so that `max_length` has to
-            be larger, best twice as large.
-        max_length: Pairs with a longer side, in tokens, are left out, counted and reported.
-        cache: Whether tokenised sentences are kept in memory.
+        folder: Directory of the files of `multi30k`, `lines` and `tsv`, or of TFDS data; `~` is the
+            home directory. If empty, `multi30k` is downloaded and file names are relative to the
+            working directory.
+        train: `lines`: file name without the language suffix (`train` means `train.de` and
+            `train.en`); `tsv`: file name; TFDS: split. Files may be gzipped (`.gz`).
+        validation: Same for validation. If empty, the end of `lines` or `tsv` is held out.
+        test: Same for the test set of `evaluate`.
+        source_column: `tsv`: 1-based source column. 0 uses the header, or the first column without
+            a header. A first line that contains both `source_language` and `target_language` as
+            cells is a header.
+        target_column: Same for the target; 0 without a header is the second column.
+        alignment: `lines`: suffix of the word alignment files in Pharaoh format (`align` means
+            `train.align`, ...), for `training.guided_alignment`. Optional for validation and test.
+            `phrases` has its own.
+        size: `phrases`: number of training pairs; otherwise maximum number of pairs, 0 for all.
+        validation_size: `phrases`: number of validation pairs and of test pairs.
+        concatenate: Concatenate consecutive pairs up to this many source words, with uniformly
+            distributed limits; 0 disables it. `max_length` must be larger, about twice as large.
+        max_length: Longer pairs, in tokens, are dropped, counted and reported.
+        cache: Whether to cache tokenised sentences in memory.
     """
 
     corpus: str = "lines"
@@ -62,7 +81,7 @@ class DataRecipe:
 
     @property
     def aligned(self) -> bool:
-        """Whether links between words are known."""
+        """Whether the corpus has word alignments."""
         return self.corpus == "phrases" or (self.corpus == "lines" and bool(self.alignment))
 
     def __post_init__(self) -> None:
@@ -80,31 +99,32 @@ class DataRecipe:
                 )
         if self.concatenate >= self.max_length:
             raise ValueError(
-                f"data.concatenate={self.concatenate} makes sentences of so many words, and "
-                f"data.max_length={self.max_length} would leave out those of more tokens: set "
-                f"data.max_length to {2 * self.concatenate} or so."
+                f"data.concatenate={self.concatenate} creates sentences of that many words, but "
+                f"data.max_length={self.max_length} would drop those with more tokens: set "
+                f"data.max_length to about {2 * self.concatenate}."
             )
 
 
+@_accepts_old_names("vocabulary")
 @dataclasses.dataclass(frozen=True)
 class VocabularyRecipe:
-    """SentencePiece vocabularies, learned from the training text.
+    """SentencePiece vocabularies, learned on the training data.
 
     Attributes:
         source_size: Number of source pieces.
         target_size: Number of target pieces.
-        shared: One vocabulary of `source_size` for both languages.
+        shared: Share one vocabulary of `source_size` pieces between both languages.
         model_type: `"unigram"` or `"bpe"`.
         normalization: `"nfc"`, `"nmt_nfkc"` or `"identity"`, see `Tokenizer.learn`.
-        character_coverage: Share of the text in characters that have a piece of their own.
-        byte_fallback: Spell other characters in bytes, so that no text is lost.
-        samples: How often an epoch has each training pair: once in its usual segmentation, the
-            other times in some that are drawn before training (subword regularization, Kudo 2018;
-            BPE-dropout, Provilkov et al. 2020). It takes that much longer: set fewer epochs.
-            Validation and translation know the usual segmentation only.
-        sampling_alpha: How far from the usual one they are, see `SubwordSampler`. In 6,000 pieces,
-            the German of Multi30k becomes 1.3 times as long with `unigram` and 0.2, twice as long
-            with 0.1; with `bpe`, where more is farther, 1.2 times with 0.1 (the paper's value).
+        character_coverage: Share of the text covered by character pieces.
+        byte_fallback: Encode uncovered characters as bytes instead of `<unk>`.
+        segmentation_samples: Segmentations of each training pair per epoch: the deterministic one
+            and sampled ones, drawn before training (subword regularization, Kudo 2018;
+            BPE-dropout, Provilkov et al. 2020). Epochs get longer in proportion. Validation and
+            translation use the deterministic segmentation.
+        sampling_alpha: Smoothing or dropout rate, see `SubwordSampler`. With 6,000 pieces, German
+            Multi30k text becomes 1.3 times as long with `unigram` and 0.2, twice as long with 0.1;
+            with `bpe`, 1.2 times with 0.1 (the paper's value).
     """
 
     source_size: int = 8000
@@ -114,7 +134,7 @@ class VocabularyRecipe:
     normalization: str = "nfc"
     character_coverage: float = 0.9995
     byte_fallback: bool = True
-    samples: int = 1
+    segmentation_samples: int = 1
     sampling_alpha: float = 0.2
 
     def __post_init__(self) -> None:
@@ -131,40 +151,45 @@ class VocabularyRecipe:
             except ValueError as error:
                 reason = str(error).replace("vocabulary_size", f"{side}_size")
                 raise ValueError(f"[vocabulary] of the recipe: {reason}.") from error
-        if self.samples < 1:
-            raise ValueError(f"vocabulary.samples must be at least 1, got {self.samples}.")
+        if self.segmentation_samples < 1:
+            raise ValueError(
+                "vocabulary.segmentation_samples must be at least 1, got "
+                f"{self.segmentation_samples}."
+            )
         if not 0 < self.sampling_alpha <= 1:
             raise ValueError(
-                "vocabulary.sampling_alpha must be above 0 and at most 1, got "
-                f"{self.sampling_alpha}."
+                f"vocabulary.sampling_alpha must be in (0, 1], got {self.sampling_alpha}."
             )
 
 
+@_accepts_old_names("training")
 @dataclasses.dataclass(frozen=True)
 class TrainingRecipe:
-    """How the model is trained.
+    """Optimisation settings.
 
     Attributes:
-        seed: Seed of weights, dropout, order of the data and `vocabulary.samples`.
-        epochs: Epochs, of `vocabulary.samples` passes over the data each.
-        tokens_per_batch: Source and target positions of a batch, padding included.
+        seed: Seed of initialisation, dropout, data order and subword sampling.
+        epochs: Number of epochs, each of `vocabulary.segmentation_samples` passes over the data.
+        tokens_per_batch: Maximum source plus target positions per batch, padding included.
         optimizer: `"adam"` or `"adadelta"` (the paper's).
-        learning_rate: Its highest value.
-        schedule: `"constant"`, `"cosine"` (to zero over all epochs) or `"plateau"` (times
-            `plateau_factor` after `plateau_patience` epochs without a better `monitor`).
-        warmup_steps: Steps in which the learning rate rises to its highest value; not for plateau.
-        clip_norm: Largest norm of the gradient (paper, B.2: 1).
-        average_weights: Momentum of a moving average of the weights, such as 0.999, that is
-            evaluated and kept in place of the last ones (Polyak & Juditsky 1992); 0 for none.
+        learning_rate: Peak learning rate.
+        schedule: `"constant"`, `"cosine"` (to zero over all epochs) or `"plateau"` (multiplied by
+            `plateau_factor` after `plateau_patience` epochs without improvement of `monitor`).
+        warmup_steps: Steps of linear warm-up; not for plateau.
+        clip_norm: Maximum global gradient norm (paper, B.2: 1).
+        ema_momentum: Momentum of an exponential moving average of the weights, such as 0.999, that
+            is evaluated and saved instead of the last weights (Polyak & Juditsky 1992); 0 disables
+            it.
         label_smoothing: See `MaskedCrossentropy`.
-        r_drop: Weight of how far two readings of a sentence differ, each with its own dropout, see
-            `RDropCrossentropy`; 0 reads once. A step takes twice as long and twice the memory.
-        guided_alignment: Weight of `GuidedAlignment` beside it; 0 for none.
-        monitor: What decides on the best epoch: `"val_bleu"` or `"val_loss"`.
-        patience: Stop after so many epochs without a better `monitor`; 0 never stops.
+        r_drop: Weight of the KL divergence between two dropout passes (R-Drop), see
+            `RDropCrossentropy`; 0 disables it. Doubles time and memory of a step.
+        guided_alignment: Weight of the `GuidedAlignment` loss; 0 disables it.
+        monitor: Metric that selects the best epoch: `"val_bleu"` or `"val_loss"`.
+        patience: Early stopping after this many epochs without improvement of `monitor`; 0
+            disables it.
         plateau_patience: See `schedule`.
         plateau_factor: See `schedule`.
-        bleu_sentences: Validation sentences translated after each epoch; 0 for none.
+        bleu_sentences: Validation sentences translated after each epoch; 0 disables it.
         dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
     """
 
@@ -176,7 +201,7 @@ class TrainingRecipe:
     schedule: str = "plateau"
     warmup_steps: int = 0
     clip_norm: float = 1.0
-    average_weights: float = 0.0
+    ema_momentum: float = 0.0
     label_smoothing: float = 0.1
     r_drop: float = 0.0
     guided_alignment: float = 0.0
@@ -204,13 +229,13 @@ class TrainingRecipe:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
         if not 0 < self.plateau_factor < 1:
             raise ValueError(
-                "training.plateau_factor must be above 0 and below 1, as the learning rate is "
-                f"multiplied by it, got {self.plateau_factor}."
+                "training.plateau_factor must be in (0, 1), as it multiplies the learning rate, "
+                f"got {self.plateau_factor}."
             )
         for name in ("learning_rate", "clip_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"training.{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("label_smoothing", "average_weights"):
+        for name in ("label_smoothing", "ema_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be in [0, 1), got {getattr(self, name)}.")
         for name in ("r_drop", "guided_alignment"):
@@ -228,15 +253,17 @@ class TrainingRecipe:
                 "or set training.monitor='val_loss'."
             )
         if self.schedule == "plateau" and self.warmup_steps:
-            raise ValueError("training.warmup_steps does not go with training.schedule='plateau'.")
+            raise ValueError(
+                "training.warmup_steps is not supported with training.schedule='plateau'."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One run: data, vocabulary, model and training, and how its model searches by default.
+    """All settings of a run: data, vocabulary, model, training and default search options.
 
-    `model` holds the settings of `ModelConfig` but for the vocabulary sizes, which follow from the
-    vocabularies that were learned.
+    `model` holds the settings of `ModelConfig` except the vocabulary sizes, which are determined by
+    the learned vocabularies.
     """
 
     data: DataRecipe = DataRecipe()
@@ -253,22 +280,27 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.training.r_drop and not self.has_dropout:
             raise ValueError(
-                f"training.r_drop={self.training.r_drop} compares readings with other dropout, but "
-                "there is none: set model.embedding_dropout or another one, or training.r_drop=0."
+                f"training.r_drop={self.training.r_drop} compares two dropout passes, but the "
+                "model has no dropout: set model.embedding_dropout or another rate, or "
+                "training.r_drop=0."
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as nested dictionaries, every value spelled out."""
+        """The recipe as nested dictionaries, including default values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Makes a recipe; unknown names and values of a wrong type raise `ValueError`."""
+        """Creates a recipe; unknown names and values of the wrong type raise `ValueError`.
+
+        Old names of settings, as in the files of an older release, are accepted.
+        """
         sections = {field.name for field in dataclasses.fields(cls)}
         for name, section in values.items():
-            _known(name, sections, "A recipe has no section")
+            _known(name, sections, "Unknown section of a recipe:")
             if not isinstance(section, Mapping):
                 raise ValueError(f"[{name}] must be a section of a recipe, got {section!r}.")
+        values = with_new_settings(values)
         model = dict(values.get("model", {}))
         _check_model(model)
         return cls(
@@ -278,6 +310,16 @@ class Recipe:
             training=_section(TrainingRecipe, "training", values.get("training", {})),
             search=_section(SearchOptions, "search", values.get("search", {})),
         )
+
+
+def with_new_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of a recipe with the new names of renamed settings."""
+    return {
+        name: with_new_names(section, RENAMED.get(name, {}))
+        if isinstance(section, Mapping)
+        else section
+        for name, section in values.items()
+    }
 
 
 def _known(name: str, names: Iterable[str], message: str) -> None:
@@ -292,7 +334,7 @@ def _section(kind: Any, section: str, values: Mapping[str, Any]) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     checked = {}
     for name, value in values.items():
-        _known(name, fields, f"[{section}] of a recipe has no setting")
+        _known(name, fields, f"Unknown setting in [{section}]:")
         wanted = type(fields[name].default)
         if wanted is float and type(value) is int:
             value = float(value)
@@ -306,7 +348,7 @@ def _check_model(model: Mapping[str, Any]) -> None:
     for name in ("source_vocabulary_size", "target_vocabulary_size"):
         if name in model:
             raise ValueError(
-                f"model.{name} follows from the vocabulary; set vocabulary.source_size and "
+                f"model.{name} is determined by the vocabulary: set vocabulary.source_size and "
                 "vocabulary.target_size."
             )
     ModelConfig.from_dict({**model, "source_vocabulary_size": 1000, "target_vocabulary_size": 1000})

@@ -1,4 +1,4 @@
-"""Recipes as files: TOML, overrides, and no setting that would be ignored."""
+"""Recipe files: TOML, overrides, and rejection of settings without effect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
-from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.deprecation import warn_of_old_name
+from keras_attn_nmt.training.recipe import RENAMED, Recipe, with_new_settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,8 +34,8 @@ def _splits_by_name(recipe: Recipe) -> bool:
     return recipe.data.corpus not in ("phrases", "multi30k")
 
 
-_SPLITS = "data.corpus is 'lines', 'tsv' or of TFDS; 'phrases' and 'multi30k' have fixed splits"
-# Settings that only some recipes use: the condition in words and in code.
+_SPLITS = "data.corpus='lines', 'tsv' or a TFDS name; 'phrases' and 'multi30k' have fixed splits"
+# Settings with a precondition: as text and as a predicate.
 _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
     "data.train": (_SPLITS, _splits_by_name),
     "data.validation": (_SPLITS, _splits_by_name),
@@ -47,7 +48,10 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
         "vocabulary.shared=false (a shared vocabulary has source_size pieces)",
         lambda r: not r.vocabulary.shared or r.vocabulary.target_size == r.vocabulary.source_size,
     ),
-    "vocabulary.sampling_alpha": ("vocabulary.samples>1", lambda r: r.vocabulary.samples > 1),
+    "vocabulary.sampling_alpha": (
+        "vocabulary.segmentation_samples>1",
+        lambda r: r.vocabulary.segmentation_samples > 1,
+    ),
     "model.reset_after": ("model.cell='gru'", lambda r: _model(r, "cell") == "gru"),
     "model.attention_units": (
         "model.attention='bahdanau'",
@@ -76,30 +80,31 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
 
 
 def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
-    """Reads a recipe that comes with the package, or a file.
+    """Loads a built-in recipe or a recipe file.
 
     Args:
-        name: A name such as `multi30k`, or the path of a TOML file.
-        overrides: `section.key=value`, the value as TOML writes it; quotes may be left out.
+        name: Name of a built-in recipe such as `multi30k`, or path of a TOML file.
+        overrides: `section.key=value`, with the value in TOML syntax; quotes are optional.
 
     Raises:
-        ValueError: The recipe or a name in it is not known, a value does not fit, or the file or
-            an override sets something that would have no effect.
+        ValueError: The recipe or a setting is unknown, a value is invalid, or a setting would have
+            no effect.
     """
     path = Path(os.path.expanduser(name))
     if path.suffix != ".toml":
         path = RECIPES / f"{name}.toml"
         if not path.is_file():
             raise ValueError(
-                f"There is no recipe {str(name)!r}. Known: {', '.join(recipe_names())}; or give "
-                "the path of a file that ends with .toml."
+                f"Unknown recipe {str(name)!r}. Known: {', '.join(recipe_names())}; or give the "
+                "path of a .toml file."
             )
     if not path.is_file():
-        raise FileNotFoundError(f"No recipe file at {path}.")
+        raise FileNotFoundError(f"The recipe file {path} does not exist.")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from error
+    values = with_new_settings(values)
     recipe = Recipe.from_dict(values)
     unused_in_file = unused_settings(recipe)
     overridden = [_override(values, override) for override in overrides]
@@ -107,13 +112,13 @@ def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         recipe = Recipe.from_dict(values)
     unused = unused_settings(recipe)
     _refuse({each: unused[each] for each in overridden if each in unused}, "The override")
-    # An override may make use of a setting of the file, or switch it off.
+    # Overrides may enable or disable the precondition of a setting in the file.
     _refuse({each: unused[each] for each in unused_in_file if each in unused}, str(path))
     return recipe
 
 
 def unused_settings(recipe: Recipe) -> dict[str, str]:
-    """Settings that differ from their default and have no effect, with what they would need."""
+    """Non-default settings without effect, with the precondition of each."""
     values = recipe.to_dict()
     values["model"] = {**MODEL_DEFAULTS, **recipe.model}
     defaults = {**Recipe().to_dict(), "model": MODEL_DEFAULTS}
@@ -128,12 +133,12 @@ def unused_settings(recipe: Recipe) -> dict[str, str]:
 def _refuse(unused: Mapping[str, str], where: str) -> None:
     for setting, condition in unused.items():
         raise ValueError(
-            f"{where}: {setting} would have no effect, as it needs {condition}. Leave it out."
+            f"{where}: {setting} has no effect, as it requires {condition}. Remove it."
         )
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Names of the built-in recipes."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
@@ -151,5 +156,8 @@ def _override(values: dict[str, Any], override: str) -> str:
         value = text
     if not isinstance(values.setdefault(section, {}), dict):
         raise ValueError(f"[{section}] must be a section of a recipe, got {values[section]!r}.")
+    if new_name := RENAMED.get(section, {}).get(name):
+        warn_of_old_name(f"{section}.{name}", f"{section}.{new_name}")
+        name = new_name
     values[section][name] = value
     return f"{section}.{name}"

@@ -1,4 +1,4 @@
-"""A recipe's `[data]` section to sentence pairs: train, validation or test."""
+"""Loads the train, validation and test splits of a recipe's `[data]` section."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from keras_attn_nmt.training.datasets.phrases import ALIGNMENT
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 
 SPLITS = ("train", "validation", "test")
-# Held out of the end of training where a recipe names no validation data.
+# Held out from the end of the training data if a recipe has no validation data.
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000
 
 
 def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.Dataset:
-    """The sentence pairs of one split.
+    """Loads the sentence pairs of one split.
 
     Args:
-        data: Which corpus.
+        data: The `[data]` section.
         split: `"train"`, `"validation"` or `"test"`.
-        aligned: Whether links between words are wanted, too.
+        aligned: Whether to load word alignments.
 
     Returns:
         Dataset of `(source, target)`, or `(source, target, alignment)`, tf.string of shape `()`.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is damaged, or the corpus has no such split, or no links.
+        ValueError: A file is damaged, or the corpus lacks the split or word alignments.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
     if not data.concatenate:
         return _load(data, split, aligned)
     if aligned:
-        raise ValueError("data.concatenate puts sentences together, but not their alignments.")
+        raise ValueError("data.concatenate does not support word alignments.")
     return concatenated(_load(data, split, aligned), data.concatenate)
 
 
@@ -60,10 +60,10 @@ def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
 
 
 def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
-    """The corpus that a model was trained on, as its `training.json` says.
+    """The training corpus of a model, from its `training.json`.
 
     Raises:
-        ValueError: There is no whole `training.json` in the directory.
+        ValueError: `training.json` is missing or damaged.
     """
     path = Path(model_directory) / TRAINING
     try:
@@ -71,8 +71,8 @@ def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
         return Recipe.from_dict(report["recipe"]).data
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} does not say what the model was trained on ({error}): name files, "
-            "--help says how."
+            f"{path} does not record the training corpus ({error}): pass files explicitly, see "
+            "--help."
         ) from error
 
 
@@ -82,8 +82,8 @@ def _held_out(data: DataRecipe, aligned: bool) -> tuple[tf.data.Dataset, tf.data
     kept = count - min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE))
     if kept == count:
         raise ValueError(
-            f"{count} sentence pairs are too few to hold some out for validation: "
-            "name validation data with data.validation."
+            f"{count} sentence pairs are too few for a held-out validation split: set "
+            "data.validation."
         )
     return pairs.take(kept), pairs.skip(kept)
 
@@ -98,7 +98,7 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
         return read_tfds(name, split, source, target, _folder(data) or None, alignment=alignment)
     if aligned and not data.aligned:
         raise ValueError(
-            f"There are no links between the words of {data.corpus}: set data.alignment for "
+            f"The corpus {data.corpus} has no word alignments: set data.alignment for "
             "data.corpus='lines', or use data.corpus='phrases'."
         )
     if data.corpus == "multi30k":
@@ -107,7 +107,7 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
             return read_lines(_file(data, f"{stem}.{source}"), _file(data, f"{stem}.{target}"))
         return read_tfds(f"multi30k/{source}-{target}", split, source, target)
     if not name:
-        raise ValueError(f"The recipe names no {split} data: set data.{split}.")
+        raise ValueError(f"The recipe has no {split} data: set data.{split}.")
     if data.corpus == "lines":
         sources, targets = (_file(data, f"{name}.{language}") for language in (source, target))
         if not aligned:
@@ -131,7 +131,7 @@ def _read_tsv(data: DataRecipe, path: Path) -> tf.data.Dataset:
         if named and given and given - 1 != named[place]:
             raise ValueError(
                 f"The header of {path} has the {side} language in column {named[place] + 1}, but "
-                f"data.{side}_column={given}: leave that out, or correct the header."
+                f"data.{side}_column={given}: remove the setting, or correct the header."
             )
         if given:
             columns[place] = given - 1
@@ -154,8 +154,8 @@ def _file(data: DataRecipe, name: str) -> Path:
         return packed
     if not path.is_file():
         raise FileNotFoundError(
-            f"No file {path} (nor {packed.name}). Give the folder of the corpus (--set "
-            "data.folder=FOLDER), name the file (--set data.train, data.validation or data.test), "
-            "or choose another split (evaluate --split)."
+            f"Neither {path} nor {packed.name} exists. Set the corpus folder (--set "
+            "data.folder=FOLDER) or the file name (--set data.train, data.validation or "
+            "data.test), or choose another split (evaluate --split)."
         )
     return path

@@ -1,9 +1,9 @@
-"""What attention replaced, as systems that run: the same data, budget and training for each.
+"""Ablation study: attention against baselines without attention, with equal data and budget.
 
-    recipe -> for each system: sizes to fit -> train -> translate the test sets -> BLEU by length
-           -> table, pictures, study.json
+    recipe -> per system: match parameters -> train -> translate the test sets -> BLEU by length
+           -> table, plots, study.json
 
-A system that is in the output directory already is not trained again; one that was stopped goes on.
+Finished systems in the output directory are reused, interrupted ones are resumed.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.training.trainer import check_same_recipe, train
 from keras_attn_nmt.translator import Translator
 
-# All attention is asked with the state alone, as in the paper.
+# The query is the decoder state only, as in the paper.
 PAPERS_ATTENTION = {"attention": "bahdanau", "query_previous_token": False}
 FIXED_VECTOR = {**PAPERS_ATTENTION, "attention": "none", "bidirectional": False}
-# What each changes in `[model]` of the recipe; the first has the budget that the others get.
+# Overrides of `[model]`; the first system sets the parameter budget.
 SYSTEMS: Mapping[str, Mapping[str, Any]] = {
     "attention": PAPERS_ATTENTION,
     "multiplicative": {**PAPERS_ATTENTION, "attention": "luong"},
     "forward-encoder": {**PAPERS_ATTENTION, "bidirectional": False},
-    # Read in one direction, as Cho et al. and Sutskever et al. (2014) did: reversed, an encoder of
-    # both directions would be the same model.
+    # Unidirectional, as in Cho et al. and Sutskever et al. (2014): a bidirectional encoder is
+    # invariant to reversal.
     "fixed-vector": FIXED_VECTOR,
     "fixed-vector-reversed": {**FIXED_VECTOR, "source_order": "reversed"},
     "fixed-vector-twice": {**FIXED_VECTOR, "source_order": "twice"},
 }
-# The one whose sentence vector has to hold all of the sentence.
+# The system whose sentence vectors are plotted: they encode the whole sentence.
 FIXED = "fixed-vector"
-# Source words of the classes of length: 1 to 5, 6 to 10, ...
+# Width of a length bin in source words: 1 to 5, 6 to 10, ...
 CLASS_WORDS = 5
-# How often a test set is put together to long sentences, so that each class has enough of them.
+# Number of random concatenations of the test set, so that each length bin is populated.
 TEST_CONCATENATIONS = 4
-# A class with fewer sentences has no BLEU worth drawing.
+# Bins with fewer sentences are not plotted.
 FEWEST_SENTENCES = 20
 REPORT = "study.json"
-# Sentences whose vectors are drawn.
+# Maximum number of plotted sentence vectors.
 MOST_VECTORS = 500
 
 logger = logging.getLogger(__name__)
@@ -68,25 +68,24 @@ def run_study(
     *,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Trains the systems, translates with all of them, and draws what comes out.
+    """Trains and evaluates the systems, and plots the results.
 
     Args:
-        recipe: Data, vocabulary, budget and training of all systems. With `data.concatenate` they
-            are trained on sentences of all lengths up to it, and tested on such, too;
-            `data.max_length` has to let those through.
-        output: Gets a model directory for each system, `study.json`, `study.md`,
-            `bleu_by_length.png` and, of `fixed-vector` or else the first system, the sentence
-            vectors of the test set as `vectors.png` and `vectors.html`.
+        recipe: Data, vocabulary, budget and training settings of all systems. `data.concatenate`
+            applies to training and test sentences; `data.max_length` must be large enough.
+        output: Output directory for a model directory per system, `study.json`, `study.md`,
+            `bleu_by_length.png`, and `vectors.png` and `vectors.html` with the test sentence
+            vectors of `fixed-vector` or else the first system.
         systems: Names in `SYSTEMS`.
-        quiet: Show no progress bars.
+        quiet: Hide progress bars.
 
     Returns:
-        What `study.json` holds: for each system parameters, BLEU, seconds, tokens/s and BLEU by
-        length of the source.
+        The content of `study.json`: for each system parameters, BLEU, seconds, tokens/s and BLEU
+        by source length.
 
     Raises:
         FileExistsError: Another process is writing into `output`.
-        ValueError: A system is not known, or the recipe does not go with it.
+        ValueError: A system is unknown, or incompatible with the recipe.
         ImportError: scikit-learn is not installed.
     """
     study_plots.require_scikit_learn()
@@ -126,7 +125,7 @@ def _test_pairs(recipe: Recipe) -> tuple[list[str], list[str]]:
     pairs = load_split(dataclasses.replace(recipe.data, concatenate=0), "test")
     rows = decoded(pairs)
     if recipe.data.concatenate:
-        # As they are, and put together in some ways: short and long ones, each of them once.
+        # Original and concatenated sentences, without duplicates.
         for seed in range(1, TEST_CONCATENATIONS + 1):
             together = decoded(concatenated(pairs, recipe.data.concatenate, seed))
             rows += [row for row in together if row not in rows]
@@ -134,7 +133,7 @@ def _test_pairs(recipe: Recipe) -> tuple[list[str], list[str]]:
 
 
 def _recipe_of(recipe: Recipe, name: str) -> Recipe:
-    """The recipe of a system, with decoder units that give it the parameters of the first."""
+    """The recipe of a system, with decoder units that match the parameter budget."""
     model = {**recipe.model, **SYSTEMS[name]}
     budget = _parameters({**recipe.model, **SYSTEMS["attention"]}, recipe)
     units = model.get("decoder_units", ModelConfig.decoder_units)
@@ -144,7 +143,7 @@ def _recipe_of(recipe: Recipe, name: str) -> Recipe:
 
 
 def fit(model: Mapping[str, Any], recipe: Recipe, budget: int, units: int) -> int:
-    """The number of decoder units, in steps of 8, whose parameters are nearest to a budget."""
+    """The number of decoder units, a multiple of 8, closest to a parameter budget."""
 
     def distance(tried: int) -> int:
         return abs(_parameters({**model, "decoder_units": tried}, recipe) - budget)
@@ -177,7 +176,7 @@ def _train(recipe: Recipe, directory: Path, quiet: bool) -> dict[str, Any]:
     done = directory / model_directory.TRAINING
     if done.exists():
         report: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-        # Older releases wrote it at the end of a training alone.
+        # Older releases wrote it only at the end of training.
         if report.get("finished", True):
             check_same_recipe(directory, recipe)
             return report
@@ -186,18 +185,18 @@ def _train(recipe: Recipe, directory: Path, quiet: bool) -> dict[str, Any]:
 
 
 def _tokens_per_second(trained: Mapping[str, Any]) -> float:
-    """Over all epochs, each of as many tokens; validation is not counted."""
+    """Harmonic mean over epochs of equal size, without validation."""
     return statistics.harmonic_mean(epoch["tokens_per_second"] for epoch in trained["history"])
 
 
 def bleu_by_words(
     sources: Sequence[str], translations: Sequence[str], references: Sequence[str]
 ) -> dict[int, float]:
-    """BLEU of the sentences of like length, as in figure 2 of Bahdanau et al. 2015.
+    """BLEU by source length, as in figure 2 of Bahdanau et al. 2015.
 
     Returns:
-        Lower-cased corpus BLEU for each class of length, by its largest number of source words;
-        classes of fewer than `FEWEST_SENTENCES` are left out.
+        Lower-cased corpus BLEU by the upper bound of each length bin in source words; bins with
+        fewer than `FEWEST_SENTENCES` sentences are omitted.
     """
     classes: dict[int, list[int]] = {}
     for index, source in enumerate(sources):
@@ -213,7 +212,7 @@ def bleu_by_words(
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The table of all systems, in Markdown."""
+    """The results as a Markdown table."""
     rows = [
         "| system | parameters | BLEU lc | chrF | training s | target tokens/s |",
         "|---|---|---|---|---|---|",

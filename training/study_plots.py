@@ -1,4 +1,4 @@
-"""Pictures of a study: BLEU by length, and sentence vectors in two dimensions."""
+"""Plots of a study: BLEU by source length, and sentence vectors in two dimensions."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ with extra("train"):
     from matplotlib.colors import to_hex
     from matplotlib.figure import Figure
 
-# Groups of sentences that lie together, and how many sentences of each the static picture says.
+# Number of clusters, and of example sentences per cluster in the static plot.
 GROUPS = 8
 EXAMPLES = 2
 EXAMPLE_LENGTH = 70
-# As many colours as groups.
+# One colour per cluster.
 COLOURS = tuple(matplotlib.color_sequences["tab10"][:GROUPS])
-# Side of a plot in the hoverable picture, in pixels.
+# Side length of the interactive plot in pixels.
 SIDE = 560
 
 
 def require_scikit_learn() -> None:
-    """Raises `ImportError` where there is no scikit-learn."""
+    """Raises `ImportError` if scikit-learn is not installed."""
     with extra("study"):
         import sklearn  # noqa: F401
 
 
 def save(path: Path, figure: Figure) -> None:
-    """Writes a figure, whole or not at all."""
+    """Writes a figure atomically."""
     with writing.atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150, bbox_inches="tight")
 
 
 def plot_bleu_by_words(curves: Mapping[str, Mapping[int, float]]) -> Figure:
-    """BLEU against source length, a line for each system (Bahdanau et al. 2015, figure 2).
+    """Plots BLEU against source length, one line per system (Bahdanau et al. 2015, figure 2).
 
     Args:
-        curves: For each system BLEU by the largest number of words of a class of length.
+        curves: For each system, BLEU by the upper bound of each length bin.
     """
     figure = Figure(figsize=(7, 4.5))
     axes = figure.add_subplot()
@@ -58,10 +58,10 @@ def plot_bleu_by_words(curves: Mapping[str, Mapping[int, float]]) -> Figure:
 
 
 def in_two_dimensions(vectors: np.ndarray) -> dict[str, np.ndarray]:
-    """Sentence vectors by principal components and by t-SNE (van der Maaten & Hinton 2008).
+    """Projects sentence vectors with PCA and t-SNE (van der Maaten & Hinton 2008).
 
     Args:
-        vectors: `(sentences, units)`, at least 5 of them.
+        vectors: `(sentences, units)`, at least 5 sentences.
 
     Returns:
         `"PCA"` and `"t-SNE"`, each `(sentences, 2)`.
@@ -78,14 +78,14 @@ def in_two_dimensions(vectors: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def groups_of(vectors: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Sentences that lie together in the space of the vectors itself (k-means).
+    """Clusters sentence vectors with k-means in the original space.
 
     Args:
         vectors: `(sentences, units)`.
 
     Returns:
-        The group of each sentence, `(sentences,)`, and the sentences nearest to the centre of each
-        group, from the nearest on.
+        The cluster of each sentence, `(sentences,)`, and for each cluster the indices of the
+        sentences nearest to its centroid, nearest first.
     """
     from sklearn.cluster import KMeans
 
@@ -102,7 +102,7 @@ def groups_of(vectors: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
 def plot_vectors(
     points: Mapping[str, np.ndarray], groups: np.ndarray, examples: Sequence[Sequence[str]]
 ) -> Figure:
-    """Both pictures side by side, a colour for each group, which its examples explain below."""
+    """Plots both projections side by side, with cluster colours and example sentences."""
     figure = Figure(figsize=(7 * len(points), 6.5))
     colours = [COLOURS[group] for group in groups]
     for column, (name, places) in enumerate(points.items(), 1):
@@ -129,7 +129,7 @@ def _shortened(text: str) -> str:
 def hoverable_vectors(
     points: Mapping[str, np.ndarray], groups: np.ndarray, texts: Sequence[str]
 ) -> str:
-    """A page of its own in which a point shows its sentence: SVG with a title for each point."""
+    """An HTML page with an SVG plot whose points show their sentence on hover."""
     plots = []
     for name, places in points.items():
         low, high = places.min(axis=0), places.max(axis=0)

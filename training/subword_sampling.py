@@ -1,4 +1,4 @@
-"""Segmentations of a text at random: subword regularization and BPE-dropout."""
+"""Sampled segmentations: subword regularization and BPE-dropout."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from keras_attn_nmt.text.alignment import SPACE
 from keras_attn_nmt.text.special_ids import UNK
 from keras_attn_nmt.text.tokenizer import Tokenizer
 
-# Made when it is imported, so that mypy cannot know of it.
+# Generated at import, so unknown to mypy.
 _ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
 # Types of models and of pieces (sentencepiece_model.proto).
 _UNIGRAM, _BPE = 1, 2
 _NORMAL, _USER_DEFINED, _BYTE = 1, 4, 6
 
-# What SentencePiece takes from the lowest score for a character that has no piece.
+# SentencePiece scores an unknown character this far below the lowest score.
 _UNKNOWN_PENALTY = 10.0
 
 _WORD = re.compile(f"{SPACE}?[^{SPACE}]*")
 _KEPT_WORDS, _LONGEST_KEPT_WORD = 8192, 32
 
-# At [end], the running sums of the weights of the pieces that end there, and where these start.
+# At [end]: the cumulative weights of the pieces that end there, and their starts.
 _Lattice = list[tuple[list[float], list[int]]]
 
 
 class SubwordSampler:
-    """Draws segmentations with the pieces of a vocabulary.
+    """Samples segmentations from a vocabulary.
 
-    SentencePiece draws as well, but since 0.2.2 other ones in every process, whatever its seed.
-    Here they are a function of the text and the generator alone.
+    SentencePiece's own sampling is not reproducible across processes since 0.2.2, whatever the
+    seed. Here the result depends only on the text and the generator.
 
     Args:
         tokenizer: A unigram or a BPE model.
-        alpha: Above 0, at most 1. A unigram model draws from all segmentations, each in proportion
-            to its probability to the power of `alpha`: less is nearer to chance. A BPE model
-            leaves out each possible merge with probability `alpha` at every step.
+        alpha: In (0, 1]. A unigram model samples from all segmentations in proportion to their
+            probability to the power of `alpha` (smaller is closer to uniform). A BPE model drops
+            each merge with probability `alpha` at every step.
 
     Raises:
-        ValueError: `alpha` is out of range, or the vocabulary is of another kind.
+        ValueError: `alpha` is out of range, or the vocabulary is neither unigram nor BPE.
 
     References:
         Kudo, "Subword Regularization: Improving Neural Network Translation Models with Multiple
@@ -58,13 +58,13 @@ class SubwordSampler:
 
     def __init__(self, tokenizer: Tokenizer, alpha: float) -> None:
         if not 0 < alpha <= 1:
-            raise ValueError(f"alpha must be above 0 and at most 1, got {alpha}")
+            raise ValueError(f"alpha must be in (0, 1], got {alpha}")
         model = _ModelProto.FromString(tokenizer.model_proto)
         kind = model.trainer_spec.model_type
         if kind not in (_UNIGRAM, _BPE):
             raise ValueError(
-                "only unigram and BPE models have other segmentations to draw, and this vocabulary "
-                f"is neither (model_type {kind} of sentencepiece_model.proto)"
+                "only unigram and BPE models support sampled segmentations, but this vocabulary "
+                f"has model_type {kind} (sentencepiece_model.proto)"
             )
         processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model_proto)
         self._normalize = processor.normalize
@@ -80,9 +80,9 @@ class SubwordSampler:
         self._kept_lattice = functools.lru_cache(_KEPT_WORDS)(self._lattice)
 
     def __call__(self, text: str, generator: random.Random) -> list[int]:
-        """Ids of the text, without bos and eos, as `Tokenizer.encode` could have given them."""
+        """Samples the ids of a text, without BOS and EOS."""
         ids: list[int] = []
-        # Pieces hold no space but at their beginning, so that words do not depend on each other.
+        # Pieces contain a space only at the start, so words are independent.
         for word in _WORD.findall(self._normalize(text)):
             for piece in self._draw(word, generator.random):
                 known = self._ids.get(piece)
@@ -108,7 +108,7 @@ class SubwordSampler:
         return pieces[::-1]
 
     def _lattice(self, word: str) -> _Lattice:
-        """Forward filtering, in logarithms relative to the largest."""
+        """Forward filtering in log space."""
         lattice: _Lattice = [([], [])]
         log_sums = [0.0]
         for end in range(1, len(word) + 1):
@@ -132,7 +132,7 @@ class SubwordSampler:
             best, best_score = -1, -math.inf
             for place in range(len(pieces) - 1):
                 score = self._scores.get(pieces[place] + pieces[place + 1], -math.inf)
-                # Whether a merge is left out matters only where it would come first.
+                # Dropout only matters for a merge that would be the best.
                 if score > best_score and uniform() >= self._alpha:
                     best, best_score = place, score
             if best < 0:

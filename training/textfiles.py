@@ -1,7 +1,7 @@
-"""Text files, plain or gzip, read strictly by `keras_attn_nmt.text.lines`.
+"""Strict reading of text files, plain or gzip, see `keras_attn_nmt.text.lines`.
 
-TensorFlow's own line reader deletes every carriage return inside a line and takes the first half
-of a damaged gzip file for the whole of it. So files are read in Python, which costs about the same.
+TensorFlow's line reader removes carriage returns inside lines and silently truncates damaged gzip
+files. Reading in Python is about as fast.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Yields the lines of a UTF-8 file, plain or gzip (its first bytes tell), as `checked_line`.
+    """Yields the lines of a UTF-8 file, plain or gzip (detected from content), as `checked_line`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a folder, damaged, or not UTF-8; says which line.
+        FileNotFoundError: the file does not exist.
+        ValueError: the path is a folder, or the file is damaged or not UTF-8.
     """
     path = Path(path)
     with _open(path) as file:
@@ -32,15 +32,15 @@ def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
                 yield checked_line(line, number, path)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
-                f"{path} is a damaged gzip file ({error}). Download or make it again."
+                f"{path} is a damaged gzip file ({error}). Download or create it again."
             ) from error
 
 
 def count_lines(path: str | os.PathLike[str]) -> int:
-    """Reads a whole file as `iterate_lines` does and counts its lines.
+    """Validates a file like `iterate_lines` and counts its lines.
 
     Raises:
-        FileNotFoundError, ValueError: as `iterate_lines`; ValueError also where the file is empty.
+        FileNotFoundError, ValueError: see `iterate_lines`; ValueError also for an empty file.
     """
     count = sum(1 for _ in iterate_lines(path))
     if count == 0:
@@ -53,15 +53,15 @@ def count_aligned_lines(
     target_path: str | os.PathLike[str],
     meaning: str = "be the translation of",
 ) -> int:
-    """Checks that two files are line-aligned and counts the lines of each.
+    """Checks that two files have the same number of lines and returns it.
 
     Args:
         source_path: One file.
         target_path: The other.
-        meaning: What a line of one has to do with that of the other, for the error.
+        meaning: The relation of aligned lines, for the error message.
 
     Raises:
-        FileNotFoundError, ValueError: as `count_lines`; ValueError also where the counts differ.
+        FileNotFoundError, ValueError: see `count_lines`; ValueError also if the counts differ.
     """
     source_count, target_count = count_lines(source_path), count_lines(target_path)
     if source_count != target_count:
@@ -74,14 +74,14 @@ def count_aligned_lines(
 
 def _open(path: Path) -> BinaryIO:
     if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
+        raise FileNotFoundError(f"The file {path} does not exist.")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; a text file was expected.")
+        raise ValueError(f"{path} is a folder; expected a text file.")
     file = path.open("rb")
     compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     file.seek(0)
     if not compressed:
         return file
-    # GzipFile leaves a file object it is given open; opened by name, it closes what it opened.
+    # GzipFile only closes files that it opened by name.
     file.close()
     return cast(BinaryIO, gzip.open(path, "rb"))

@@ -1,4 +1,4 @@
-"""Links between words, as files have them, to links between the tokens of a batch, in a graph."""
+"""Converts word alignments to token alignments of a batch, in a TensorFlow graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 
 
 def parse_links(alignment: tf.Tensor) -> tf.RaggedTensor:
-    """Lines of links, (pairs,), as numbers, int32 (pairs, links, 2); possible ones count, too."""
+    """Parses Pharaoh lines, (pairs,), to int32 (pairs, links, 2); possible links included."""
     links = tf.strings.split(alignment)
     numbers = tf.strings.split(tf.strings.regex_replace(links.flat_values, "[-p?]", " "))
     numbers = tf.strings.to_number(numbers.to_tensor("0", shape=(None, 2)), tf.int32)
@@ -18,13 +18,13 @@ def parse_links(alignment: tf.Tensor) -> tf.RaggedTensor:
 
 
 def count_words(text: tf.Tensor) -> tf.Tensor:
-    """How many words texts, (pairs,), have between their spaces, int32 (pairs,)."""
+    """Number of space-separated words of texts, (pairs,), int32 (pairs,)."""
     words = tf.strings.split(tf.strings.regex_replace(text, SPACE, " "), " ")
     return tf.reduce_sum(tf.cast(tf.strings.length(words) > 0, tf.int32), axis=1)
 
 
 class TokenWords:
-    """`alignment.word_of_tokens` of a vocabulary, in a graph."""
+    """`alignment.word_of_tokens` as TensorFlow ops for one vocabulary."""
 
     def __init__(self, tokenizer: Tokenizer):
         pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
@@ -33,32 +33,32 @@ class TokenWords:
         self._ends = tf.constant([piece.endswith(SPACE) for piece in pieces])
 
     def __call__(self, ids: tf.Tensor) -> tf.Tensor:
-        """Ids, (B, L), to words, int32 (B, L); -1 where there is none."""
-        real = (ids != PAD) & (ids != EOS)
-        letters = real & tf.gather(self._is_letters, ids)
+        """Ids, (B, L), to word indices, int32 (B, L); -1 for tokens outside of words."""
+        mask = (ids != PAD) & (ids != EOS)
+        letters = mask & tf.gather(self._is_letters, ids)
         after_space = tf.pad(
             tf.gather(self._ends, ids[:, :-1]), [[0, 0], [1, 0]], constant_values=True
         )
         starts = letters & (tf.gather(self._begins, ids) | after_space)
         word = tf.cumsum(tf.cast(starts, tf.int32), axis=1) - 1
-        # A space of its own is of the word after it, if there is one.
+        # A bare space piece belongs to the following word, if any.
         last = tf.reduce_max(word, axis=1, keepdims=True)
         word = tf.where(letters, word, word + 1)
-        return tf.where(real & (word <= last), word, -1)
+        return tf.where(mask & (word <= last), word, -1)
 
 
 def token_alignment(
     links: tf.RaggedTensor, source_words: tf.Tensor, target_words: tf.Tensor
 ) -> tf.Tensor:
-    """Links between words as links between their tokens.
+    """Expands word links to links between all of their tokens.
 
     Args:
         links: int32 (B, links, 2).
-        source_words: The word of each source token, (B, S).
-        target_words: That of each target token, (B, T).
+        source_words: Word index of each source token, (B, S).
+        target_words: Word index of each target token, (B, T).
 
     Returns:
-        float32 (B, T, S), 1 where there is a link, else 0.
+        float32 (B, T, S), 1 for linked tokens, else 0.
     """
     from_words, to_words = (
         tf.one_hot(words, tf.reduce_max(words) + 1) for words in (target_words, source_words)

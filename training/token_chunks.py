@@ -1,4 +1,4 @@
-"""Text to token ids, a thousand sentence pairs at a time, and what became of each pair."""
+"""Chunked tokenization and filtering of sentence pairs."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from keras_attn_nmt.training.token_alignment import count_words, parse_links
 
 _CHUNK_PAIRS = 1024
 
-# Texts and the number of their chunk to ids without eos.
+# (texts, chunk number) -> ids without EOS.
 _Segmentation = Callable[[tf.Tensor, tf.Tensor], tf.RaggedTensor]
 
 KEPT, EMPTY, SOURCE_TOO_LONG, TARGET_TOO_LONG, MISALIGNED = range(5)
 
 
 class Chunk(NamedTuple):
-    """Many tokenized pairs at once: far fewer elements to cache, and nothing of them is padding.
+    """Many tokenized pairs without padding, stored as one element to keep the cache small.
 
     Attributes:
-        source_ids: All sources one after another, each closed by eos, int32, `(source tokens,)`.
-        source_lengths: How many of them are of each pair, int64, `(pairs,)`.
-        target_ids: Likewise, `(target tokens,)`.
-        target_lengths: Likewise, `(pairs,)`.
-        links: Links between words, source and target, one after another, int32, `(links, 2)`.
-        link_counts: How many of them are of each pair, int64, `(pairs,)`.
-        outcomes: How many pairs were kept, were empty, ..., at [KEPT, EMPTY, ...], int32, `(5,)`.
+        source_ids: Concatenated source ids, each sentence with EOS, int32, `(source tokens,)`.
+        source_lengths: Source length of each pair, int64, `(pairs,)`.
+        target_ids: Concatenated target ids, `(target tokens,)`.
+        target_lengths: Target length of each pair, `(pairs,)`.
+        links: Concatenated word links (source, target), int32, `(links, 2)`.
+        link_counts: Number of links of each pair, int64, `(pairs,)`.
+        outcomes: Number of pairs by outcome, indexed by KEPT, EMPTY, ..., int32, `(5,)`.
     """
 
     source_ids: tf.Tensor
@@ -54,21 +54,21 @@ def tokenize_pairs(
     target_tokenizer: Tokenizer,
     max_length: int,
     *,
-    samples: int = 1,
+    segmentation_samples: int = 1,
     alpha: float = 0.2,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """Tokenizes, adds eos, and leaves out pairs that are empty or too long.
+    """Tokenizes, appends EOS, and drops empty and too long pairs.
 
     Args:
-        pairs: As `BatchedPairs` takes them.
+        pairs: See `BatchedPairs`.
         source_tokenizer: Tokenizer of the source language.
         target_tokenizer: Tokenizer of the target language.
-        max_length: Longest source and target that is kept, in tokens with eos.
-        samples: How often all pairs are read: once as `Tokenizer.encode` has them, then as
-            `SubwordSampler` does, another way each time, but the same in every iteration.
-        alpha: For `SubwordSampler`.
-        seed: Seed of what is drawn.
+        max_length: Maximum source and target length in tokens, EOS included.
+        segmentation_samples: Segmentations of each pair: the first by `Tokenizer.encode`, the
+            others by `SubwordSampler`, the same in every iteration.
+        alpha: See `SubwordSampler`.
+        seed: Seed of the sampling.
 
     Returns:
         Dataset of `Chunk`.
@@ -87,9 +87,9 @@ def tokenize_pairs(
         )
 
     chunks = read([_usual(tokenizer) for tokenizer in tokenizers])
-    if samples > 1:
+    if segmentation_samples > 1:
         samplers = [(each, SubwordSampler(each, alpha)) for each in tokenizers]
-        for sample in range(1, samples):
+        for sample in range(1, segmentation_samples):
             drawn = [
                 _drawn(*both, max_length, f"{seed} {sample} {side}")
                 for side, both in enumerate(samplers)
@@ -106,9 +106,9 @@ def _usual(tokenizer: Tokenizer) -> _Segmentation:
 def _drawn(
     tokenizer: Tokenizer, sampler: SubwordSampler, max_length: int, seed: str
 ) -> _Segmentation:
-    """Segmentations that are drawn; one that would be too long gives way to the usual one.
+    """Sampled segmentations; a too long one is replaced by the deterministic one.
 
-    So every sample keeps the same pairs.
+    Every sample therefore keeps the same pairs.
     """
 
     def draw(encoded: npt.NDArray[Any], number: np.int64) -> tuple[npt.NDArray[Any], ...]:
@@ -116,7 +116,7 @@ def _drawn(
         texts = [text.decode("utf-8", "replace") for text in encoded]
         rows = tokenizer.encode(texts)
         for row, text in enumerate(texts):
-            # What is too long as usual is left out, and merges of endless words would take long.
+            # Pairs that are too long are dropped anyway, and merging very long words is slow.
             if len(rows[row]) < max_length:
                 ids = sampler(text, generator)
                 rows[row] = ids if len(ids) < max_length else rows[row]
@@ -175,14 +175,14 @@ def _blank(text: tf.Tensor) -> tf.Tensor:
 
 
 def ragged(ids: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Rows of `lengths`, `(rows,)`, of what stands one after another in `ids`, `(sum, ...)`."""
+    """A ragged tensor from concatenated rows, `(sum, ...)`, and their lengths, `(rows,)`."""
     return tf.RaggedTensor.from_row_lengths(ids, lengths, validate=False)
 
 
 def dataset_options() -> tf.data.Options:
-    """Options of every data set here: the same order each time."""
+    """Data set options: deterministic order, no autotuning."""
     result = tf.data.Options()
     result.deterministic = True
-    # Its thread sleeps, and whoever frees an iterator waits until it wakes: up to a minute.
+    # Freeing an iterator waits for the autotuning thread, up to a minute.
     result.autotune.enabled = False
     return result

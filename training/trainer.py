@@ -1,4 +1,4 @@
-"""A recipe and a directory to a trained model."""
+"""The training loop: from a recipe to a model directory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.translator import Translator
 
-# What a resumed training is compared with.
+# Compared with the given recipe on resume.
 RECIPE = "recipe.json"
 
 logger = logging.getLogger(__name__)
@@ -42,26 +42,26 @@ logger = logging.getLogger(__name__)
 def train(
     recipe: Recipe, output: str | os.PathLike[str], *, resume: bool = False, quiet: bool = False
 ) -> dict[str, Any]:
-    """Trains a model and writes its directory. Needs the extra `train`.
+    """Trains a model and writes its model directory. Needs the extra `train`.
 
     Args:
-        recipe: What to train, on what and how; see `load_recipe`.
-        output: Directory of the model.
-        resume: Resume an interrupted run after its last saved epoch. It ends at the same weights
-            as one that was never interrupted.
-        quiet: Show no progress bars.
+        recipe: The recipe, see `load_recipe`.
+        output: Model directory to write.
+        resume: Resume an interrupted run after its last saved epoch. The final weights equal those
+            of an uninterrupted run.
+        quiet: Hide progress bars.
 
     Returns:
-        What `training.json` holds. It and the model of the best epoch so far are written at each
-        better epoch, with `"finished": false`, so that an interrupted run can be used, too.
+        The content of `training.json`. It is written with the model at each new best epoch, with
+        `"finished": false`, so that the model of an interrupted run is usable.
 
     Raises:
-        FileExistsError: `output` holds a model or an interrupted run, and `resume` is not set, or
-            another process is training into it.
+        FileExistsError: `output` holds a model or an interrupted run and `resume` is not set, or
+            another process is training in it.
         FileNotFoundError: Data are missing, or there is nothing to resume.
         ImportError: The extra `train` is not installed.
-        ValueError: Recipe, data and what is in `output` do not go together.
-        OSError: The disk is full or cannot be written to; what was saved before is whole.
+        ValueError: Recipe, data and the content of `output` do not match.
+        OSError: The disk is full or not writable; earlier checkpoints are intact.
     """
     _require_extra()
     if resume and not Path(output).is_dir():
@@ -79,7 +79,7 @@ def train(
 
 
 def _require_extra() -> None:
-    """Raises `ImportError` before the work where what an epoch ends with is not installed."""
+    """Raises `ImportError` early if packages needed at the end of an epoch are missing."""
     with extra("train"):
         import matplotlib  # noqa: F401
         import sacrebleu  # noqa: F401
@@ -97,7 +97,7 @@ def _train(
         for split in ("train", "validation")
     )
     if state is None:
-        logger.info("learning the vocabularies from the training text ...")
+        logger.info("learning the vocabularies ...")
         tokenizers = learn_tokenizers(recipe.vocabulary, pairs)
     else:
         tokenizers = (
@@ -118,7 +118,7 @@ def _train(
     model = _compiled_model(recipe, config, steps)
     logger.info("%s", describe_device(model))
     if warning := unused_gpu():
-        logger.warning("!!! %s", warning)
+        logger.warning("%s", warning)
     logger.info("%s parameters", f"{model.count_params():,}")
 
     if state is None:
@@ -129,7 +129,7 @@ def _train(
     checkpoints = output / model_directory.CHECKPOINTS
     done = state["epochs"] if state else 0
     history = state["history"] if state else []
-    # Else a first trace of the training step makes its variables, and it is traced again.
+    # Otherwise the first trace creates variables and the step is traced twice.
     model.optimizer.build(model.trainable_variables)
     if done:
         model.load_weights(checkpoints / callbacks.weights_file(done - 1))
@@ -151,11 +151,11 @@ def _train(
     setup_seconds = time.perf_counter() - start
 
     def write(history: list[dict[str, float]], finished: bool) -> dict[str, Any]:
-        """Writes the model of the best epoch and `training.json`; returns what that holds."""
+        """Writes the best model and `training.json`; returns the content of the latter."""
         best = callbacks.best_epoch(history, settings.monitor)
         final = _float32_model(config)
         final.load_weights(checkpoints / callbacks.weights_file(best), skip_mismatch=False)
-        # Not the recipe's: `evaluate --save-search` may have changed it since.
+        # Not from the recipe: `evaluate --save-search` may have changed it.
         search = model_directory.read_config(output)[2]
         model_directory.save_model(output, ModelFiles(final, config, *tokenizers, search))
         written = {
@@ -181,7 +181,7 @@ def _train(
         on_better=lambda history: write(history, finished=False),
     )
     if done < settings.epochs and not (state and state["finished"]):
-        # A kill between the two leaves a best epoch that is saved and a model that is not.
+        # A kill in between leaves a best checkpoint whose model was not written.
         if history and _written_epoch(output) != callbacks.best_epoch(history, settings.monitor):
             write(history, finished=False)
         model.fit(
@@ -205,7 +205,7 @@ def _train(
 
 
 def _written_epoch(output: Path) -> int | None:
-    """Index of the epoch that the model is of; `None` where `training.json` does not tell."""
+    """Epoch index of the saved model, or `None` if `training.json` is missing or damaged."""
     try:
         written = json.loads((output / model_directory.TRAINING).read_text(encoding="utf-8"))
         return int(written["best_epoch"]) - 1
@@ -224,19 +224,19 @@ def _float32_model(config: ModelConfig) -> keras.Model:
 
 def _nothing_to_resume(output: Path) -> FileNotFoundError:
     return FileNotFoundError(
-        f"There is nothing to resume in {output}: no epoch was saved. Start without --resume."
+        f"Nothing to resume in {output}: no epoch was saved. Start without --resume."
     )
 
 
 def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
-    """The state to go on from, or `None`."""
+    """The state to resume from, or `None`."""
     state = callbacks.read_state(output / model_directory.CHECKPOINTS)
     used = state is not None or (output / model_directory.MODEL).exists()
     if not resume:
         if used:
             raise FileExistsError(
-                f"{output} already holds a model or an interrupted training. Give another "
-                "directory, remove it, or resume with --resume."
+                f"{output} already holds a model or an interrupted run: use another directory, "
+                "remove it, or resume with --resume."
             )
         return None
     if state is None:
@@ -246,17 +246,17 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] 
 
 
 def check_same_recipe(output: Path, recipe: Recipe) -> None:
-    """Raises a `ValueError` unless the training in a directory was started with this recipe."""
+    """Raises `ValueError` unless the run in a directory was started with this recipe."""
     try:
-        # With the defaults of what the recipe of an older release did not have.
+        # Settings that an older release did not have get their defaults.
         text = (output / RECIPE).read_text(encoding="utf-8")
         before = Recipe.from_dict(json.loads(text)).to_dict()
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{output / RECIPE} is missing or damaged ({error}): the training in {output} cannot "
-            "go on. Start in another directory."
+            f"{output / RECIPE} is missing or damaged ({error}): the run in {output} cannot be "
+            "resumed. Start a new one in another directory."
         ) from error
-    # A model holds what was set alone; all else has its default.
+    # The model section only holds explicit settings.
     defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
     now = recipe.to_dict()
     for each in (before, now):
@@ -265,24 +265,24 @@ def check_same_recipe(output: Path, recipe: Recipe) -> None:
         if values != before.get(section):
             changed = [key for key in values if values[key] != before.get(section, {}).get(key)]
             raise ValueError(
-                f"The training in {output} was started with other values of "
-                f"{', '.join(f'{section}.{key}' for key in changed)}: go on with the same recipe "
-                f"and overrides, or start in another directory. They are in {output / RECIPE}."
+                f"The run in {output} was started with different values of "
+                f"{', '.join(f'{section}.{key}' for key in changed)}: resume with the same recipe "
+                f"and overrides, see {output / RECIPE}, or start in another directory."
             )
 
 
 def learn_tokenizers(
     vocabulary: VocabularyRecipe, pairs: tf.data.Dataset
 ) -> tuple[Tokenizer, Tokenizer]:
-    """Tokenizers of source and target, twice the same one where they are shared.
+    """Learns the source and target tokenizers; the same object twice if shared.
 
     Args:
-        vocabulary: Sizes and choices.
-        pairs: The training text, as `load_split` gives it.
+        vocabulary: The `[vocabulary]` section.
+        pairs: Training pairs from `load_split`.
     """
 
     def texts(*sides: int) -> Any:
-        # Many at a time: one by one, the iterator itself would take longer than all the rest.
+        # In batches: iterating one by one would dominate the time.
         for chunk in pairs.batch(1024).as_numpy_iterator():
             for pair in zip(*(chunk[side] for side in sides), strict=True):
                 yield from (text.decode("utf-8") for text in pair)
@@ -306,18 +306,18 @@ def _batches(
     pairs: tf.data.Dataset,
     validation_pairs: tf.data.Dataset,
 ) -> tuple[BatchedPairs, BatchedPairs]:
-    """Batches of training and of validation; segmentations are drawn for training alone."""
+    """Training and validation batches; only training samples segmentations."""
     batching: dict[str, Any] = {
         "tokens_per_batch": recipe.training.tokens_per_batch,
         "max_length": recipe.data.max_length,
         "cache": recipe.data.cache,
-        # In validation, too, where without dropout both readings are the same.
-        "copies": 2 if recipe.training.r_drop else 1,
+        # Also in validation, where both passes are identical without dropout.
+        "dropout_passes": 2 if recipe.training.r_drop else 1,
     }
     data = BatchedPairs(
         pairs,
         *tokenizers,
-        samples=recipe.vocabulary.samples,
+        segmentation_samples=recipe.vocabulary.segmentation_samples,
         sampling_alpha=recipe.vocabulary.sampling_alpha,
         sampling_seed=recipe.training.seed,
         **batching,
@@ -361,8 +361,8 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
             0.0, settings.warmup_steps, end_learning_rate=rate
         )
     options: dict[str, Any] = {"global_clipnorm": settings.clip_norm}
-    if settings.average_weights:
-        options |= {"use_ema": True, "ema_momentum": settings.average_weights}
+    if settings.ema_momentum:
+        options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
     if settings.optimizer == "adadelta":  # paper, B.2
         return keras.optimizers.Adadelta(rate, rho=0.95, epsilon=1e-6, **options)
     return FusedAdam(rate, **options)
@@ -383,7 +383,7 @@ def _callbacks(
         callbacks.KeepFreedMemory(),
         callbacks.SeedEpochs(settings.seed),
     ]
-    if settings.average_weights:
+    if settings.ema_momentum:
         result.append(callbacks.AverageWeights(in_place=bool(history)))
     pictures: list[keras.callbacks.Callback] = []
     if settings.bleu_sentences:
@@ -408,7 +408,7 @@ def _callbacks(
     keeper = callbacks.Checkpoints(
         output / model_directory.CHECKPOINTS, settings.monitor, history, from_logs, on_better
     )
-    # The epoch is on disk before anything that could do without is written.
+    # Save the checkpoint before optional outputs.
     result += [*from_logs, progress, keeper, keras.callbacks.TensorBoard(logs), *pictures]
     return result, keeper
 
@@ -416,7 +416,7 @@ def _callbacks(
 def _bleu_pairs(
     recipe: Recipe, translator: Translator, pairs: tf.data.Dataset
 ) -> tuple[list[str], list[str]]:
-    """The validation sentences that are translated after each epoch, and their references."""
+    """The sentences of the validation BLEU and their references."""
     sources, references = [], []
     for texts in pairs.as_numpy_iterator():
         source, target = (text.decode("utf-8") for text in texts[:2])

@@ -1,4 +1,4 @@
-"""The command line `keras-attn-nmt`: runs a command, and says what its exit codes mean."""
+"""The `keras-attn-nmt` command line: dispatch and exit codes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from keras_attn_nmt.cli.streams import (
 from keras_attn_nmt.quiet import quiet_stderr
 
 _STOPPED = {
-    "train": " If an epoch was saved, the model of the best one can be used, and the same command "
-    "with --resume resumes the run.",
+    "train": " If an epoch was saved, the best model so far is usable, and the same command with "
+    "--resume resumes the run.",
     "study": " The same command resumes it after the last saved epoch.",
 }
 
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name = options.command
             _run(options)
         finally:
-            # The parser exits after a help text, which is output, too.
+            # Also after --help, where the parser exits.
             flush_output()
     except BrokenPipeError:
-        # Whoever read our output has enough: as for any filter, no error.
+        # The reader closed the pipe, e.g. `head`: not an error.
         discard_unwritable_output()
     except UsageError as error:
         say(f"{PROGRAM} {name}: error: {error}")
@@ -59,10 +59,10 @@ def _run(options: argparse.Namespace) -> None:
     for noisy in ("absl", "matplotlib", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     if options.command in ("export", "demo"):
-        # Whatever the model was trained on: what is exported is TensorFlow's.
+        # Exports always run on TensorFlow, whatever the training backend.
         os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A device that runs a `.tflite` file has no Keras.
+    # Keras is not installed on devices that only run `.tflite` files.
     with quiet_stderr(), contextlib.suppress(ModuleNotFoundError):
         import keras  # noqa: F401
     options.run(options)

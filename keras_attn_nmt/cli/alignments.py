@@ -1,4 +1,4 @@
-"""Commands that read sentence pairs with a model: word alignment, and the shortlist."""
+"""Commands that score sentence pairs: `align` and `shortlist`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
     from keras_attn_nmt.translator import Translator
 
-# Pairs that are scored at a time, in batches: enough to put like lengths together.
+# Batches scored at a time: enough to group pairs of similar length.
 _BATCHES = 8
 
 
@@ -61,7 +61,7 @@ def shortlist(options: argparse.Namespace) -> None:
     translator = Translator.load(options.model)
     if not translator.has_attention:
         raise ValueError(
-            "A shortlist is learned from attention, and this model has attention='none'."
+            "A shortlist is learned from attention, but this model has attention='none'."
         )
     tokenizers = translator.source_tokenizer, translator.target_tokenizer
     pairs, longest = given_pairs(options, options.target)
@@ -76,7 +76,7 @@ def shortlist(options: argparse.Namespace) -> None:
         )
     ]
     if len(kept) < len(rows):
-        logging.warning("left out %d pairs of more than %d tokens", len(rows) - len(kept), longest)
+        logging.warning("skipped %d pairs longer than %d tokens", len(rows) - len(kept), longest)
     logging.info("reading %d sentence pairs", len(kept))
     scored = _scored(translator, kept, options.batch_size)
     learned = learn_shortlist(
@@ -89,8 +89,8 @@ def shortlist(options: argparse.Namespace) -> None:
     learned.save(path, *tokenizers)
     seen = int((learned.candidates[:, 1:] > 0).any(axis=1).sum())
     say(
-        f"learned from {len(kept)} sentence pairs, in which {seen} of {len(learned.candidates)} "
-        "source pieces (bytes and special ones included) were translated"
+        f"learned from {len(kept)} sentence pairs; they cover {seen} of {len(learned.candidates)} "
+        "source pieces (including byte and special pieces)"
     )
     print(json.dumps({"path": str(path)}) if options.json else path)
 
@@ -98,7 +98,7 @@ def shortlist(options: argparse.Namespace) -> None:
 def _scored(
     translator: Translator, rows: Sequence[Sequence[str]], batch_size: int, before: int = 0
 ) -> Iterator[Translation]:
-    """Given translations with their attention; those before a text that is too long, too."""
+    """Yields scored translations; on a too long text, first those before it, then raises."""
     from keras_attn_nmt.translation import TextTooLong
 
     size = batch_size * _BATCHES

@@ -1,4 +1,4 @@
-"""Commands that show how good a model is, and where it looks."""
+"""Evaluation commands: `evaluate` and `attention`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def evaluate(options: argparse.Namespace) -> None:
         print(json.dumps(result))
     else:
         _print_scores(result)
-    # Last: a failure costs no result.
+    # Last, so that a failure loses no results.
     if options.save_search:
         given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
         save_search(options.model, translator.search.replaced(**given))
@@ -60,13 +60,13 @@ def _print_scores(result: Mapping[str, Any]) -> None:
 
 def attention(options: argparse.Namespace) -> None:
     if not options.output.endswith((".png", ".svg", ".pdf")):
-        raise UsageError(f"--output has to end with .png, .svg or .pdf, got {options.output!r}.")
+        raise UsageError(f"--output must end with .png, .svg or .pdf, got {options.output!r}.")
     if options.reference is not None:
         for name in ("beam_size", "max_length", "copy", "shortlist"):
             if getattr(options, name):
                 raise UsageError(
-                    f"--{name.replace('_', '-')} is of a search, which --reference leaves out: "
-                    "give one of them."
+                    f"--{name.replace('_', '-')} is a search option, but --reference runs no "
+                    "search: use only one of them."
                 )
     check_file_output(options.output)
     from keras_attn_nmt.plots import plot_attention
@@ -83,7 +83,7 @@ def attention(options: argparse.Namespace) -> None:
             batch_size=options.batch_size,
         )
     if not found.target_tokens:
-        raise ValueError("There is nothing to look at: the sentence is empty.")
+        raise ValueError("There is no attention to plot: the sentence is empty.")
     figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
     with atomic_write(options.output) as temporary:
         figure.savefig(temporary)

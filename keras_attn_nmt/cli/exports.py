@@ -1,4 +1,4 @@
-"""Commands that write a model for a server or a device."""
+"""Export commands: SavedModel, serving configuration and `.tflite`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of each command."""
+"""Argument parsers of all commands."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PROGRAM = "keras-attn-nmt"
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser, as its subparsers are, in which an option with a value is given once."""
+    """Rejects repeated single-value options; subparsers inherit this."""
 
     def __init__(self, **options: Any):
         super().__init__(**options)
         self.register("action", None, _StoreOnce)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuses an unknown option here, where those that are known can be named."""
+        """Rejects unknown options and suggests the closest known one."""
         namespace, unknown = super().parse_known_args(args, namespace)
         for option in unknown:
             close = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, 1)
@@ -41,7 +41,7 @@ class _StoreOnce(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if self.given:
-            raise argparse.ArgumentError(self, "given twice, and it takes one value: give it once")
+            raise argparse.ArgumentError(self, "given twice: it takes a single value")
         self.given = True
         setattr(namespace, self.dest, values)
 
@@ -53,7 +53,7 @@ def _positive(text: str) -> int:
 
 
 def _text(text: str) -> str:
-    """The bytes that were typed as UTF-8, as texts in files are, whatever the locale."""
+    """Decodes an argument as UTF-8, independent of the locale."""
     try:
         return os.fsencode(text).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -76,34 +76,39 @@ def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> 
         "--beam-size",
         type=_positive,
         metavar="K",
-        help="hypotheses, 1 is greedy search (the model's own, mostly 5)",
+        help="beam size; 1 is greedy search (default: the model's setting, usually 5)",
     )
     group.add_argument(
         "--length-penalty",
         type=_not_negative,
         metavar="A",
-        help="exponent, 0 for none (the model's own, mostly 1.0)",
+        help="exponent of the length penalty; 0 disables it (default: the model's setting, usually "
+        "1.0)",
     )
     group.add_argument(
         "--max-length",
         type=_positive,
         metavar="N",
-        help="maximum target length in tokens (the model's own, mostly 200)",
+        help="maximum target length in tokens (default: the model's setting, usually 200)",
     )
     group.add_argument(
         "--shortlist",
         action="store_true",
-        help=f"choose only from what {PROGRAM} shortlist learned: faster",
+        help=f"restrict the softmax to the shortlist that {PROGRAM} shortlist learned (faster)",
     )
     if batch:
         group.add_argument(
             "--copy",
             action="store_true",
-            help="copy unknown words and digits from where the model looked in the source; words "
-            "are what stands between spaces",
+            help="copy unknown words and digits from the aligned source words (words are separated "
+            "by spaces)",
         )
         group.add_argument(
-            "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
+            "--batch-size",
+            type=_positive,
+            default=64,
+            metavar="N",
+            help="sentences per batch (default: 64)",
         )
 
 
@@ -112,8 +117,8 @@ def _add_too_long(parser: argparse.ArgumentParser) -> None:
         "--too-long",
         default="stop",
         choices=TOO_LONG,
-        help="a line with more tokens than the model takes: stop with an error, skip it as if it "
-        "were empty, or crop it (stop)",
+        help="how to handle lines longer than the model's maximum source length: stop with an "
+        "error, skip them (empty output) or crop them (default: stop)",
     )
 
 
@@ -122,16 +127,22 @@ def _add_split(parser: argparse.ArgumentParser, default: str = "test") -> None:
         "--split",
         default=default,
         choices=("train", "validation", "test"),
-        help=f"without --source: a split of the corpus the model was trained on ({default})",
+        help=f"split of the training corpus to use if --source is not given (default: {default})",
     )
 
 
 def _add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
-    parser.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
-    parser.add_argument("--target", metavar="FILE", help="their translations, one a line")
+    parser.add_argument(
+        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
+    )
+    parser.add_argument("--target", metavar="FILE", help="target sentences, one per line")
     _add_split(parser, split)
     parser.add_argument(
-        "--batch-size", type=_positive, default=64, metavar="N", help="sentences (64)"
+        "--batch-size",
+        type=_positive,
+        default=64,
+        metavar="N",
+        help="sentences per batch (default: 64)",
     )
 
 
@@ -139,7 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
         description="Neural machine translation with Bahdanau attention.",
-        epilog=f"Begin with: {PROGRAM} demo --output demo",
+        epilog=f"Quick start: {PROGRAM} demo --output demo",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -158,20 +169,20 @@ def build_parser() -> argparse.ArgumentParser:
     command = add(
         "train",
         trainings.train,
-        "Train a model by a recipe.",
+        "Train a model from a recipe.",
         "multi30k --output model --set training.epochs=8",
     )
-    command.add_argument("recipe", help="name of a recipe, or a TOML file")
-    command.add_argument("--output", required=True, metavar="DIR", help="directory of the model")
+    command.add_argument("recipe", help="name of a built-in recipe, or a TOML file")
+    command.add_argument("--output", required=True, metavar="DIR", help="model directory to write")
     command.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="another value than the recipe's; may be given again",
+        help="override a recipe value (repeatable)",
     )
-    command.add_argument("--resume", action="store_true", help="go on with a stopped training")
-    command.add_argument("--quiet", action="store_true", help="no progress bars")
+    command.add_argument("--resume", action="store_true", help="resume an interrupted run")
+    command.add_argument("--quiet", action="store_true", help="hide progress bars")
 
     command = add(
         "translate",
@@ -181,7 +192,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("model", help="model directory, or a .tflite file")
     command.add_argument(
-        "--n-best", type=_positive, default=1, metavar="N", help="translations of each line (1)"
+        "--n-best",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="translations per line (default: 1)",
     )
     _add_too_long(command)
     _add_search_options(command)
@@ -190,69 +205,81 @@ def build_parser() -> argparse.ArgumentParser:
     command = add(
         "evaluate",
         evaluations.evaluate,
-        "BLEU, chrF and speed on a test set.",
+        "Measure BLEU, chrF and speed on a test set.",
         "model --source test.de --reference test.en",
     )
     command.add_argument("model", help="model directory")
-    command.add_argument("--source", metavar="FILE", help="sentences, one a line; or see --split")
+    command.add_argument(
+        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
+    )
     command.add_argument(
         "--reference",
         action="append",
         metavar="FILE",
-        help="their translations, one a line (repeatable: several references)",
+        help="reference translations, one per line (repeatable for multiple references)",
     )
     _add_split(command)
     command.add_argument(
-        "--tokenize", default="13a", metavar="NAME", help="sacreBLEU's tokeniser (13a)"
+        "--tokenize", default="13a", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)"
     )
-    command.add_argument("--output", metavar="FILE", help="write the translations there")
+    command.add_argument("--output", metavar="FILE", help="write the translations to this file")
     command.add_argument(
         "--save-search",
         action="store_true",
-        help="make beam size, length penalty and maximum length the model's own from now on, once "
-        "they proved best on validation data",
+        help="store beam size, length penalty and maximum length as the model's defaults (tune "
+        "them on validation data)",
     )
     _add_search_options(command)
 
-    about = "Write a model for a server or a device."
+    about = "Export a model for a server or a device."
     export = subparsers.add_parser("export", help=about, description=about).add_subparsers(
         dest="what", required=True, metavar="WHAT"
     )
     command = add(
         "saved-model",
         exports.export_saved_model,
-        "A SavedModel for TensorFlow Serving: text in, text and attention out.",
+        "Export a SavedModel for TensorFlow Serving: text in, text and attention out.",
         "model --output served",
         parent=export,
     )
     command.add_argument("model", help="model directory")
     command.add_argument(
-        "--output", required=True, metavar="DIR", help="gets DIR/1, next time DIR/2, ..."
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="base directory; versions become DIR/1, DIR/2, ...",
     )
-    command.add_argument("--version", type=_positive, metavar="N", help="another number than that")
+    command.add_argument(
+        "--version", type=_positive, metavar="N", help="version number (default: next)"
+    )
     _add_search_options(command, batch=False)
 
     command = add(
         "serving",
         exports.export_serving,
-        "What an operator needs beside a SavedModel: configuration, compose.yaml and a README.",
+        "Write the serving configuration of a SavedModel: config files, compose.yaml and a README.",
         'served --name captions --text "Zwei Hunde spielen im Schnee."',
         parent=export,
     )
-    command.add_argument("directory", metavar="DIR", help="what export saved-model wrote into")
-    command.add_argument("--name", help="of the model on the server (that of the directory)")
+    command.add_argument("directory", metavar="DIR", help="output directory of export saved-model")
+    command.add_argument("--name", help="model name on the server (default: the directory name)")
     command.add_argument(
-        "--cores", type=_positive, metavar="N", help="of the server (as many as here)"
+        "--cores",
+        type=_positive,
+        metavar="N",
+        help="CPU cores of the server (default: those of this machine)",
     )
     command.add_argument(
-        "--text", type=_text, help="example in the README (default: words of its vocabulary)"
+        "--text",
+        type=_text,
+        help="example sentence for the README (default: words from the vocabulary)",
     )
-    command.add_argument("--overwrite", action="store_true", help="replace such files")
+    command.add_argument("--overwrite", action="store_true", help="replace existing files")
 
     command = add(
         "tflite",
         exports.export_tflite,
-        "One file for devices, with the attention: builtin ops of TensorFlow Lite alone.",
+        "Export a .tflite file for devices, with attention, from TensorFlow Lite builtin ops only.",
         "model --output model.tflite --quantize int8",
         parent=export,
     )
@@ -262,7 +289,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--quantize",
         default="none",
         choices=("none", "float16", "int8"),
-        help="size of the weights: all, half, or a quarter (none)",
+        help="weight quantization: full, half or quarter size (default: none)",
     )
     for side in ("source", "target"):
         command.add_argument(
@@ -276,48 +303,48 @@ def build_parser() -> argparse.ArgumentParser:
         "--beam-size",
         type=_positive,
         metavar="K",
-        help="largest beam (the model's own, mostly 5; 1 if greedy alone)",
+        help="maximum beam size (default: the model's setting, usually 5; 1 for greedy-only files)",
     )
     command.add_argument(
         "--length-penalty",
         type=_not_negative,
         metavar="A",
-        help="exponent (the model's own, mostly 1.0)",
+        help="exponent of the length penalty (default: the model's setting, usually 1.0)",
     )
 
     command.add_argument(
         "--text",
         action="store_true",
-        help="take and give text: needs TF Text's SentencePiece ops on the device",
+        help="text in, text out: requires TF Text's SentencePiece ops on the device",
     )
     command.add_argument(
         "--signatures",
         default="all",
         choices=("all", "translate"),
-        help="translate: greedy search only, for runtimes that read a single signature (all)",
+        help="translate: greedy search only, for runtimes limited to one signature (default: all)",
     )
 
     command = add(
         "attention",
         evaluations.attention,
-        "Translate one sentence and draw what the model looked at.",
+        "Translate one sentence and plot its attention.",
         'model "einundvierzig" --output heat.png',
     )
     command.add_argument("model", help="model directory")
-    command.add_argument("sentence", type=_text, help="the sentence")
+    command.add_argument("sentence", type=_text, help="source sentence")
     command.add_argument("--output", required=True, metavar="FILE", help=".png, .svg or .pdf")
     command.add_argument(
         "--reference",
         type=_text,
         metavar="TEXT",
-        help="draw it for this translation, without a search",
+        help="plot the attention for this translation (no search)",
     )
     _add_search_options(command)
 
     command = add(
         "align",
         alignments.align,
-        "Word alignment of sentence pairs by attention: a line of links (0-0 2-1) for each.",
+        "Word alignment from attention, one line in Pharaoh format (0-0 2-1) per sentence pair.",
         "model --source test.de --target test.en > test.align",
     )
     command.add_argument("model", help="model directory")
@@ -325,30 +352,35 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--gold",
         metavar="FILE",
-        help="right links, sure (0-0) and possible (0p0): prints the error rate, to stderr",
+        help="gold alignment with sure (0-0) and possible (0p0) links: prints the alignment error "
+        "rate to stderr",
     )
 
     command = add(
         "shortlist",
         alignments.shortlist,
-        "Learn what each source piece may be translated with, for searches with --shortlist.",
+        "Learn a vocabulary shortlist: the target pieces each source piece may translate to.",
         "model",
     )
-    command.add_argument("model", help="model directory; it gets a shortlist.npz")
+    command.add_argument("model", help="model directory; shortlist.npz is written there")
     _add_given_pairs(command, split="train")
     for name, default, about in (
-        ("candidates", 50, "target pieces of each source piece"),
-        ("common", 100, "frequent target pieces that every sentence may choose"),
-        ("pairs", 200_000, "the first sentence pairs are read, so many at most"),
+        ("candidates", 50, "target pieces per source piece"),
+        ("common", 100, "frequent target pieces that are always allowed"),
+        ("pairs", 200_000, "maximum number of sentence pairs to read"),
     ):
         command.add_argument(
-            f"--{name}", type=_positive, default=default, metavar="N", help=f"{about} ({default})"
+            f"--{name}",
+            type=_positive,
+            default=default,
+            metavar="N",
+            help=f"{about} (default: {default})",
         )
 
     command = add(
         "embeddings",
         translations.embeddings,
-        "The sentence vector of each line of standard input, tab-separated.",
+        "Print the sentence vector of each input line, tab-separated.",
         "model < source.txt > vectors.tsv",
     )
     command.add_argument("model", help="model directory")
@@ -357,37 +389,48 @@ def build_parser() -> argparse.ArgumentParser:
     command = add(
         "study",
         trainings.study,
-        "Train what attention replaced beside it, and draw BLEU by sentence length.",
+        "Compare attention with baselines without attention, and plot BLEU by sentence length.",
         "multi30k --output study --set data.concatenate=80 --set data.max_length=160",
     )
-    command.add_argument("recipe", help="name of a recipe, or a TOML file")
-    command.add_argument("--output", required=True, metavar="DIR", help="where to write")
+    command.add_argument("recipe", help="name of a built-in recipe, or a TOML file")
+    command.add_argument("--output", required=True, metavar="DIR", help="output directory")
     command.add_argument(
         "--systems",
         nargs="+",
         metavar="NAME",
-        help="table and pictures of some of them alone: attention, fixed-vector, ...",
+        help="subset of systems to train: attention, fixed-vector, ... (default: all)",
     )
     command.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for train"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a recipe value (repeatable)",
     )
-    command.add_argument("--quiet", action="store_true", help="no progress bars")
+    command.add_argument("--quiet", action="store_true", help="hide progress bars")
 
     command = add(
         "demo",
         trainings.demo,
-        "Train on generated phrases, translate, and draw the attention; some minutes.",
+        "Train on generated phrases, translate and plot attention (a few minutes).",
         '--output demo --sentence "zweiundvierzig"',
     )
-    command.add_argument("--output", default="demo", metavar="DIR", help="where to write (demo)")
+    command.add_argument("--output", default="demo", metavar="DIR", help="output directory (demo)")
     command.add_argument(
-        "--sentence", type=_text, metavar="TEXT", help="a German sentence of your own"
+        "--sentence",
+        type=_text,
+        metavar="TEXT",
+        help="replace the last demo sentence with this German one",
     )
     command.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as for train"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a recipe value (repeatable)",
     )
 
-    add("doctor", trainings.doctor, "Versions, devices, and what is wrong with them.", "--json")
+    add("doctor", trainings.doctor, "Report versions, devices and detected problems.", "--json")
     return parser
 
 

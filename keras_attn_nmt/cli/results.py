@@ -1,4 +1,4 @@
-"""How commands print their results."""
+"""Output formats of the commands."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def one_line(text: str) -> str:
-    """A text whose line breaks are spaces."""
+    """Replaces line breaks by spaces."""
     return " ".join(text.splitlines())
 
 
 def as_json(source: str, found: Translation) -> dict[str, Any]:
-    """A translation and all that the model says about it."""
+    """A translation with scores, alignment and attention as a JSON object."""
     from keras_attn_nmt.text.alignment import format_pharaoh
 
     return {

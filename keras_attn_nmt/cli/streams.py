@@ -1,4 +1,4 @@
-"""The standard streams: UTF-8 whatever the terminal is, and closed or full without a traceback."""
+"""Standard streams: UTF-8 on any terminal, and clear errors if closed or full."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def standard_input() -> io.BufferedIOBase:
 
 
 def flush_output() -> None:
-    """Writes what was printed.
+    """Flushes standard output.
 
     Raises:
-        OSError: Standard output cannot be written; `BrokenPipeError` where nobody reads it.
+        OSError: Standard output cannot be written; `BrokenPipeError` if the reader is gone.
     """
     try:
         sys.stdout.flush()
@@ -53,7 +53,7 @@ def flush_output() -> None:
 
 
 def discard_unwritable_output() -> None:
-    """Python flushes standard output at exit, and would fail once more."""
+    """Discards pending output, which Python would try to flush again at exit."""
     if sys.stdout is None:
         return
     try:
@@ -63,7 +63,7 @@ def discard_unwritable_output() -> None:
 
 
 def say(message: str) -> None:
-    """Writes a message to standard error, if that can be written."""
+    """Writes a message to standard error; ignores write errors."""
     with contextlib.suppress(OSError):
         print(message, file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Lines with more tokens than a model takes."""
+"""Handling of input lines that exceed the maximum source length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_attn_nmt.text.blank import is_blank
 if TYPE_CHECKING:
     from keras_attn_nmt.text.tokenizer import Tokenizer
 
-# What to do with one.
+# The policies of --too-long.
 TOO_LONG = ("stop", "skip", "crop")
 
 logger = logging.getLogger(__name__)
@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 def fit_lines(
     lines: Sequence[str], translator: Any, too_long: str, before: int
 ) -> tuple[list[str], ValueError | None]:
-    """What a model can read of some lines.
+    """Applies a `--too-long` policy to input lines.
 
     Args:
         lines: Lines of the input.
         translator: A `Translator` or `TFLiteTranslator`.
-        too_long: One of `TOO_LONG`: a line that is too long ends the lines, becomes empty, or is
-            cropped to as many tokens as the model takes. The last two are logged.
-        before: How many lines of the input came before.
+        too_long: One of `TOO_LONG`: stop at a too long line, replace it by an empty one, or crop
+            it to the maximum length. The last two are logged.
+        before: Number of input lines before these.
 
     Returns:
-        `(texts, error)`: a text for each line, and what is wrong with the line after these, if it
-        was a reason to stop.
+        `(texts, error)`: a text per line, up to the first too long one if the policy is `stop`,
+        and the error for that line or `None`.
     """
     tokenizer, limit = translator.source_tokenizer, translator.max_source_length
     texts: list[str] = []
@@ -45,7 +45,7 @@ def fit_lines(
         )
         if too_long == "stop":
             return texts, ValueError(
-                f"{reason}: split it into sentences, or see --too-long skip and --too-long crop."
+                f"{reason}: split it into sentences, or use --too-long skip or --too-long crop."
             )
         if too_long == "skip":
             logger.warning("%s: skipped", reason)
@@ -57,9 +57,9 @@ def fit_lines(
 
 
 def _cropped(tokenizer: Tokenizer, ids: list[int]) -> str:
-    """The text of the first tokens of a longer one, without the half character at its end."""
+    """The text of a token prefix, without an incomplete character at its end."""
     text = tokenizer.decode([ids])[0].rstrip("\ufffd")
-    # Other pieces may spell the beginning when nothing follows it, and more of them.
+    # The prefix alone may be segmented into more pieces than in its context.
     while len(tokenizer.encode([text])[0]) > len(ids):
         text = text[:-1]
     return text

@@ -1,4 +1,4 @@
-"""Commands that train, and the one that describes the machine."""
+"""Training commands: `train`, `study`, `demo`; and `doctor`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def demo(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
     if not report["exports_agree"]:
-        raise ValueError("The exported models translate other than the trained one, see above.")
+        raise ValueError("The exported models disagree with the trained model, see above.")
 
 
 def doctor(options: argparse.Namespace) -> None:

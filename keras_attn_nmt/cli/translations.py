@@ -1,4 +1,4 @@
-"""Commands that are filters: each line of standard input gives a line of standard output."""
+"""Line filters from standard input to standard output: `translate` and `embeddings`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
 from keras_attn_nmt.text.lines import arriving_lines
 
-# Lines that are read ahead, in batches: enough to put like lengths together.
+# Batches to read ahead: enough to group lines of similar length.
 BATCHES_AHEAD = 8
-# Lines that are embedded at a time.
+# Lines embedded per batch.
 _EMBEDDED = 512
 
 
 def translate(options: argparse.Namespace) -> None:
-    if options.beam_size:  # Else the model has to be asked.
+    if options.beam_size:  # Otherwise the default is only known once the model is loaded.
         _check_n_best(options.n_best, options.beam_size)
     stream = standard_input()
     translator: Any = None
@@ -28,7 +28,7 @@ def translate(options: argparse.Namespace) -> None:
         from keras_attn_nmt.export.runner import TFLiteTranslator
 
         if options.shortlist:
-            raise UsageError("a .tflite file has no shortlist: leave out --shortlist.")
+            raise UsageError("a .tflite file has no shortlist: remove --shortlist.")
         translator = TFLiteTranslator(options.model)
     else:
         from keras_attn_nmt.translator import Translator
@@ -39,7 +39,7 @@ def translate(options: argparse.Namespace) -> None:
     done = cut = 0
     for lines in arriving_lines(stream, search["batch_size"] * BATCHES_AHEAD, INPUT):
         texts, error = fit_lines(lines, translator, options.too_long, done)
-        # Lines after one that stops the command have no text.
+        # No texts after a line that stops the command.
         for source, hypotheses in zip(lines, translator.nbest(texts, **search), strict=False):
             done += 1
             best = hypotheses[: options.n_best]
@@ -49,20 +49,20 @@ def translate(options: argparse.Namespace) -> None:
                     row = {"line": done, "rank": rank, **as_json(source, translation)}
                     print(json.dumps(row, ensure_ascii=False))
             else:
-                # As many lines for each line, also where there are fewer translations.
+                # Always n_best lines per input line, even if the search found fewer.
                 translations = [one_line(translation.text) for translation in best]
                 print("\n".join(translations + [""] * (options.n_best - len(translations))))
         flush_output()
         if error:
             raise error
     if cut:
-        logging.warning("%d translations were cut at their longest, see --max-length", cut)
+        logging.warning("%d translations reached the maximum length, see --max-length", cut)
 
 
 def _check_n_best(n_best: int, beam_size: int) -> None:
     if n_best > beam_size:
         raise UsageError(
-            f"--n-best {n_best} needs a --beam-size of at least as many, got {beam_size}."
+            f"--n-best {n_best} requires --beam-size {n_best} or larger, got {beam_size}."
         )
 
 
@@ -74,7 +74,7 @@ def embeddings(options: argparse.Namespace) -> None:
     done = 0
     for lines in arriving_lines(stream, _EMBEDDED, INPUT):
         texts, error = fit_lines(lines, translator, options.too_long, done)
-        # Lines after one that stops the command have no text.
+        # No texts after a line that stops the command.
         for line, vector in zip(lines, translator.embed(texts), strict=False):
             done += 1
             numbers = [round(float(value), 6) for value in vector]

@@ -1,1 +1,1 @@
-"""From a trained model to hypotheses: step by step, greedy and beam search, shortlists."""
+"""Decoding: incremental decoder, greedy and beam search, vocabulary shortlists."""

@@ -1,4 +1,4 @@
-"""Encode once, then decode step by step."""
+"""Incremental decoding: encode once, then one target position per step."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 
 
 class IncrementalDecoder:
-    """A model as a search needs it: encode a source once, then take one target position at a time.
+    """Runs a model incrementally: encodes a source once, then decodes one position per step.
 
     Args:
-        model: A translation model, from `build_model` or put together by hand, or its parts.
-        output_kernel: `kernel` of a `TiedEmbedding`, of a model that has one and will not change.
-        shortlist: What a search may choose from; the whole vocabulary without one.
+        model: A translation model, from `build_model` or hand-built, or its `ModelParts`.
+        output_kernel: Precomputed transposed `TiedEmbedding` for frozen weights.
+        shortlist: Optional vocabulary shortlist.
 
     Raises:
-        ValueError: The model is not one that can be cut into parts, or it has a shortlist and no
-            output layer of which columns can be chosen.
+        ValueError: The model cannot be split into parts, or a shortlist is given and the model has
+            no suitable output layer.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class IncrementalDecoder:
         self.shortlist = shortlist
         if shortlist is not None and self.parts.output is None:
             raise ValueError(
-                "A shortlist needs logits that are made by a Dense layer without activation, or by "
-                "a TiedEmbedding, as the last layer of the model. Translate without a shortlist."
+                "A shortlist requires a Dense layer without activation, or a TiedEmbedding, as the "
+                "last layer of the model. Translate without a shortlist."
             )
 
     def check_steps(self, source_size: int) -> None:
-        """Compares single steps with the whole model, on two sentences of which one is padded.
+        """Checks that incremental decoding equals the full model, on a padded batch of two.
 
         Args:
             source_size: Size of the source vocabulary.
 
         Raises:
-            ValueError: They differ: a layer on the target's side reads more than its own position.
+            ValueError: They differ: a layer on the target side reads other positions.
         """
         first, last = EOS + 1, min(source_size, self.parts.vocabulary_size) - 1
         source = np.array([[first, last, first, EOS], [last, EOS, PAD, PAD]], "int32")
@@ -69,20 +69,20 @@ class IncrementalDecoder:
             difference = np.abs(step - expected).max()
             if not difference <= tolerance * np.abs(expected).max():
                 raise ValueError(
-                    f"The model cannot be searched step by step: at target position {position} its "
+                    f"The model cannot be decoded incrementally: at target position {position} its "
                     f"logits differ by {difference:.3g} from those of single steps. Layers between "
-                    "the target's ids and the decoder, and from the decoder to the logits, must "
-                    "read their own position alone."
+                    "the target ids and the decoder, and from the decoder to the logits, must "
+                    "read only their own position."
                 )
 
     def encode(self, source: Any) -> tuple[EncodedSource, State]:
-        """Reads sentences.
+        """Encodes sentences.
 
         Args:
             source: Ids, int32, `(batch, source_length)`.
 
         Returns:
-            What the decoder remembers of them, and its first state, `(batch, 1, units)` tensors.
+            The `EncodedSource` and the initial state, `(batch, 1, units)` tensors.
         """
         memory, sentence_vector = self._read(source)
         state = self.decoder.initial_state(sentence_vector)
@@ -104,7 +104,7 @@ class IncrementalDecoder:
         return self.decoder.prepare(annotations, sentence_vector, mask), sentence_vector
 
     def output_weights(self, ids: Any) -> tuple[Any, Any]:
-        """Kernel and bias of the logits: of the given target pieces, once for all steps.
+        """Kernel and bias of the output layer for some target pieces, gathered once per batch.
 
         Args:
             ids: Target pieces, int32, `(columns,)`.
@@ -122,13 +122,13 @@ class IncrementalDecoder:
     def step(
         self, tokens: Any, state: State, memory: EncodedSource, weights: Any = None
     ) -> tuple[Any, State, Any]:
-        """One target position of every hypothesis.
+        """Decodes one target position of every hypothesis.
 
         Args:
             tokens: Previous tokens, int32, `(batch, hypotheses)`.
             state: Tensors `(batch, hypotheses, units)`.
-            memory: What `encode` gave.
-            weights: What `output_weights` gave; logits are of the whole vocabulary without.
+            memory: The `EncodedSource` from `encode`.
+            weights: Output of `output_weights`, to restrict the logits to these pieces.
 
         Returns:
             `(logits, state, attention)`: float32 `(batch, hypotheses, vocabulary_size)` or
@@ -142,7 +142,7 @@ class IncrementalDecoder:
         features = self.parts.features([embedded, advanced[0], state[0], context], training=False)
         if weights is not None:
             kernel, bias = weights
-            # By rows, TensorFlow also adds the bias inside of the product.
+            # 2-D, TensorFlow fuses the bias into the product.
             logits = apply_2d(lambda rows: ops.matmul(rows, kernel) + bias, features)
         elif (tied := self.parts.tied_embedding) is not None:
             logits = tied(features, reverse=True, kernel=self.output_kernel)

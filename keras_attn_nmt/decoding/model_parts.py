@@ -1,12 +1,12 @@
-"""A trained model, cut at its decoder: what search, Translator and exports take.
+"""Splits a trained model at its decoder, for search, `Translator` and exports.
 
     source -> encode -> annotations, sentence vector, mask
     target -> embed -> E y_{i-1}
     embed, annotations, ... -> decoder -> states, contexts, attention
     embed, states, contexts -> features -> output -> logits
 
-The parts are found in the model's own graph, by how its layers are connected and not by their
-names, so a model put together by hand has them as well as one from `build_model`.
+The parts are found by the connections in the functional graph, not by layer names, so hand-built
+models work like those from `build_model`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from keras_attn_nmt.layers.encoder import BidirectionalEncoder
 from keras_attn_nmt.layers.readout import TiedEmbedding
 
 NEEDED = (
-    "Expected a functional keras.Model with the ids of source and target as inputs, one "
+    "Expected a functional keras.Model with source and target ids as inputs, one "
     "AttentionDecoder, and the logits among its outputs."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelParts:
-    """The parts of a translation model. Nothing is copied: all weights are those of the model.
+    """The parts of a translation model, which share its weights.
 
     Attributes:
         model: From `{"source", "target"}` to `{"logits", "attention"}`.
         encode: Source ids, `(batch, source_length)`, to annotations, sentence vector and mask.
         embed: Target ids, `(batch, target_length)`, to their embeddings.
         decoder: The decoder.
-        features: Embeddings, states, previous states and contexts to what the output reads.
-        output: The layer that makes the logits of features, or `None` where `features` gives
-            the logits themselves.
+        features: Embeddings, states, previous states and contexts to the input of `output`.
+        output: The layer that computes the logits from features, or `None` if `features` computes
+            the logits.
         vocabulary_size: Number of logits: the size of the target vocabulary.
     """
 
@@ -53,16 +53,16 @@ class ModelParts:
 
     @classmethod
     def of(cls, model: keras.Model) -> ModelParts:
-        """Finds the parts of a functional model.
+        """Splits a functional model.
 
         Raises:
-            ValueError: The model is not one that can be cut so.
+            ValueError: The model does not have the expected structure.
         """
         if not isinstance(getattr(model, "operations", None), list):
             raise ValueError(f"{type(model).__name__} is not a functional model. {NEEDED}")
         decoders = [each for each in model.operations if isinstance(each, AttentionDecoder)]
         if len(decoders) != 1:
-            raise ValueError(f"The model has {len(decoders)} layers AttentionDecoder. {NEEDED}")
+            raise ValueError(f"The model has {len(decoders)} AttentionDecoder layers. {NEEDED}")
         outputs = keras.tree.flatten(model.outputs)
         attention = [each for each in outputs if _made_by(each, decoders[0])]
         call = _call_of(attention[0]) if attention else _find_call(outputs, decoders[0])
@@ -79,7 +79,7 @@ class ModelParts:
         output, features = _output(logits)
         read = [embedded, states, previous, contexts]
         if any(features is each for each in read):
-            # Keras makes no model of which an input is the output.
+            # Keras does not allow an input as output of a model.
             features = keras.layers.Identity()(features)
         return cls(
             model=keras.Model(
@@ -95,19 +95,19 @@ class ModelParts:
 
     @property
     def encoders(self) -> list[BidirectionalEncoder]:
-        """The encoders among the layers, of which there may be none."""
+        """The `BidirectionalEncoder` layers of the model."""
         return [each for each in self.encode.layers if isinstance(each, BidirectionalEncoder)]
 
     @property
     def source_vocabulary_size(self) -> int | None:
-        """Number of source ids, as far as the model says it."""
+        """Size of the source vocabulary, or `None` if it cannot be determined."""
         kinds = (keras.layers.Embedding, TiedEmbedding)
         sizes = {each.input_dim for each in self.encode.layers if isinstance(each, kinds)}
         return sizes.pop() if len(sizes) == 1 else None
 
     @property
     def tied_embedding(self) -> TiedEmbedding | None:
-        """The target embedding, if its transpose makes the logits."""
+        """The target embedding if it is tied to the output layer, otherwise `None`."""
         return self.output if isinstance(self.output, TiedEmbedding) else None
 
 
@@ -121,15 +121,15 @@ class _AttachedMask(keras.layers.Layer):
         return keras.KerasTensor(inputs.shape[:2], dtype="bool")
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """A mask has none."""
+        """No mask is attached to the mask."""
 
 
 class _Call:
     """One call of a layer in the graph of a functional model.
 
     Attributes:
-        outputs: The tensors that it gave.
-        arguments: What the layer was called with, by name.
+        outputs: The output tensors.
+        arguments: The call arguments by name.
     """
 
     def __init__(self, operation: Any, node: Any):
@@ -141,7 +141,7 @@ class _Call:
 
 
 def _node(tensor: Any) -> tuple[Any, Any]:
-    """The operation that gave a tensor, and the node of the graph for that call."""
+    """The operation that produced a tensor, and its node in the graph."""
     history = tensor._keras_history
     return history.operation, history.operation._inbound_nodes[history.node_index]
 
@@ -155,7 +155,7 @@ def _call_of(tensor: Any) -> _Call:
 
 
 def _ancestors(tensors: list[Any]) -> list[Any]:
-    """All tensors that the given ones are made of, themselves included."""
+    """All tensors that the given ones depend on, themselves included."""
     found: dict[int, Any] = {}
     waiting = list(tensors)
     while waiting:
@@ -170,14 +170,14 @@ def _find_call(outputs: list[Any], decoder: Any) -> _Call:
     for tensor in _ancestors(outputs):
         if _made_by(tensor, decoder):
             return _call_of(tensor)
-    raise ValueError(f"No output of the model is made by its AttentionDecoder. {NEEDED}")
+    raise ValueError(f"No output of the model depends on its AttentionDecoder. {NEEDED}")
 
 
 def _only_input(tensor: Any, name: str) -> Any:
     inputs = [each for each in _ancestors([tensor]) if not _node(each)[1].input_tensors]
     if len(inputs) != 1:
         raise ValueError(
-            f"`{name}` of the AttentionDecoder is made of {len(inputs)} inputs of the model, "
+            f"`{name}` of the AttentionDecoder depends on {len(inputs)} inputs of the model, "
             f"expected one. {NEEDED}"
         )
     return inputs[0]
@@ -189,14 +189,14 @@ def _logits(model: keras.Model, candidates: list[Any]) -> Any:
         return named["logits"]
     if len(candidates) != 1:
         raise ValueError(
-            f"The model has {len(candidates)} outputs that may be its logits: give one the name, "
+            f"The model has {len(candidates)} outputs that could be the logits: name them, "
             'as in keras.Model(inputs, {"logits": logits, "attention": attention}).'
         )
     return candidates[0]
 
 
 def _output(logits: Any) -> tuple[Any, Any]:
-    """The layer that makes the logits, if it is one whose columns a shortlist can choose from."""
+    """The output layer and its input, if a shortlist can select its columns."""
     tensor = logits
     while True:
         operation, node = _node(tensor)
@@ -206,7 +206,7 @@ def _output(logits: Any) -> tuple[Any, Any]:
         reverse = isinstance(operation, TiedEmbedding) and node.arguments.kwargs.get("reverse")
         if linear or reverse:
             return operation, node.input_tensors[0]
-        # A cast of logits or none of this changes what is best, nor anything else at inference.
+        # Casts and dropout do not affect the ranking at inference.
         passed = isinstance(operation, keras.layers.Dropout) or type(operation).__name__ == "Cast"
         if not passed or len(node.input_tensors) != 1:
             return None, logits

@@ -1,12 +1,12 @@
-"""Greedy and beam search, and the scoring of given translations, in one graph of `keras.ops`.
+"""Greedy and beam search, and forced decoding of references, in `keras.ops`.
 
-The data flow of a search:
+Data flow of a search:
 
-    source -> encode -> Memory (once a sentence, never copied for the beam)
-    (with a shortlist: source -> the columns of the softmax that the batch needs, once)
-    loop: tokens, state -> step -> logits -> the best `beam_size` continuations of each sentence
-    history: each step writes token, parent, log-probability and attention, and moves nothing
-    after the loop: follow the parents back, and gather tokens and attention once
+    source -> encode -> EncodedSource (once per sentence, not copied for the beam)
+    (with a shortlist: source -> ActiveVocabulary, the softmax columns of the batch)
+    loop: tokens, state -> step -> logits -> the best `beam_size` continuations per sentence
+    history: each step appends token, parent, log-probability and attention
+    after the loop: backtrace along the parents, and gather tokens and attention once
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from keras_attn_nmt.translation import IMPOSSIBLE
 
 
 class Hypotheses(NamedTuple):
-    """What a search found, the best first.
+    """The hypotheses of a search, best first.
 
     Attributes:
-        tokens: Ids, int32, `(batch, hypotheses, target_length)`; ends with `EOS` unless the
-            hypothesis was cut at its limit, then `PAD`.
+        tokens: Ids, int32, `(batch, hypotheses, target_length)`, padded with `PAD`; `EOS` is
+            last unless the hypothesis reached its maximum length.
         lengths: Number of tokens, `EOS` included, int32, `(batch, hypotheses)`.
         scores: Log-probability divided by the length penalty, float32, `(batch, hypotheses)`.
         token_scores: Log-probability of each token, float32, `(batch, hypotheses,
@@ -46,7 +46,10 @@ class Hypotheses(NamedTuple):
 
 
 def length_limits(source: Any, max_length: int) -> Any:
-    """Maximum length of the translation of each sentence, `EOS` included.
+    """Maximum target length of each sentence, `EOS` included.
+
+    Three times the source length plus 20, at most `max_length`. Results are therefore independent
+    of batch composition and padding.
 
     Args:
         source: Ids, `(batch, source_length)`.
@@ -67,22 +70,22 @@ def search(
     length_alpha: float = 0.0,
     max_length: int = 100,
 ) -> Hypotheses:
-    """Finds the best translations.
+    """Greedy or beam search.
 
-    A hypothesis that has ended stays in the beam, frozen, and competes with the others by its
-    score: log-probability divided by the length penalty of its length. A sentence is done when
-    all of its beam has ended; the loop stops when all sentences are done.
+    A finished hypothesis stays in the beam and competes by its score, the log-probability divided
+    by the length penalty: it extends only with `PAD` at log-probability 0. A sentence is finished
+    when its whole beam is; the loop stops when all sentences are finished.
 
     Args:
         decoder: The model.
-        source: Ids, int32, `(batch, source_length)`, each sentence closed by `EOS`. A sentence
-            without any real token gives an empty translation.
-        beam_size: Hypotheses kept for each sentence; 1 is greedy search.
+        source: Ids, int32, `(batch, source_length)`, each sentence ending in `EOS`. An all-padding
+            sentence gives an empty translation.
+        beam_size: Beam size; 1 is greedy search.
         length_alpha: Exponent of the length penalty.
-        max_length: Longest translation, `EOS` included; see `length_limits`.
+        max_length: Maximum target length, `EOS` included; see `length_limits`.
 
     Returns:
-        `beam_size` hypotheses for each sentence, `target_length` is `max_length`.
+        `beam_size` hypotheses per sentence; `target_length` is `max_length`.
     """
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
@@ -90,14 +93,14 @@ def search(
     memory, state = decoder.encode(source)
     state = tuple(ops.repeat(each, beam, axis=1) for each in state)
     limits = ops.expand_dims(length_limits(source, max_length), 1)
-    choice = weights = group = None
+    vocabulary = weights = group = None
     if decoder.shortlist is not None:
-        # Once a batch: the loop then multiplies by the few columns that its sentences need.
+        # Once per batch: the loop only computes the active columns.
         size = decoder.parts.vocabulary_size
-        choice = decoder.shortlist.choose(source, size, beam)
-        weights, group = decoder.output_weights(choice.ids), GROUP
+        vocabulary = decoder.shortlist.choose(source, size, beam)
+        weights, group = decoder.output_weights(vocabulary.ids), GROUP
 
-    # All hypotheses begin equal: let the first alone go on, so that the beam fills with others.
+    # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
     first = ops.expand_dims(ops.arange(beam), 0)
     log_probabilities = ops.where(first == 0, 0.0, IMPOSSIBLE) + ops.zeros((batch, beam))
     lengths = ops.zeros((batch, beam), dtype="int32")
@@ -126,14 +129,14 @@ def search(
         history: Any,
     ) -> tuple[Any, ...]:
         logits, advanced, attention = decoder.step(tokens, state, memory, weights)
-        if choice is not None:
-            logits = choice.mask(logits)
+        if vocabulary is not None:
+            logits = vocabulary.mask(logits)
         candidates = _continuations(
             logits, log_probabilities, lengths, ended, beam, length_alpha, group
         )
         tokens, parents, token_scores = candidates
-        if choice is not None:
-            tokens = ops.take(choice.ids, tokens)
+        if vocabulary is not None:
+            tokens = ops.take(vocabulary.ids, tokens)
         new_ended = _gather_beams(ended, parents, beam)
         log_probabilities = _gather_beams(log_probabilities, parents, beam) + token_scores
         lengths = _gather_beams(lengths, parents, beam) + ops.where(new_ended, 0, 1)
@@ -161,26 +164,26 @@ def _continuations(
     alpha: float,
     group: int | None = None,
 ) -> tuple[Any, Any, Any]:
-    """The `beam` best ways to go on, among all hypotheses of a sentence, best first.
+    """The `beam` best continuations among all hypotheses of a sentence, best first.
 
     Args:
-        logits: `(batch, beam, vocabulary_size)`, or of some columns that begin with `PAD`, `BOS`,
-            `EOS`: what is an id in all of this is then the number of a column.
-        log_probabilities: Of the hypotheses so far, `(batch, beam)`.
-        lengths: Of the hypotheses so far, int32, `(batch, beam)`.
-        ended: Which of them have ended, bool, `(batch, beam)`.
+        logits: `(batch, beam, vocabulary_size)`, or `(batch, beam, columns)` with `PAD`, `BOS`,
+            `EOS` as first columns; ids are then column indices.
+        log_probabilities: Of the current hypotheses, `(batch, beam)`.
+        lengths: Of the current hypotheses, int32, `(batch, beam)`.
+        ended: Whether they are finished, bool, `(batch, beam)`.
         beam: Beam size.
         alpha: Exponent of the length penalty.
         group: See `_top_tokens`.
 
     Returns:
-        Tokens, the hypotheses they continue, and their log-probabilities, each `(batch, beam)`.
+        Tokens, parent indices and token log-probabilities, each `(batch, beam)`.
     """
     width = beam if group else min(beam, logits.shape[-1] - EOS)
     top, ids = _top_tokens(logits, width, group)
-    # The softmax is only taken of what can be chosen.
+    # Only the candidates are normalised.
     token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
-    # The only continuation of what has ended is nothing, at no cost.
+    # A finished hypothesis extends only with PAD at log-probability 0.
     ended = ops.expand_dims(ended, 2)
     nothing = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)
     token_scores = ops.where(ended, nothing, token_scores)
@@ -202,15 +205,14 @@ def _continuations(
 
 
 def _top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]:
-    """The `k` largest logits of what can go on, and their ids, int32, best first.
+    """The `k` largest logits except those of `PAD` and `BOS`, and their ids, int32, best first.
 
     Args:
-        logits: `(batch, beam, vocabulary_size)`, or of columns as in `_continuations`.
-        k: How many.
-        group: Columns in a group, where there are at least `k + EOS` whole groups however many
-            columns there are.
+        logits: `(batch, beam, vocabulary_size)` or `(batch, beam, columns)`.
+        k: Number of candidates.
+        group: Columns per group, if the number of groups is known to be at least `k + EOS`.
     """
-    # Padding and begin are no continuations: with as many more, there are enough without them.
+    # PAD and BOS are excluded: ask for as many more candidates.
     wanted = k + EOS
     size = ops.shape(logits)[-1]
     if group is None:
@@ -219,8 +221,8 @@ def _top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any
     if k == 1 or not group:
         top, ids = ops.top_k(logits[..., EOS:], k)
         return top, ops.cast(ids, "int32") + EOS
-    # The largest of all are in the groups with the largest maxima: on a CPU, four times as fast as
-    # a heap over the vocabulary, which was a fifth of a beam search.
+    # The largest logits are in the groups with the largest maxima. On a CPU, this is four times as
+    # fast as a top-k over the vocabulary, which took a fifth of a beam search.
     groups = ops.reshape(logits, (-1, size // group, group))
     _, chosen = ops.top_k(ops.max(groups, axis=-1), wanted)
     chosen = ops.cast(chosen, "int32")
@@ -234,7 +236,7 @@ def _top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any
 
 
 def _rows(tensor: Any, index: Any) -> Any:
-    """`tensor[b, index[b, i]]` at `[b, i]`: a gather of whole rows, which moves nothing else.
+    """Gathers rows per sentence: `tensor[b, index[b, i]]` at `[b, i]`.
 
     Args:
         tensor: `(batch, rows, ...)`.
@@ -254,12 +256,12 @@ def _gather_beams(tensor: Any, parents: Any, beam: int) -> Any:
 
 
 def _backtrace(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -> Hypotheses:
-    """Follows every hypothesis from its end to its beginning, and gathers what it went through.
+    """Backtraces every hypothesis along its parents and gathers tokens, scores and attention.
 
     Args:
         history: Tokens, parents, token scores, each `(max_length, batch, beam)`, and attention,
             `(max_length, batch, beam, source_length)`.
-        steps: How many steps were taken, int32 scalar.
+        steps: Number of steps taken, int32 scalar.
         lengths: int32, `(batch, beam)`.
         scores: `(batch, beam)`.
         beam: Beam size.
@@ -268,8 +270,8 @@ def _backtrace(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -
     max_length, batch = ops.shape(tokens)[0], ops.shape(tokens)[1]
     own = ops.broadcast_to(ops.expand_dims(ops.arange(beam, dtype="int32"), 0), (batch, beam))
     if beam > 1:
-        # `path[t]` is the place in the beam of step t that the hypothesis came through; what the
-        # attention of step t was computed for is the parent of that.
+        # `path[t]` is the beam index of the hypothesis after step t; the attention of step t is
+        # that of its parent.
         path = ops.zeros_like(parents)
 
         def back(step: Any, place: Any, path: Any) -> tuple[Any, Any, Any]:
@@ -285,15 +287,15 @@ def _backtrace(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -
         attention = ops.take_along_axis(attention, seen_by, axis=2)
 
     position = ops.reshape(ops.arange(max_length, dtype="int32"), (-1, 1, 1))
-    real = position < lengths
-    tokens = ops.transpose(ops.where(real, tokens, PAD), (1, 2, 0))
-    token_scores = ops.transpose(ops.where(real, token_scores, 0.0), (1, 2, 0))
-    attention = ops.where(ops.expand_dims(real, 3), attention, 0.0)
+    mask = position < lengths
+    tokens = ops.transpose(ops.where(mask, tokens, PAD), (1, 2, 0))
+    token_scores = ops.transpose(ops.where(mask, token_scores, 0.0), (1, 2, 0))
+    attention = ops.where(ops.expand_dims(mask, 3), attention, 0.0)
     return Hypotheses(tokens, lengths, scores, token_scores, ops.transpose(attention, (1, 2, 0, 3)))
 
 
 def score(model: keras.Model, source: Any, reference: Any, length_alpha: float = 0.0) -> Hypotheses:
-    """Scores given translations, as if a search had found them.
+    """Scores references by forced decoding.
 
     Args:
         model: The model.
@@ -302,19 +304,17 @@ def score(model: keras.Model, source: Any, reference: Any, length_alpha: float =
         length_alpha: Exponent of the length penalty.
 
     Returns:
-        One hypothesis for each sentence: the reference with its scores and attention.
+        One hypothesis per sentence: the reference with scores and attention.
     """
     source, reference = ops.convert_to_tensor(source), ops.convert_to_tensor(reference)
     begin = ops.full_like(reference[:, :1], BOS)
     target = ops.concatenate([begin, reference[:, :-1]], axis=1)
     outputs = model({"source": source, "target": target}, training=False)
-    real = reference != PAD
-    token_scores = ops.where(real, -token_cross_entropy(reference, outputs["logits"]), 0.0)
-    lengths = ops.sum(ops.cast(real, "int32"), axis=1)
-    total = ops.sum(token_scores, axis=1) / length_penalty(
-        ops.cast(lengths, "float32"), length_alpha
-    )
-    attention = ops.where(ops.expand_dims(real, 2), outputs["attention"], 0.0)
+    mask = reference != PAD
+    token_scores = ops.where(mask, -token_cross_entropy(reference, outputs["logits"]), 0.0)
+    lengths = ops.sum(ops.cast(mask, "int32"), axis=1)
+    total = ops.sum(token_scores, axis=1) / length_penalty(lengths, length_alpha)
+    attention = ops.where(ops.expand_dims(mask, 2), outputs["attention"], 0.0)
     one = [
         ops.expand_dims(each, 1) for each in (reference, lengths, total, token_scores, attention)
     ]

@@ -1,6 +1,6 @@
-"""How a search is done: its options, their defaults, and what is allowed.
+"""Search options: defaults and validation.
 
-Needs nothing but the standard library.
+Requires only the standard library.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Any
 
 from keras_attn_nmt.checks import check_whole, is_number
 
-# Far more than what helps (5 to 12), and still a graph that runs.
+# Far above useful sizes (5 to 12), and still a manageable graph.
 MAX_EXPORTED_BEAM = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchOptions:
-    """Options of a search. A model directory keeps those that suit its model.
+    """Search options, stored with the model.
 
-    They stand in `config.json` under `search`, and are the defaults of `Translator`, the command
-    line and all exports of the model.
+    They are saved in `config.json` under `search`, and are the defaults of `Translator`, the
+    command line and all exports of the model.
 
     Args:
-        beam_size: Hypotheses kept; 1 is greedy search.
-        length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 for none.
+        beam_size: Beam size; 1 is greedy search.
+        length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it.
         max_length: Maximum target length in tokens, `</s>` included.
 
     Raises:
-        ValueError: A value is out of its range.
+        ValueError: A value is out of range.
     """
 
     beam_size: int = 5
@@ -47,25 +47,25 @@ class SearchOptions:
         object.__setattr__(self, "length_penalty", float(penalty))
 
     def replaced(self, **given: Any) -> SearchOptions:
-        """The same with other values; `None` stands for the one that is there."""
+        """A copy with the given values; `None` keeps the current value."""
         return dataclasses.replace(
             self, **{name: value for name, value in given.items() if value is not None}
         )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchOptions:
-        """Reads options; missing ones get their defaults, unknown ones raise `ValueError`."""
+        """Creates options from a mapping; unknown names raise `ValueError`."""
         names = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - names):
-            raise ValueError(f"A search has no option {unknown[0]!r}. Known: {', '.join(names)}.")
+            raise ValueError(f"Unknown search option {unknown[0]!r}. Known: {', '.join(names)}.")
         return cls(**values)
 
 
 def check_exported_beam(options: SearchOptions) -> None:
-    """Raises `ValueError` for a beam that is not exported."""
+    """Raises `ValueError` for a beam size above the limit of exports."""
     if options.beam_size > MAX_EXPORTED_BEAM:
         raise ValueError(
-            f"beam_size must be at most {MAX_EXPORTED_BEAM} in what is exported, got "
+            f"beam_size must be at most {MAX_EXPORTED_BEAM} in exported models, got "
             f"{options.beam_size}."
         )
 

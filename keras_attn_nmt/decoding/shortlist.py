@@ -1,11 +1,11 @@
-"""A vocabulary shortlist: the few target pieces that a sentence can be translated with.
+"""Vocabulary shortlists: restrict the softmax to likely target pieces of the source.
 
     scored training text -> learn_shortlist -> Shortlist: candidates of every source piece
-    source -> Shortlist.choose -> Choice: the columns of the softmax that a batch needs
+    source -> Shortlist.choose -> ActiveVocabulary: the softmax columns of a batch
 
-The softmax over the whole vocabulary is most of the work of a search, and nearly all of it is spent
-on pieces that have nothing to do with the sentence (Jean et al. 2015, section 3.2). What a sentence
-may choose from depends on its own source alone, never on what shares a batch with it.
+The softmax over the full vocabulary dominates the cost of a search, mostly for irrelevant pieces
+(Jean et al. 2015, section 3.2). The allowed pieces of a sentence depend only on its own source, so
+results are independent of batch composition.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.writing import atomic_write
 
-# Columns come in groups of so many, for the search for the largest.
+# Columns are padded to a multiple of this, for top-k by groups.
 GROUP = 16
-# Attention below it is no link: it would fill the candidates with what stands near.
+# Lower attention weights are ignored; they would add neighbouring words.
 LEAST_ATTENTION = 0.1
-# Links that are kept one by one until they are summed.
+# Number of links buffered before they are aggregated.
 MOST_WAITING = 5_000_000
 
 
-class Choice(NamedTuple):
-    """The columns of the softmax for a batch: what any of its sentences may choose.
+class ActiveVocabulary(NamedTuple):
+    """The softmax columns of a batch: the union of the allowed pieces of its sentences.
 
     Attributes:
-        ids: The target piece of each column, int32, `(columns,)`; the first four are the special
-            ids, and `PAD` fills up the last ones.
-        allowed: Which of them each sentence may choose, bool, `(batch, columns)`.
+        ids: Target id of each column, int32, `(columns,)`; the first four are the special ids, and
+            the end is padded with `PAD`.
+        allowed: Whether a sentence may use a column, bool, `(batch, columns)`.
     """
 
     ids: Any
     allowed: Any
 
     def mask(self, logits: Any) -> Any:
-        """Logits `(batch, hypotheses, columns)` where they may be chosen, elsewhere `MASKED`."""
+        """Masks logits, `(batch, hypotheses, columns)`, with `MASKED` where not allowed."""
         return ops.where(ops.expand_dims(self.allowed, 1), logits, MASKED)
 
 
 class Shortlist(NamedTuple):
-    """Target pieces that each source piece may be translated with.
+    """The most likely target pieces of each source piece.
 
     Attributes:
-        candidates: Target ids of each source piece: the same piece, then the likeliest ones; `PAD`
-            where there is none. int32, `(source_vocabulary_size, 1 + candidates)`.
-        common: Target ids that every sentence may choose, int32, `(common,)`.
+        candidates: Target ids of each source piece: the identical piece, then the most likely
+            ones, padded with `PAD`, int32, `(source_vocabulary_size, 1 + candidates)`.
+        common: Target ids that are always allowed, int32, `(common,)`.
 
     References:
         [Jean et al. 2015](https://arxiv.org/abs/1412.2007), section 3.2;
@@ -67,21 +67,21 @@ class Shortlist(NamedTuple):
     candidates: Any
     common: Any
 
-    def choose(self, source: Any, vocabulary_size: int, beam_size: int) -> Choice:
-        """What a batch may choose from.
+    def choose(self, source: Any, vocabulary_size: int, beam_size: int) -> ActiveVocabulary:
+        """Determines the active vocabulary of a batch.
 
         Args:
             source: Ids, int32, `(batch, source_length)`.
-            vocabulary_size: Of the target.
-            beam_size: Of the search, which looks for as many in different groups of columns.
+            vocabulary_size: Size of the target vocabulary.
+            beam_size: Beam size, a lower bound on the number of column groups.
 
         Raises:
-            ValueError: Keras runs on a backend that has to know the number of columns beforehand.
+            ValueError: The Keras backend requires static shapes.
         """
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
-                f"A shortlist needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: "
-                "set KERAS_BACKEND=tensorflow, or translate without it."
+                "A shortlist requires Keras on TensorFlow, but the backend is "
+                f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow, or translate without it."
             )
         batch = ops.shape(source)[0]
         own = ops.take(self.candidates, source, axis=0)
@@ -98,21 +98,21 @@ class Shortlist(NamedTuple):
 
         chosen = ops.cast(ops.nonzero(ops.any(allowed, axis=0))[0], "int32")
         count = ops.shape(chosen)[0]
-        # Whole groups, and as many as a search for the largest columns wants.
+        # Complete groups, and enough of them for top-k.
         groups = ops.maximum(-(-count // GROUP), beam_size + EOS)
         chosen = ops.concatenate([chosen, ops.full((groups * GROUP - count,), PAD, "int32")])
-        real = ops.arange(groups * GROUP, dtype="int32") < count
-        return Choice(chosen, ops.logical_and(ops.take(allowed, chosen, axis=1), real))
+        mask = ops.arange(groups * GROUP, dtype="int32") < count
+        return ActiveVocabulary(chosen, ops.logical_and(ops.take(allowed, chosen, axis=1), mask))
 
     def check(self, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> None:
-        """Raises `ValueError` where it cannot be of these vocabularies."""
+        """Raises `ValueError` if the shortlist does not match the vocabularies."""
         sizes = source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
         ids = np.concatenate([np.ravel(each) for each in self])
         if len(self.candidates) != sizes[0] or not 0 <= ids.min() <= ids.max() < sizes[1]:
             raise ValueError(
                 f"A shortlist of {len(self.candidates)} source pieces with target ids from "
-                f"{ids.min()} to {ids.max()} does not fit vocabularies of {sizes[0]} and {sizes[1]}"
-                " pieces: learn it with this model."
+                f"{ids.min()} to {ids.max()} does not match vocabularies of {sizes[0]} and "
+                f"{sizes[1]} pieces: learn it with this model."
             )
 
     def save(
@@ -121,7 +121,7 @@ class Shortlist(NamedTuple):
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
     ) -> None:
-        """Writes an `.npz` file, whole or not at all; it knows its vocabularies."""
+        """Writes an `.npz` file with the digests of its vocabularies, atomically."""
         digests = np.array([source_tokenizer.digest, target_tokenizer.digest])
         with atomic_write(path) as temporary:
             np.savez_compressed(temporary, **self._asdict(), vocabularies=digests)
@@ -133,15 +133,15 @@ class Shortlist(NamedTuple):
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
     ) -> Shortlist:
-        """Reads what `save` wrote.
+        """Loads a file written by `save`.
 
         Raises:
-            ValueError: There is none, it is damaged, or it belongs to other vocabularies.
+            ValueError: The file is missing, damaged or belongs to other vocabularies.
         """
         if not Path(path).is_file():
             raise ValueError(
-                f"There is no shortlist at {path}: let the model learn one with keras-attn-nmt "
-                "shortlist MODEL, or translate without it."
+                f"The shortlist {path} does not exist: learn one with keras-attn-nmt shortlist "
+                "MODEL, or translate without it."
             )
         try:
             with np.load(Path(path), allow_pickle=False) as file:
@@ -153,8 +153,8 @@ class Shortlist(NamedTuple):
             ) from error
         if digests != [source_tokenizer.digest, target_tokenizer.digest]:
             raise ValueError(
-                f"{path} was learned for other vocabularies than this model has: learn it again "
-                "with keras-attn-nmt shortlist MODEL."
+                f"{path} was learned for vocabularies other than those of this model: learn it "
+                "again with keras-attn-nmt shortlist MODEL."
             )
         return found
 
@@ -167,24 +167,24 @@ def learn_shortlist(
     candidates: int = 50,
     common: int = 100,
 ) -> Shortlist:
-    """Learns from the attention of given translations, those of the training text.
+    """Learns a shortlist from the attention on the training data.
 
-    A target piece is a candidate of the source pieces that its attention was on; those with the
-    most weight over the whole text are kept. A piece that both languages have, such as a name or a
-    byte, is always a candidate of itself.
+    Target pieces are candidates of the source pieces they attend to; those with the highest total
+    weight are kept. A piece in both vocabularies, such as a name or a byte, is always a candidate
+    of itself.
 
     Args:
-        scored: What `Translator.score` gave.
+        scored: Translations from `Translator.score`.
         source_tokenizer: Tokenizer of the source language.
         target_tokenizer: Tokenizer of the target language.
-        candidates: How many are learned for each source piece, at most.
-        common: How many of the most frequent target pieces every sentence may choose.
+        candidates: Maximum number of candidates per source piece.
+        common: Number of most frequent target pieces that are always allowed.
 
     Returns:
         The shortlist, with at most `1 + candidates` columns and `common` ids.
 
     Raises:
-        ValueError: An option is out of its range, or there is no attention.
+        ValueError: An option is out of range, or there is no attention.
 
     Example:
         translator = Translator.load("model")
@@ -206,17 +206,17 @@ def learn_shortlist(
         sources = np.array([source_ids[piece] for piece in each.source_tokens], "int64")
         targets = np.array([target_ids[piece] for piece in each.target_tokens], "int64")
         np.add.at(frequencies, targets, 1)
-        position, looked_at = np.nonzero(each.attention >= LEAST_ATTENTION)
-        weights = each.attention[position, looked_at]
-        links.append((sources[looked_at] * sizes[1] + targets[position], weights))
+        position, attended = np.nonzero(each.attention >= LEAST_ATTENTION)
+        weights = each.attention[position, attended]
+        links.append((sources[attended] * sizes[1] + targets[position], weights))
         waiting += len(weights)
         if waiting > MOST_WAITING:
             links, waiting = [_summed(links)], 0
     pairs, total = _summed(links)
     if not pairs.size:
         raise ValueError(
-            "There is no attention to learn a shortlist from: the model has none, or there is no "
-            "text."
+            "There is no attention to learn a shortlist from: the model has no attention, or the "
+            "text is empty."
         )
 
     source, target = np.divmod(pairs, sizes[1])
@@ -232,7 +232,7 @@ def learn_shortlist(
 
 
 def _summed(links: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct pairs, `(distinct,)`, and the sum of the weights of each, `(distinct,)`."""
+    """Aggregates links: distinct pairs and the sum of their weights, each `(distinct,)`."""
     pairs, place = np.unique(np.concatenate([each for each, _ in links]), return_inverse=True)
     weights = np.concatenate([each for _, each in links])
     return pairs, np.bincount(place, weights, minlength=len(pairs))

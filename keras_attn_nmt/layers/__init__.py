@@ -1,1 +1,1 @@
-"""What users put together: layers that hold weights, and the losses and metrics beside them."""
+"""Keras layers, losses, metrics and the optimizer."""

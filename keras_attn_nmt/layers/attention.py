@@ -1,4 +1,4 @@
-"""Attention: which annotations a decoder state looks at."""
+"""Attention layers: additive (Bahdanau), multiplicative (Luong) and dot-product."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from keras_attn_nmt.recurrence import scores
 
 
 class Attention(keras.layers.Layer, abc.ABC):
-    """What every attention shares: project, score, softmax over real positions, average.
+    """Base class of attention: projection, score, masked softmax and weighted sum.
 
-    A subclass makes its weights in `build` (`query_projection` and `key_projection` where it has
-    them, `_projection` helps) and says in `score` how queries are compared with keys. That is
-    enough: training differentiates `score` automatically. One that also has a backward pass of its
-    own gives it in `score_with_gradient`.
+    A subclass creates its weights in `build` (optionally `query_projection` and `key_projection`,
+    with the helper `_projection`) and implements `score`. `score` is differentiated automatically;
+    override `score_with_gradient` to provide a hand-written backward pass.
 
     Args:
         layer_normalization: Normalise queries and keys (Ba et al. 2016), not in either paper.
@@ -34,7 +33,7 @@ class Attention(keras.layers.Layer, abc.ABC):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
-        # Those that a subclass has, it builds.
+        # Created in `build` of subclasses that use them.
         self.query_projection = self.key_projection = None
         self.query_normalization = self.key_normalization = None
         self.layer_normalization = layer_normalization
@@ -53,7 +52,7 @@ class Attention(keras.layers.Layer, abc.ABC):
         return layer
 
     def _projection(self, name: str, input_shape: tuple, units: int) -> Any:
-        # A clone, as one initialiser would give both projections the same numbers.
+        # A clone, as one initialiser would return the same values for both projections.
         return self._child(
             keras.layers.Dense,
             input_shape,
@@ -65,7 +64,7 @@ class Attention(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def score(self, query: Any, keys: Any) -> Any:
-        """Compares queries with keys.
+        """Computes the energies of queries and keys.
 
         Args:
             query: `(batch, queries, key_units)`.
@@ -76,15 +75,15 @@ class Attention(keras.layers.Layer, abc.ABC):
         """
 
     def score_with_gradient(self) -> scores.Score:
-        """The score as a function of tensors, with its backward pass where it has one."""
+        """The score as a pure function, with its backward pass if there is one."""
         return scores.Score(self.score)
 
     def query_units(self, decoder_units: int) -> int:
-        """The size of a query, once built."""
+        """The size of a query; available after `build`."""
         return decoder_units if self.query_projection is None else self.query_projection.units
 
     def weights_of_step(self) -> scores.AttentionWeights:
-        """All that a call reads that is given keys, in the compute dtype."""
+        """The weights of an attention step, given keys, in the compute dtype."""
         kernel = normalization = None
         if self.query_projection is not None:
             kernel = ops.cast(self.query_projection.kernel, self.compute_dtype)
@@ -93,7 +92,7 @@ class Attention(keras.layers.Layer, abc.ABC):
         return scores.AttentionWeights(self.score_with_gradient(), kernel, normalization)
 
     def project(self, annotations: Any) -> Any:
-        """The keys of a sentence, which do not depend on the decoder: compute them once.
+        """Computes the keys of a sentence, once per sentence.
 
         Args:
             annotations: `(batch, source_length, annotation_units)`.
@@ -152,29 +151,28 @@ class BahdanauAttention(Attention):
         alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
     Args:
-        units: Size of the hidden layer that compares state and annotation (n' in the paper).
-        layer_normalization: Normalise `W_a s`, with what is added to it, and `U_a h` (Ba et al.
-            2016), not in the paper.
+        units: Size of the alignment model's hidden layer (n' in the paper).
+        layer_normalization: Normalise `W_a s` (plus `query_shift`) and `U_a h` (Ba et al. 2016);
+            not in the paper.
         kernel_initializer: Initialiser of `W_a` and `U_a`.
         score_initializer: Initialiser of `v_a`.
         **kwargs: `name`, `dtype` and the like.
 
     Call arguments:
-        state: Decoder state s_{i-1}, `(batch, decoder_units)`, or several states that look at the
-            same sentence, such as the hypotheses of a beam: `(batch, queries, decoder_units)`.
-        annotations: What is averaged, h, `(batch, source_length, annotation_units)`.
-        mask: `True` at real positions, bool, `(batch, source_length)`. By default
-            `annotations_mask`, else all are real.
-        keys: `attention.project(annotations)`, `(batch, source_length, units)`. Pass it where one
-            sentence is attended to more than once; without it, it is computed in the call.
-        query_shift: What is added to `W_a s_{i-1}`, `(batch, units)` or `(batch, queries, units)`,
-            like the state.
-        annotations_mask: The mask that Keras attached to the annotations; Keras passes it.
+        state: Decoder state s_{i-1} (the query), `(batch, decoder_units)`, or several states per
+            sentence, such as the hypotheses of a beam: `(batch, queries, decoder_units)`.
+        annotations: Encoder annotations h (the values), `(batch, source_length, annotation_units)`.
+        mask: `False` at padding, bool, `(batch, source_length)`. Defaults to `annotations_mask`, or
+            no padding.
+        keys: `attention.project(annotations)`, `(batch, source_length, units)`. Pass it if a
+            sentence is attended to more than once; otherwise it is computed in the call.
+        query_shift: Added to `W_a s_{i-1}`, `(batch, units)` or `(batch, queries, units)`.
+        annotations_mask: The Keras mask of the annotations, passed by Keras.
 
     Returns:
         `(context, weights)`, shapes `(batch, annotation_units)` and `(batch, source_length)`, with
-        the axis `queries` after `batch` where states have it. Weights are float32 under any dtype
-        policy and sum to 1 over the real positions; a sentence without any gives zeros.
+        the axis `queries` after `batch` if the state has it. Attention weights are float32 under
+        any dtype policy and sum to 1; they are zeros for an all-padding sentence.
 
     Example:
         >>> attention = BahdanauAttention(8)
@@ -229,13 +227,13 @@ class LuongAttention(Attention):
 
         e_ij = s_{i-1}^T W_a h_j,   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
-    The score alone is Luong's; the decoder around it is Bahdanau's, so that the two scores can be
-    compared with everything else equal. Call arguments and results are those of
-    `BahdanauAttention`; keys have `decoder_units`, and so has `query_shift`, which is added to s.
+    Only the score is Luong's; the decoder is Bahdanau's, so that scores can be compared with all
+    else equal. Call arguments and results are those of `BahdanauAttention`; `keys` and
+    `query_shift`, which is added to s, have `decoder_units`.
 
     Args:
         layer_normalization: Normalise `s` and `W_a h` (Ba et al. 2016) and divide the product by
-            the root of its length (Vaswani et al. 2017); not in the paper.
+            the square root of the key size (Vaswani et al. 2017); not in the paper.
         kernel_initializer: Initialiser of `W_a`.
         **kwargs: `name`, `dtype` and the like.
 
@@ -268,8 +266,8 @@ class DotAttention(LuongAttention):
 
         e_ij = s_{i-1}^T h_j,   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
-    It has no weights of its own, so states and annotations must have the same size. Arguments,
-    call arguments and results are those of `LuongAttention`.
+    It has no projections, so states and annotations must have the same size. Arguments, call
+    arguments and results are those of `LuongAttention`.
 
     Example:
         >>> context, weights = DotAttention()(keras.ops.ones((2, 6)), keras.ops.ones((2, 5, 6)))
@@ -284,9 +282,9 @@ class DotAttention(LuongAttention):
         units, annotation_units = state_shape[-1], annotations_shape[-1]
         if units != annotation_units:
             raise ValueError(
-                f"Dot-product attention compares states of {units} units with annotations of "
-                f"{annotation_units}, expected as many: use twice the units of a bidirectional "
-                "encoder in the decoder, or LuongAttention, which projects the annotations."
+                f"Dot-product attention requires states and annotations of equal size, got {units} "
+                f"and {annotation_units}: set the decoder units to twice those of a bidirectional "
+                "encoder, or use LuongAttention, which projects the annotations."
             )
         self.key_units = units
         self._build_normalization(units, units)

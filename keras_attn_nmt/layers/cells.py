@@ -1,6 +1,6 @@
-"""The weights of recurrent layers: Keras' own `GRUCell` and `LSTMCell`, and how they begin.
+"""Weights and initialisers of recurrent layers, held by Keras' `GRUCell` and `LSTMCell`.
 
-The steps themselves are in `recurrence.cells`.
+The step functions are in `recurrence.cells`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from keras_attn_nmt.recurrence.cells import CellWeights
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class BlockOrthogonal(keras.initializers.Initializer):
-    """One orthogonal matrix for each gate (paper, B.1), where Keras makes one for all gates.
+    """One orthogonal matrix per gate (paper, B.1); Keras uses one for all gates.
 
     Args:
-        seed: Seed of the draws; `None` draws anew.
+        seed: Random seed; `None` for a random one.
     """
 
     def __init__(self, seed: int | None = None):
@@ -26,7 +26,7 @@ class BlockOrthogonal(keras.initializers.Initializer):
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         units, width = shape
-        # One generator for all blocks, as equal seeds would make equal gates.
+        # One generator for all blocks, as equal seeds would give equal gates.
         seeds = keras.random.SeedGenerator(self.seed)
         draws = [
             keras.random.normal((units, units), dtype="float32", seed=seeds)
@@ -41,7 +41,7 @@ class BlockOrthogonal(keras.initializers.Initializer):
 def make_cell(
     kind: str, units: int, *, reset_after: bool, initializer: str, **kwargs: Any
 ) -> keras.layers.Layer:
-    """A Keras `GRUCell` or `LSTMCell` that holds the weights.
+    """Creates a Keras `GRUCell` or `LSTMCell` that holds the weights.
 
     Args:
         kind: `"gru"` or `"lstm"`.

@@ -1,4 +1,4 @@
-"""The decoder: one step used by training and search alike."""
+"""The attention decoder, with the same step function for training and search."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.config import CHOICES, check_choice, check_query
+from keras_attn_nmt.deprecation import warn_of_old_name, with_new_names
 from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.attention import (
     Attention,
@@ -20,17 +21,20 @@ from keras_attn_nmt.recurrence import loop, scores
 from keras_attn_nmt.recurrence.cells import State, cell_step
 from keras_attn_nmt.recurrence.products import apply_2d, batch_matmul
 
+# Old names of arguments, for one release.
+RENAMED = {"initial_units": "initial_state_units"}
+
 
 class EncodedSource(NamedTuple):
-    """All that a decoder needs of a source sentence, computed once (`AttentionDecoder.prepare`).
+    """A source sentence prepared for decoding, see `AttentionDecoder.prepare`.
 
     Attributes:
-        annotations: h, `(batch, source_length, annotation_units)`; the sentence vector in place of
-            them, `(batch, 1, annotation_units)`, where there is no attention.
-        keys: What states are compared with, `(batch, source_length, key_units)`; empty without
-            attention.
-        gates: The annotations' share of the recurrent gates, `(batch, source_length, gate_units)`.
-        mask: `True` at real source positions, bool, `(batch, source_length)`.
+        annotations: h, `(batch, source_length, annotation_units)`; without attention the sentence
+            vector, `(batch, 1, annotation_units)`.
+        keys: Attention keys, `(batch, source_length, key_units)`; empty without attention.
+        gates: Annotations multiplied by the input kernel of the recurrent gates,
+            `(batch, source_length, gate_units)`.
+        mask: `False` at padding, bool, `(batch, source_length)`.
     """
 
     annotations: Any
@@ -50,35 +54,36 @@ class AttentionDecoder(keras.layers.Layer):
         cell: `"gru"` or `"lstm"`.
         reset_after: GRU only, see `ModelConfig`.
         attention: `"bahdanau"`, `"luong"`, `"dot"`, `"none"` (every c_i is the sentence vector), or
-            a layer: one with other settings, or a subclass of `Attention` of your own.
-        attention_units: Hidden layer of Bahdanau's alignment model.
-        query_previous_token: Whether attention is asked with the previous token, too: a product of
-            E y_{i-1} is added to `W_a s_{i-1}` (to `s_{i-1}`, if multiplicative). Not in the
-            paper, where s_{i-1} knows y_{i-2} at best; the conditional GRU of Nematus (Sennrich
-            et al. 2017) has a query that knows y_{i-1} by a second recurrent step.
-        layer_normalization: Normalise attention queries and keys; of a layer given as `attention`,
-            say it there.
-        initial_units: How many of the last columns of the sentence vector W_s reads: the units of
-            the backward encoder, to begin from h_1<- as in the paper.
+            an `Attention` layer, which may be a custom subclass.
+        attention_units: Hidden size of Bahdanau's alignment model.
+        query_previous_token: Whether the query includes the previous target embedding: a projection
+            of E y_{i-1} is added to `W_a s_{i-1}` (to `s_{i-1}` for multiplicative attention). Not
+            in the paper, where s_{i-1} has read at most y_{i-2}; the conditional GRU of Nematus
+            (Sennrich et al. 2017) reads y_{i-1} in an additional recurrent step.
+        layer_normalization: Normalise attention queries and keys. For a layer passed as
+            `attention`, set it there.
+        initial_state_units: Number of trailing columns of the sentence vector that W_s reads. Set
+            it to the units of the backward encoder to initialise from h_1<-, as in the paper. By
+            default W_s reads all columns.
         initializer: `"glorot"` or `"paper"` (B.1).
         **kwargs: `name`, `dtype` and the like.
 
     Call arguments:
-        embedded: E y_{i-1}, the embeddings of the target moved right by one,
+        embedded: E y_{i-1}, the embeddings of the target shifted right by one,
             `(batch, target_length, embedding_units)`.
         annotations: `(batch, source_length, annotation_units)`.
-        sentence_vector: `(batch, annotation_units)`, as `BidirectionalEncoder` gives it.
-        mask: `True` at real source positions, bool, `(batch, source_length)`. By default
-            `annotations_mask`, else all are real.
-        annotations_mask: The mask that Keras attached to the annotations; Keras passes it.
+        sentence_vector: `(batch, annotation_units)`, see `BidirectionalEncoder`.
+        mask: `False` at padding, bool, `(batch, source_length)`. Defaults to `annotations_mask`, or
+            no padding.
+        annotations_mask: The Keras mask of the annotations, passed by Keras.
 
     Returns:
         `(states, previous_states, contexts, attention)`: s_i and s_{i-1}, both
         `(batch, target_length, units)`; c_i, `(batch, target_length, annotation_units)`; alpha,
-        float32, `(batch, target_length, source_length)`, all zeros where there is no attention.
+        float32, `(batch, target_length, source_length)`, zeros without attention.
 
     Example:
-        >>> decoder = AttentionDecoder(8, attention_units=8, initial_units=3)
+        >>> decoder = AttentionDecoder(8, attention_units=8, initial_state_units=3)
         >>> annotations, vector = keras.ops.ones((2, 5, 6)), keras.ops.ones((2, 6))
         >>> *_, attention = decoder(keras.ops.ones((2, 7, 4)), annotations, vector)
         >>> attention.shape
@@ -97,14 +102,19 @@ class AttentionDecoder(keras.layers.Layer):
         attention_units: int = 512,
         query_previous_token: bool = False,
         layer_normalization: bool = False,
-        initial_units: int | None = None,
+        initial_state_units: int | None = None,
         initializer: str = "glorot",
         **kwargs: Any,
     ):
+        if "initial_units" in kwargs:
+            given = {} if initial_state_units is None else {"initial_state_units": None}
+            kwargs = with_new_names({**kwargs, **given}, RENAMED)
+            initial_state_units = kwargs.pop("initial_state_units")
+            warn_of_old_name("initial_units", "initial_state_units")
         super().__init__(**kwargs)
         self.supports_masking = True
-        # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
-        # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
+        # XLA recompiles for every batch shape (half a minute on TensorFlow) and is slower on a CPU;
+        # Keras enables it automatically if layers support it.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.units = check_whole("units", units)
         self.cell_kind = check_choice("cell", cell)
@@ -117,8 +127,8 @@ class AttentionDecoder(keras.layers.Layer):
             self.attention_kind = "layer"
             if layer_normalization:
                 raise ValueError(
-                    "layer_normalization=True does not reach a layer that is given as attention: "
-                    f"write {type(attention).__name__}(layer_normalization=True)."
+                    "layer_normalization=True does not apply to a layer passed as attention: use "
+                    f"{type(attention).__name__}(layer_normalization=True)."
                 )
         else:
             self.attention_kind = self._check_attention_kind(attention)
@@ -126,9 +136,9 @@ class AttentionDecoder(keras.layers.Layer):
         self.attention_units = check_whole("attention_units", attention_units)
         self.query_previous_token = query_previous_token
         self.layer_normalization = layer_normalization
-        if initial_units is not None:
-            initial_units = check_whole("initial_units", initial_units)
-        self.initial_units = initial_units
+        if initial_state_units is not None:
+            initial_state_units = check_whole("initial_state_units", initial_state_units)
+        self.initial_state_units = initial_state_units
         self.initializer = check_choice("initializer", initializer)
 
     def build(
@@ -158,7 +168,7 @@ class AttentionDecoder(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="initial",
         )
-        self.initial_projection.build((None, self.initial_units or sentence_vector_shape[-1]))
+        self.initial_projection.build((None, self.initial_state_units or sentence_vector_shape[-1]))
         if self.attention is None:
             self.attention = self._make_attention()
         if self.attention is not None and not self.attention.built:
@@ -168,7 +178,7 @@ class AttentionDecoder(keras.layers.Layer):
             self.token_query = keras.layers.Dense(
                 self.attention.query_units(self.units),
                 use_bias=False,
-                # A clone, as one initialiser would give several weights the same numbers.
+                # A clone, as one initialiser would return the same values for several weights.
                 kernel_initializer=self.attention.kernel_initializer.clone(),
                 dtype=self.dtype_policy,
                 name="token_query",
@@ -178,7 +188,7 @@ class AttentionDecoder(keras.layers.Layer):
     def _check_attention_kind(self, attention: Any) -> Any:
         if not isinstance(attention, str) or attention not in CHOICES["attention"]:
             raise ValueError(
-                f"attention must be one of {CHOICES['attention']} or a layer that is an Attention, "
+                f"attention must be one of {CHOICES['attention']} or an Attention layer, "
                 f"got {attention!r}."
             )
         return attention
@@ -203,14 +213,14 @@ class AttentionDecoder(keras.layers.Layer):
         )
 
     def prepare(self, annotations: Any, sentence_vector: Any, mask: Any) -> EncodedSource:
-        """What every step reads of the source, computed once a sentence. Shapes as in the call."""
+        """Precomputes what all steps need from the source. Shapes as in the call."""
         if self.attention is None:
             annotations = ops.expand_dims(sentence_vector, 1)
             keys = annotations[:, :, :0]
         else:
             keys = self.attention.project(annotations)
-        # c_i enters the gates linearly, so the product with its weights is taken of the
-        # annotations, once a sentence, in place of the contexts, once a step.
+        # c_i enters the gates linearly, so annotations are multiplied by its weights once per
+        # sentence instead of contexts at every step.
         gates = ops.matmul(annotations, self._input_kernels()[1])
         return EncodedSource(annotations, keys, gates, mask)
 
@@ -223,20 +233,20 @@ class AttentionDecoder(keras.layers.Layer):
         Returns:
             A tuple of `(batch, units)` tensors, one for GRU, two for LSTM.
         """
-        if self.initial_units is not None:
-            sentence_vector = sentence_vector[..., -self.initial_units :]
+        if self.initial_state_units is not None:
+            sentence_vector = sentence_vector[..., -self.initial_state_units :]
         initial = self.initial_projection(sentence_vector)
         return tuple(ops.split(initial, 2, axis=-1)) if self.cell_kind == "lstm" else (initial,)
 
     def embed_gates(self, embedded: Any) -> Any:
-        """All that a step reads of the previous token.
+        """Precomputes what a step needs from the previous token.
 
         Args:
             embedded: E y_{i-1}, `(..., embedding_units)`.
 
         Returns:
-            Its share of the gates and, with `query_previous_token`, that of the query behind it,
-            `(..., token_units)`: `gate_units`, or `gate_units + query_units`.
+            The input projection of the gates, concatenated with the query shift for
+            `query_previous_token`: `(..., gate_units)` or `(..., gate_units + query_units)`.
         """
         kernel, bias = self._input_kernels()[0], cells.input_bias(self.cell)
         gates = apply_2d(lambda rows: ops.matmul(rows, kernel) + bias, embedded)
@@ -245,17 +255,17 @@ class AttentionDecoder(keras.layers.Layer):
         return ops.concatenate([gates, apply_2d(self.token_query, embedded)], axis=-1)
 
     def _input_kernels(self) -> list[Any]:
-        """The rows of the input weights that read the embedding, and those for the context."""
+        """The input kernel, split into the rows of the embedding and of the context."""
         return ops.split(cells.input_kernel(self.cell), [self.embedding_units], axis=0)
 
     def step(self, gates: Any, state: State, source: EncodedSource) -> tuple[State, Any]:
-        """One target position.
+        """Decodes one target position.
 
         Args:
             gates: `embed_gates` of the previous token's embedding, `(batch, token_units)`, or
-                `(batch, queries, token_units)` where several hypotheses look at one source.
+                `(batch, queries, token_units)` for several hypotheses per source.
             state: s_{i-1}, a tuple of `(batch, units)` or `(batch, queries, units)`.
-            source: What `prepare` made of the source.
+            source: The `EncodedSource` from `prepare`.
 
         Returns:
             `(state, attention_weights)`: s_i; alpha_i, float32, `(batch, source_length)` or
@@ -265,7 +275,7 @@ class AttentionDecoder(keras.layers.Layer):
         gates, query_shift = loop.split_gates(weights, gates)
         if self.attention is None:
             context_gates = source.gates if len(gates.shape) == 3 else source.gates[:, 0]
-            # One row of zeros a query: nothing was looked at.
+            # One row of zeros per query.
             attention_weights = ops.zeros_like(source.mask, dtype="float32")
             if len(gates.shape) == 3:
                 zeros = ops.zeros_like(gates[..., :1], "float32")
@@ -278,11 +288,11 @@ class AttentionDecoder(keras.layers.Layer):
         return state, attention_weights
 
     def context(self, attention: Any, source: EncodedSource) -> Any:
-        """c_i of given weights.
+        """The context vectors c_i for given attention weights.
 
         Args:
             attention: `(batch, queries, source_length)`.
-            source: What `prepare` made of the source.
+            source: The `EncodedSource` from `prepare`.
 
         Returns:
             `(batch, queries, annotation_units)`.
@@ -305,7 +315,7 @@ class AttentionDecoder(keras.layers.Layer):
         source = self.prepare(annotations, sentence_vector, mask)
         state = self.initial_state(sentence_vector)
 
-        # Only what needs s_{i-1} is in the loop; contexts and readout follow it, all at once.
+        # Only what depends on s_{i-1} is in the loop; contexts and readout are computed afterwards.
         gates = ops.swapaxes(self.embed_gates(embedded), 0, 1)
         attention = attended = None
         if self.attention is None:
@@ -332,7 +342,7 @@ class AttentionDecoder(keras.layers.Layer):
         return states, previous, self.context(attention_weights, source), attention_weights
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """No mask is attached to the results: losses know padding by the labels."""
+        """No mask is attached to the results: losses derive padding from the labels."""
 
     def compute_output_spec(
         self,
@@ -343,14 +353,24 @@ class AttentionDecoder(keras.layers.Layer):
         annotations_mask: Any = None,
     ) -> tuple[keras.KerasTensor, ...]:
         batch, length = embedded.shape[:2]
-        # With a source fed twice there are more annotations than source positions.
-        looked_at = annotations.shape[1:2] if mask is None else mask.shape[1:2]
-        shapes = [(self.units,), (self.units,), annotations.shape[-1:], looked_at]
+        # A repeated source has more annotations than source positions.
+        attended = annotations.shape[1:2] if mask is None else mask.shape[1:2]
+        shapes = [(self.units,), (self.units,), annotations.shape[-1:], attended]
         dtypes = [self.compute_dtype] * 3 + ["float32"]
         return tuple(
             keras.KerasTensor((batch, length, *shape), dtype=dtype)
             for shape, dtype in zip(shapes, dtypes, strict=True)
         )
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> AttentionDecoder:
+        """Also reads the config of a `.keras` file of an older release."""
+        return super().from_config(with_new_names(config, RENAMED))
+
+    @property
+    def initial_units(self) -> int | None:
+        """Deprecated name of `initial_state_units`."""
+        return self.initial_state_units
 
     def get_config(self) -> dict[str, Any]:
         attention: Any = self.attention_kind
@@ -365,6 +385,6 @@ class AttentionDecoder(keras.layers.Layer):
             "attention_units": self.attention_units,
             "query_previous_token": self.query_previous_token,
             "layer_normalization": self.layer_normalization,
-            "initial_units": self.initial_units,
+            "initial_state_units": self.initial_state_units,
             "initializer": self.initializer,
         }

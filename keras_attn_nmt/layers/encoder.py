@@ -1,4 +1,4 @@
-"""The bidirectional encoder: embeddings of a sentence to one annotation a position."""
+"""The bidirectional encoder: source embeddings to annotations."""
 
 from __future__ import annotations
 
@@ -16,35 +16,34 @@ from keras_attn_nmt.recurrence.cells import zero_state
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class BidirectionalEncoder(keras.layers.Layer):
-    """Reads a sentence forwards and backwards (Bahdanau et al. 2015, section 3.2 and A.2.1).
+    """Bidirectional recurrent encoder (Bahdanau et al. 2015, section 3.2 and A.2.1).
 
         h_j = [h_j-> ; h_j<-]
 
     Args:
         units: State size in each direction.
-        num_layers: Number of layers; each reads the annotations of the one below.
+        num_layers: Number of stacked layers.
         cell: `"gru"` or `"lstm"`.
         reset_after: GRU only, see `ModelConfig`.
-        bidirectional: Without it there is no backward state.
+        bidirectional: Whether to add a backward RNN.
         dropout: Dropout rate between layers.
-        dropout_per_sentence: Whether it leaves out the same units at all positions of a sentence.
+        dropout_per_sentence: Whether to share one dropout mask between all positions of a sentence.
         initializer: `"glorot"` or `"paper"` (B.1).
-        use_cudnn: `"auto"` runs Keras' own GRU and LSTM layers, and so cuDNN, where TensorFlow
-            sees a GPU and the cell is one that cuDNN has; `False` never does. Same weights and
-            same result either way.
+        use_cudnn: `"auto"` runs Keras' GRU and LSTM layers, and thereby cuDNN, if TensorFlow has a
+            GPU and cuDNN supports the cell; `False` disables it. Weights and results are the same.
         **kwargs: `name`, `dtype` and the like.
 
     Call arguments:
         embedded: Source embeddings, `(batch, source_length, embedding_units)`.
-        mask: `True` at real positions, bool, `(batch, source_length)`, padding on the right. By
-            default the mask that Keras attached to the embeddings (`mask_zero=True`), else all
-            positions are real. The annotations carry it on. By its name alone: `mask=...`.
-        training: Whether to apply dropout, and to keep what the gradient written by hand needs.
+        mask: `False` at padding (on the right), bool, `(batch, source_length)`. Defaults to the
+            Keras mask of the embeddings (`mask_zero=True`), or no padding. It is propagated to the
+            annotations. Keyword-only.
+        training: Whether to apply dropout, and to keep activations for the hand-written gradient.
 
     Returns:
         `(annotations, sentence_vector)`. Annotations `(batch, source_length, 2 * units)`, zero at
-        padding; the sentence vector `[h_S-> ; h_1<-]` of the top layer, `(batch, 2 * units)`,
-        zeros for a sentence without any real position. `units` wide without the backward state.
+        padding; the sentence vector `[h_S-> ; h_1<-]` of the top layer, `(batch, 2 * units)`, zeros
+        for an all-padding sentence. The size is `units` without backward RNN.
 
     Example:
         >>> encoder = BidirectionalEncoder(8)
@@ -71,8 +70,8 @@ class BidirectionalEncoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
-        # XLA compiles anew for every shape of a batch, for half a minute on TensorFlow, and what it
-        # makes is slower on a CPU; where layers support it, Keras turns it on unasked.
+        # XLA recompiles for every batch shape (half a minute on TensorFlow) and is slower on a CPU;
+        # Keras enables it automatically if layers support it.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.units = check_whole("units", units)
         self.num_layers = check_whole("num_layers", num_layers)
@@ -112,7 +111,7 @@ class BidirectionalEncoder(keras.layers.Layer):
             return keras.layers.GRU(self.units, reset_after=self.reset_after, **options)
         return keras.layers.LSTM(self.units, **options)
 
-    # Keras carries on a mask that has its name, and none that is given by its position.
+    # Keyword-only, as Keras does not propagate a mask passed by position.
     def call(self, embedded: Any, *, mask: Any = None, training: bool | None = None) -> Any:
         if mask is None:
             mask = ops.ones(ops.shape(embedded)[:2], dtype="bool")
@@ -129,7 +128,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         return annotations, sentence_vector
 
     def runs_on_cudnn(self) -> bool:
-        """Whether a call made now would run on cuDNN."""
+        """Whether a call would run on cuDNN."""
         if self.use_cudnn is False or (self.cell == "gru" and not self.reset_after):
             return False
         if keras.backend.backend() != "tensorflow":
@@ -137,7 +136,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         return any(device.startswith("gpu") for device in keras.distribution.list_devices())
 
     def _run_cudnn(self, rnns: list, inputs: Any, mask: Any) -> tuple[Any, Any]:
-        # cuDNN refuses a sentence without any real position: let it read one, then forget it.
+        # cuDNN rejects all-padding sentences: unmask one position, and zero the result.
         first = ops.expand_dims(ops.arange(ops.shape(mask)[1]) == 0, 0)
         present = ops.any(mask, axis=1, keepdims=True)
         outputs, finals = [], []
@@ -151,8 +150,8 @@ class BidirectionalEncoder(keras.layers.Layer):
         )
 
     def _run_loop(self, rnns: list, inputs: Any, mask: Any, training: bool) -> tuple[Any, Any]:
-        # All input products are hoisted out of the loops. The backward one reads the flipped
-        # sentence, its padding first.
+        # Input projections are hoisted out of the loops. The backward RNN reads the flipped
+        # sentence, padding first.
         inputs = ops.swapaxes(inputs, 0, 1)
         mask_by_step = ops.expand_dims(ops.swapaxes(mask, 0, 1), -1)
         outputs, finals = [], []
@@ -174,7 +173,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         return ops.where(ops.expand_dims(mask, -1), tensor, ops.zeros_like(tensor))
 
     def compute_mask(self, embedded: Any, previous_mask: Any) -> tuple[Any, None]:
-        """The annotations have the mask of the embeddings, the sentence vector has none."""
+        """Propagates the mask to the annotations; the sentence vector has none."""
         return previous_mask, None
 
     def compute_output_spec(

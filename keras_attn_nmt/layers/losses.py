@@ -1,4 +1,4 @@
-"""Training losses: label-smoothed cross-entropy of the real tokens, and what can be beside it."""
+"""Training losses: masked cross-entropy with label smoothing, R-Drop, guided alignment."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
     """
     labels = ops.cast(labels, "int32")
 
-    # The gradient, softmax minus the target distribution, is written by hand: taken through the
-    # gather it is a scatter-add over the whole vocabulary, a quarter of a training step on a CPU.
+    # Hand-written gradient, softmax minus target distribution: autodiff of the gather is a
+    # scatter-add over the vocabulary, a quarter of a training step on a CPU.
     @ops.custom_gradient
     def cross_entropy(logits: Any) -> tuple[Any, Any]:
         largest = ops.max(logits, axis=-1, keepdims=True)
-        # Kept for the gradient, which then takes no exponential of its own.
+        # Reused by the gradient.
         exponentials = ops.exp(logits - largest)
         total = ops.sum(exponentials, axis=-1)
         normalizer = ops.log(total) + ops.squeeze(largest, -1)
@@ -63,7 +63,7 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
 
 
 def symmetric_divergence(one: Any, other: Any) -> Any:
-    """How far two distributions are from each other, `(KL(p || q) + KL(q || p)) / 2`, in nats.
+    """Symmetric KL divergence of two distributions, `(KL(p || q) + KL(q || p)) / 2`, in nats.
 
     Args:
         one: Logits of p, `(..., vocabulary_size)`.
@@ -73,8 +73,8 @@ def symmetric_divergence(one: Any, other: Any) -> Any:
         float32, `(...)`.
     """
 
-    # The gradient by hand: taken through both softmaxes and their logarithms, it would keep more
-    # tensors of the size of the logits, and take their exponentials again.
+    # Hand-written gradient: automatic differentiation would keep more tensors of the size of the
+    # logits, and recompute exponentials.
     @ops.custom_gradient
     def divergence(one: Any, other: Any) -> tuple[Any, Any]:
         log_p, log_q = ops.log_softmax(one, axis=-1), ops.log_softmax(other, axis=-1)
@@ -96,7 +96,7 @@ def symmetric_divergence(one: Any, other: Any) -> Any:
 
 
 def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
-    """Weight of each token: 0 at padding, else 1 or the sample's weight.
+    """Weight of each token: 0 at padding, otherwise 1 or the sample weight.
 
     Args:
         labels: Ids, int, `(batch, target_length)`.
@@ -119,7 +119,7 @@ REDUCTION = "mean_with_sample_weight"
 
 
 class _TokenLoss(keras.losses.Loss):
-    """A mean over the tokens of the whole batch, on however many replicas its parts are.
+    """A mean over the tokens of the global batch, across all replicas.
 
     Args:
         reduction: As of every Keras loss. `"mean_with_sample_weight"` divides by the number of
@@ -145,14 +145,14 @@ class _TokenLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class MaskedCrossentropy(_TokenLoss):
-    """Label-smoothed cross-entropy, summed over real tokens and divided by their number.
+    """Cross-entropy with label smoothing, averaged over non-padding tokens.
 
-    How much padding a batch holds changes nothing: where Keras' losses divide by all positions,
-    this one divides by those with a label other than 0. Under `tf.distribute.MirroredStrategy` the
-    tokens of all replicas are counted, so that training is as on one device.
+    The loss is independent of padding: unlike Keras' losses, it divides by the number of non-zero
+    labels. Under `tf.distribute.MirroredStrategy`, tokens are counted across replicas, so that
+    training is equivalent to a single device.
 
     Args:
-        label_smoothing: Share of the probability spread over the vocabulary, in [0, 1).
+        label_smoothing: Probability mass spread over the vocabulary, in [0, 1).
         name: Name of the loss.
         reduction: As of every Keras loss: `"mean_with_sample_weight"` divides by the number of
             labels other than 0; `"sum"` adds up, `None` gives `(batch, target_length)`.
@@ -164,7 +164,7 @@ class MaskedCrossentropy(_TokenLoss):
         sample_weight: Optional weights, `(batch,)` or `(batch, target_length)`.
 
     Returns:
-        A float32 scalar, in nats a token; 0 where there is no real token.
+        A float32 scalar, in nats per token; 0 if all tokens are padding.
 
     Raises:
         ValueError: `label_smoothing` is not in [0, 1).
@@ -202,31 +202,31 @@ class MaskedCrossentropy(_TokenLoss):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class RDropCrossentropy(MaskedCrossentropy):
-    """`MaskedCrossentropy` of sentences that are read twice, and how far both readings differ.
+    """`MaskedCrossentropy` plus the KL divergence between two dropout passes (R-Drop).
 
         L = cross-entropy + r_drop * (KL(p || q) + KL(q || p)) / 2
 
-    Dropout leaves out other units in each reading; both are to predict the same. A batch holds
-    each sentence twice, the second half in the order of the first, as `BatchedPairs(copies=2)`
-    makes them, in validation, too. Where it does not, as on replicas that each get a part of the
-    batch, the loss is NaN, rather than how far two other sentences are apart. Call arguments and
-    result are those of `MaskedCrossentropy`, and the divergence is averaged over real tokens, too.
+    p and q are the predictions of two forward passes with different dropout masks. The two halves
+    of a batch must hold the same sentences in the same order, in training and validation, as
+    `BatchedPairs(dropout_passes=2)` creates them. Otherwise, as on replicas that each get a part of
+    the batch, the loss is NaN. Call arguments and result are those of `MaskedCrossentropy`; the
+    divergence is averaged over non-padding tokens as well.
 
     Args:
         label_smoothing: See `MaskedCrossentropy`.
-        r_drop: Weight of the divergence: half of the paper's alpha, as the cross-entropy here is
-            the mean over both readings, there their sum.
+        r_drop: Weight of the divergence: half of the paper's alpha, as the cross-entropy is the
+            mean over both passes here and their sum in the paper.
         name: Name of the loss.
 
     Example:
         >>> loss = RDropCrossentropy(r_drop=1.0)
         >>> labels, logits = keras.ops.array([[1, 0]] * 2), keras.ops.zeros((2, 2, 4))
-        >>> float(loss(labels, logits))  # ln 4, both readings are the same
+        >>> float(loss(labels, logits))  # ln 4, identical passes
         1.3862943649291992
 
     Raises:
-        ValueError: `label_smoothing` is not in [0, 1), `r_drop` is negative or no number, or a
-            batch whose size is known is odd.
+        ValueError: `label_smoothing` is not in [0, 1), `r_drop` is negative or not finite, or a
+            static batch size is odd.
 
     References:
         [Wu et al. 2021](https://arxiv.org/abs/2106.14448), section 2
@@ -249,8 +249,8 @@ class RDropCrossentropy(MaskedCrossentropy):
         sentences = y_pred.shape[0]
         if sentences is not None and sentences % 2:
             raise ValueError(
-                f"RDropCrossentropy needs every sentence twice, but the batch holds {sentences}: "
-                "make batches with BatchedPairs(copies=2)."
+                f"RDropCrossentropy requires an even batch size, got {sentences}: "
+                "create batches with BatchedPairs(dropout_passes=2)."
             )
         size = ops.shape(y_pred)[0]
         half = (size + 1) // 2
@@ -266,14 +266,13 @@ class RDropCrossentropy(MaskedCrossentropy):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class GuidedAlignment(_TokenLoss):
-    """How little attention is where given alignments say, for the output `attention`.
+    """Negative log attention mass on gold-aligned source tokens, for the output `attention`.
 
         -1/T sum_i log sum_{j: A_ij > 0} alpha_ij
 
-    The cross-entropy of Chen et al. for words; among the pieces of a word, or of several words, the
-    model may look where it wants: to make it look at all of them alike costs much of a translation.
-    Averaged over the target positions that have an alignment; others are free to look anywhere.
-    Chen et al. add it to the loss of the translation with a weight:
+    This is the cross-entropy of Chen et al. at the word level: the distribution over the pieces of
+    the aligned words is free, as uniform attention over them degrades translation. It is averaged
+    over target positions with an alignment. Chen et al. add it to the translation loss:
 
         model.compile(
             optimizer,
@@ -293,7 +292,7 @@ class GuidedAlignment(_TokenLoss):
         sample_weight: Optional weights, `(batch,)` or `(batch, target_length)`.
 
     Returns:
-        A float32 scalar, in nats a target position; 0 where none has an alignment.
+        A float32 scalar, in nats per target position; 0 without alignments.
 
     Example:
         >>> uniform = keras.ops.full((1, 1, 4), 0.25)
@@ -318,5 +317,5 @@ class GuidedAlignment(_TokenLoss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         right = ops.sum(ops.where(ops.greater(y_true, 0), y_pred, 0.0), axis=-1)
-        # A sum of 0 would have an infinite loss, and one near it a gradient that drowns others.
+        # Avoids an infinite loss at 0 and exploding gradients near it.
         return -ops.log(right + 1e-6)

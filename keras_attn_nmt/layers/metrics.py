@@ -1,4 +1,4 @@
-"""Training metrics over real tokens."""
+"""Training metrics over non-padding tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_attn_nmt.layers.losses import real_tokens, token_cross_entropy
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class TokenAccuracy(keras.metrics.Mean):
-    """Share of real tokens whose label has the highest logit.
+    """Share of non-padding tokens whose label has the highest logit.
 
     Arguments of `update_state` are those of `MaskedCrossentropy`; the result is in [0, 1].
     """
@@ -27,7 +27,7 @@ class TokenAccuracy(keras.metrics.Mean):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class Perplexity(keras.metrics.Mean):
-    """exp of the mean cross-entropy of real tokens, without label smoothing.
+    """Exponential of the mean cross-entropy of non-padding tokens, without label smoothing.
 
     Arguments of `update_state` are those of `MaskedCrossentropy`; the result is at least 1.
     """

@@ -1,4 +1,4 @@
-"""Adam in one pass over the weights."""
+"""Adam with a fused update."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from keras_attn_nmt.layers.replicas import clip_together
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class FusedAdam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam` with TensorFlow's own kernel for each variable.
+    """`keras.optimizers.Adam` with TensorFlow's fused kernel.
 
-    The same update, in one pass over a variable in place of about ten: on a CPU these took a
-    twentieth of a training step. On other backends, and with AMSGrad, it is Keras' own. Under
-    `tf.distribute.MirroredStrategy` gradients are clipped after they are summed, as on one device.
+    The same update in one pass over a variable instead of about ten, which took 5 % of a training
+    step on a CPU. On other backends, and with AMSGrad, Keras' implementation is used. Under
+    `tf.distribute.MirroredStrategy`, gradients are clipped after summation, as on a single device.
 
     References:
         [Kingma & Ba 2015](https://arxiv.org/abs/1412.6980)
@@ -37,7 +37,7 @@ class FusedAdam(keras.optimizers.Adam):
         dtype = variable.dtype
         step = ops.cast(self.iterations + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
-            # Keras hands over TensorFlow's variable here, not its own.
+            # This is a TensorFlow variable, not a Keras variable.
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,

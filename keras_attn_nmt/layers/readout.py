@@ -1,4 +1,4 @@
-"""The readout: decoder state, previous token and context to one score for each target piece."""
+"""Readout and output layers: decoder state, previous token and context to logits."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from keras_attn_nmt.recurrence.products import apply_2d
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class TiedEmbedding(keras.layers.Layer):
-    """Target embedding whose transpose also makes the logits (Press & Wolf 2017).
+    """Target embedding tied to the output layer (Press & Wolf 2017).
 
     Args:
         input_dim: Size of the vocabulary.
         output_dim: Size of an embedding.
-        embeddings_initializer: Initialiser of the embeddings; the bias of the logits begins at 0.
+        embeddings_initializer: Initialiser of the embeddings; the output bias is initialised to 0.
         **kwargs: `name`, `dtype` and the like.
 
     Call arguments:
         inputs: Ids, int, `(...)`, or with `reverse=True` features `(..., output_dim)`.
-        reverse: Whether to go from features to logits.
-        kernel: The embeddings transposed, `(output_dim, input_dim)`, for `reverse=True`, where
-            there is a copy of them: TensorFlow takes up to four times as long over a product of a
-            few rows with what has to be transposed.
+        reverse: Whether to compute logits from features.
+        kernel: Optional precomputed transpose of the embeddings, `(output_dim, input_dim)`, for
+            `reverse=True`: up to four times as fast for few rows on TensorFlow.
 
     Returns:
         Embeddings `(..., output_dim)`, or logits `(..., input_dim)`.
@@ -48,7 +47,7 @@ class TiedEmbedding(keras.layers.Layer):
         embeddings_initializer: Any = "uniform",
         **kwargs: Any,
     ):
-        # Ids are no floats to be cast to the compute dtype.
+        # Ids must not be cast to the compute dtype.
         super().__init__(autocast=False, **kwargs)
         self.input_dim = check_whole("input_dim", input_dim)
         self.output_dim = check_whole("output_dim", output_dim)
@@ -70,7 +69,7 @@ class TiedEmbedding(keras.layers.Layer):
             ops.transpose(embeddings) if kernel is None else ops.cast(kernel, self.compute_dtype)
         )
         bias = ops.cast(self.bias, self.compute_dtype)
-        # By rows, TensorFlow also adds the bias inside of the product.
+        # 2-D, TensorFlow fuses the bias into the product.
         inputs = ops.cast(inputs, self.compute_dtype)
         return apply_2d(lambda rows: ops.matmul(rows, kernel) + bias, inputs)
 
@@ -92,10 +91,10 @@ class TiedEmbedding(keras.layers.Layer):
 
 
 class Readout(keras.layers.Layer, abc.ABC):
-    """What both readouts share: one projection of state, embedding and context.
+    """Base class of readouts: one projection of state, embedding and context.
 
     Args:
-        units: Size of the result.
+        units: Output size.
         layer_normalization: Normalise the projection (Ba et al. 2016), not in the paper.
         kernel_initializer: Initialiser of the projection.
         **kwargs: `name`, `dtype` and the like.
@@ -110,7 +109,7 @@ class Readout(keras.layers.Layer, abc.ABC):
         t, `(..., units)`.
     """
 
-    # Projected numbers for each number of the result.
+    # Projected units per output unit.
     pieces = 1
 
     def __init__(
@@ -175,7 +174,7 @@ class MaxoutReadout(Readout):
 
         t~_i = U_o s_{i-1} + V_o E y_{i-1} + C_o c_i,   t_ij = max(t~_{i,2j-1}, t~_{i,2j})
 
-    It reads the state *before* the step, s_{i-1}, as A.2.2 writes, and not s_i. Arguments, call
+    It reads the state *before* the step, s_{i-1}, as in A.2.2, not s_i. Arguments, call
     arguments and result are those of `Readout`; `units` is l in the paper.
 
     Example:
@@ -193,20 +192,19 @@ class MaxoutReadout(Readout):
     def call(self, embedded: Any, state: Any, previous_state: Any, context: Any) -> Any:
         t = self._combine(previous_state, embedded, context)
         pairs = ops.reshape(t, (*ops.shape(t)[:-1], self.units, self.pieces))
-        # Not ops.max over the axis: its gradient looks for the largest by comparing again, and
-        # divides by how many it found, none where a compiler rounded the two differently.
+        # Not ops.max: its gradient compares with the maximum again and divides by the number of
+        # matches, which is 0 if the compiler rounds the two differently.
         return ops.maximum(pairs[..., 0], pairs[..., 1])
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class TanhReadout(Readout):
-    """A plain readout of the state *after* the step (eq. 4 of the paper, with one tanh layer).
+    """Readout of the state *after* the step (eq. 4 of the paper, with one tanh layer).
 
         t_i = tanh(W [s_i ; E y_{i-1} ; c_i] + b)
 
-    Smaller than the maxout readout, and with as many units as the target embedding its output
-    weights can be tied. Arguments, call arguments and result are those of `Readout`; s_{i-1} is
-    not read.
+    Smaller than the maxout readout; with as many units as the target embedding, the output weights
+    can be tied. Arguments, call arguments and result are those of `Readout`; s_{i-1} is ignored.
 
     Example:
         >>> ones = keras.ops.ones((2, 3, 4))

@@ -1,4 +1,4 @@
-"""Training on several devices at once (`tf.distribute`): what has to be known of all replicas."""
+"""Reductions across replicas for training on several devices (`tf.distribute`)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import keras
 
 
 def share_of_tokens(tokens: Any) -> Any:
-    """How many times the mean over all replicas the tokens of this one are.
+    """Number of tokens of this replica relative to the mean over all replicas.
 
-    A loss that is divided by its own tokens, times this, is one divided by the mean number of
-    tokens, so that the mean of all replicas' losses is that of their tokens together.
+    Multiplying a per-replica token mean by it makes the mean over replicas equal to the global
+    token mean.
 
     Args:
-        tokens: Number of tokens of this replica, float32, a scalar.
+        tokens: Number of tokens of this replica, float32 scalar.
 
     Returns:
-        float32, a scalar; 1 where there are not several replicas.
+        float32 scalar; 1 for a single replica.
     """
     replica = _replica()
     if replica is None:
@@ -30,11 +30,11 @@ def share_of_tokens(tokens: Any) -> Any:
 
 
 def clip_together(clip: Callable[[list], list], gradients: list) -> list:
-    """Clips the sum of all replicas' gradients, where Keras would clip those of each replica.
+    """Clips the sum of all replicas' gradients; Keras would clip per replica.
 
     Args:
-        clip: Takes and returns gradients.
-        gradients: Of this replica, tensors or `None`.
+        clip: Function from gradients to clipped gradients.
+        gradients: Gradients of this replica, tensors or `None`.
 
     Returns:
         Gradients whose sum over all replicas is the clipped sum.
@@ -52,9 +52,9 @@ def clip_together(clip: Callable[[list], list], gradients: list) -> list:
 
 
 def _replica() -> Any | None:
-    """TensorFlow's context of this replica, or `None` where there are not several.
+    """TensorFlow's replica context, or `None` for a single replica.
 
-    JAX reduces over the whole batch, wherever its parts are.
+    JAX reduces over the global batch itself.
     """
     if keras.backend.backend() != "tensorflow":
         return None

@@ -1,5 +1,5 @@
-"""Pure functions of a recurrent step, each beside its backward pass, and the loop that runs them.
+"""Pure functions of recurrent and attention steps with their backward passes.
 
-No layer and no weight lives here: all tensors are arguments. `cells` has the GRU and the LSTM,
-`scores` the attention step, `loop` the scan over positions with its gradient.
+There are no layers or weights here: all tensors are arguments. `cells` has GRU and LSTM, `scores`
+the attention step, `loop` the scan over positions and its gradient.
 """

@@ -1,14 +1,14 @@
-"""GRU and LSTM steps, each beside its backward pass.
+"""GRU and LSTM steps and their backward passes.
 
-What does not depend on the state is hoisted out of the step; what is here is the rest:
+The input projection, which does not depend on the state, is hoisted out of the step:
 
     gates = x W + b          for all time steps in one product, by the caller
     state, activations = cell_step(weights, gates, state)
     d_sums, d_previous = cell_step_backward(transposed, activations, previous, state, d_state)
 
-The gradients by the weights wait for nothing: `weight_gradients` makes them of all steps at once,
-one large product in place of one a step. Gates lie side by side as in Keras' cells (z, r, h and
-i, f, c, o), so that a layer can hand the same weights to cuDNN.
+Weight gradients are not part of the recurrence: `weight_gradients` computes them for all steps in
+one large product. Gates are ordered as in Keras' cells (z, r, h and i, f, c, o), so that the same
+weights run on cuDNN.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ class CellWeights(NamedTuple):
     Attributes:
         kind: `"gru"` or `"lstm"`.
         kernel: Recurrent weights U, `(units, gates * units)`.
-        bias: Bias inside of the reset gate of a GRU with `reset_after`, `(1, 3 * units)`, or
-            `None`.
+        bias: Recurrent bias of a GRU with `reset_after`, `(1, 3 * units)`, or `None`.
     """
 
     kind: str
@@ -44,10 +43,10 @@ def zero_state(weights: CellWeights, gates: Any) -> State:
 
 
 def cell_step(weights: CellWeights, gates: Any, state: State) -> tuple[State, Any]:
-    """The next state from the state before it and the input's share of the gates.
+    """The next state from the previous state and the input projection.
 
-    GRU as in A.1.1, with Keras' z, which is one minus the paper's; LSTM as in Hochreiter &
-    Schmidhuber 1997 with Gers' forget gate.
+    GRU as in A.1.1, where Keras' z is one minus the paper's; LSTM as in Hochreiter & Schmidhuber
+    1997 with the forget gate of Gers et al.
 
     Args:
         weights: The cell's recurrent weights.
@@ -55,9 +54,9 @@ def cell_step(weights: CellWeights, gates: Any, state: State) -> tuple[State, An
         state: `(h,)` or `(h, c)`, each `(..., batch, units)`.
 
     Returns:
-        `(state, activations)`: the new state, of the same shapes, and what `cell_step_backward`
-        needs to know of the step, `(..., batch, n * units)`: z, r, h~ (and U h with
-        `reset_after`); i, f, c~, o.
+        `(state, activations)`: the new state, of the same shapes, and the activations for
+        `cell_step_backward`, `(..., batch, n * units)`: z, r, h~ (and U h with `reset_after`);
+        i, f, c~, o.
     """
     if weights.kind == "lstm":
         h, c = state
@@ -87,19 +86,20 @@ def cell_step(weights: CellWeights, gates: Any, state: State) -> tuple[State, An
 def cell_step_backward(
     transposed: CellWeights, activations: Any, previous: State, state: State, d_state: State
 ) -> tuple[Any, State]:
-    """The gradient of `cell_step`, but for that of the weights: see `weight_gradients`.
+    """The backward pass of `cell_step`, except weight gradients: see `weight_gradients`.
 
     Args:
-        transposed: The cell's recurrent weights, the kernel transposed.
-        activations: What `cell_step` gave beside the state.
+        transposed: The recurrent weights, with the kernel transposed.
+        activations: The activations from `cell_step`.
         previous: The state before the step.
-        state: The state after it.
-        d_state: The gradient of the loss by the state after it.
+        state: The state after the step.
+        d_state: Gradient with respect to the state after the step.
 
     Returns:
-        `(d_sums, d_previous)`. `d_sums`: the gradient by the gates, and with `reset_after`, where
-        it is another, that by what `h U` is added to, each `(..., batch, gates * units)`.
-        `d_previous`: the gradient by the state before the step.
+        `(d_sums, d_previous)`. `d_sums`: the gradient with respect to the gates and, with
+        `reset_after`, where it differs, to the recurrent projection, each
+        `(..., batch, gates * units)`. `d_previous`: the gradient with respect to the state before
+        the step.
     """
     if transposed.kind == "lstm":
         (_, c), (h_back, c_back) = state, d_state
@@ -140,7 +140,7 @@ def cell_step_backward(
 
 
 def zero_activations(weights: CellWeights, gates: Any) -> Any:
-    """Zeros of the shape and dtype of what `cell_step` gives beside the state."""
+    """Zeros in the shape and dtype of the activations of `cell_step`."""
     zeros = ops.zeros_like(gates)
     if weights.bias is None:
         return zeros
@@ -148,23 +148,23 @@ def zero_activations(weights: CellWeights, gates: Any) -> Any:
 
 
 def zero_sums(weights: CellWeights, gates: Any) -> tuple[Any, ...]:
-    """Zeros of the shapes and dtype of the first that `cell_step_backward` gives."""
+    """Zeros in the shapes and dtype of `d_sums` of `cell_step_backward`."""
     return (ops.zeros_like(gates),) * (1 if weights.bias is None else 2)
 
 
 def weight_gradients(
     weights: CellWeights, activations: Any, previous: Any, d_sums: tuple[Any, ...]
 ) -> list[Any]:
-    """The gradients by the recurrent weights, of all steps in one product.
+    """Gradients with respect to the recurrent weights, for all steps in one product.
 
     Args:
         weights: The cell's recurrent weights.
         activations: Of all steps, `(steps, batch, n * units)`.
-        previous: h before each of them, `(steps, batch, units)`.
-        d_sums: What `cell_step_backward` gave first, each `(steps, batch, gates * units)`.
+        previous: h before each step, `(steps, batch, units)`.
+        d_sums: From `cell_step_backward`, each `(steps, batch, gates * units)`.
 
     Returns:
-        Those by the kernel and, where there is one, by the bias.
+        The gradients of the kernel and, if present, of the bias.
     """
     d_recurrent = d_sums[-1]
     if weights.bias is not None:  # reset_after
@@ -180,7 +180,7 @@ def weight_gradients(
 
 
 def shift(start: State, states: State) -> State:
-    """The states before every step: from s_0, and from s_1 to s_T, s_0 to s_{T-1}."""
+    """Shifts states by one step: s_0 to s_{T-1} from s_0 and s_1 to s_T."""
     return tuple(
         ops.concatenate([ops.expand_dims(first, 0), each[:-1]], axis=0)
         for first, each in zip(start, states, strict=True)

@@ -1,10 +1,9 @@
-"""The loop of a recurrent layer over positions, with or without attention, and its gradient.
+"""The scan of a recurrent layer over positions, with or without attention, and its gradient.
 
-One loop serves the encoder (whose state stays where a sentence is over) and the decoder (whose
-every step attends to the source). Where each step has a backward pass, the gradient is written by
-hand: the products that make the gradients of the weights wait for nothing, so they are one large
-product each after the loop, and of a step only the activations are kept. Elsewhere (a score without
-backward pass, PyTorch) the backend differentiates the loop.
+The same loop runs the encoder (whose state is frozen at padding) and the decoder (which attends to
+the source at every step). If every step has a backward pass, the gradient is hand-written: weight
+gradients are computed in one large product each after the loop, and only activations are kept.
+Otherwise (a score without backward pass, PyTorch), the backend differentiates the loop.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from keras_attn_nmt.recurrence import cells, scores
 
 
 class Inputs(NamedTuple):
-    """All that the loop reads.
+    """The inputs of the loop.
 
     Attributes:
         cell: The cell's recurrent weights.
-        gates: The input's share of the gates, `x W + b`, `(steps, batch, gate_units)`; with a shift
-            of the query behind it, `(steps, batch, gate_units + key_units)`.
-        start: The state before the first step, each `(batch, units)`.
-        moving: Where the state moves, bool, `(steps, batch, 1)`, or `None`: everywhere.
-        attention: The weights of attention, or `None`.
-        source: An `Attended`, whose values are the context's share of the gates, or `None`.
+        gates: The input projection `x W + b`, `(steps, batch, gate_units)`; or concatenated with a
+            query shift, `(steps, batch, gate_units + key_units)`.
+        start: The initial state, each `(batch, units)`.
+        moving: Mask of steps that update the state, bool, `(steps, batch, 1)`; `None` for all.
+        attention: The attention weights of the layer, or `None`.
+        source: An `Attended` whose values are projected to the gates, or `None`.
     """
 
     cell: cells.CellWeights
@@ -39,11 +38,11 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What the loop gives.
+    """The outputs of the loop.
 
     Attributes:
         states: h after each step, `(steps, batch, units)`.
-        final: h after the last one, `(batch, units)`.
+        final: h after the last step, `(batch, units)`.
         attention_weights: float32, `(steps, batch, source_length)`, or `None`.
     """
 
@@ -53,7 +52,7 @@ class Outputs(NamedTuple):
 
 
 def split_gates(cell: cells.CellWeights, gates: Any) -> tuple[Any, Any]:
-    """The share of the gates, and what is added to the query or `None`, of `Inputs.gates`."""
+    """Splits `Inputs.gates` into gates and query shift (`None` if absent)."""
     width = cell.kernel.shape[-1]
     if gates.shape[-1] == width:
         return gates, None
@@ -64,9 +63,8 @@ def run(inputs: Inputs, by_hand: bool = True) -> Outputs:
     """Runs the loop.
 
     Args:
-        inputs: What it reads.
-        by_hand: Whether the gradient is the one written by hand, if there is one: what it needs of
-            each step is kept then.
+        inputs: The inputs.
+        by_hand: Whether to use the hand-written gradient if available, which keeps the activations.
     """
     attention = inputs.attention
     if attention is not None and attention.score.backward is None:
@@ -75,8 +73,8 @@ def run(inputs: Inputs, by_hand: bool = True) -> Outputs:
         trace = _forward(inputs, keep=False)
         return Outputs(trace.states[0], trace.final, trace.attention_weights)
 
-    # JAX refuses tensors that are traced in a closure, so all are arguments; the masks as numbers,
-    # which can have a gradient.
+    # JAX rejects traced tensors in a closure, so all are arguments; masks become floats, which
+    # can have a gradient.
     leaves = keras.tree.flatten(_masks(inputs, lambda mask: ops.cast(mask, inputs.gates.dtype)))
     places = [place for place, leaf in enumerate(leaves) if ops.is_tensor(leaf)]
 
@@ -105,7 +103,7 @@ def run(inputs: Inputs, by_hand: bool = True) -> Outputs:
 
 
 def _masks(inputs: Inputs, change: Any) -> Inputs:
-    """Changes the two masks, where they are."""
+    """Applies a function to both masks, if present."""
     if inputs.moving is not None:
         inputs = inputs._replace(moving=change(inputs.moving))
     if inputs.source is not None and inputs.source.mask is not None:
@@ -114,7 +112,7 @@ def _masks(inputs: Inputs, change: Any) -> Inputs:
 
 
 class _Trace(NamedTuple):
-    """What the loop leaves for its gradient: tensors `(steps, batch, ...)`, but for `final`."""
+    """Values kept for the gradient: tensors `(steps, batch, ...)`, except `final`."""
 
     states: cells.State
     final: Any
@@ -123,7 +121,7 @@ class _Trace(NamedTuple):
 
 
 def _forward(inputs: Inputs, keep: bool) -> _Trace:
-    """Runs the loop, and with `keep` keeps the activations of every step."""
+    """The forward pass; with `keep`, activations of every step are kept."""
     cell, gates, start, moving, attention, source = inputs
 
     def step(carry: dict[str, Any], step_gates: Any) -> tuple[Any, Any]:
@@ -146,8 +144,8 @@ def _forward(inputs: Inputs, keep: bool) -> _Trace:
         result["state"] = state
         return result, result
 
-    # TensorFlow's scan emits what has the shapes of the carry, so all that is kept is in the carry;
-    # and it fails on two inputs of unknown length, so the mask is looked up by index.
+    # TensorFlow's scan requires outputs in the shapes of the carry, so all that is kept is in the
+    # carry. It fails on two inputs of unknown length, so the mask is accessed by index.
     begin: dict[str, Any] = {"state": tuple(start)}
     first_gates, _ = split_gates(cell, gates[0])
     if attention is not None:
@@ -164,7 +162,7 @@ def _forward(inputs: Inputs, keep: bool) -> _Trace:
 def _backward(
     inputs: Inputs, trace: _Trace, d_states: Any, d_final: Any, d_weights: Any = None
 ) -> Inputs:
-    """From the gradients by the outputs to those by the inputs, `None` where there is none."""
+    """The backward pass: gradients of the outputs to gradients of the inputs, or `None`."""
     cell, gates, start, moving, attention, source = inputs
     transposed = cell._replace(kernel=ops.transpose(cell.kernel))
     previous = cells.shift(start, trace.states)
@@ -210,7 +208,7 @@ def _backward(
         zeros = ops.zeros_like(queries.queries[0])
         energies = ops.zeros_like(trace.attention_weights[0], dtype=source.keys.dtype)
         begin["attention"] = (energies, zeros, zeros)
-    # Looked up by index, as TensorFlow's scan fails on several inputs of unknown length.
+    # Accessed by index, as TensorFlow's scan fails on several inputs of unknown length.
     steps = ops.arange(ops.shape(trace.activations)[0], dtype="int32")
     first, every = ops.scan(step, begin, steps, reverse=True)
 
@@ -234,13 +232,13 @@ def _backward(
     d_keys, d_score = backward_of_keys(
         d_energies, queries.queries, source.keys, *attention.score.weights
     )
-    # Every sentence's sum over steps, (batch, source_length, value_units).
+    # Sum over steps, (batch, source_length, value_units).
     d_values = ops.matmul(
         ops.cast(ops.transpose(trace.attention_weights, (1, 2, 0)), d_gates.dtype),
         ops.swapaxes(d_gates, 0, 1),
     )
     if query_shift is not None:
-        # What is added to the projected state has its gradient.
+        # The query shift has the gradient of the projected state.
         d_gates = ops.concatenate([d_gates, d_projected], axis=-1)
     return found._replace(
         gates=d_gates,

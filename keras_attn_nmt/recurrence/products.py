@@ -1,4 +1,4 @@
-"""Products of tensors and matrices, in forms that run fast."""
+"""Fast products of tensors and matrices."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from keras import ops
 
 
 def apply_2d(function: Callable[[Any], Any], tensor: Any) -> Any:
-    """Applies a function of matrices, `(rows, in)` to `(rows, out)`, along a tensor's last axis.
+    """Applies a function of 2-D inputs, `(rows, in)` to `(rows, out)`, along the last axis.
 
-    TensorFlow takes two dozen operations to find the shape of a product of a tensor and a matrix:
-    in a loop over positions, with few rows, these took time that could be measured.
+    TensorFlow needs two dozen operations for the shape of a tensor-matrix product, which is slow in
+    a loop over positions with few rows.
 
     Args:
-        function: What is done with rows, such as a `Dense` layer.
+        function: A function of matrices, such as a `Dense` layer.
         tensor: `(..., in)`.
 
     Returns:
@@ -33,15 +33,15 @@ def apply_2d(function: Callable[[Any], Any], tensor: Any) -> Any:
 
 
 def matmul_2d(tensor: Any, matrix: Any) -> Any:
-    """Product of a tensor and a matrix: `(..., in)` and `(in, out)` to `(..., out)`."""
+    """Matrix product along the last axis: `(..., in)` and `(in, out)` to `(..., out)`."""
     return apply_2d(lambda rows: ops.matmul(rows, matrix), tensor)
 
 
 def batch_matmul(left: Any, right: Any) -> Any:
-    """Product of the matrices of each sentence.
+    """Batched matrix product.
 
-    The one row of a single sentence, which is what a device has, is multiplied and summed up: for
-    a batch of products, XNNPACK lays out the matrix anew each time.
+    A single row of a single sentence, as on a device, is computed as product and sum, because
+    XNNPACK repacks the matrix for every batched product.
 
     Args:
         left: `(batch, rows, in)`.

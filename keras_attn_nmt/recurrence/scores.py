@@ -1,4 +1,4 @@
-"""Attention scores and what is around them in a step, each beside its backward pass."""
+"""Attention scores and the attention step, with their backward passes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ MASKED = -1e9
 
 
 class Score(NamedTuple):
-    """How queries are compared with keys.
+    """A score function of queries and keys with its backward pass.
 
     Attributes:
         forward: `(query, keys, *weights)` to the energies: `(batch, queries, key_units)` and
             `(batch, source_length, key_units)` to `(batch, queries, source_length)`.
-        weights: The tensors that it reads besides.
-        backward: `(d_energies, query, keys, *weights)` to the gradient by the query, all of one
+        weights: Additional tensors it depends on.
+        backward: `(d_energies, query, keys, *weights)` to the gradient of the query, for one
             step: `(batch, source_length)` and `(batch, key_units)` to `(batch, key_units)`.
-        backward_of_keys: `(d_energies, queries, keys, *weights)` to the gradients by the keys and
-            by each weight, summed over all steps: `(steps, batch, source_length)` and `(steps,
+        backward_of_keys: `(d_energies, queries, keys, *weights)` to the gradients of the keys and
+            of each weight, summed over all steps: `(steps, batch, source_length)` and `(steps,
             batch, key_units)`. A score without backward passes is differentiated automatically.
     """
 
@@ -40,8 +40,8 @@ def additive(query: Any, keys: Any, vector: Any) -> Any:
 
 
 def additive_backward(d_energies: Any, query: Any, keys: Any, vector: Any) -> Any:
-    # The hidden layer is computed again, one target position at a time: kept for all of them, it
-    # would be the largest tensor of a training, source x target x units.
+    # Recompute the hidden layer per target position: for all positions, it would be the largest
+    # tensor in training, source x target x units.
     hidden = ops.tanh(ops.expand_dims(query, 1) + keys)
     squares = ops.squeeze(ops.matmul(ops.expand_dims(d_energies, 1), hidden * hidden), 1)
     return (ops.sum(d_energies, axis=1, keepdims=True) - squares) * vector[:, 0]
@@ -55,7 +55,7 @@ def additive_backward_of_keys(
         d_hidden = ops.expand_dims(d_energies[position], -1) * (1 - hidden * hidden)
         rows = ops.reshape(hidden, (-1, keys.shape[-1]))
         by_vector = ops.matmul(ops.reshape(d_energies[position], (1, -1)), rows)
-        # In float32 whatever the policy: half precision loses the small shares of a long sum.
+        # Accumulate in float32: half precision loses small terms of a long sum.
         shares = (ops.cast(each, "float32") for each in (d_hidden, by_vector))
         return tuple(total + share for total, share in zip(sums, shares, strict=True))
 
@@ -94,11 +94,11 @@ class Normalization(NamedTuple):
 
 
 def standardize(weights: Normalization, inputs: Any) -> tuple[Any, Any]:
-    """What the gradient of the normalisation reads of its input `(..., units)`.
+    """Standardises the input of a layer normalisation, `(..., units)`, for its gradient.
 
     Returns:
-        The input with mean 0 and variance 1, `(..., units)`, and what it was multiplied by for
-        that, `(..., 1)`, both float32.
+        The input with mean 0 and variance 1, `(..., units)`, and the scale factor, `(..., 1)`,
+        both float32.
     """
     inputs = ops.cast(inputs, "float32")
     mean, variance = ops.moments(inputs, axes=-1, keepdims=True)
@@ -109,7 +109,7 @@ def standardize(weights: Normalization, inputs: Any) -> tuple[Any, Any]:
 def normalize_backward(
     weights: Normalization, d_outputs: Any, standardized: Any, scale: Any
 ) -> Any:
-    """The gradient by the input (Ba et al. 2016, supplement), in the dtype of `d_outputs`."""
+    """The gradient of the input (Ba et al. 2016, supplement), in the dtype of `d_outputs`."""
     d_inputs = ops.cast(d_outputs, "float32") * ops.cast(weights.gamma, "float32")
     along = ops.mean(d_inputs * standardized, axis=-1, keepdims=True)
     mean = ops.mean(d_inputs, axis=-1, keepdims=True)
@@ -117,12 +117,12 @@ def normalize_backward(
 
 
 class AttentionWeights(NamedTuple):
-    """All that a step of attention reads of its layer.
+    """The weights of an attention step.
 
     Attributes:
-        score: How queries are compared with keys.
-        query_kernel: W_a, `(decoder_units, key_units)`, or `None`: the state is the query.
-        normalization: Of the query, or `None`.
+        score: The score function.
+        query_kernel: W_a, `(decoder_units, key_units)`, or `None` if the state is the query.
+        normalization: Layer normalisation of the query, or `None`.
     """
 
     score: Score
@@ -130,7 +130,7 @@ class AttentionWeights(NamedTuple):
     normalization: Normalization | None = None
 
     def project_query(self, state: Any, query_shift: Any = None) -> Any:
-        """`(..., decoder_units)` to `(..., key_units)`, not normalised yet."""
+        """`(..., decoder_units)` to `(..., key_units)`, before normalisation."""
         projected = state if self.query_kernel is None else matmul_2d(state, self.query_kernel)
         return projected if query_shift is None else projected + query_shift
 
@@ -144,12 +144,12 @@ class AttentionWeights(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """What attention reads of a source sentence.
+    """Keys, values and mask of the source.
 
     Attributes:
-        keys: What queries are compared with, `(batch, source_length, key_units)`.
-        values: What is averaged, `(batch, source_length, value_units)`.
-        mask: `True` at real positions, bool, `(batch, source_length)`, or `None`: all are real.
+        keys: `(batch, source_length, key_units)`.
+        values: `(batch, source_length, value_units)`.
+        mask: `False` at padding, bool, `(batch, source_length)`; `None` without padding.
     """
 
     keys: Any
@@ -163,30 +163,30 @@ def attend(
     """One step of attention.
 
     Args:
-        weights: Those of the layer.
-        source: What is attended to.
+        weights: The weights of the layer.
+        source: The attended source.
         state: `(batch, decoder_units)`, or `(batch, queries, decoder_units)`.
-        query_shift: What is added to the projected state, `(batch, key_units)` or `(batch,
-            queries, key_units)`, or `None`.
+        query_shift: Added to the projected state, `(batch, key_units)` or `(batch, queries,
+            key_units)`, or `None`.
 
     Returns:
         `(context, attention_weights)`: `(batch, value_units)`, and float32 `(batch,
-        source_length)`, with the axis `queries` after `batch` where the state has it. A sentence
-        without any real position gives zeros.
+        source_length)`, with the axis `queries` after `batch` if the state has it. An all-padding
+        sentence gives zeros.
     """
     single = len(state.shape) == 2
     query = weights.normalize_query(weights.project_query(state, query_shift))
     if single:
         query = ops.expand_dims(query, 1)
     energies = weights.score.forward(query, source.keys, *weights.score.weights)
-    # In float32 whatever the policy: half precision loses the small weights.
+    # Softmax in float32: half precision loses small weights.
     energies = ops.cast(energies, "float32")
     if source.mask is None:
         attention_weights = ops.softmax(energies, axis=-1)
     else:
         mask = ops.expand_dims(source.mask, 1)
         attention_weights = ops.softmax(ops.where(mask, energies, MASKED), axis=-1)
-        # Only a row without any real position has weight elsewhere; it is to look at nothing.
+        # All-padding rows have weight on padding: set it to zero.
         attention_weights = ops.where(mask, attention_weights, 0.0)
     context = batch_matmul(ops.cast(attention_weights, source.values.dtype), source.values)
     if single:
@@ -195,11 +195,11 @@ def attend(
 
 
 class AttentionTrace(NamedTuple):
-    """What the backward passes of all steps read, computed at once.
+    """Values for the backward passes of all steps.
 
     Attributes:
         queries: `(steps, batch, key_units)`.
-        standardized: What `standardize` gave of the projected states, or nothing.
+        standardized: `standardize` of the projected states, or empty.
     """
 
     queries: Any
@@ -224,19 +224,19 @@ def attend_backward(
     d_context: Any,
     d_attention_weights: Any,
 ) -> tuple[Any, Any, Any]:
-    """The backward pass of one step of `attend`, by what later steps depend on.
+    """The backward pass of one step of `attend`, restricted to the recurrence.
 
     Args:
-        weights: Those of the layer.
-        source: What was attended to.
-        trace: What `trace_attention` gave.
-        index: Which step.
+        weights: The weights of the layer.
+        source: The attended source.
+        trace: Output of `trace_attention`.
+        index: Index of the step.
         attention_weights: Of this step, float32, `(batch, source_length)`.
         d_context: `(batch, value_units)`.
         d_attention_weights: float32, `(batch, source_length)`.
 
     Returns:
-        The gradients by the energies, `(batch, source_length)`, by the query and by the projected
+        The gradients of the energies, `(batch, source_length)`, of the query and of the projected
         state, both `(batch, key_units)`.
     """
     by_context = ops.squeeze(ops.matmul(source.values, ops.expand_dims(d_context, -1)), -1)
@@ -244,7 +244,7 @@ def attend_backward(
     mean = ops.sum(attention_weights * d_weights, axis=-1, keepdims=True)
     d_energies = ops.cast(attention_weights * (d_weights - mean), source.keys.dtype)
     backward = weights.score.backward
-    assert backward is not None  # Else the loop is differentiated automatically.
+    assert backward is not None  # Otherwise the loop is differentiated automatically.
     d_query = backward(d_energies, trace.queries[index], source.keys, *weights.score.weights)
     d_projected = d_query
     if weights.normalization is not None:
@@ -256,17 +256,17 @@ def attend_backward(
 def attention_gradients(
     weights: AttentionWeights, trace: AttentionTrace, states: Any, d_query: Any, d_projected: Any
 ) -> AttentionWeights:
-    """The gradients by the weights of the query, of all steps in one product each.
+    """The gradients of the query weights, for all steps in one product each.
 
     Args:
-        weights: Those of the layer.
-        trace: What `trace_attention` gave.
+        weights: The weights of the layer.
+        trace: Output of `trace_attention`.
         states: Before each step, `(steps, batch, decoder_units)`.
         d_query: `(steps, batch, key_units)`.
         d_projected: `(steps, batch, key_units)`.
 
     Returns:
-        The gradients in place of the tensors.
+        The gradients in the structure of the weights.
     """
     kernel = None if weights.query_kernel is None else sum_of_products(states, d_projected)
     normalization = None

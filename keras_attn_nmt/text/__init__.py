@@ -1,1 +1,1 @@
-"""Text: lines and blanks, normalization, tokens, and words of tokens and their alignment."""
+"""Text processing: line reading, normalization, tokenization and word alignment."""

@@ -1,9 +1,9 @@
-"""Attention as word alignment: from pieces to words, from weights to links, and how wrong they are.
+"""Word alignment from attention, the Pharaoh format and the alignment error rate.
 
-    attention of pieces -> fold_attention -> weights of words -> hard_alignment -> links (i, j)
+    subword attention -> fold_attention -> word attention -> hard_alignment -> links (i, j)
 
-A link is a source word and a target word, counted from 0, as in the Pharaoh format (`0-0 2-1`).
-Words are what stands between spaces. Needs nothing but NumPy.
+A link is a pair of 0-based source and target word indices, as in the Pharaoh format (`0-0 2-1`).
+Words are separated by spaces. Requires only NumPy.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy.typing as npt
 
 Link = tuple[int, int]
 
-# SentencePiece's sign for a space.
+# SentencePiece's symbol for a space.
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 END = "</s>"
 _LINK = re.compile(r"(\d+)([-p?])(\d+)")
 
 
 class GoldAlignment(NamedTuple):
-    """What people say of a sentence pair.
+    """The gold alignment of a sentence pair.
 
     Attributes:
-        sure: Links that have to be there.
-        possible: Links that may be there, the sure ones included.
+        sure: Sure links.
+        possible: Possible links, including the sure ones.
     """
 
     sure: set[Link]
@@ -36,14 +36,14 @@ class GoldAlignment(NamedTuple):
 
 
 def split_words(text: str) -> list[str]:
-    """What stands between the spaces of a text; SentencePiece takes its own sign for one, too."""
+    """Splits at spaces and at SentencePiece's symbol for a space."""
     return [word for word in text.replace(SPACE, " ").split(" ") if word]
 
 
 def word_of_tokens(tokens: Sequence[str]) -> list[int]:
-    """Which word each SentencePiece token is of, from 0; -1 for the end of the sentence.
+    """The 0-based word index of each SentencePiece token; -1 for `</s>`.
 
-    A token of nothing but spaces is of the word after it, or of none.
+    A token that consists of spaces belongs to the following word, if any.
 
     Example:
         >>> word_of_tokens(["▁ein", "und", "vierzig", "▁Jahre", "</s>"])
@@ -66,22 +66,22 @@ def word_of_tokens(tokens: Sequence[str]) -> list[int]:
 def fold_attention(
     attention: npt.ArrayLike, source_tokens: Sequence[str], target_tokens: Sequence[str]
 ) -> np.ndarray:
-    """Attention between tokens as attention between words.
+    """Converts subword attention to word attention (Clark et al. 2019, section 4.1).
 
-    The weights on the tokens of a source word are summed, and those from the tokens of a target
-    word averaged, so that what a word looks at still sums to 1 (Clark et al. 2019, section 4.1);
-    but for the share of the end of the source, which is no word and is left out.
+    Weights are summed over the tokens of a source word and averaged over the tokens of a target
+    word, so that rows still sum to 1, except for the weight on the source's `</s>`, which is
+    dropped.
 
     Args:
         attention: `(len(target_tokens), len(source_tokens))`.
-        source_tokens: As in `Translation`.
-        target_tokens: As in `Translation`.
+        source_tokens: See `Translation`.
+        target_tokens: See `Translation`.
 
     Returns:
         float32, `(target words, source words)`.
 
     Raises:
-        ValueError: The attention has another shape.
+        ValueError: The attention has the wrong shape.
 
     References:
         [Clark et al. 2019](https://arxiv.org/abs/1906.04341)
@@ -98,17 +98,17 @@ def fold_attention(
 
 
 def _membership(tokens: Sequence[str]) -> np.ndarray:
-    """1 where a token is of a word, float32, `(words, tokens)`."""
+    """1 where a token belongs to a word, float32, `(words, tokens)`."""
     words = np.array(word_of_tokens(tokens), "int64").reshape(-1)
     return (words == np.arange(words.max(initial=-1) + 1)[:, np.newaxis]).astype("float32")
 
 
 def hard_alignment(weights: npt.ArrayLike) -> set[Link]:
-    """The source word with the most weight for each target word (Luong et al. 2015, section 5.4).
+    """Links each target word to the source word with the highest weight (Luong et al. 2015, 5.4).
 
     Args:
-        weights: What `fold_attention` gave, `(target words, source words)`. A target word without
-            any weight, as where there is no attention, has no link.
+        weights: Output of `fold_attention`, `(target words, source words)`. A target word whose
+            weights are all zero, as without attention, has no link.
 
     References:
         [Luong, Pham & Manning 2015](https://arxiv.org/abs/1508.04025)
@@ -118,32 +118,34 @@ def hard_alignment(weights: npt.ArrayLike) -> set[Link]:
 
 
 def format_pharaoh(links: Iterable[Link]) -> str:
-    """Links in the Pharaoh format, in order of the target: `"0-0 2-1"`."""
+    """Formats links in Pharaoh format, sorted by target word: `"0-0 2-1"`."""
     links = set(links)
     return format_gold(GoldAlignment(links, links))
 
 
 def format_gold(gold: GoldAlignment) -> str:
-    """What `parse_pharaoh` reads: `"0-0 1p0"`."""
+    """Formats a gold alignment for `parse_pharaoh`: `"0-0 1p0"`."""
     links = sorted(gold.possible | gold.sure, key=lambda link: link[::-1])
     return " ".join(f"{i}{'-' if (i, j) in gold.sure else 'p'}{j}" for i, j in links)
 
 
 def parse_pharaoh(line: str, where: str = "alignment") -> GoldAlignment:
-    """Reads a line of links: `0-1` is sure, `0p1` or `0?1` is possible, both counted from 0.
+    """Parses a line of links: `0-1` is sure, `0p1` or `0?1` possible; indices are 0-based.
 
     Args:
         line: The line.
-        where: What an error calls it.
+        where: Location of the line, for error messages.
 
     Raises:
-        ValueError: Something is no link.
+        ValueError: A link is malformed.
     """
     sure, possible = set(), set()
     for text in line.split():
         match = _LINK.fullmatch(text)
         if match is None:
-            raise ValueError(f"{where}: {text!r} is no link such as 0-1 (sure) or 0p1 (possible).")
+            raise ValueError(
+                f"{where}: {text!r} is not a link; expected 0-1 (sure) or 0p1 (possible)."
+            )
         link = int(match[1]), int(match[3])
         possible.add(link)
         if match[2] == "-":
@@ -152,27 +154,27 @@ def parse_pharaoh(line: str, where: str = "alignment") -> GoldAlignment:
 
 
 def check_links(gold: GoldAlignment, source: str, target: str, where: str = "alignment") -> None:
-    """Raises a `ValueError` if a link is of a word that a sentence pair does not have."""
+    """Raises `ValueError` if a link is out of range for a sentence pair."""
     words = len(split_words(source)), len(split_words(target))
     for i, j in sorted(gold.possible):
         if i >= words[0] or j >= words[1]:
             raise ValueError(
-                f"{where}: {i}-{j} links a word that is not there, of {words[0]} source and "
-                f"{words[1]} target words. They are counted from 0."
+                f"{where}: link {i}-{j} is out of range for {words[0]} source and {words[1]} "
+                "target words (counted from 0)."
             )
 
 
 def alignment_error_rate(found: Iterable[set[Link]], gold: Iterable[GoldAlignment]) -> float:
-    """How far alignments are from those of people, from 0 to 1, over all sentences together.
+    """Corpus-level alignment error rate (AER), in [0, 1].
 
         AER = 1 - (|A ∩ S| + |A ∩ P|) / (|A| + |S|)
 
     Args:
-        found: A, the links of each sentence pair.
-        gold: S and P of each.
+        found: A, the predicted links of each sentence pair.
+        gold: S and P, the gold alignment of each sentence pair.
 
     Raises:
-        ValueError: There are not as many of one as of the other, or no gold link at all.
+        ValueError: The lengths differ, or there is no gold link.
 
     References:
         [Och & Ney 2003](https://aclanthology.org/J03-1002), section 5
@@ -183,7 +185,7 @@ def alignment_error_rate(found: Iterable[set[Link]], gold: Iterable[GoldAlignmen
         total += len(links) + len(sure)
         known += len(possible | sure)
     if not known:
-        raise ValueError("There is no link in the gold alignment: nothing to compare with.")
+        raise ValueError("The gold alignment has no links: AER is undefined.")
     if not total:
-        raise ValueError("There is no link at all: nothing was found, and nothing is sure.")
+        raise ValueError("There are neither predicted nor sure links: AER is undefined.")
     return 1 - right / total

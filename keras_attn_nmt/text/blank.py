@@ -1,17 +1,17 @@
-"""What a text is made of: blank or not, and the characters that nobody sees."""
+"""Definition of blank text: white space and invisible characters."""
 
 from __future__ import annotations
 
 # Soft hyphen, zero-width space, directional marks, word joiner, byte order mark. Not the zero-width
 # (non-)joiners U+200C and U+200D, which change words of Persian and Indic languages, and emoji.
 INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"
-# What `str.isspace` says; all of it is in the Basic Multilingual Plane.
+# As `str.isspace`; all of these are in the Basic Multilingual Plane.
 WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x10000))))
 BLANK = WHITE_SPACE + INVISIBLE
-# The same for TensorFlow's regular expressions (RE2), for a whole text.
+# A full-match pattern for TensorFlow's regular expressions (RE2).
 BLANK_PATTERN = "[" + "".join(f"\\x{{{ord(character):x}}}" for character in BLANK) + "]*"
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text is nothing but white space and characters that nobody sees."""
+    """Whether a text consists of white space and invisible characters."""
     return not text.strip(BLANK)

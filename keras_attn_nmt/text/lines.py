@@ -1,6 +1,6 @@
-"""Reads lines of text strictly: nothing is repaired, dropped or guessed.
+"""Strict line reading for files and standard input: invalid input raises instead of being repaired.
 
-One reader for files, plain or gzip, and for standard input. Needs the standard library alone.
+Requires only the standard library.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from io import BufferedIOBase
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BLOCK = 1 << 16
-# Seconds without a line after which a writer is taken to wait for its answer.
+# Seconds without input after which the writer is assumed to wait for output.
 _PAUSE = 0.005
 
 
 def checked_line(line: bytes, number: int, name: str | os.PathLike[str]) -> bytes:
-    """A line without its end, in UTF-8.
+    """Validates a UTF-8 line and strips its line ending.
 
-    A line ends at ``\\n`` or ``\\r\\n`` and nowhere else: U+2028, U+0085, form feeds and single
-    carriage returns belong to the text. A byte order mark before the first line is left out.
+    Only ``\\n`` and ``\\r\\n`` end a line: U+2028, U+0085, form feeds and single carriage returns
+    are text. A byte order mark before the first line is removed.
 
     Args:
-        line: The line, with its end.
-        number: Its number, from 1.
-        name: What it was read from, for the error.
+        line: The line with its line ending.
+        number: Line number, 1-based.
+        name: Name of the input, for error messages.
 
     Raises:
         ValueError: It is not UTF-8.
@@ -34,7 +34,7 @@ def checked_line(line: bytes, number: int, name: str | os.PathLike[str]) -> byte
     if number == 1:
         if line.startswith(_UTF16_MARKS):
             raise ValueError(
-                f"{name} is UTF-16; UTF-8 was expected. "
+                f"{name} is UTF-16; expected UTF-8. "
                 "Convert it, for example with: iconv -f utf-16 -t utf-8"
             )
         line = line.removeprefix(codecs.BOM_UTF8)
@@ -49,19 +49,18 @@ def checked_line(line: bytes, number: int, name: str | os.PathLike[str]) -> byte
 
 
 def arriving_lines(stream: BufferedIOBase, most: int, name: str) -> Iterator[list[str]]:
-    """Yields the lines of a stream in chunks: those that have arrived, without waiting for more.
+    """Yields the lines of a stream in chunks, without waiting for a chunk to fill up.
 
-    A file, or a pipe whose writer is not slower than the reader, gives chunks of `most` lines.
-    The lines of a writer that pauses are a chunk, as it may wait for an answer. Text after the last
-    line end is a line, too.
+    Files and fast writers give chunks of `most` lines. When a writer pauses, the lines so far are a
+    chunk, as it may wait for output. Text after the last line ending is a line.
 
     Args:
-        stream: A buffered binary stream, which nobody has read from.
-        most: Lines of the largest chunk.
-        name: Name of the stream, for errors.
+        stream: An unread, buffered binary stream.
+        most: Maximum number of lines per chunk.
+        name: Name of the stream, for error messages.
 
     Raises:
-        ValueError: A line is not UTF-8; says which. The lines before it have been yielded.
+        ValueError: A line is not UTF-8. The lines before it have been yielded.
         OSError: The stream cannot be read.
     """
     number = 0
@@ -80,7 +79,7 @@ def arriving_lines(stream: BufferedIOBase, most: int, name: str) -> Iterator[lis
 
 def _chunks(stream: BufferedIOBase, most: int) -> Iterator[list[bytes]]:
     lines: list[bytes] = []
-    begun: list[bytes] = []  # The parts of a line whose end has not arrived.
+    begun: list[bytes] = []  # Parts of an incomplete line.
     for block in _blocks(stream):
         if not block:
             if lines:
@@ -102,7 +101,7 @@ def _chunks(stream: BufferedIOBase, most: int) -> Iterator[list[bytes]]:
 
 
 def _blocks(stream: BufferedIOBase) -> Iterator[bytes]:
-    """What arrives, as it arrives; an empty block where the writer pauses."""
+    """Yields input blocks as they arrive, and an empty block when the writer pauses."""
     while True:
         if not _readable(stream, _PAUSE):
             yield b""
@@ -114,8 +113,8 @@ def _blocks(stream: BufferedIOBase) -> Iterator[bytes]:
 
 
 def _readable(stream: BufferedIOBase, seconds: float | None) -> bool:
-    """Waits until reading would not block, at most so long."""
+    """Waits until reading would not block, with a timeout."""
     try:
         return bool(select.select([stream.fileno()], [], [], seconds)[0])
-    except OSError:  # No file of the operating system, which never blocks.
+    except OSError:  # Not backed by a file descriptor: never blocks.
         return True

@@ -1,7 +1,7 @@
-"""Normalizations that SentencePiece does not know by name, as tables of replacements for it.
+"""Unicode NFC as a SentencePiece normalization rule table.
 
-A table maps sequences of characters to sequences; SentencePiece replaces the longest one that it
-finds at each place. It lies inside of the `.spm` file, so that every runtime normalizes alike.
+A table maps character sequences to replacements; SentencePiece applies the longest match. It is
+stored in the `.spm` file, so that all runtimes normalize identically.
 """
 
 from __future__ import annotations
@@ -13,31 +13,30 @@ import unicodedata
 
 from keras_attn_nmt.text.blank import INVISIBLE
 
-# Conjoining jamo and syllables of Korean, whose 22,000 rules are 140 KB of a vocabulary.
+# Conjoining jamo and Hangul syllables, whose 22,000 rules take 140 KB in a vocabulary.
 _HANGUL = ((0x1100, 0x11FF), (0xAC00, 0xD7A3))
 
 
 def nfc_rules(hangul: bool) -> dict[str, str]:
-    """Unicode normalization form C (UAX #15), without characters that nobody sees (`INVISIBLE`).
+    """Rules for Unicode NFC (UAX #15) that also remove `INVISIBLE` characters.
 
-    A table holds every canonical decomposition of one character, whole or in part, its combining
-    marks in any order that is equivalent. What it cannot do is to sort marks that compose with
-    nothing: such sequences stay as they are.
+    The table contains every full or partial canonical decomposition of a character, with combining
+    marks in all equivalent orders. It does not reorder marks that do not compose.
 
     Args:
-        hangul: Whether to compose Korean syllables, too.
+        hangul: Whether to compose Hangul syllables.
 
     Returns:
-        Replacements by what they replace.
+        Replacement by character sequence.
     """
     rules = dict.fromkeys(INVISIBLE, "")
     for code in range(sys.maxunicode + 1):
         character = chr(code)
-        # Korean syllables are decomposed by rule, all others by a table that most are not in.
+        # Hangul syllables are decomposed algorithmically, other characters by a table.
         if not (unicodedata.decomposition(character) or (hangul and is_hangul(character))):
             continue
         composed = unicodedata.normalize("NFC", character)
-        if composed != character:  # Such as the sign for Ångström, which is the letter.
+        if composed != character:  # Singletons such as the Ångström sign.
             rules[character] = composed
             continue
         decomposed = unicodedata.normalize("NFD", character)
@@ -55,13 +54,13 @@ def nfc_rules(hangul: bool) -> dict[str, str]:
 
 
 def is_hangul(character: str) -> bool:
-    """Whether a character is a Korean syllable or a part of one."""
+    """Whether a character is a Hangul syllable or jamo."""
     return any(first <= ord(character) <= last for first, last in _HANGUL)
 
 
-@functools.cache  # It is the same for every vocabulary, and a training learns two.
+@functools.cache  # Shared by the two vocabularies of a run.
 def nfc_tsv(hangul: bool) -> str:
-    """`nfc_rules` as SentencePiece's `normalization_rule_tsv` has them: code points in hex."""
+    """`nfc_rules` in SentencePiece's `normalization_rule_tsv` format (hex code points)."""
 
     def points(text: str) -> str:
         return " ".join(f"{ord(character):X}" for character in text)

@@ -1,3 +1,3 @@
-"""Ids that mean the same in every vocabulary."""
+"""Special ids, shared by all vocabularies."""
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3

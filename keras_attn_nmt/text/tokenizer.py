@@ -1,6 +1,6 @@
-"""Text to subword ids and back: SentencePiece with a fixed set of special ids.
+"""SentencePiece tokenizer with fixed special ids.
 
-Nothing here needs TensorFlow; `Tokenizer.tf_tokenizer` imports TF Text when it is called.
+TensorFlow is not required; `Tokenizer.tf_tokenizer` imports TF Text when called.
 """
 
 from __future__ import annotations
@@ -31,36 +31,35 @@ _SPECIAL_IDS = (PAD, BOS, EOS, UNK)
 MODEL_TYPES = ("unigram", "bpe")
 NORMALIZATIONS = ("nfc", "nmt_nfkc", "identity")
 
-# Made when it is imported, so that mypy cannot know of it.
-# Decimal digits that SentencePiece does not split itself, which knows ASCII and full-width ones.
+# Decimal digits that SentencePiece does not split: all but ASCII and full-width ones.
 _OTHER_DIGIT = re.compile(r"[^\D0-9０-９]")
-# No character (Unicode keeps it for internal use), so that it is in no text.
+# A Unicode noncharacter, which does not occur in text.
 _BOUNDARY = "\ufdd0"
-# Lines with it are left out by SentencePiece, which uses it itself.
+# Reserved by SentencePiece, which skips lines that contain it.
 _RESERVED = "\u2585"
 
-# SentencePiece sums expected counts thread by thread, so this number is part of the result.
+# Affects the result: SentencePiece sums expected counts per thread.
 _LEARNING_THREADS = 16
 
 _logger = logging.getLogger(__name__)
 
 
 class Tokenizer:
-    """A SentencePiece model with pad 0, bos 1, eos 2 and unk 3.
+    """A SentencePiece model with PAD 0, BOS 1, EOS 2 and UNK 3.
 
-    A model made by `Tokenizer.learn` loses nothing but what its normalization changes: no white
-    space is removed, and characters outside of the vocabulary become one id per UTF-8 byte. With
-    `normalization="identity"`, `decode(encode(texts)) == texts` for every text, control characters
-    and NUL included, but for two limits of SentencePiece and Unicode:
+    Tokenization with a model from `Tokenizer.learn` is lossless up to normalization: white space is
+    preserved, and characters outside of the vocabulary are encoded as UTF-8 bytes. With
+    `normalization="identity"`, `decode(encode(texts)) == texts` for every text, including control
+    characters and NUL, with two exceptions:
 
-    - U+2581 (`▁`) is SentencePiece's own sign for a space and comes back as a space;
-    - lone surrogates (`"\\ud800"`) have no UTF-8 form and are refused.
+    - U+2581 (`▁`), SentencePiece's symbol for a space, is decoded as a space;
+    - lone surrogates (`"\\ud800"`) have no UTF-8 encoding and are rejected.
 
     Args:
-        model_proto: The serialized SentencePiece model, that is the content of an `.spm` file.
+        model_proto: The serialized SentencePiece model, the content of an `.spm` file.
 
     Raises:
-        ValueError: The bytes are no SentencePiece model, or its special ids are other ones.
+        ValueError: The bytes are not a SentencePiece model, or its special ids differ.
 
     Example:
         >>> tokenizer = Tokenizer.learn(["ein Haus", "zwei Häuser"], vocabulary_size=280)
@@ -75,11 +74,11 @@ class Tokenizer:
     def __init__(self, model_proto: bytes) -> None:
         if not isinstance(model_proto, bytes):
             raise ValueError(
-                "Tokenizer takes the content of a SentencePiece model as bytes, not "
+                "Tokenizer expects the bytes of a SentencePiece model, got "
                 f"{type(model_proto).__name__}; to read a file, use Tokenizer.load(path)"
             )
         if not model_proto:
-            raise ValueError("not a SentencePiece model: no bytes at all")
+            raise ValueError("not a SentencePiece model: it is empty")
         try:
             processor = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
         except RuntimeError as error:
@@ -110,30 +109,29 @@ class Tokenizer:
         maximum_texts: int = 1_000_000,
         seed: int = 0,
     ) -> Tokenizer:
-        """Learns a vocabulary from texts; the same one each time (per SentencePiece version).
+        """Learns a vocabulary from texts, deterministically for each SentencePiece version.
 
-        Decimal digits of all scripts are pieces of their own, so that numbers never seen are
-        spelled alike.
+        Decimal digits of all scripts are separate pieces, so that unseen numbers are segmented
+        consistently.
 
         Args:
-            texts: Sentences. Read once, front to back.
-            vocabulary_size: Number of ids, special ones and the 256 byte pieces included. Where
-                the texts do not hold that many pieces the vocabulary is smaller, with a warning.
+            texts: Sentences. Iterated once.
+            vocabulary_size: Number of ids, including special ids and the 256 byte pieces. The
+                vocabulary is smaller, with a warning, if the texts do not support it.
             model_type: `"unigram"` (Kudo 2018) or `"bpe"` (Sennrich et al. 2016).
-            normalization: What is done to every text first, wherever the vocabulary is used:
-                `"nfc"` composes characters (an u with a combining diaeresis is ü) and removes those
-                that nobody sees, see `nfc_rules`; `"nmt_nfkc"` is SentencePiece's own, which also
-                replaces compatibility characters (a ligature by its letters) and keeps soft
-                hyphens; `"identity"` leaves texts as they are.
-            character_coverage: Share of the text that is written in characters with a piece of
-                their own; the rarest others are spelled in bytes.
-            byte_fallback: Spell other characters in bytes. Without it they become the unknown
-                piece, the vocabulary has 256 pieces less, and not every text survives.
-            maximum_texts: Of more texts than these, a random sample of this size is learned from.
-            seed: Seed of that sample.
+            normalization: Text normalization, stored in the model: `"nfc"` composes characters (u
+                with combining diaeresis to ü) and removes invisible ones, see `nfc_rules`;
+                `"nmt_nfkc"` is SentencePiece's default, which also replaces compatibility
+                characters (ligatures) and keeps soft hyphens; `"identity"` does nothing.
+            character_coverage: Share of the text covered by character pieces; the rarest other
+                characters are encoded as bytes.
+            byte_fallback: Encode uncovered characters as bytes. Otherwise they become `<unk>`,
+                which loses text but saves 256 pieces.
+            maximum_texts: Maximum number of texts; of more, a random sample is used.
+            seed: Seed of the sample.
 
         Raises:
-            ValueError: There is no text, an element is no string, or the vocabulary is too small
+            ValueError: There is no text, an element is not a string, or the vocabulary is too small
                 for the characters of the texts.
         """
         check_vocabulary(
@@ -147,8 +145,7 @@ class Tokenizer:
         unread = sum(_RESERVED in text for text in sample)
         if unread:
             _logger.warning(
-                "%s of %s texts hold the character U+2585, which SentencePiece keeps for itself: "
-                "the vocabulary is learned without them",
+                "skipping %s of %s texts with the character U+2585, which SentencePiece reserves",
                 f"{unread:,}",
                 f"{len(sample):,}",
             )
@@ -185,7 +182,7 @@ class Tokenizer:
         tokenizer = cls(_with_name(model.getvalue(), normalization))
         if tokenizer.vocabulary_size < vocabulary_size:
             _logger.warning(
-                "vocabulary of %s pieces in place of %s: the %s texts hold no more",
+                "learned only %s of %s requested pieces; the %s texts support no more",
                 f"{tokenizer.vocabulary_size:,}",
                 f"{vocabulary_size:,}",
                 f"{len(sample):,}",
@@ -197,8 +194,8 @@ class Tokenizer:
         """Reads a SentencePiece model file.
 
         Raises:
-            OSError: The file cannot be read (`FileNotFoundError` where there is none).
-            ValueError: It is no SentencePiece model, or its special ids are other ones.
+            OSError: The file cannot be read (`FileNotFoundError` if it does not exist).
+            ValueError: It is not a SentencePiece model, or its special ids differ.
         """
         with open(path, "rb") as file:
             model_proto = file.read()
@@ -208,7 +205,7 @@ class Tokenizer:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model file, whole or not at all: a file that was there survives a failure."""
+        """Writes the model file atomically."""
         with atomic_write(path) as temporary:
             temporary.write_bytes(self._model_proto)
 
@@ -224,14 +221,14 @@ class Tokenizer:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of ids, special ones included."""
+        """Number of ids, including special ids."""
         return self._processor.get_piece_size()
 
     def encode(self, texts: Iterable[str]) -> list[list[int]]:
-        """Ids of each text, without bos and eos.
+        """Encodes texts as ids, without BOS and EOS.
 
         Raises:
-            ValueError: An element is no string or holds a lone surrogate.
+            ValueError: An element is not a string or contains a lone surrogate.
         """
         if isinstance(texts, str):
             raise ValueError("texts must be a collection of strings, got one string: wrap it in []")
@@ -239,21 +236,21 @@ class Tokenizer:
         return self._processor.encode(checked) if checked else []
 
     def decode(self, ids: Iterable[Iterable[int]]) -> list[str]:
-        """Text of each sequence of ids; pad, bos and eos are left out.
+        """Decodes sequences of ids; PAD, BOS and EOS are ignored.
 
         Raises:
             ValueError: An id is outside of the vocabulary.
         """
         kept = [[i for i in self._known(each) if i not in (PAD, BOS, EOS)] for each in ids]
         texts = [self._processor.decode(each) for each in kept]
-        # SentencePiece writes an unknown piece as " ⁇ ", but no sentence begins with a space of it.
+        # SentencePiece decodes UNK as " ⁇ ": remove the space at the start of a sentence.
         return [
             text.removeprefix(" ") if each[:1] == [UNK] else text
             for each, text in zip(kept, texts, strict=True)
         ]
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The piece of each id as SentencePiece writes it: `"▁Haus"`, `"</s>"`, `"<0xE2>"`.
+        """The SentencePiece piece of each id: `"▁Haus"`, `"</s>"`, `"<0xE2>"`.
 
         Raises:
             ValueError: An id is outside of the vocabulary.
@@ -263,13 +260,12 @@ class Tokenizer:
     def tf_tokenizer(self) -> tensorflow_text.SentencepieceTokenizer:
         """The same model as a TF Text tokenizer for tf.data and SavedModels; ids are int32.
 
-        Its ids equal those of `encode`. Its `detokenize` differs from `decode` in one way: it
-        strips every leading space of a sentence.
+        Its ids equal those of `encode`. Unlike `decode`, its `detokenize` strips leading spaces.
         """
         import tensorflow as tf
         import tensorflow_text
 
-        # A SavedModel's process keeps vocabularies by name: another one must have another name.
+        # TensorFlow shares vocabularies by name within a process: use unique names.
         with quiet_stderr():
             return tensorflow_text.SentencepieceTokenizer(
                 model=self._model_proto, out_type=tf.int32, name=f"spm_{self.digest[:16]}"
@@ -280,8 +276,8 @@ class Tokenizer:
         if known and not 0 <= min(known) <= max(known) < self.vocabulary_size:
             wrong = next(i for i in known if not 0 <= i < self.vocabulary_size)
             raise ValueError(
-                f"id {wrong} is outside of this vocabulary, whose ids are 0 to "
-                f"{self.vocabulary_size - 1}; do the ids come from another vocabulary?"
+                f"id {wrong} is out of range for this vocabulary, 0 to {self.vocabulary_size - 1}; "
+                "do the ids belong to another vocabulary?"
             )
         return known
 
@@ -293,7 +289,7 @@ def check_vocabulary(
     character_coverage: float,
     byte_fallback: bool,
 ) -> None:
-    """Raises `ValueError` for what `Tokenizer.learn` cannot learn from any text."""
+    """Raises `ValueError` for invalid arguments of `Tokenizer.learn`."""
     if model_type not in MODEL_TYPES:
         raise ValueError(f"model_type must be one of {MODEL_TYPES}, got {model_type!r}")
     if normalization not in NORMALIZATIONS:
@@ -303,14 +299,14 @@ def check_vocabulary(
     fixed = len(_SPECIAL_IDS) + 256 * byte_fallback
     if vocabulary_size <= fixed:
         raise ValueError(
-            f"vocabulary_size must be above {fixed} (special ids and, for byte_fallback, byte "
+            f"vocabulary_size must be above {fixed} (special ids and, with byte_fallback, byte "
             f"pieces), got {vocabulary_size}"
         )
 
 
 @contextlib.contextmanager
 def _rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """SentencePiece's options for a normalization; its table is a file while it learns."""
+    """Yields SentencePiece's training options for a normalization."""
     if normalization != "nfc":
         yield {"normalization_rule_name": normalization}
         return
@@ -322,8 +318,8 @@ def _rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, Any]]
 
 
 def _with_name(model_proto: bytes, normalization: str) -> bytes:
-    """A model that names its normalization, in place of the temporary file that it came from."""
-    # Devices load vocabularies without protobuf.
+    """Stores the name of the normalization instead of the temporary rule file."""
+    # Imported here, as devices load vocabularies without protobuf.
     from sentencepiece import sentencepiece_model_pb2
 
     model = sentencepiece_model_pb2.ModelProto.FromString(model_proto)  # type: ignore[attr-defined]
@@ -339,17 +335,17 @@ def _checked(text: str, index: int) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"texts[{index}] holds a lone surrogate (character {error.start}, "
-            f"{text[error.start]!r}), which has no UTF-8 form; decode the text with "
+            f"texts[{index}] contains a lone surrogate (character {error.start}, "
+            f"{text[error.start]!r}), which has no UTF-8 encoding; decode the text with "
             "errors='replace', or remove it"
         ) from error
     return text
 
 
 def _sample(texts: Iterable[str], maximum: int, seed: int) -> list[str]:
-    """A uniform random sample of the texts that are not empty (reservoir sampling).
+    """A uniform random sample of the non-empty texts (reservoir sampling).
 
-    SentencePiece can sample too, but takes its seed from the operating system.
+    The seed of SentencePiece's own sampling cannot be set.
     """
     generator = random.Random(seed)
     sample: list[str] = []
@@ -365,7 +361,7 @@ def _sample(texts: Iterable[str], maximum: int, seed: int) -> list[str]:
                 sample[place] = text
         seen += 1
     if not sample:
-        raise ValueError("there is no text to learn a vocabulary from: give at least one sentence")
+        raise ValueError("there is no text to learn a vocabulary from: pass at least one sentence")
     if seen > maximum:
         _logger.info("learning from a random sample of %s of %s texts", f"{maximum:,}", f"{seen:,}")
     return sample
@@ -381,7 +377,7 @@ def _learning_error(error: RuntimeError, vocabulary_size: int, coverage: float) 
         )
     if "sentences_.empty()" in str(error):
         return ValueError(
-            "SentencePiece found no text that it can learn from: it skips texts of nothing but "
-            "line breaks and those with its reserved character U+2585; give other texts"
+            "SentencePiece found no usable text: it skips texts that consist of line breaks or "
+            "contain its reserved character U+2585"
         )
-    return ValueError(f"SentencePiece could not learn a vocabulary: {error}")
+    return ValueError(f"SentencePiece failed to learn a vocabulary: {error}")

@@ -116,11 +116,11 @@ def test_evaluate_prints_scores_with_signatures(capfd, monkeypatch, model, tmp_p
     assert "case:lc|eff:no|tok:char" in out
     code, out, err = run(capfd, monkeypatch, [*arguments, "--tokenize", "spam"])
     assert (code, out) == (1, "")
-    assert "no tokeniser 'spam'" in err
+    assert "Unknown tokeniser 'spam'" in err
     assert len((tmp_path / "out").read_text().splitlines()) == 2
     code, _, err = run(capfd, monkeypatch, ["evaluate", model])
     assert code == 1
-    assert "name files" in err
+    assert "pass files" in err
 
 
 def test_results_are_printed_though_the_search_cannot_be_saved(capfd, monkeypatch, model, tmp_path):
@@ -219,14 +219,14 @@ def test_align_refuses_a_gold_file_that_does_not_fit(capfd, monkeypatch, model, 
     for name, text in {"s": "ein\nSee\n", **golds}.items():
         (tmp_path / name).write_text(text)
     arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "s")]
-    messages = {"short": "has 1", "bad": "line 2: '0:0' is no link", "from 1": "counted from 0"}
+    messages = {"short": "has 1", "bad": "line 2: '0:0' is not a link", "from 1": "counted from 0"}
     for name, message in messages.items():
         code, out, err = run(capfd, monkeypatch, [*arguments, "--gold", str(tmp_path / name)])
         assert (code, out) == (1, "")
         assert message in err
     code, _, err = run(capfd, monkeypatch, [*arguments, "--gold", str(tmp_path / "empty")])
     assert code == 1
-    assert "no link in the gold" in err
+    assert "gold alignment has no links" in err
 
 
 def test_align_says_no_error_rate_where_a_split_has_no_gold(capfd, monkeypatch, model, tmp_path):
@@ -303,18 +303,22 @@ def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["translate", "missing"], 1, "No model directory at missing"),
-        (["shortlist", "missing"], 1, "No model directory at missing"),
-        (["train", "nothing", "--output", "x"], 1, "There is no recipe 'nothing'"),
-        (["train", "phrases", "--output", "x", "--set", "a.b=1"], 1, "no section 'a'"),
+        (["translate", "missing"], 1, "The model directory missing does not exist"),
+        (["shortlist", "missing"], 1, "The model directory missing does not exist"),
+        (["train", "nothing", "--output", "x"], 1, "Unknown recipe 'nothing'"),
+        (
+            ["train", "phrases", "--output", "x", "--set", "a.b=1"],
+            1,
+            "Unknown section of a recipe: 'a'",
+        ),
         (["translate"], 2, "required: model"),
         (["translate", "x", "--beam-size", "0"], 2, "not a whole number of at least 1"),
-        (["translate", "x", "--n-best", "9", "--beam-size", "5"], 2, "needs a --beam-size"),
+        (["translate", "x", "--n-best", "9", "--beam-size", "5"], 2, "requires --beam-size"),
         (["evaluate", "x", "--source", "y"], 2, "give both --source and --reference"),
         (["translate", "x.tflite", "--shortlist"], 2, "a .tflite file has no shortlist"),
         (["align", "x", "--source", "y"], 2, "give both --source and --target"),
         (["align", "x", "--gold", "y"], 2, "--gold needs --source and --target"),
-        (["attention", "x", "y", "--output", "heat"], 2, "has to end with .png"),
+        (["attention", "x", "y", "--output", "heat"], 2, "must end with .png"),
         (["fly"], 2, "invalid choice"),
         ([], 2, "required: COMMAND"),
     ],

@@ -48,7 +48,7 @@ def test_a_reference_has_no_search(capfd, monkeypatch, tmp_path, option):
     arguments = ["attention", "missing", "ein", "--output", str(tmp_path / "a.png")]
     code, out, err = run(capfd, monkeypatch, [*arguments, "--reference", "one", *option])
     assert (code, out) == (2, "")
-    assert f"{option[0]} is of a search" in err
+    assert f"{option[0]} is a search option" in err
 
 
 @pytest.mark.parametrize("locale", ["ascii", "iso-8859-1"])
@@ -79,7 +79,7 @@ def test_an_output_below_a_file_is_refused_first(capfd, monkeypatch, tmp_path):
         for arguments in write_commands(str(output)):
             code, out, err = run(capfd, monkeypatch, arguments)
             assert (code, out) == (1, "")
-            assert f"{tmp_path / 'file'} is a file" in err or "There is no folder" in err, err
+            assert f"{tmp_path / 'file'} is a file" in err or "does not exist" in err, err
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="Linux has a folder without room")

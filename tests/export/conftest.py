@@ -42,7 +42,7 @@ model_directory.save_model(sys.argv[1], files)
 # Tests that ask the same SavedModel run in one process, where it is loaded once; likewise those of
 # `.tflite` files. All others run wherever there is room, one file in one process.
 GROUPS = {
-    "served": ("bad_input", "client", "cpp_loader", "faults", "operator_files", "saved_model"),
+    "served": ("bad_input", "client", "cpp_loader", "faults", "saved_model", "serving_config"),
     "device": ("browser", "tflite", "tflite_runner"),
 }
 

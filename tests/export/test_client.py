@@ -123,7 +123,7 @@ def test_an_answer_of_something_else_is_an_error(double):
 
     with ThreadingHTTPServer(("localhost", 0), Other) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(ValueError, match="gave no answer of TensorFlow Serving"):
+        with pytest.raises(ValueError, match="did not return a TensorFlow Serving response"):
             TranslationClient(f"http://localhost:{server.server_port}", "small")(["ein Haus"])
         server.shutdown()
 
@@ -154,7 +154,7 @@ def test_too_long_a_text_is_named(connect):
 def test_wrong_arguments_are_refused(connect):
     with pytest.raises(ValueError, match="Expected a list of strings"):
         connect()("ein Haus")
-    with pytest.raises(ValueError, match="Every text needs one reference"):
+    with pytest.raises(ValueError, match="Expected one reference per text"):
         connect().score(["ein"], [])
 
 

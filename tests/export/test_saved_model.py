@@ -143,7 +143,7 @@ def test_threads_that_ask_at_once_get_the_answers_of_one(session_model, translat
 @pytest.mark.parametrize(
     ("signature", "inputs", "message"),
     [
-        ("speak", {"text": ["ein"]}, "no signature 'speak'; the signatures are embed, nbest"),
+        ("speak", {"text": ["ein"]}, "Unknown signature 'speak'; the signatures are embed, nbest"),
         ("score", {"text": ["ein"]}, "takes reference, text, got text"),
         ("embed", {"txt": ["ein"]}, "takes text, got txt"),
     ],
@@ -288,7 +288,7 @@ def test_answers_that_change_with_the_number_of_threads_are_found(tmp_path):
     expected = {"input/text": texts, "measure/length": lengths}
     found = saved_model_check.differences(model, expected)
     model.close()
-    assert found == ["asked by 8 threads at once, measure: length differs"]
+    assert found == ["with 8 concurrent threads, measure: length differs"]
 
 
 def test_a_damaged_model_directory_writes_nothing(model_directory, tmp_path):

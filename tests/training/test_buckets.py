@@ -93,8 +93,8 @@ def test_report() -> None:
     assert plan.report().splitlines() == [
         "sentence pairs: 1,000 kept, dropped 12 of 1,012 pairs (1.19%): 2 with an empty side, "
         "10 with a target longer than 50 tokens",
-        "tokens per epoch: 9,000 source, 12,000 target; 8.7% of all positions is padding",
-        "batches per epoch: 19 in 2 length buckets, full ones of 32 to 64 pairs",
+        "tokens per epoch: 9,000 source, 12,000 target; 8.7% of all positions are padding",
+        "batches per epoch: 19 in 2 length buckets, batch sizes 32 to 64 pairs",
         "buckets (source length x target length: pairs by batch size):",
         "  10x10: 900 by 64, 20x30: 100 by 32",
     ]

@@ -87,10 +87,12 @@ def test_sentences_per_batch(texts: Texts, tokenizer: Tokenizer) -> None:
     assert sizes.count(16) >= len(sizes) - len(batched.plan.buckets)
 
 
-def test_copies_stand_behind_each_other(
+def test_dropout_passes_repeat_the_batch(
     batched: BatchedPairs, texts: Texts, tokenizer: Tokenizer
 ) -> None:
-    twice = BatchedPairs(dataset(texts), tokenizer, tokenizer, tokens_per_batch=512, copies=2)
+    twice = BatchedPairs(
+        dataset(texts), tokenizer, tokenizer, tokens_per_batch=512, dropout_passes=2
+    )
     assert twice.plan == batched.plan
     doubled = [tuple(2 * ids for ids in batch) for batch in batches_of(batched.epochs(1))]
     assert batches_of(twice.epochs(1)) == doubled
@@ -132,7 +134,7 @@ def test_longest_pair_is_kept(tokenizer: Tokenizer) -> None:
         dataset(texts), tokenizer, tokenizer, sentences_per_batch=1, max_length=limit
     )
     assert made.plan.pairs == 1
-    with pytest.raises(ValueError, match=f"all 1 are empty or longer than max_length={limit - 1}"):
+    with pytest.raises(ValueError, match=f"empty or longer than max_length={limit - 1}"):
         BatchedPairs(
             dataset(texts), tokenizer, tokenizer, sentences_per_batch=1, max_length=limit - 1
         )
@@ -208,7 +210,7 @@ def test_corpus_is_read_once_with_a_cache(
         batches += batches_of(batched.shuffled()) + batches_of(batched.in_order())
         assert len(batches) == 4 * batched.plan.steps_per_epoch
         assert reads == expected, cache
-    with pytest.raises(FileExistsError, match="maybe of another corpus"):
+    with pytest.raises(FileExistsError, match="may belong to another corpus"):
         BatchedPairs(
             pairs, tokenizer, tokenizer, tokens_per_batch=512, cache=str(tmp_path / "cache")
         )
@@ -270,9 +272,9 @@ ALIGNED = [
 ]
 
 
-@pytest.mark.parametrize(("samples", "copies"), [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize(("segmentation_samples", "dropout_passes"), [(1, 1), (2, 1), (1, 2)])
 def test_tokens_are_linked_as_their_words_are(
-    tokenizer: Tokenizer, samples: int, copies: int
+    tokenizer: Tokenizer, segmentation_samples: int, dropout_passes: int
 ) -> None:
     rows = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*ALIGNED, strict=True))))
     batched = BatchedPairs(
@@ -281,8 +283,8 @@ def test_tokens_are_linked_as_their_words_are(
         tokenizer,
         sentences_per_batch=2,
         max_buckets=1,
-        samples=samples,
-        copies=copies,
+        segmentation_samples=segmentation_samples,
+        dropout_passes=dropout_passes,
     )
     seen = 0
     for inputs, labels in batched.in_order().as_numpy_iterator():
@@ -300,13 +302,15 @@ def test_tokens_are_linked_as_their_words_are(
                 expected[t, looked] = 1
             np.testing.assert_array_equal(gold, expected)
             seen += 1
-    assert seen == samples * copies * len(ALIGNED)
+    assert seen == segmentation_samples * dropout_passes * len(ALIGNED)
 
 
 def test_links_to_words_that_are_not_there_are_refused(tokenizer: Tokenizer) -> None:
     for links in ("0-0 1-1", "2-0"):
         rows = tf.data.Dataset.from_tensors(("ein Haus", "Park", links))
-        with pytest.raises(ValueError, match="1 sentence pairs have links to words that are not"):
+        with pytest.raises(
+            ValueError, match="1 sentence pairs have alignment links to words that do not"
+        ):
             BatchedPairs(rows, tokenizer, tokenizer, sentences_per_batch=2)
 
 
@@ -321,28 +325,28 @@ def test_errors(texts: Texts, tokenizer: Tokenizer) -> None:
         tf.data.Dataset.range(3),
         dataset(texts).map(lambda source, target: {"source": source, "target": target}),
     ):
-        with pytest.raises(ValueError, match=r"Dataset of \(source, target\) scalar strings"):
+        with pytest.raises(ValueError, match=r"Dataset of \(source, target\) or"):
             make(pairs)
-    with pytest.raises(ValueError, match="no sentence pair at all"):
+    with pytest.raises(ValueError, match="the data set is empty"):
         make(dataset(texts).take(0))
-    with pytest.raises(ValueError, match="either tokens_per_batch or sentences_per_batch"):
+    with pytest.raises(ValueError, match="exactly one of tokens_per_batch and sentences_per_batch"):
         make(tokens_per_batch=512)
-    with pytest.raises(ValueError, match="either tokens_per_batch or sentences_per_batch"):
+    with pytest.raises(ValueError, match="exactly one of tokens_per_batch and sentences_per_batch"):
         make(sentences_per_batch=None)
-    with pytest.raises(ValueError, match=r"raise it to 2 \* max_length = 200"):
+    with pytest.raises(ValueError, match=r"at least 2 \* max_length = 200"):
         make(sentences_per_batch=None, tokens_per_batch=100)
     for name, value in (
         ("sentences_per_batch", 0),
         ("max_length", 1),
         ("max_buckets", 0),
         ("shuffle_buffer", 0),
-        ("samples", 0),
+        ("segmentation_samples", 0),
         ("max_padding", 8),
     ):
         with pytest.raises(ValueError, match=f"{name}.* got {value}"):
             make(**{name: value})
-    with pytest.raises(ValueError, match=r"alpha must be above 0 and at most 1, got 1\.5"):
-        make(samples=2, sampling_alpha=1.5)
+    with pytest.raises(ValueError, match=r"alpha must be in .*got 1\.5"):
+        make(segmentation_samples=2, sampling_alpha=1.5)
     batched = BatchedPairs(dataset(texts[:9]), tokenizer, tokenizer, sentences_per_batch=8)
     with pytest.raises(ValueError, match="initial_epoch must be from 0 to epochs - 1 = 2, got 3"):
         batched.epochs(3, initial_epoch=3)

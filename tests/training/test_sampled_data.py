@@ -22,7 +22,12 @@ def sampled_tokenizer(request: pytest.FixtureRequest, texts: Texts) -> Tokenizer
 
 
 def sampled(texts: Texts, tokenizer: Tokenizer, **settings: object) -> BatchedPairs:
-    arguments = {"samples": 3, "sampling_alpha": 0.3, "tokens_per_batch": 512, **settings}
+    arguments = {
+        "segmentation_samples": 3,
+        "sampling_alpha": 0.3,
+        "tokens_per_batch": 512,
+        **settings,
+    }
     return BatchedPairs(dataset(texts), tokenizer, tokenizer, **arguments)
 
 
@@ -72,7 +77,7 @@ batched = BatchedPairs(
     tokenizer,
     tokenizer,
     tokens_per_batch=512,
-    samples=2,
+    segmentation_samples=2,
     sampling_alpha=0.3,
     sampling_seed=4,
 )
@@ -95,7 +100,9 @@ def test_samples_are_a_function_of_the_seed_in_every_process(
     )
 
     def printed(seed: int) -> list[str]:
-        batches = sampled(texts, tokenizer, samples=2, sampling_seed=seed).epochs(1, seed=5)
+        batches = sampled(texts, tokenizer, segmentation_samples=2, sampling_seed=seed).epochs(
+            1, seed=5
+        )
         return [
             f"{inputs['source'].tolist()} {labels['logits'].tolist()}"
             for inputs, labels in batches.as_numpy_iterator()
@@ -110,7 +117,7 @@ def test_every_sample_chunk_and_side_draws_for_itself(
     monkeypatch.setattr(token_chunks, "_CHUNK_PAIRS", 32)
     pairs = dataset([("zwei Männer im Park", "zwei Männer im Park")] * 64)
     chunks = token_chunks.tokenize_pairs(
-        pairs, sampled_tokenizer, sampled_tokenizer, max_length=50, samples=3
+        pairs, sampled_tokenizer, sampled_tokenizer, max_length=50, segmentation_samples=3
     )
     drawn = [
         tuple(ids)

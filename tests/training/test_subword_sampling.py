@@ -99,7 +99,7 @@ def test_unknown_characters_without_bytes(model_type: str) -> None:
 
 def test_errors(tokenizer: Tokenizer) -> None:
     for alpha in (0, -0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match=f"alpha must be above 0 and at most 1, got {alpha}"):
+        with pytest.raises(ValueError, match=f"alpha must be in .*got {alpha}"):
             SubwordSampler(tokenizer, alpha)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

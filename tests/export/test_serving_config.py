@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_attn_nmt import cli
-from keras_attn_nmt.export import export_serving, operator_files, warmup
+from keras_attn_nmt.export import export_serving, serving_config, warmup
 
 TEXT = 'zwei "Häuser"'
 
@@ -92,14 +92,14 @@ def test_the_command_finds_name_and_example_by_itself(served, tmp_path, capsys):
 
 def test_an_example_is_no_blank_text(tmp_path):
     warmup.write(tmp_path, ["\u200b" * 16, "", "ein Haus am"])
-    assert operator_files._sample(tmp_path) == "ein Haus am"
+    assert serving_config._sample(tmp_path) == "ein Haus am"
 
 
 @pytest.mark.parametrize(
     ("spoil", "options", "error", "words"),
     [
-        (lambda path: shutil.rmtree(path / "1"), {}, FileNotFoundError, "no version of a model in"),
-        (lambda path: None, {"name": "Ein Name"}, ValueError, "small letters, digits"),
+        (lambda path: shutil.rmtree(path / "1"), {}, FileNotFoundError, "has no model version"),
+        (lambda path: None, {"name": "Ein Name"}, ValueError, "lower-case letters, digits"),
         (lambda path: None, {"cores": 0}, ValueError, "cores must be a whole number"),
         (
             lambda path: (path / "1/assets.extra/keras_attn_nmt.json").unlink(),
@@ -127,7 +127,7 @@ def test_what_cannot_be_served_is_said(directory, tmp_path, spoil, options, erro
 def test_a_model_that_fails_is_closed(monkeypatch, tmp_path):
     model = mock.Mock()
     model.run.side_effect = ValueError("no signature")
-    monkeypatch.setattr(operator_files, "SessionModel", lambda _: model)
+    monkeypatch.setattr(serving_config, "SessionModel", lambda _: model)
     with pytest.raises(ValueError, match="is damaged: no signature"):
-        operator_files._examples(tmp_path / "1", "small", "ein")
+        serving_config._examples(tmp_path / "1", "small", "ein")
     model.close.assert_called_once()

@@ -1,4 +1,4 @@
-"""Texts to try a model with, made from its own vocabulary, as no data are at hand."""
+"""Probe texts for verification, generated from the vocabulary of a model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ LENGTHS = (1, 2, 4, 8, 16, 24)
 UNUSUAL = ("", "  ", "?", "🙂 שלום")
 
 
-def texts(tokenizer: Tokenizer) -> list[str]:
-    """The same texts each time: pieces and words of the vocabulary, and unusual texts."""
+def probe_texts(tokenizer: Tokenizer) -> list[str]:
+    """Deterministic probe texts: random pieces and words of the vocabulary, and edge cases."""
     generator = random.Random(0)
     written, words = [], []
     for number in range(UNK + 1, tokenizer.vocabulary_size):
@@ -26,6 +26,6 @@ def texts(tokenizer: Tokenizer) -> list[str]:
     result = [
         tokenizer.decode([generator.choices(written, k=length)])[0] for length in LENGTHS if written
     ]
-    if words:  # One that a person can read, for the pages that show an example.
+    if words:  # A readable one, for examples in the README.
         result.append(tokenizer.decode([generator.choices(words, k=3)])[0])
     return [*result, *UNUSUAL]

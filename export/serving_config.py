@@ -1,4 +1,4 @@
-"""What an operator needs beside the versions of a model: `export/operator_templates`, filled in."""
+"""Generates the serving configuration of a SavedModel from `export/operator_templates`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ with extra("serve"):
 
 FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")
 IMAGE_VERSION = "2.20.0"
-# Some seconds of work: beyond that an answer comes too late.
+# A few seconds of work: later responses would be too late.
 QUEUED_BATCHES_PER_CORE = 16
-# Requests that may wait for an answer, over each protocol.
+# Concurrent requests per protocol.
 WAITING_REQUESTS = 128
 # A second apart: enough for a folder that is still being copied by hand.
 LOAD_RETRIES = 5
@@ -44,34 +44,34 @@ def export_serving(
     text: str | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Writes what TensorFlow Serving and its operator need beside the versions of a model.
+    """Writes the serving configuration of a SavedModel.
 
-    That is its configuration, a `compose.yaml` for the stock image, and a README whose answers the
-    newest version gives here and now. Needs the extra `serve`.
+    It consists of configuration files, a `compose.yaml` for the stock image, and a README with
+    example requests and the actual responses of the newest version. Needs the extra `serve`.
 
     Args:
-        directory: What `export_saved_model` wrote into, with at least one version.
-        name: Of the model on the server; the name of the directory by default.
-        cores: Of the server; as many as here by default.
-        text: Example in the README; one out of the model's vocabulary by default.
-        overwrite: Replace such files that are there already, and what was changed in them.
+        directory: Output directory of `export_saved_model`, with at least one version.
+        name: Model name on the server; defaults to the directory name.
+        cores: CPU cores of the server; defaults to those of this machine.
+        text: Example sentence for the README; defaults to words from the vocabulary.
+        overwrite: Replace existing files, including manual changes.
 
     Returns:
-        The files.
+        The written files.
 
     Raises:
-        FileExistsError: One of the files is there, and `overwrite` is not set.
-        FileNotFoundError: There is no version in the directory.
-        ValueError: The name is none for a URL, `cores` is not positive, or the newest version was
-            not written by `export_saved_model` or is damaged.
-        OSError: The disk is full, or cannot be written to.
+        FileExistsError: A file exists, and `overwrite` is not set.
+        FileNotFoundError: The directory has no version.
+        ValueError: The name is not valid in a URL, `cores` is not positive, or the newest version
+            was not written by `export_saved_model` or is damaged.
+        OSError: The disk is full or not writable.
     """
     directory = Path(directory)
     name = directory.resolve().name if name is None else name
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(
-            f"A model's name on a server has small letters, digits, _ and - alone, got {name!r}: "
-            "give another one with --name."
+            f"A model name may only contain lower-case letters, digits, _ and -, got {name!r}: set "
+            "another one with --name."
         )
     cores = (os.cpu_count() or 1) if cores is None else cores
     check_whole("cores", cores)
@@ -79,14 +79,14 @@ def export_serving(
     present = [file for file in FILES if (directory / file).exists()]
     if present and not overwrite:
         raise FileExistsError(
-            f"{directory} already has {', '.join(present)}, maybe changed by hand: remove them, or "
-            "replace them with --overwrite."
+            f"{directory} already has {', '.join(present)}, which may contain manual changes: "
+            "remove them, or replace them with --overwrite."
         )
     metadata = _metadata(newest)
     if text is None:
         text = _sample(newest)
     if is_blank(text):
-        raise ValueError("The example must be a text to translate, got a blank one.")
+        raise ValueError("The example text must not be blank.")
     values = {
         **metadata,
         "name": name,
@@ -113,8 +113,8 @@ def _newest(directory: Path) -> Path:
     versions = [path for path in directory.glob("*") if path.name.isdecimal() and path.is_dir()]
     if not versions:
         raise FileNotFoundError(
-            f"There is no version of a model in {directory}: write one with keras-attn-nmt export "
-            "saved-model MODEL --output DIR."
+            f"{directory} has no model version: create one with keras-attn-nmt export saved-model "
+            "MODEL --output DIR."
         )
     return max(versions, key=lambda path: int(path.name))
 
@@ -153,7 +153,7 @@ def _languages(metadata: dict[str, Any]) -> str:
 
 
 def _examples(version: Path, name: str, text: str) -> dict[str, str]:
-    """Requests, and what the model answers to them."""
+    """Example requests and the responses of the model."""
     try:
         with contextlib.closing(SessionModel(version)) as model:
             answers = {

@@ -1,4 +1,4 @@
-"""The trained model that is exported, loaded so that what is made of it runs anywhere."""
+"""Loads trained models for export, independent of the training device."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keras_attn_nmt.layers.encoder import BidirectionalEncoder
 from keras_attn_nmt.model_directory import TRAINING, ModelFiles, load_model
 
 
-def load(model: str | os.PathLike[str]) -> ModelFiles:
-    """Loads a model directory, trained on whatever backend and device.
+def load_for_export(model: str | os.PathLike[str]) -> ModelFiles:
+    """Loads a model directory, trained on any backend and device.
 
     Raises:
         FileNotFoundError: The directory or one of its files is missing.
@@ -22,12 +22,12 @@ def load(model: str | os.PathLike[str]) -> ModelFiles:
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            f"Export needs Keras on TensorFlow, and it runs on {keras.backend.backend()}: set "
-            "KERAS_BACKEND=tensorflow. The model may come from any backend."
+            f"Export requires Keras on TensorFlow, but the backend is {keras.backend.backend()}: "
+            "set KERAS_BACKEND=tensorflow. The model may be trained on any backend."
         )
     with tf.device("/CPU:0"):
         files = load_model(model)
-    # What was trained on cuDNN runs without it: same weights, same result.
+    # Exports do not use cuDNN: same weights, same result.
     for layer in files.model.layers:
         if isinstance(layer, BidirectionalEncoder):
             layer.use_cudnn = False
@@ -35,7 +35,7 @@ def load(model: str | os.PathLike[str]) -> ModelFiles:
 
 
 def languages(model: str | os.PathLike[str]) -> dict[str, str]:
-    """`source_language` and `target_language`, as far as the training of the model said them."""
+    """`source_language` and `target_language` from `training.json`, if available."""
     try:
         report = json.loads(Path(model, TRAINING).read_text(encoding="utf-8"))
         data = report["recipe"]["data"]
