@@ -150,6 +150,10 @@ class BahdanauAttention(Attention):
         e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j)
         alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
+    In terms of `keras.layers.AdditiveAttention`, the state is its query, the annotations are its
+    value, `U_a h` is its key and `v_a` its scale. That layer has no projections: W_a and U_a are
+    part of this one, and its weights are returned along with the context.
+
     Args:
         units: Size of the alignment model's hidden layer (n' in the paper).
         layer_normalization: Normalise `W_a s` (plus `query_shift`) and `U_a h` (Ba et al. 2016);
@@ -177,7 +181,7 @@ class BahdanauAttention(Attention):
     Example:
         >>> attention = BahdanauAttention(8)
         >>> context, weights = attention(keras.ops.ones((2, 4)), keras.ops.ones((2, 5, 6)))
-        >>> context.shape, weights.shape
+        >>> keras.ops.shape(context), keras.ops.shape(weights)
         ((2, 6), (2, 5))
 
     References:
@@ -240,7 +244,7 @@ class LuongAttention(Attention):
     Example:
         >>> attention = LuongAttention()
         >>> context, weights = attention(keras.ops.ones((2, 4)), keras.ops.ones((2, 5, 6)))
-        >>> context.shape, weights.shape
+        >>> keras.ops.shape(context), keras.ops.shape(weights)
         ((2, 6), (2, 5))
 
     References:
@@ -271,7 +275,7 @@ class DotAttention(LuongAttention):
 
     Example:
         >>> context, weights = DotAttention()(keras.ops.ones((2, 6)), keras.ops.ones((2, 5, 6)))
-        >>> context.shape, weights.shape
+        >>> keras.ops.shape(context), keras.ops.shape(weights)
         ((2, 6), (2, 5))
 
     References:

@@ -86,7 +86,7 @@ class AttentionDecoder(keras.layers.Layer):
         >>> decoder = AttentionDecoder(8, attention_units=8, initial_state_units=3)
         >>> annotations, vector = keras.ops.ones((2, 5, 6)), keras.ops.ones((2, 6))
         >>> *_, attention = decoder(keras.ops.ones((2, 7, 4)), annotations, vector)
-        >>> attention.shape
+        >>> keras.ops.shape(attention)
         (2, 7, 5)
 
     References:

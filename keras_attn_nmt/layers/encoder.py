@@ -48,7 +48,7 @@ class BidirectionalEncoder(keras.layers.Layer):
     Example:
         >>> encoder = BidirectionalEncoder(8)
         >>> annotations, sentence_vector = encoder(keras.ops.ones((2, 5, 4)))
-        >>> annotations.shape, sentence_vector.shape
+        >>> keras.ops.shape(annotations), keras.ops.shape(sentence_vector)
         ((2, 5, 16), (2, 16))
 
     References:

@@ -33,7 +33,8 @@ class TiedEmbedding(keras.layers.Layer):
 
     Example:
         >>> embedding = TiedEmbedding(10, 4)
-        >>> embedding(embedding(keras.ops.zeros((2, 3), "int32")), reverse=True).shape
+        >>> logits = embedding(embedding(keras.ops.zeros((2, 3), "int32")), reverse=True)
+        >>> keras.ops.shape(logits)
         (2, 3, 10)
 
     References:
@@ -179,7 +180,7 @@ class MaxoutReadout(Readout):
 
     Example:
         >>> ones = keras.ops.ones((2, 3, 4))
-        >>> MaxoutReadout(8)(ones, ones, ones, ones).shape
+        >>> keras.ops.shape(MaxoutReadout(8)(ones, ones, ones, ones))
         (2, 3, 8)
 
     References:
@@ -208,7 +209,7 @@ class TanhReadout(Readout):
 
     Example:
         >>> ones = keras.ops.ones((2, 3, 4))
-        >>> TanhReadout(8)(ones, ones, ones, ones).shape
+        >>> keras.ops.shape(TanhReadout(8)(ones, ones, ones, ones))
         (2, 3, 8)
 
     References:
