@@ -313,7 +313,9 @@ def score(model: keras.Model, source: Any, reference: Any, length_alpha: float =
     mask = reference != PAD
     token_scores = ops.where(mask, -token_cross_entropy(reference, outputs["logits"]), 0.0)
     lengths = ops.sum(ops.cast(mask, "int32"), axis=1)
-    total = ops.sum(token_scores, axis=1) / length_penalty(lengths, length_alpha)
+    total = ops.sum(token_scores, axis=1) / length_penalty(
+        ops.cast(lengths, "float32"), length_alpha
+    )
     attention = ops.where(ops.expand_dims(mask, 2), outputs["attention"], 0.0)
     one = [
         ops.expand_dims(each, 1) for each in (reference, lengths, total, token_scores, attention)
