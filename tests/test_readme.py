@@ -11,7 +11,8 @@ import pytest
 
 import keras_attn_nmt
 from keras_attn_nmt import ModelConfig, Tokenizer, Translator, build_model
-from keras_attn_nmt.cli.parser import PROGRAM, build_parser
+from keras_attn_nmt.cli.options import PROGRAM
+from keras_attn_nmt.cli.parser import build_parser
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from keras_attn_nmt.cli.arguments import UsageError
-from keras_attn_nmt.cli.parser import PROGRAM, build_parser
+from keras_attn_nmt.cli.options import PROGRAM
+from keras_attn_nmt.cli.parser import build_parser
 from keras_attn_nmt.cli.streams import (
     discard_unwritable_output,
     flush_output,

@@ -3,151 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import os
 from typing import Any
 
 from keras_attn_nmt.cli import alignments, evaluations, exports, trainings, translations
-from keras_attn_nmt.cli.too_long import TOO_LONG
-
-PROGRAM = "keras-attn-nmt"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Rejects repeated single-value options; subparsers inherit this."""
-
-    def __init__(self, **options: Any):
-        super().__init__(**options)
-        self.register("action", None, _StoreOnce)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Rejects unknown options and suggests the closest known one."""
-        namespace, unknown = super().parse_known_args(args, namespace)
-        for option in unknown:
-            close = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, 1)
-            if option.startswith("--") and close:
-                self.error(f"unrecognized argument {option}: did you mean {close[0]}?")
-        return namespace, unknown
-
-
-class _StoreOnce(argparse.Action):
-    given = False
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        if self.given:
-            raise argparse.ArgumentError(self, "given twice: it takes a single value")
-        self.given = True
-        setattr(namespace, self.dest, values)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _text(text: str) -> str:
-    """Decodes an argument as UTF-8, independent of the locale."""
-    try:
-        return os.fsencode(text).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not UTF-8 ({error.reason})") from error
-
-
-def _not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
-    return value
-
-
-def _add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
-    group = parser.add_argument_group("search")
-    group.add_argument(
-        "--beam-size",
-        type=_positive,
-        metavar="K",
-        help="beam size; 1 is greedy search (default: the model's setting, usually 5)",
-    )
-    group.add_argument(
-        "--length-penalty",
-        type=_not_negative,
-        metavar="A",
-        help="exponent of the length penalty; 0 disables it (default: the model's setting, usually "
-        "1.0)",
-    )
-    group.add_argument(
-        "--max-length",
-        type=_positive,
-        metavar="N",
-        help="maximum target length in tokens (default: the model's setting, usually 200)",
-    )
-    group.add_argument(
-        "--shortlist",
-        action="store_true",
-        help=f"restrict the softmax to the shortlist that {PROGRAM} shortlist learned (faster)",
-    )
-    if batch:
-        group.add_argument(
-            "--copy",
-            action="store_true",
-            help="copy unknown words and digits from the aligned source words (words are separated "
-            "by spaces)",
-        )
-        group.add_argument(
-            "--batch-size",
-            type=_positive,
-            default=64,
-            metavar="N",
-            help="sentences per batch (default: 64)",
-        )
-
-
-def _add_too_long(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--too-long",
-        default="stop",
-        choices=TOO_LONG,
-        help="how to handle lines longer than the model's maximum source length: stop with an "
-        "error, skip them (empty output) or crop them (default: stop)",
-    )
-
-
-def _add_split(parser: argparse.ArgumentParser, default: str = "test") -> None:
-    parser.add_argument(
-        "--split",
-        default=default,
-        choices=("train", "validation", "test"),
-        help=f"split of the training corpus to use if --source is not given (default: {default})",
-    )
-
-
-def _add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
-    parser.add_argument(
-        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
-    )
-    parser.add_argument("--target", metavar="FILE", help="target sentences, one per line")
-    _add_split(parser, split)
-    parser.add_argument(
-        "--batch-size",
-        type=_positive,
-        default=64,
-        metavar="N",
-        help="sentences per batch (default: 64)",
-    )
+from keras_attn_nmt.cli.options import (
+    PROGRAM,
+    Parser,
+    add_given_pairs,
+    add_search_options,
+    add_split,
+    add_too_long,
+    not_negative,
+    positive,
+    utf8_text,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         description="Neural machine translation with Bahdanau attention.",
         epilog=f"Quick start: {PROGRAM} demo --output demo",
@@ -193,13 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("model", help="model directory, or a .tflite file")
     command.add_argument(
         "--n-best",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="translations per line (default: 1)",
     )
-    _add_too_long(command)
-    _add_search_options(command)
+    add_too_long(command)
+    add_search_options(command)
     command.set_defaults(shortlist=None)  # A .tflite file has none.
 
     command = add(
@@ -218,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="reference translations, one per line (repeatable for multiple references)",
     )
-    _add_split(command)
+    add_split(command)
     command.add_argument(
         "--tokenize", default="13a", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)"
     )
@@ -229,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="store beam size, length penalty and maximum length as the model's defaults (tune "
         "them on validation data)",
     )
-    _add_search_options(command)
+    add_search_options(command)
 
     about = "Export a model for a server or a device."
     export = subparsers.add_parser("export", help=about, description=about).add_subparsers(
@@ -250,9 +123,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="base directory; versions become DIR/1, DIR/2, ...",
     )
     command.add_argument(
-        "--version", type=_positive, metavar="N", help="version number (default: next)"
+        "--version", type=positive, metavar="N", help="version number (default: next)"
     )
-    _add_search_options(command, batch=False)
+    add_search_options(command, batch=False)
 
     command = add(
         "serving",
@@ -265,13 +138,13 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--name", help="model name on the server (default: the directory name)")
     command.add_argument(
         "--cores",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="CPU cores of the server (default: those of this machine)",
     )
     command.add_argument(
         "--text",
-        type=_text,
+        type=utf8_text,
         help="example sentence for the README (default: words from the vocabulary)",
     )
     command.add_argument("--overwrite", action="store_true", help="replace existing files")
@@ -294,20 +167,20 @@ def build_parser() -> argparse.ArgumentParser:
     for side in ("source", "target"):
         command.add_argument(
             f"--max-{side}-length",
-            type=_positive,
+            type=positive,
             default=64,
             metavar="N",
             help=f"maximum {side} length in tokens (default: 64)",
         )
     command.add_argument(
         "--beam-size",
-        type=_positive,
+        type=positive,
         metavar="K",
         help="maximum beam size (default: the model's setting, usually 5; 1 for greedy-only files)",
     )
     command.add_argument(
         "--length-penalty",
-        type=_not_negative,
+        type=not_negative,
         metavar="A",
         help="exponent of the length penalty (default: the model's setting, usually 1.0)",
     )
@@ -331,15 +204,15 @@ def build_parser() -> argparse.ArgumentParser:
         'model "einundvierzig" --output heat.png',
     )
     command.add_argument("model", help="model directory")
-    command.add_argument("sentence", type=_text, help="source sentence")
+    command.add_argument("sentence", type=utf8_text, help="source sentence")
     command.add_argument("--output", required=True, metavar="FILE", help=".png, .svg or .pdf")
     command.add_argument(
         "--reference",
-        type=_text,
+        type=utf8_text,
         metavar="TEXT",
         help="plot the attention for this translation (no search)",
     )
-    _add_search_options(command)
+    add_search_options(command)
 
     command = add(
         "align",
@@ -348,7 +221,7 @@ def build_parser() -> argparse.ArgumentParser:
         "model --source test.de --target test.en > test.align",
     )
     command.add_argument("model", help="model directory")
-    _add_given_pairs(command, split="test")
+    add_given_pairs(command, split="test")
     command.add_argument(
         "--gold",
         metavar="FILE",
@@ -363,7 +236,7 @@ def build_parser() -> argparse.ArgumentParser:
         "model",
     )
     command.add_argument("model", help="model directory; shortlist.npz is written there")
-    _add_given_pairs(command, split="train")
+    add_given_pairs(command, split="train")
     for name, default, about in (
         ("candidates", 50, "target pieces per source piece"),
         ("common", 100, "frequent target pieces that are always allowed"),
@@ -371,7 +244,7 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         command.add_argument(
             f"--{name}",
-            type=_positive,
+            type=positive,
             default=default,
             metavar="N",
             help=f"{about} (default: {default})",
@@ -384,7 +257,7 @@ def build_parser() -> argparse.ArgumentParser:
         "model < source.txt > vectors.tsv",
     )
     command.add_argument("model", help="model directory")
-    _add_too_long(command)
+    add_too_long(command)
 
     command = add(
         "study",
@@ -418,7 +291,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--output", default="demo", metavar="DIR", help="output directory (demo)")
     command.add_argument(
         "--sentence",
-        type=_text,
+        type=utf8_text,
         metavar="TEXT",
         help="replace the last demo sentence with this German one",
     )

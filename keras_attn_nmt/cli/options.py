@@ -1,0 +1,145 @@
+"""The parser class, argument types, and options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from typing import Any
+
+from keras_attn_nmt.cli.too_long import TOO_LONG
+
+PROGRAM = "keras-attn-nmt"
+
+
+class Parser(argparse.ArgumentParser):
+    """Rejects repeated single-value options; subparsers inherit this."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.register("action", None, _StoreOnce)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Rejects unknown options and suggests the closest known one."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        for option in unknown:
+            close = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, 1)
+            if option.startswith("--") and close:
+                self.error(f"unrecognized argument {option}: did you mean {close[0]}?")
+        return namespace, unknown
+
+
+class _StoreOnce(argparse.Action):
+    given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if self.given:
+            raise argparse.ArgumentError(self, "given twice: it takes a single value")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def utf8_text(text: str) -> str:
+    """Decodes an argument as UTF-8, independent of the locale."""
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not UTF-8 ({error.reason})") from error
+
+
+def not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
+    group = parser.add_argument_group("search")
+    group.add_argument(
+        "--beam-size",
+        type=positive,
+        metavar="K",
+        help="beam size; 1 is greedy search (default: the model's setting, usually 5)",
+    )
+    group.add_argument(
+        "--length-penalty",
+        type=not_negative,
+        metavar="A",
+        help="exponent of the length penalty; 0 disables it (default: the model's setting, usually "
+        "1.0)",
+    )
+    group.add_argument(
+        "--max-length",
+        type=positive,
+        metavar="N",
+        help="maximum target length in tokens (default: the model's setting, usually 200)",
+    )
+    group.add_argument(
+        "--shortlist",
+        action="store_true",
+        help=f"restrict the softmax to the shortlist that {PROGRAM} shortlist learned (faster)",
+    )
+    if batch:
+        group.add_argument(
+            "--copy",
+            action="store_true",
+            help="copy unknown words and digits from the aligned source words (words are separated "
+            "by spaces)",
+        )
+        group.add_argument(
+            "--batch-size",
+            type=positive,
+            default=64,
+            metavar="N",
+            help="sentences per batch (default: 64)",
+        )
+
+
+def add_too_long(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--too-long",
+        default="stop",
+        choices=TOO_LONG,
+        help="how to handle lines longer than the model's maximum source length: stop with an "
+        "error, skip them (empty output) or crop them (default: stop)",
+    )
+
+
+def add_split(parser: argparse.ArgumentParser, default: str = "test") -> None:
+    parser.add_argument(
+        "--split",
+        default=default,
+        choices=("train", "validation", "test"),
+        help=f"split of the training corpus to use if --source is not given (default: {default})",
+    )
+
+
+def add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
+    parser.add_argument(
+        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
+    )
+    parser.add_argument("--target", metavar="FILE", help="target sentences, one per line")
+    add_split(parser, split)
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="sentences per batch (default: 64)",
+    )
