@@ -331,7 +331,7 @@ class _DeviceDecoder(IncrementalDecoder):
     LiteRT 2.3) now and then computed wrongly.
 
     Args:
-        model: From `build_model`.
+        model: Any functional translation model.
         limit: Positions that the decoder remembers.
     """
 

@@ -135,3 +135,24 @@ def test_dot_is_multiplicative_without_weights(rng: np.random.Generator) -> None
     assert dot.weights == []
     with pytest.raises(ValueError, match=r"equal size, got 5 and 3"):
         DotAttention().build((None, 5), (None, None, 3))
+
+
+def test_an_overridden_score_counts(rng: np.random.Generator) -> None:
+    class Uniform(BahdanauAttention):
+        def score(self, query: Any, keys: Any) -> Any:
+            return super().score(query, keys) * 0
+
+    inputs = example(rng)
+    _, weights = call(Uniform(6), inputs)
+    np.testing.assert_allclose(to_numpy(weights)[0], 0.25, atol=1e-6)
+
+
+def test_a_query_projection_has_no_bias(rng: np.random.Generator) -> None:
+    class Biased(BahdanauAttention):
+        def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
+            super().build(state_shape, annotations_shape)
+            self.query_projection = keras.layers.Dense(6)
+            self.query_projection.build(state_shape)
+
+    with pytest.raises(ValueError, match="must have no bias"):
+        call(Biased(6), example(rng))

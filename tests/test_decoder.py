@@ -21,6 +21,7 @@ from layer_weights import CELLS, SCORES, Values, decoder_params
 from reference.decoder import decode
 from reference.encoder import Encoding
 
+from keras_attn_nmt.layers.attention import BahdanauAttention
 from keras_attn_nmt.layers.decoder import AttentionDecoder
 
 UNITS = 5
@@ -224,3 +225,10 @@ def test_outputs_are_finite_for_large_numbers(rng: np.random.Generator) -> None:
     for name in ("embedded", "annotations", "sentence_vector"):
         inputs[name] = inputs[name] * 1e4
     assert all(np.isfinite(each).all() for each in flat(call(decoder, inputs)))
+
+
+def test_an_attention_of_another_dtype_is_refused() -> None:
+    attention = BahdanauAttention(4, dtype="float32")
+    decoder = AttentionDecoder(5, attention=attention, dtype="mixed_bfloat16")
+    with pytest.raises(ValueError, match="computes in float32 and the decoder in bfloat16"):
+        decoder.build((None, None, 3), (None, None, 4), (None, 4))

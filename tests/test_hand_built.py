@@ -115,22 +115,54 @@ def test_a_mask_that_keras_passes_on_is_used(tokenizer):
     np.testing.assert_allclose(alone.attention, first.attention, atol=1e-5)
 
 
-def test_what_cannot_be_searched_is_refused(tokenizer):
+def small(tokenizer, *, target_side=None, logits=None, masked=True):
+    """A model of few units, with layers of the caller's on the target side and for the logits."""
     size = tokenizer.vocabulary_size
-    with pytest.raises(ValueError, match="not a functional model"):
-        Translator(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), *[tokenizer] * 2)
-    with pytest.raises(ValueError, match=f"model has {size} source pieces, but the vocabulary has"):
-        Translator(hand_built(tokenizer), Tokenizer.learn(["ein Haus"] * 3, 290), tokenizer)
-
-    source = keras.Input((None,), dtype="int32", name="source")
-    target = keras.Input((None,), dtype="int32", name="target")
-    annotations, vector = BidirectionalEncoder(5)(keras.layers.Embedding(size, 8)(source))
+    source = keras.Input((None,), dtype="int32")
+    target = keras.Input((None,), dtype="int32")
+    mask = {"mask": source != 0} if masked else {}
+    annotations, vector = BidirectionalEncoder(5)(keras.layers.Embedding(size, 8)(source), **mask)
     embedded = keras.layers.Embedding(size, 6)(target)
-    embedded = keras.layers.Conv1D(6, 2, padding="causal")(embedded)
-    states, *_ = AttentionDecoder(9, attention_units=4)(embedded, annotations, vector)
-    model = keras.Model([source, target], keras.layers.Dense(size)(states))
-    with pytest.raises(ValueError, match="cannot be decoded incrementally"):
-        Translator(model, tokenizer, tokenizer)
+    embedded = embedded if target_side is None else target_side(embedded)
+    decoded = AttentionDecoder(9, attention_units=4)(embedded, annotations, vector, **mask)
+    if logits is None:
+        return keras.Model([source, target], keras.layers.Dense(size)(decoded[0]))
+    return keras.Model([source, target], logits(vector, *decoded))
+
+
+def test_a_layer_may_occur_on_both_sides_of_the_decoder(tokenizer):
+    dropout, output = keras.layers.Dropout(0.1), keras.layers.Dense(tokenizer.vocabulary_size)
+    model = small(
+        tokenizer,
+        target_side=dropout,
+        logits=lambda vector, states, *_: output(dropout(states)) * 0.5,
+    )
+    assert len(Translator(model, tokenizer, tokenizer)(TEXTS)) == len(TEXTS)
+
+
+def test_models_that_cannot_be_decoded_incrementally_are_refused(tokenizer):
+    size = tokenizer.vocabulary_size
+    output = keras.layers.Dense(size)
+    refused = {
+        "not a functional model": keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]),
+        "cannot be decoded incrementally": small(
+            tokenizer, target_side=keras.layers.Conv1D(6, 2, padding="causal")
+        ),
+        "depend on padding: pass mask": small(tokenizer, masked=False),
+        "here they depend on something else": small(
+            tokenizer,
+            logits=lambda vector, states, *_: output(
+                keras.layers.Concatenate()(
+                    [states, keras.layers.Dense(9)(vector)[:, None] + 0 * states]
+                )
+            ),
+        ),
+    }
+    for message, model in refused.items():
+        with pytest.raises(ValueError, match=message):
+            Translator(model, tokenizer, tokenizer)
+    with pytest.raises(ValueError, match=f"{size} source"):
+        Translator(hand_built(tokenizer), Tokenizer.learn(["ein Haus"] * 3, 290), tokenizer)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports need TensorFlow")

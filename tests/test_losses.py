@@ -165,3 +165,8 @@ def test_reductions_of_keras(logits: np.ndarray) -> None:
     each = to_numpy(MaskedCrossentropy(reduction=None)(LABELS, logits))
     assert each.shape == np.shape(LABELS)
     assert each.sum() == pytest.approx(mean * tokens, rel=1e-5)
+
+
+def test_half_precision_has_not_all_labels() -> None:
+    with pytest.raises(ValueError, match="float32 or float64, got bfloat16"):
+        MaskedCrossentropy(dtype="bfloat16")

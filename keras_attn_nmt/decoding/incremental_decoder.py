@@ -52,22 +52,32 @@ class IncrementalDecoder:
             source_size: Size of the source vocabulary.
 
         Raises:
-            ValueError: They differ: a layer on the target side reads other positions.
+            ValueError: They differ, as a layer on the target side reads other positions, or the
+                model's results depend on padding.
         """
         first, last = EOS + 1, min(source_size, self.parts.vocabulary_size) - 1
         source = np.array([[first, last, first, EOS], [last, EOS, PAD, PAD]], "int32")
         target = np.array([[BOS, first, last], [BOS, last, first]], "int32")
-        whole = self.parts.model({"source": source, "target": target}, training=False)["logits"]
+        whole = self.parts.model({"source": source, "target": target})["logits"]
         tolerance = 1e-3 if self.decoder.compute_dtype == "float32" else 0.05
+        whole = ops.convert_to_numpy(ops.cast(whole, "float32"))
+        if not np.isfinite(whole).all():
+            raise ValueError("The logits of the model are not finite: its weights are damaged.")
+        tolerance = tolerance * np.abs(whole).max()
+        # The second sentence without its padding.
+        alone = self.parts.model({"source": source[1:, :2], "target": target[1:]})["logits"]
+        alone = ops.convert_to_numpy(ops.cast(alone, "float32"))
+        if np.abs(alone - whole[1:]).max() > tolerance:
+            raise ValueError(
+                "The logits of the model depend on padding: pass mask=source != 0 to the encoder "
+                "and to AttentionDecoder, or use Embedding(..., mask_zero=True) for the source."
+            )
         memory, state = self.encode(source)
         for position in range(target.shape[1]):
             logits, state, _ = self.step(target[:, position : position + 1], state, memory)
-            step, expected = (
-                ops.convert_to_numpy(ops.cast(each, "float32"))
-                for each in (logits[:, 0], whole[:, position])
-            )
-            difference = np.abs(step - expected).max()
-            if not difference <= tolerance * np.abs(expected).max():
+            step = ops.convert_to_numpy(logits[:, 0])
+            difference = np.abs(step - whole[:, position]).max()
+            if difference > tolerance:
                 raise ValueError(
                     f"The model cannot be decoded incrementally: at target position {position} its "
                     f"logits differ by {difference:.3g} from those of single steps. Layers between "
@@ -139,7 +149,7 @@ class IncrementalDecoder:
         gates = self.decoder.embed_gates(embedded)
         advanced, attention = self.decoder.step(gates, state, memory)
         context = self.decoder.context(attention, memory)
-        features = self.parts.features([embedded, advanced[0], state[0], context], training=False)
+        features = self.parts.features([embedded, advanced[0], state[0], context])
         if weights is not None:
             kernel, bias = weights
             # 2-D, TensorFlow fuses the bias into the product.

@@ -19,7 +19,6 @@ import keras
 from keras import ops
 
 from keras_attn_nmt.layers.decoder import AttentionDecoder
-from keras_attn_nmt.layers.encoder import BidirectionalEncoder
 from keras_attn_nmt.layers.readout import TiedEmbedding
 
 NEEDED = (
@@ -43,11 +42,11 @@ class ModelParts:
         vocabulary_size: Number of logits: the size of the target vocabulary.
     """
 
-    model: keras.Model
+    model: keras.Function
     encode: keras.Model
     embed: keras.Model
     decoder: AttentionDecoder
-    features: keras.Model
+    features: keras.Function
     output: Any
     vocabulary_size: int
 
@@ -77,26 +76,25 @@ class ModelParts:
             mask = _AttachedMask()(annotations)
         vector = call.arguments["sentence_vector"]
         output, features = _output(logits)
-        read = [embedded, states, previous, contexts]
-        if any(features is each for each in read):
-            # Keras does not allow an input as output of a model.
-            features = keras.layers.Identity()(features)
+        try:
+            # A model would copy the graph, and lose layers that occur on both sides of the cut.
+            features = keras.Function([embedded, states, previous, contexts], features)
+        except ValueError as error:
+            raise ValueError(
+                "The logits may depend on the target embedding, the states before and after a step "
+                f"and the context only, and here they depend on something else: {error}"
+            ) from error
         return cls(
-            model=keras.Model(
+            model=keras.Function(
                 {"source": source, "target": target}, {"logits": logits, "attention": weights}
             ),
             encode=keras.Model(source, [annotations, vector, mask]),
             embed=keras.Model(target, embedded),
             decoder=decoders[0],
-            features=keras.Model(read, features),
+            features=features,
             output=output,
             vocabulary_size=logits.shape[-1],
         )
-
-    @property
-    def encoders(self) -> list[BidirectionalEncoder]:
-        """The `BidirectionalEncoder` layers of the model."""
-        return [each for each in self.encode.layers if isinstance(each, BidirectionalEncoder)]
 
     @property
     def source_vocabulary_size(self) -> int | None:
@@ -200,7 +198,8 @@ def _output(logits: Any) -> tuple[Any, Any]:
     tensor = logits
     while True:
         operation, node = _node(tensor)
-        linear = isinstance(operation, keras.layers.Dense) and (
+        # A subclass may compute something else from the same kernel.
+        linear = type(operation) is keras.layers.Dense and (
             operation.activation is keras.activations.linear
         )
         reverse = isinstance(operation, TiedEmbedding) and node.arguments.kwargs.get("reverse")

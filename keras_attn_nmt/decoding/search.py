@@ -309,7 +309,7 @@ def score(model: keras.Model, source: Any, reference: Any, length_alpha: float =
     source, reference = ops.convert_to_tensor(source), ops.convert_to_tensor(reference)
     begin = ops.full_like(reference[:, :1], BOS)
     target = ops.concatenate([begin, reference[:, :-1]], axis=1)
-    outputs = model({"source": source, "target": target}, training=False)
+    outputs = model({"source": source, "target": target})
     mask = reference != PAD
     token_scores = ops.where(mask, -token_cross_entropy(reference, outputs["logits"]), 0.0)
     lengths = ops.sum(ops.cast(mask, "int32"), axis=1)

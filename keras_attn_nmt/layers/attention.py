@@ -25,6 +25,12 @@ class Attention(keras.layers.Layer, abc.ABC):
         **kwargs: `name`, `dtype` and the like.
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # A score that is overridden has no longer the backward pass of the one before.
+        if "score" in vars(cls) and "score_with_gradient" not in vars(cls):
+            cls.score_with_gradient = Attention.score_with_gradient  # type: ignore[method-assign]
+
     def __init__(
         self,
         layer_normalization: bool = False,
@@ -85,8 +91,14 @@ class Attention(keras.layers.Layer, abc.ABC):
     def weights_of_step(self) -> scores.AttentionWeights:
         """The weights of an attention step, given keys, in the compute dtype."""
         kernel = normalization = None
-        if self.query_projection is not None:
-            kernel = ops.cast(self.query_projection.kernel, self.compute_dtype)
+        if (projection := self.query_projection) is not None:
+            if projection.use_bias or projection.activation is not keras.activations.linear:
+                raise ValueError(
+                    f"The query projection of {type(self).__name__} must have no bias and no "
+                    "activation: use Dense(units, use_bias=False), and key_projection or score for "
+                    "the rest."
+                )
+            kernel = ops.cast(projection.kernel, self.compute_dtype)
         if (layer := self.query_normalization) is not None:
             normalization = scores.Normalization(layer.gamma.value, layer.beta.value, layer.epsilon)
         return scores.AttentionWeights(self.score_with_gradient(), kernel, normalization)
@@ -257,11 +269,13 @@ class LuongAttention(Attention):
         self._build_normalization(self.key_units, self.key_units)
 
     def score(self, query: Any, keys: Any) -> Any:
-        return self.score_with_gradient().forward(query, keys)
+        return scores.multiplicative_score(self._scale()).forward(query, keys)
 
     def score_with_gradient(self) -> scores.Score:
-        scaled = self.query_normalization is not None
-        return scores.multiplicative_score(self.key_units**-0.5 if scaled else 1.0)
+        return scores.multiplicative_score(self._scale())
+
+    def _scale(self) -> float:
+        return 1.0 if self.query_normalization is None else self.key_units**-0.5
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -270,8 +284,9 @@ class DotAttention(LuongAttention):
 
         e_ij = s_{i-1}^T h_j,   alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
-    It has no projections, so states and annotations must have the same size. Arguments, call
-    arguments and results are those of `LuongAttention`.
+    It has no projections, so states and annotations must have the same size, and
+    `kernel_initializer` is that of the decoder's `query_previous_token` only. Call arguments and
+    results are those of `LuongAttention`.
 
     Example:
         >>> context, weights = DotAttention()(keras.ops.ones((2, 6)), keras.ops.ones((2, 5, 6)))

@@ -171,6 +171,11 @@ class AttentionDecoder(keras.layers.Layer):
         self.initial_projection.build((None, self.initial_state_units or sentence_vector_shape[-1]))
         if self.attention is None:
             self.attention = self._make_attention()
+        if self.attention is not None and self.attention.compute_dtype != self.compute_dtype:
+            raise ValueError(
+                f"The attention layer computes in {self.attention.compute_dtype} and the decoder "
+                f"in {self.compute_dtype}: make it with dtype={self.dtype_policy.name!r}."
+            )
         if self.attention is not None and not self.attention.built:
             self.attention.build((None, 1, self.units), (None, None, annotation_units))
         self.token_query = None

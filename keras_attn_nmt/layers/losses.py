@@ -119,19 +119,22 @@ REDUCTION = "mean_with_sample_weight"
 
 
 class _TokenLoss(keras.losses.Loss):
-    """A mean over the tokens of the global batch, across all replicas.
+    """A loss of tokens, by default the mean over the global batch, across all replicas.
 
     Args:
         reduction: As of every Keras loss. `"mean_with_sample_weight"` divides by the number of
             tokens, padding left out.
         name: Name of the loss.
-        dtype: What the loss is computed in.
+        dtype: `"float32"` or `"float64"`.
     """
 
     def __init__(
         self, reduction: str | None = REDUCTION, name: str | None = None, dtype: Any = "float32"
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        # Keras casts labels to it, and half precision has not all of their ids.
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype of a loss must be float32 or float64, got {self.dtype}.")
 
     def _reduced(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
         loss = super().__call__(y_true, y_pred, weights)
@@ -156,7 +159,7 @@ class MaskedCrossentropy(_TokenLoss):
         name: Name of the loss.
         reduction: As of every Keras loss: `"mean_with_sample_weight"` divides by the number of
             labels other than 0; `"sum"` adds up, `None` gives `(batch, target_length)`.
-        dtype: What the loss is computed in.
+        dtype: `"float32"` or `"float64"`.
 
     Call arguments:
         y_true: Labels, int, `(batch, target_length)`, 0 at padding.
@@ -283,8 +286,9 @@ class GuidedAlignment(_TokenLoss):
     Args:
         name: Name of the loss.
         reduction: As of every Keras loss: `"mean_with_sample_weight"` divides by the number of
-            labels other than 0; `"sum"` adds up, `None` gives `(batch, target_length)`.
-        dtype: What the loss is computed in.
+            target positions with an alignment; `"sum"` adds up, `None` gives `(batch,
+            target_length)`.
+        dtype: `"float32"` or `"float64"`.
 
     Call arguments:
         y_true: A, float, `(batch, target_length, source_length)`, above 0 where there is a link.

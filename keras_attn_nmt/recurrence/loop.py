@@ -67,7 +67,7 @@ def run(inputs: Inputs, by_hand: bool = True) -> Outputs:
         by_hand: Whether to use the hand-written gradient if available, which keeps the activations.
     """
     attention = inputs.attention
-    if attention is not None and attention.score.backward is None:
+    if attention is not None and None in attention.score[2:]:
         by_hand = False
     if not by_hand or keras.backend.backend() == "torch":
         trace = _forward(inputs, keep=False)
