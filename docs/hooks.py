@@ -1,5 +1,6 @@
-"""Lays the package out as it is installed, so that mkdocstrings reads it without importing it."""
+"""Lays the package out for mkdocstrings, and makes a page of the tutorial, which is a notebook."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 # The `paths` of mkdocstrings in mkdocs.yml.
 LAID_OUT = ROOT / "build" / "documented"
+NOTEBOOK, PAGE = "tutorial.ipynb", "tutorial.md"
+DOWNLOAD = f"[Download this page as a Jupyter notebook]({NOTEBOOK})"
 
 
 def on_startup(**_: Any) -> None:
@@ -16,3 +19,36 @@ def on_startup(**_: Any) -> None:
     shutil.copytree(ROOT / "keras_attn_nmt", package)
     for name in ("training", "export"):
         shutil.copytree(ROOT / name, package / name)
+
+
+def on_files(files: Any, config: Any, **_: Any) -> Any:
+    """Adds the page beside the notebook, which stays for download."""
+    from mkdocs.structure.files import File
+
+    content = to_markdown((ROOT / "docs" / NOTEBOOK).read_text("utf-8"))
+    files.append(File.generated(config, PAGE, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Pages link to the notebook, which is there on GitHub, too: on the site, to its page."""
+    if page.file.src_uri == PAGE:
+        title, rest = markdown.split("\n", 1)
+        return f"{title}\n\n{DOWNLOAD}\n{rest}"
+    return markdown.replace(f"{NOTEBOOK})", f"{PAGE})")
+
+
+def to_markdown(notebook: str) -> str:
+    """The cells of a notebook as Markdown, with its code and the images that it drew."""
+    blocks = []
+    for cell in json.loads(notebook)["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            blocks.append(source)
+            continue
+        blocks.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            image = "".join(output.get("data", {}).get("image/png", ()))
+            if image:
+                blocks.append(f"![Output of the cell](data:image/png;base64,{image})")
+    return "\n\n".join(blocks) + "\n"

@@ -1,0 +1,95 @@
+"""The tutorial, a notebook: it has no traces of a machine, and its cells run in order."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+NOTEBOOK = DOCS / "tutorial.ipynb"
+LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
+
+
+@pytest.fixture
+def notebook():
+    return json.loads(NOTEBOOK.read_text("utf-8"))
+
+
+def sources(notebook, kind):
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def test_links_lead_to_files(notebook):
+    for block in sources(notebook, "markdown"):
+        for target in LINK.findall(block):
+            assert "://" in target or (DOCS / target).is_file(), target
+
+
+def test_only_images_are_kept_of_the_outputs(notebook):
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    images = []
+    for cell in notebook["cells"]:
+        assert not cell["metadata"]
+        assert cell.get("execution_count") is None
+        for output in cell.get("outputs", ()):
+            assert set(output["data"]) == {"image/png"}
+            images.append(output["data"]["image/png"])
+    assert len(images) == 2
+    assert all(len(image) < 80_000 for image in images)  # 60 KB in base64
+
+
+def test_the_site_shows_all_cells(notebook):
+    specification = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
+    hooks = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(hooks)
+    page = hooks.to_markdown(NOTEBOOK.read_text("utf-8"))
+    assert page.startswith("# ")
+    assert page.count("```python\n") == len(sources(notebook, "code"))
+    assert page.count("](data:image/png;base64,") == 2
+    for block in sources(notebook, "markdown") + sources(notebook, "code"):
+        assert block in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the corpus is read with TensorFlow Datasets"
+)
+def test_the_cells_run(notebook, tmp_path, monkeypatch, capsys):
+    import matplotlib
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    matplotlib.use("Agg")
+    namespace = {"__name__": "tutorial"}
+    for number, block in enumerate(sources(notebook, "code")):
+        exec(compile(block, f"code cell {number}", "exec"), namespace)
+
+    found = namespace["translator"](
+        [
+            "einundvierzig",
+            "siebenundachtzig",
+            "siebenhundertdreiundzwanzig",
+            "3. Oktober 1990",
+            "24. Dezember 2027",
+        ]
+    )
+    right = [
+        "forty-one",
+        "eighty-seven",
+        "seven hundred and twenty-three",
+        "October 3, 1990",
+        "December 24, 2027",
+    ]
+    assert sum(each.text == text for each, text in zip(found, right, strict=True)) >= 4
+    for each in found:
+        assert each.attention.shape == (len(each.target_tokens), len(each.source_tokens))
+        np.testing.assert_allclose(each.attention.sum(axis=1), 1, atol=1e-3)
+
+    matches = {name: exact.mean() for name, exact in namespace["matches"].items()}
+    assert matches["with attention"] > 0.8
+    assert matches["with attention"] > matches["without attention"] + 0.1
+    assert namespace["exact_matches"](namespace["with_own_score"]).mean() > 0.8
