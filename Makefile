@@ -13,7 +13,7 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help demo docs test test-all lint format test-lowest test-next test-torch test-arm \
+.PHONY: help demo docs test test-all lint format test-lowest test-next test-jax test-torch test-arm \
 	benchmark clean
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make format       format the code'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
 	@echo 'make test-next    tests of the core with the newest keras-nightly'
+	@echo 'make test-jax     every test of the core on JAX'
 	@echo 'make test-torch   tests of the core on PyTorch (a download of several GB)'
 	@echo 'make test-arm     .tflite files on ARM64: emulated on Debian for x86-64, or as it is'
 	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: a short form)'
@@ -44,6 +45,10 @@ test: lint
 
 test-all: lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(MODEL_TESTS)
+
+# Every case on JAX, too, where each compiles for seconds: before a release.
+test-jax: .venv/ready
 	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
 
 # mypy cannot know of package_dir in setup.cfg, so it reads a copy that is laid out as installed.
