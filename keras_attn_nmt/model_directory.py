@@ -154,13 +154,18 @@ def _load_vocabulary(path: Path, digest: str | None, size: int | None) -> Tokeni
     return tokenizer
 
 
-def _load_weights(path: Path, config: ModelConfig) -> keras.Model:
+def build_float32(config: ModelConfig) -> keras.Model:
+    """`build_model` in float32, whatever the global dtype policy."""
     policy = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy("float32")
-        model = build_model(config)
+        return build_model(config)
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _load_weights(path: Path, config: ModelConfig) -> keras.Model:
+    model = build_float32(config)
     try:
         model.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.

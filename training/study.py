@@ -28,8 +28,9 @@ from keras_attn_nmt.training.corpora import concatenated, decoded
 from keras_attn_nmt.training.evaluation import corpus_scores, evaluate
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.training.resuming import check_same_recipe
 from keras_attn_nmt.training.splits import load_split
-from keras_attn_nmt.training.trainer import check_same_recipe, train
+from keras_attn_nmt.training.trainer import train
 from keras_attn_nmt.translator import Translator
 
 # The query is the decoder state only, as in the paper.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import os
@@ -30,11 +29,9 @@ from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
 from keras_attn_nmt.training.evaluation import bleu_signature
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
+from keras_attn_nmt.training.resuming import RECIPE, check_output, nothing_to_resume, written_epoch
 from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.translator import Translator
-
-# Compared with the given recipe on resume.
-RECIPE = "recipe.json"
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +62,9 @@ def train(
     """
     _require_extra()
     if resume and not Path(output).is_dir():
-        raise _nothing_to_resume(Path(output))
+        raise nothing_to_resume(Path(output))
     with taken(output) as directory:
-        state = _check_output(directory, recipe, resume)
+        state = check_output(directory, recipe, resume)
         settings = recipe.training
         keras.utils.set_random_seed(settings.seed)
         policy = keras.config.dtype_policy()
@@ -153,7 +150,7 @@ def _train(
     def write(history: list[dict[str, float]], finished: bool) -> dict[str, Any]:
         """Writes the best model and `training.json`; returns the content of the latter."""
         best = callbacks.best_epoch(history, settings.monitor)
-        final = _float32_model(config)
+        final = model_directory.build_float32(config)
         final.load_weights(checkpoints / callbacks.weights_file(best), skip_mismatch=False)
         # Not from the recipe: `evaluate --save-search` may have changed it.
         search = model_directory.read_config(output)[2]
@@ -182,7 +179,7 @@ def _train(
     )
     if done < settings.epochs and not (state and state["finished"]):
         # A kill in between leaves a best checkpoint whose model was not written.
-        if history and _written_epoch(output) != callbacks.best_epoch(history, settings.monitor):
+        if history and written_epoch(output) != callbacks.best_epoch(history, settings.monitor):
             write(history, finished=False)
         model.fit(
             data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
@@ -202,73 +199,6 @@ def _train(
             *(len(history), settings.epochs, settings.monitor, settings.patience),
         )
     return write(history, finished=True)
-
-
-def _written_epoch(output: Path) -> int | None:
-    """Epoch index of the saved model, or `None` if `training.json` is missing or damaged."""
-    try:
-        written = json.loads((output / model_directory.TRAINING).read_text(encoding="utf-8"))
-        return int(written["best_epoch"]) - 1
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _float32_model(config: ModelConfig) -> keras.Model:
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return build_model(config)
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-def _nothing_to_resume(output: Path) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"Nothing to resume in {output}: no epoch was saved. Start without --resume."
-    )
-
-
-def _check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
-    """The state to resume from, or `None`."""
-    state = callbacks.read_state(output / model_directory.CHECKPOINTS)
-    used = state is not None or (output / model_directory.MODEL).exists()
-    if not resume:
-        if used:
-            raise FileExistsError(
-                f"{output} already holds a model or an interrupted run: use another directory, "
-                "remove it, or resume with --resume."
-            )
-        return None
-    if state is None:
-        raise _nothing_to_resume(output)
-    check_same_recipe(output, recipe)
-    return state
-
-
-def check_same_recipe(output: Path, recipe: Recipe) -> None:
-    """Raises `ValueError` unless the run in a directory was started with this recipe."""
-    try:
-        # Settings that an older release did not have get their defaults.
-        text = (output / RECIPE).read_text(encoding="utf-8")
-        before = Recipe.from_dict(json.loads(text)).to_dict()
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{output / RECIPE} is missing or damaged ({error}): the run in {output} cannot be "
-            "resumed. Start a new one in another directory."
-        ) from error
-    # The model section only holds explicit settings.
-    defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
-    now = recipe.to_dict()
-    for each in (before, now):
-        each["model"] = {**defaults, **each["model"]}
-    for section, values in now.items():
-        if values != before.get(section):
-            changed = [key for key in values if values[key] != before.get(section, {}).get(key)]
-            raise ValueError(
-                f"The run in {output} was started with different values of "
-                f"{', '.join(f'{section}.{key}' for key in changed)}: resume with the same recipe "
-                f"and overrides, see {output / RECIPE}, or start in another directory."
-            )
 
 
 def learn_tokenizers(

@@ -202,7 +202,7 @@ def _output(logits: Any) -> tuple[Any, Any]:
         linear = type(operation) is keras.layers.Dense and (
             operation.activation is keras.activations.linear
         )
-        reverse = isinstance(operation, TiedEmbedding) and node.arguments.kwargs.get("reverse")
+        reverse = type(operation) is TiedEmbedding and node.arguments.kwargs.get("reverse")
         if linear or reverse:
             return operation, node.input_tensors[0]
         # Casts and dropout do not affect the ranking at inference.

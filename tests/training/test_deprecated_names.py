@@ -12,8 +12,8 @@ from keras_attn_nmt import AttentionDecoder, ModelConfig, build_model
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.recipe import Recipe, TrainingRecipe, VocabularyRecipe
 from keras_attn_nmt.training.recipe_files import load_recipe
+from keras_attn_nmt.training.resuming import RECIPE, check_same_recipe
 from keras_attn_nmt.training.splits import recorded_data
-from keras_attn_nmt.training.trainer import RECIPE, check_same_recipe
 
 
 @pytest.mark.parametrize(
