@@ -217,7 +217,7 @@ def test_a_model_that_a_server_could_not_warm_up_is_not_there(
 ):
     writes(with_a_warmup_request_that_fails)
     expects()
-    assert_refused(model_directory, versions, "warm-up request: score: Inv.*must be as many")
+    assert_refused(model_directory, versions, "warm-up request: score: Inv.*must have equal length")
 
 
 @pytest.mark.parametrize(
