@@ -1,4 +1,4 @@
-"""What every test has: quiet TensorFlow, seeded numbers."""
+"""Shared fixtures: quiet TensorFlow, seeded random numbers."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""What the layers call their weights, as the oracle in `reference/` calls them.
+"""Maps weights of the layers to parameters of the oracle in `reference/`.
 
-A Keras kernel acts on rows, the paper's matrices on columns: each is the other's transpose.
+A Keras kernel acts on rows, the paper's matrices on columns: they are transposes.
 """
 
 from typing import Any

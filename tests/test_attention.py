@@ -1,4 +1,4 @@
-"""Both attentions against the oracle, and what a decoder relies on."""
+"""Attention layers: comparison with the oracle, and properties the decoder relies on."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ with_and_without_norm = pytest.mark.parametrize("norm", [False, True])
 
 @every_kind
 @with_and_without_norm
-def test_is_the_papers(rng: np.random.Generator, kind: str, norm: bool) -> None:
+def test_matches_the_paper(rng: np.random.Generator, kind: str, norm: bool) -> None:
     inputs = example(rng)
     attention = make(kind, layer_normalization=norm)
     call(attention, inputs)
@@ -70,7 +70,7 @@ def test_layer(rng: np.random.Generator, tmp_path: Path, kind: str, norm: bool) 
 
 
 @every_kind
-def test_nothing_to_attend_to_gives_zeros(rng: np.random.Generator, kind: str) -> None:
+def test_fully_masked_source_gives_zeros(rng: np.random.Generator, kind: str) -> None:
     inputs = example(rng)
     inputs["mask"] = np.zeros_like(MASK)
     attention = make(kind, layer_normalization=True)
@@ -100,7 +100,7 @@ def test_weights_are_float32_and_sum_to_1(rng: np.random.Generator, kind: str, p
 
 
 @every_kind
-def test_keys_computed_before_are_the_same(rng: np.random.Generator, kind: str) -> None:
+def test_precomputed_keys_give_equal_results(rng: np.random.Generator, kind: str) -> None:
     inputs = example(rng)
     attention = make(kind, layer_normalization=True)
     expected = call(attention, inputs)
@@ -112,7 +112,7 @@ def test_keys_computed_before_are_the_same(rng: np.random.Generator, kind: str) 
 
 @every_kind
 @with_and_without_norm
-def test_many_states_look_at_one_sentence(rng: np.random.Generator, kind: str, norm: bool) -> None:
+def test_multiple_queries_per_sentence(rng: np.random.Generator, kind: str, norm: bool) -> None:
     inputs = example(rng)
     states = rng.normal(size=(3, 2, 5)).astype("float32")
     attention = make(kind, layer_normalization=norm)
@@ -120,8 +120,8 @@ def test_many_states_look_at_one_sentence(rng: np.random.Generator, kind: str, n
     assert context.shape == (3, 2, 3)
     assert weights.shape == (3, 2, 4)
     for query in range(2):
-        alone = attention(states[:, query], inputs["annotations"], mask=MASK)
-        assert_same((context[:, query], weights[:, query]), alone, 1e-6)
+        single = attention(states[:, query], inputs["annotations"], mask=MASK)
+        assert_same((context[:, query], weights[:, query]), single, 1e-6)
 
 
 def test_dot_is_multiplicative_without_weights(rng: np.random.Generator) -> None:
@@ -137,7 +137,7 @@ def test_dot_is_multiplicative_without_weights(rng: np.random.Generator) -> None
         DotAttention().build((None, 5), (None, None, 3))
 
 
-def test_an_overridden_score_counts(rng: np.random.Generator) -> None:
+def test_overridden_score_is_used(rng: np.random.Generator) -> None:
     class Uniform(BahdanauAttention):
         def score(self, query: Any, keys: Any) -> Any:
             return super().score(query, keys) * 0
@@ -147,7 +147,7 @@ def test_an_overridden_score_counts(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(to_numpy(weights)[0], 0.25, atol=1e-6)
 
 
-def test_a_query_projection_has_no_bias(rng: np.random.Generator) -> None:
+def test_query_projection_has_no_bias(rng: np.random.Generator) -> None:
     class Biased(BahdanauAttention):
         def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
             super().build(state_shape, annotations_shape)

@@ -1,4 +1,4 @@
-"""The examples in docstrings do what they show."""
+"""Examples in docstrings run and give the shown results."""
 
 import doctest
 import importlib

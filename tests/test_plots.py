@@ -45,7 +45,7 @@ def only_dejavu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(font_manager, "findSystemFonts", list)
 
 
-def test_a_cell_has_the_shade_of_its_weight():
+def test_cell_colour_matches_its_weight():
     weights = np.random.default_rng(0).random((4, 5))
     weights[0, 3], weights[2, 0] = 1.0, 0.0
     figure = plot_attention(weights, SOURCE, TARGET)
@@ -58,7 +58,7 @@ def test_a_cell_has_the_shade_of_its_weight():
         np.testing.assert_allclose(shade, 255 * weights[row, column], atol=1.5)
 
 
-def test_source_is_above_and_target_at_the_left_and_nothing_is_cut_off():
+def test_source_is_on_top_target_on_the_left_without_clipping():
     title = "einundvierzig kostet viel mehr als dreißig und viel weniger als hundert → forty-one"
     figure = plot_attention(uniform(4, 5), SOURCE, TARGET, title=title)
     figure.canvas.draw()
@@ -97,7 +97,7 @@ def test_labels_are_legible_and_do_not_overlap(tokens):
     assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(rows))
 
 
-def test_cells_are_square_and_the_picture_grows_up_to_a_bound():
+def test_cells_are_square_and_figure_size_is_bounded():
     sizes = []
     for tokens in (5, 50, 300, 2000):
         names = ["x"] * tokens
@@ -110,7 +110,7 @@ def test_cells_are_square_and_the_picture_grows_up_to_a_bound():
     assert len(labels(figure)[0]) < 2000
 
 
-def test_tokens_are_written_as_they_are():
+def test_tokens_are_rendered_verbatim():
     tokens = ["▁$5", "$x^2$", "x_1", "100%", "", " "]
     figure = plot_attention(uniform(1, 6), tokens, ["x"], title="$5 and $6")
     assert labels(figure)[0] == ["_$5", "$x^2$", "x_1", "100%", "", " "]
@@ -118,7 +118,7 @@ def test_tokens_are_written_as_they_are():
     assert not figure.axes[0].title.get_parse_math()
 
 
-def test_tokens_that_would_break_the_picture_are_written_otherwise():
+def test_control_characters_and_long_tokens_are_replaced():
     assert source_labels(["\n", "a\tb"]) == ["U+000A", "a U+0009 b"]
     (label,) = source_labels(["a" * 500])
     assert len(label) == 32
@@ -133,7 +133,7 @@ def test_byte_pieces_name_the_character_they_spell():
     ]
 
 
-def test_characters_without_a_font_are_spelled_out_with_a_warning(only_dejavu):
+def test_characters_without_a_font_become_code_points_with_a_warning(only_dejavu):
     with pytest.warns(UserWarning, match=r"2 of the characters: 日本 .*Noto Sans CJK") as caught:
         figure = plot_attention(uniform(1, 2), ["▁日本", "a"], ["x"], title="日")
     assert Path(caught[0].filename) == Path(__file__)
@@ -144,7 +144,7 @@ def test_characters_without_a_font_are_spelled_out_with_a_warning(only_dejavu):
         figure.savefig(io.BytesIO(), format="png")
 
 
-def test_characters_come_from_another_font_even_one_installed_later(monkeypatch):
+def test_fallback_fonts_include_newly_installed_ones(monkeypatch):
     monkeypatch.setattr(
         font_manager.fontManager,
         "ttflist",
@@ -161,7 +161,7 @@ def test_characters_come_from_another_font_even_one_installed_later(monkeypatch)
     assert label.get_fontfamily() == ["STIXGeneral", "DejaVu Sans"]
 
 
-def test_japanese_is_drawn_where_a_font_has_it():
+def test_japanese_is_rendered_if_a_font_has_it():
     tokens = ["彼", "は", "日本", "語", "を", "話す", "。"]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -174,13 +174,13 @@ def test_japanese_is_drawn_where_a_font_has_it():
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_saves_in_the_usual_formats(tmp_path, suffix):
+def test_saves_common_formats(tmp_path, suffix):
     path = tmp_path / f"heat.{suffix}"
     plot_attention(uniform(4, 5), SOURCE, TARGET).savefig(path)
     assert path.stat().st_size > 1000
 
 
-def test_leaves_pyplot_alone():
+def test_does_not_import_pyplot():
     program = (
         "import sys; from keras_attn_nmt.plots import plot_attention; "
         "plot_attention([[1.0]], ['a'], ['b']); print('matplotlib.pyplot' in sys.modules)"
@@ -198,11 +198,11 @@ def test_leaves_pyplot_alone():
         (uniform(4, 5) * np.nan, "ranges from nan to nan; expected weights"),
     ],
 )
-def test_wrong_weights_are_refused(weights, message):
+def test_invalid_weights_are_rejected(weights, message):
     with pytest.raises(ValueError, match=message):
         plot_attention(weights, SOURCE, TARGET)
 
 
-def test_no_tokens_are_refused():
+def test_empty_tokens_are_rejected():
     with pytest.raises(ValueError, match="5 source and 0 target tokens"):
         plot_attention(np.zeros((0, 5)), SOURCE, [])

@@ -1,4 +1,4 @@
-"""The tutorial, a notebook: it has no traces of a machine, and its cells run in order."""
+"""The tutorial notebook has no machine-specific metadata, and its cells run in order."""
 
 import importlib.util
 import json
@@ -23,13 +23,13 @@ def sources(notebook, kind):
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
-def test_links_lead_to_files(notebook):
+def test_links_resolve_to_files(notebook):
     for block in sources(notebook, "markdown"):
         for target in LINK.findall(block):
             assert "://" in target or (DOCS / target).is_file(), target
 
 
-def test_only_images_are_kept_of_the_outputs(notebook):
+def test_notebook_keeps_only_image_outputs(notebook):
     assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
     images = []
     for cell in notebook["cells"]:
@@ -42,7 +42,7 @@ def test_only_images_are_kept_of_the_outputs(notebook):
     assert all(len(image) < 80_000 for image in images)  # 60 KB in base64
 
 
-def test_the_site_shows_all_cells(notebook):
+def test_site_shows_all_cells(notebook):
     specification = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
     hooks = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(hooks)
@@ -58,7 +58,7 @@ def test_the_site_shows_all_cells(notebook):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the corpus is read with TensorFlow Datasets"
 )
-def test_the_cells_run(notebook, tmp_path, monkeypatch, capsys):
+def test_cells_run(notebook, tmp_path, monkeypatch, capsys):
     import matplotlib
 
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ TINY = ["data.size=3000", "data.validation_size=40", "training.epochs=1", "model
 
 
 @pytest.mark.slow
-def test_demo_leaves_a_model_plots_and_exports(capfd, monkeypatch, tmp_path):
+def test_demo_writes_model_plots_and_exports(capfd, monkeypatch, tmp_path):
     arguments = ["demo", "--output", str(tmp_path / "demo"), "--sentence", "zwei"]
     for value in TINY:
         arguments += ["--set", value]

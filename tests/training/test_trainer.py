@@ -60,10 +60,8 @@ def weights_of(directory):
 
 
 @pytest.mark.slow
-def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
-    corpus, tmp_path, monkeypatch
-):
-    # What has a state that the next epoch needs; schedules by step need Adam's count alone.
+def test_resumed_run_ends_at_the_same_weights(corpus, tmp_path, monkeypatch):
+    # Settings with state across epochs; schedules by step only need Adam's iteration count.
     overrides = [
         "training.ema_momentum=0.9",
         "training.r_drop=0.5",
@@ -119,7 +117,7 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
             assert resumed["history"][-1][name] == pytest.approx(value, rel=1e-4)
 
 
-def test_what_is_validated_and_saved_is_the_average_of_the_weights():
+def test_averaged_weights_are_validated_and_saved():
     seen = {"step": [], "validation": [], "epoch end": []}
 
     class Watch(keras.callbacks.Callback):
@@ -151,7 +149,7 @@ def test_what_is_validated_and_saved_is_the_average_of_the_weights():
     assert not np.allclose(averages[2], seen["step"][2], rtol=1e-3)
 
 
-def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
+def test_model_directory_is_complete_and_documents_the_run(corpus, tmp_path):
     recipe = small(corpus, "training.epochs=1", "data.validation=''")
     report = train(recipe, tmp_path / "model", quiet=True)
     written = {path.name for path in (tmp_path / "model").iterdir()}
@@ -170,12 +168,12 @@ def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
         train(recipe, tmp_path / "model")
 
 
-def test_nothing_to_resume_is_said(corpus, tmp_path):
+def test_resume_without_checkpoint_raises(corpus, tmp_path):
     with pytest.raises(FileNotFoundError, match="Nothing to resume"):
         train(small(corpus), tmp_path / "none", resume=True)
 
 
-def test_an_epoch_whose_model_was_not_written_is_kept(corpus, tmp_path, monkeypatch):
+def test_epoch_is_kept_if_the_model_cannot_be_written(corpus, tmp_path, monkeypatch):
     recipe = small(corpus, "training.epochs=2")
     atomic_write = writing.atomic_write
 
@@ -205,7 +203,7 @@ def test_an_epoch_whose_model_was_not_written_is_kept(corpus, tmp_path, monkeypa
     assert model_directory.load_model(tmp_path / "model").search == search
 
 
-def test_a_directory_is_trained_into_by_one_process_at_a_time(corpus, tmp_path):
+def test_output_directory_is_locked_by_one_process(corpus, tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(f'[data]\nfolder = "{corpus}"\n')
     command = [sys.executable, "-m", "keras_attn_nmt.cli", "train", str(recipe), "--output"]
@@ -217,7 +215,7 @@ def test_a_directory_is_trained_into_by_one_process_at_a_time(corpus, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_an_output_that_cannot_be_written_is_said_before_any_data_are_read(corpus, tmp_path):
+def test_unwritable_output_is_rejected_before_reading_data(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     recipe = small(corpus, "data.train=missing")
     with pytest.raises(FileExistsError, match="is a file; expected a directory"):
@@ -233,7 +231,7 @@ def test_data_errors_leave_no_directory(corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_attention_is_guided_by_given_alignments(corpus, tmp_path):
+def test_guided_alignment_follows_given_alignments(corpus, tmp_path):
     with pytest.raises(
         ValueError, match=r"The corpus lines has no word alignments: set data.align"
     ):
@@ -254,14 +252,14 @@ def test_attention_is_guided_by_given_alignments(corpus, tmp_path):
         train(small(corpus, *overrides), tmp_path / "c", quiet=True)
 
 
-def test_the_best_epoch_is_the_earliest_of_equals():
+def test_best_epoch_is_the_earliest_on_ties():
     history = [{"val_loss": 2.0, "val_bleu": 1.0}, {"val_loss": 1.0, "val_bleu": 3.0}]
     history.append({"val_loss": 1.0, "val_bleu": 3.0})
     assert callbacks.best_epoch(history, "val_loss") == 1
     assert callbacks.best_epoch(history, "val_bleu") == 1
 
 
-def test_a_nan_loss_stops_the_training():
+def test_nan_loss_stops_training():
     progress = callbacks.Progress(steps=5, tokens=100, epochs=1, quiet=True)
     progress.on_epoch_begin(0)
     with pytest.raises(ValueError, match=r"loss became nan in batch 3 of this epoch"):
