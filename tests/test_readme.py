@@ -149,6 +149,7 @@ def test_text_training_example_runs(folder, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.release  # As in tests/test_hand_built.py, whose exports are compared.
 @needs_tensorflow
 def test_model_with_custom_score_is_exported(folder):
     found = run("docs/python.md", "def by_hand", "class SquaredDistance", "export_tflite(")
