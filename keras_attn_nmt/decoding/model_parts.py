@@ -69,12 +69,11 @@ class ModelParts:
         logits = _logits(model, [each for each in outputs if not _made_by(each, decoders[0])])
 
         annotations, embedded = call.arguments["annotations"], call.arguments["embedded"]
-        source = _only_input(annotations, "annotations")
-        target = _only_input(embedded, "embedded")
-        mask = call.arguments.get("mask")
+        vector, mask = call.arguments["sentence_vector"], call.arguments.get("mask")
         if mask is None:
             mask = _AttachedMask()(annotations)
-        vector = call.arguments["sentence_vector"]
+        source = _only_input([annotations, vector, mask], "annotations, sentence vector and mask")
+        target = _only_input([embedded], "embedded target")
         output, features = _output(logits)
         try:
             # A model would copy the graph, and lose layers that occur on both sides of the cut.
@@ -171,12 +170,14 @@ def _find_call(outputs: list[Any], decoder: Any) -> _Call:
     raise ValueError(f"No output of the model depends on its AttentionDecoder. {NEEDED}")
 
 
-def _only_input(tensor: Any, name: str) -> Any:
-    inputs = [each for each in _ancestors([tensor]) if not _node(each)[1].input_tensors]
+def _only_input(tensors: list[Any], name: str) -> Any:
+    inputs = [each for each in _ancestors(tensors) if not _node(each)[1].input_tensors]
     if len(inputs) != 1:
+        names = ", ".join(sorted(each.name for each in inputs))
         raise ValueError(
-            f"`{name}` of the AttentionDecoder depends on {len(inputs)} inputs of the model, "
-            f"expected one. {NEEDED}"
+            f"The {name} of the AttentionDecoder depend on {len(inputs)} inputs of the model "
+            f"({names}), expected one, the ids: compute masks from them, as in "
+            f"mask=source != 0. {NEEDED}"
         )
     return inputs[0]
 
