@@ -167,15 +167,7 @@ class Translator:
             if shortlist:
                 decoder = IncrementalDecoder(self._decoder.parts, shortlist=self._known_shortlist())
             self._searches[key] = _compiled(
-                functools.partial(
-                    searching.search,
-                    decoder,
-                    beam_size=search.beam_size,
-                    length_alpha=search.length_penalty,
-                    max_length=search.max_length,
-                ),
-                self.model,
-                1,
+                functools.partial(searching.search, decoder, options=search), self.model, 1
             )
         texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._source_ids(texts)
