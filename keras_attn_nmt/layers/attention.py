@@ -162,9 +162,8 @@ class BahdanauAttention(Attention):
         e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j)
         alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
-    In terms of `keras.layers.AdditiveAttention`, the state is its query, the annotations are its
-    value, `U_a h` is its key and `v_a` its scale. That layer has no projections: W_a and U_a are
-    part of this one, and its weights are returned along with the context.
+    In `keras.layers.AdditiveAttention`, which has no projections, W_a s is the query, the
+    annotations are the value, `U_a h` is the key, `v_a` the scale and `mask` the value's mask.
 
     Args:
         units: Size of the alignment model's hidden layer (n' in the paper).
@@ -245,7 +244,8 @@ class LuongAttention(Attention):
 
     Only the score is Luong's; the decoder is Bahdanau's, so that scores can be compared with all
     else equal. Call arguments and results are those of `BahdanauAttention`; `keys` and
-    `query_shift`, which is added to s, have `decoder_units`.
+    `query_shift`, which is added to s, have `decoder_units`. In `keras.layers.Attention`, the state
+    is the query, the annotations are the value, `W_a h` is the key and `mask` the value's mask.
 
     Args:
         layer_normalization: Normalise `s` and `W_a h` (Ba et al. 2016) and divide the product by
@@ -286,7 +286,8 @@ class DotAttention(LuongAttention):
 
     It has no projections, so states and annotations must have the same size, and
     `kernel_initializer` is that of the decoder's `query_previous_token` only. Call arguments and
-    results are those of `LuongAttention`.
+    results are those of `LuongAttention`. In `keras.layers.Attention`, the state is the query, the
+    annotations are the value (and key) and `mask` the value's mask.
 
     Example:
         >>> context, weights = DotAttention()(keras.ops.ones((2, 6)), keras.ops.ones((2, 5, 6)))
