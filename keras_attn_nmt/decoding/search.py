@@ -50,23 +50,6 @@ class Hypotheses(NamedTuple):
     attention: Any
 
 
-def length_limits(source: Any, max_length: int) -> Any:
-    """Maximum target length of each sentence, `EOS` included.
-
-    Three times the source length plus 20, at most `max_length`. Results are therefore independent
-    of batch composition and padding.
-
-    Args:
-        source: Ids, `(batch, source_length)`.
-        max_length: Upper bound.
-
-    Returns:
-        int32, `(batch,)`.
-    """
-    length = ops.sum(ops.cast(source != PAD, "int32"), axis=1)
-    return ops.minimum(longest_translation(length), max_length)
-
-
 def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> Hypotheses:
     """Greedy or beam search.
 
@@ -78,7 +61,7 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
         decoder: The model.
         source: Ids, int32, `(batch, source_length)`, each sentence ending in `EOS`. An all-padding
             sentence gives an empty translation.
-        options: The search options; for `max_length`, see `length_limits`.
+        options: The search options. The target length is also limited by `longest_translation`.
 
     Returns:
         `beam_size` hypotheses per sentence; `target_length` is `max_length`.
@@ -88,7 +71,8 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
     beam, alpha, max_length = dataclasses.astuple(options)
     memory, state = decoder.encode(source)
     state = tuple(ops.repeat(each, beam, axis=1) for each in state)
-    limits = ops.expand_dims(length_limits(source, max_length), 1)
+    length = ops.sum(ops.cast(source != PAD, "int32"), axis=1, keepdims=True)
+    limits = ops.minimum(longest_translation(length), max_length)
     vocabulary = weights = group = None
     if decoder.shortlist is not None:
         # Once per batch: the loop only computes the active columns.
@@ -100,9 +84,7 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
     first = ops.expand_dims(ops.arange(beam), 0)
     log_probabilities = ops.where(first == 0, 0.0, IMPOSSIBLE) + ops.zeros((batch, beam))
     lengths = ops.zeros((batch, beam), dtype="int32")
-    ended = ops.broadcast_to(
-        ops.logical_not(ops.any(source != PAD, axis=1, keepdims=True)), (batch, beam)
-    )
+    ended = ops.broadcast_to(ops.equal(length, 0), (batch, beam))
     tokens = ops.full((batch, beam), BOS, dtype="int32")
     history = (
         ops.zeros((max_length, batch, beam), dtype="int32"),  # tokens
@@ -111,8 +93,8 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
         ops.zeros((max_length, batch, beam, source_length)),  # attention of the parents
     )
 
-    def unfinished(step: Any, tokens: Any, state: Any, scores: Any, *rest: Any) -> Any:
-        ended = rest[1]
+    def unfinished(step: Any, *carry: Any) -> Any:
+        ended = carry[4]
         return ops.logical_and(step < max_length, ops.logical_not(ops.all(ended)))
 
     def body(

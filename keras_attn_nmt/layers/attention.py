@@ -45,12 +45,11 @@ class Attention(keras.layers.Layer, abc.ABC):
         self.layer_normalization = layer_normalization
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def _build_normalization(self, query_units: int, key_units: int) -> None:
+    def _build_normalization(self, key_units: int) -> None:
         if self.layer_normalization:
-            kind = keras.layers.LayerNormalization
-            queries, keys = (None, None, query_units), (None, None, key_units)
-            self.query_normalization = self._child(kind, queries, name="query_normalization")
-            self.key_normalization = self._child(kind, keys, name="key_normalization")
+            kind, shape = keras.layers.LayerNormalization, (None, None, key_units)
+            self.query_normalization = self._child(kind, shape, name="query_normalization")
+            self.key_normalization = self._child(kind, shape, name="key_normalization")
 
     def _child(self, kind: Any, input_shape: tuple, **kwargs: Any) -> Any:
         layer = kind(dtype=self.dtype_policy, **kwargs)
@@ -133,13 +132,7 @@ class Attention(keras.layers.Layer, abc.ABC):
         """No mask is attached to the results."""
 
     def compute_output_spec(
-        self,
-        state: Any,
-        annotations: Any,
-        mask: Any = None,
-        keys: Any = None,
-        query_shift: Any = None,
-        annotations_mask: Any = None,
+        self, state: Any, annotations: Any, *_: Any, **__: Any
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         queries = tuple(state.shape[:-1])
         return (
@@ -214,7 +207,7 @@ class BahdanauAttention(Attention):
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
         self.query_projection = self._projection("query", state_shape, self.units)
         self.key_projection = self._projection("key", annotations_shape, self.units)
-        self._build_normalization(self.units, self.units)
+        self._build_normalization(self.units)
         self.score_vector = self.add_weight(
             shape=(self.units, 1), initializer=self.score_initializer, name="score_vector"
         )
@@ -266,7 +259,7 @@ class LuongAttention(Attention):
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
         self.key_units = state_shape[-1]
         self.key_projection = self._projection("key", annotations_shape, self.key_units)
-        self._build_normalization(self.key_units, self.key_units)
+        self._build_normalization(self.key_units)
 
     def score(self, query: Any, keys: Any) -> Any:
         return scores.multiplicative_score(self._scale()).forward(query, keys)
@@ -299,12 +292,11 @@ class DotAttention(LuongAttention):
     """
 
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
-        units, annotation_units = state_shape[-1], annotations_shape[-1]
-        if units != annotation_units:
+        self.key_units, annotation_units = state_shape[-1], annotations_shape[-1]
+        if self.key_units != annotation_units:
             raise ValueError(
-                f"Dot-product attention requires states and annotations of equal size, got {units} "
-                f"and {annotation_units}: set the decoder units to twice those of a bidirectional "
-                "encoder, or use LuongAttention, which projects the annotations."
+                "Dot-product attention requires states and annotations of equal size, got "
+                f"{self.key_units} and {annotation_units}: set the decoder units to twice those of "
+                "a bidirectional encoder, or use LuongAttention, which projects the annotations."
             )
-        self.key_units = units
-        self._build_normalization(units, units)
+        self._build_normalization(self.key_units)
