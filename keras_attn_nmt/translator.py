@@ -85,15 +85,8 @@ class Translator:
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Translator:
         """Loads a model directory; raises the errors of `model_directory.load_model`."""
-        loaded = model_directory.load_model(directory)
-        shortlist = Path(directory, model_directory.SHORTLIST)
-        return cls(
-            loaded.model,
-            loaded.source_tokenizer,
-            loaded.target_tokenizer,
-            shortlist,
-            loaded.search,
-        )
+        model, _, source, target, search = model_directory.load_model(directory)
+        return cls(model, source, target, Path(directory, model_directory.SHORTLIST), search)
 
     @property
     def has_attention(self) -> bool:
