@@ -104,13 +104,7 @@ class ServedTranslator(tf.Module):
         return self._answers(kept, source, source_length)
 
     def _find(self, ids: tf.Tensor) -> searching.Hypotheses:
-        return searching.search(
-            self._decoder.value,
-            ids,
-            beam_size=self._options.beam_size,
-            length_alpha=self._options.length_penalty,
-            max_length=self._options.max_length,
-        )
+        return searching.search(self._decoder.value, ids, self._options)
 
     def score(self, text: tf.Tensor, reference: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores given translations."""

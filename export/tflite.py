@@ -234,13 +234,8 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
         return tf.function(frozen, autograph=False).get_concrete_function(*specs)
 
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = searching.search(
-            decoder,
-            source_ids,
-            beam_size=1,
-            length_alpha=metadata["length_penalty"],
-            max_length=metadata["max_target_length"],
-        )
+        options = SearchOptions(1, metadata["length_penalty"], metadata["max_target_length"])
+        found = searching.search(decoder, source_ids, options)
         return {
             "target_ids": found.tokens[:, 0],
             "score": found.scores[:, 0],

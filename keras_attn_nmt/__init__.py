@@ -38,28 +38,19 @@ if not (Path(__file__).parent / "export").is_dir() and (_checkout / "export").is
     __path__.append(str(_checkout))
 
 _MODULES = {
-    "Attention": "layers.attention",
-    "DotAttention": "layers.attention",
-    "AttentionDecoder": "layers.decoder",
-    "BahdanauAttention": "layers.attention",
-    "BidirectionalEncoder": "layers.encoder",
-    "FusedAdam": "layers.optimizer",
-    "GuidedAlignment": "layers.losses",
-    "LuongAttention": "layers.attention",
-    "MaskedCrossentropy": "layers.losses",
-    "MaxoutReadout": "layers.readout",
-    "ModelConfig": "config",
-    "Perplexity": "layers.metrics",
-    "RDropCrossentropy": "layers.losses",
-    "TanhReadout": "layers.readout",
-    "TiedEmbedding": "layers.readout",
-    "TokenAccuracy": "layers.metrics",
-    "Tokenizer": "text.tokenizer",
-    "TextTooLong": "translation",
-    "Translation": "translation",
-    "Translator": "translator",
-    "build_model": "model",
-    "plot_attention": "plots",
+    "config": ["ModelConfig"],
+    "layers.attention": ["Attention", "BahdanauAttention", "DotAttention", "LuongAttention"],
+    "layers.decoder": ["AttentionDecoder"],
+    "layers.encoder": ["BidirectionalEncoder"],
+    "layers.losses": ["GuidedAlignment", "MaskedCrossentropy", "RDropCrossentropy"],
+    "layers.metrics": ["Perplexity", "TokenAccuracy"],
+    "layers.optimizer": ["FusedAdam"],
+    "layers.readout": ["MaxoutReadout", "TanhReadout", "TiedEmbedding"],
+    "model": ["build_model"],
+    "plots": ["plot_attention"],
+    "text.tokenizer": ["Tokenizer"],
+    "translation": ["TextTooLong", "Translation"],
+    "translator": ["Translator"],
 }
 
 __all__ = [
@@ -91,11 +82,12 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    _register()
-    return value
+    for module, names in _MODULES.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            _register()
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -29,7 +29,9 @@ MASK = np.array([[True, True, True, True], [True, True, False, False], [False] *
 
 
 def make(**kwargs: Any) -> AttentionDecoder:
-    return AttentionDecoder(UNITS, **{"attention_units": 6, "initial_state_units": 2, **kwargs})
+    # "dot" needs states of the size of the annotations.
+    units = 4 if kwargs.get("attention") == "dot" else UNITS
+    return AttentionDecoder(units, **{"attention_units": 6, "initial_state_units": 2, **kwargs})
 
 
 def example(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -60,6 +62,8 @@ every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
         ("bahdanau", True, False),
         ("luong", False, False),
         ("luong", True, False),
+        ("dot", False, False),
+        ("dot", True, True),
         ("none", False, False),
         ("bahdanau", True, True),
         ("luong", False, True),

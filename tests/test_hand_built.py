@@ -115,19 +115,20 @@ def test_implicit_keras_mask_is_used(tokenizer):
     np.testing.assert_allclose(single.attention, first.attention, atol=1e-5)
 
 
-def small(tokenizer, *, target_side=None, logits=None, masked=True):
+def small(tokenizer, *, target_side=None, logits=None, masked=True, mask_input=None):
     """A model of few units, with layers of the caller's on the target side and for the logits."""
     size = tokenizer.vocabulary_size
-    source = keras.Input((None,), dtype="int32")
+    source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32")
-    mask = {"mask": source != 0} if masked else {}
+    mask = {"mask": source != 0 if mask_input is None else mask_input} if masked else {}
     annotations, vector = BidirectionalEncoder(5)(keras.layers.Embedding(size, 8)(source), **mask)
     embedded = keras.layers.Embedding(size, 6)(target)
     embedded = embedded if target_side is None else target_side(embedded)
     decoded = AttentionDecoder(9, attention_units=4)(embedded, annotations, vector, **mask)
+    inputs = [source, target] if mask_input is None else [source, target, mask_input]
     if logits is None:
-        return keras.Model([source, target], keras.layers.Dense(size)(decoded[0]))
-    return keras.Model([source, target], logits(vector, *decoded))
+        return keras.Model(inputs, keras.layers.Dense(size)(decoded[0]))
+    return keras.Model(inputs, logits(vector, *decoded))
 
 
 def test_layer_may_occur_before_and_after_the_decoder(tokenizer):
@@ -149,6 +150,9 @@ def test_models_without_incremental_decoding_are_rejected(tokenizer):
             tokenizer, target_side=keras.layers.Conv1D(6, 2, padding="causal")
         ),
         "depend on padding: pass mask": small(tokenizer, masked=False),
+        r"\(real, source\), expected one": small(
+            tokenizer, mask_input=keras.Input((None,), dtype="bool", name="real")
+        ),
         "here they depend on something else": small(
             tokenizer,
             logits=lambda vector, states, *_: output(

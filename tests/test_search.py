@@ -12,7 +12,7 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import search
-from keras_attn_nmt.decoding.search_options import length_penalty
+from keras_attn_nmt.decoding.search_options import SearchOptions, length_penalty
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 
@@ -43,8 +43,8 @@ def compiled_on_jax(function):
 
 
 def found_by(model, source=SOURCE, **options) -> searching.Hypotheses:
-    options = {"max_length": LONGEST, **options}
-    found = compiled_on_jax(lambda ids: search(IncrementalDecoder(model), ids, **options))(source)
+    options = SearchOptions(**{"max_length": LONGEST, **options})
+    found = compiled_on_jax(lambda ids: search(IncrementalDecoder(model), ids, options))(source)
     return searching.Hypotheses(*(ops.convert_to_numpy(each) for each in found))
 
 
@@ -87,7 +87,7 @@ def test_wide_beam_equals_exhaustive_search(seed, alpha):
     model = random_model(seed)
     # Before the last step there are 21 finished and 64 unfinished hypotheses: nothing is pruned.
     beam = 100
-    widest = found_by(model, beam_size=beam, length_alpha=alpha)
+    widest = found_by(model, beam_size=beam, length_penalty=alpha)
     for row in (0, 1, 3):
         expected = exhaustive(model, SOURCE[row], alpha)
         found = [
@@ -120,7 +120,7 @@ def test_wide_beam_equals_exhaustive_search(seed, alpha):
 @pytest.mark.parametrize("beam", fewer_on_jax([3, 1]))
 def test_scores_and_attention_equal_teacher_forcing(settings, beam):
     model = random_model(3, **settings)
-    found = found_by(model, beam_size=beam, length_alpha=0.6)
+    found = found_by(model, beam_size=beam, length_penalty=0.6)
     # The empty sentence has only empty hypotheses: nothing to score.
     flat = [each[[0, 1, 3]].reshape(3 * beam, *each.shape[2:]) for each in found]
     found = searching.Hypotheses(*flat)
@@ -138,11 +138,11 @@ def test_scores_and_attention_equal_teacher_forcing(settings, beam):
 @pytest.mark.parametrize("beam", fewer_on_jax([4, 1]))
 def test_results_are_independent_of_batch_composition_and_padding(beam):
     model = random_model(4)
-    together = found_by(model, beam_size=beam, length_alpha=1.0, max_length=9)
+    together = found_by(model, beam_size=beam, length_penalty=1.0, max_length=9)
     for row in (0, 1, 3):
         length = np.count_nonzero(SOURCE[row])
         single = found_by(
-            model, SOURCE[row : row + 1, :length], beam_size=beam, length_alpha=1.0, max_length=9
+            model, SOURCE[row : row + 1, :length], beam_size=beam, length_penalty=1.0, max_length=9
         )
         np.testing.assert_array_equal(together.tokens[row], single.tokens[0])
         np.testing.assert_allclose(together.scores[row], single.scores[0], atol=1e-5)
