@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Attention layers: comparison with the oracle, and properties the decoder relies on."""
-=======
-"""All attentions against the oracle, and what a decoder relies on."""
->>>>>>> oracle
 
 from pathlib import Path
 from typing import Any
@@ -54,13 +50,8 @@ with_and_without_norm = pytest.mark.parametrize("norm", [False, True])
 
 @every_kind
 @with_and_without_norm
-<<<<<<< HEAD
 def test_matches_the_paper(rng: np.random.Generator, kind: str, norm: bool) -> None:
-    inputs = example(rng)
-=======
-def test_is_the_papers(rng: np.random.Generator, kind: str, norm: bool) -> None:
     inputs = example(rng, kind)
->>>>>>> oracle
     attention = make(kind, layer_normalization=norm)
     call(attention, inputs)
     randomize(attention, rng)
@@ -86,13 +77,8 @@ def test_layer(rng: np.random.Generator, tmp_path: Path, kind: str, norm: bool) 
 
 
 @every_kind
-<<<<<<< HEAD
 def test_fully_masked_source_gives_zeros(rng: np.random.Generator, kind: str) -> None:
-    inputs = example(rng)
-=======
-def test_nothing_to_attend_to_gives_zeros(rng: np.random.Generator, kind: str) -> None:
     inputs = example(rng, kind)
->>>>>>> oracle
     inputs["mask"] = np.zeros_like(MASK)
     attention = make(kind, layer_normalization=True)
     for output in flat(call(attention, inputs)):
@@ -121,13 +107,8 @@ def test_weights_are_float32_and_sum_to_1(rng: np.random.Generator, kind: str, p
 
 
 @every_kind
-<<<<<<< HEAD
 def test_precomputed_keys_give_equal_results(rng: np.random.Generator, kind: str) -> None:
-    inputs = example(rng)
-=======
-def test_keys_computed_before_are_the_same(rng: np.random.Generator, kind: str) -> None:
     inputs = example(rng, kind)
->>>>>>> oracle
     attention = make(kind, layer_normalization=True)
     expected = call(attention, inputs)
     randomize(attention, rng)
@@ -138,15 +119,9 @@ def test_keys_computed_before_are_the_same(rng: np.random.Generator, kind: str) 
 
 @every_kind
 @with_and_without_norm
-<<<<<<< HEAD
 def test_multiple_queries_per_sentence(rng: np.random.Generator, kind: str, norm: bool) -> None:
-    inputs = example(rng)
-    states = rng.normal(size=(3, 2, 5)).astype("float32")
-=======
-def test_many_states_look_at_one_sentence(rng: np.random.Generator, kind: str, norm: bool) -> None:
     inputs = example(rng, kind)
     states = rng.normal(size=(3, 2, units_of(kind))).astype("float32")
->>>>>>> oracle
     attention = make(kind, layer_normalization=norm)
     context, weights = attention(states, inputs["annotations"], mask=MASK)
     assert context.shape == (3, 2, 3)
