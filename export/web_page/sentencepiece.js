@@ -1,6 +1,6 @@
 // SentencePiece for a web page: reads a vocabulary (.spm), unigram or BPE, and has the ids and
-// texts of `Tokenizer` in Python with SentencePiece 0.2.3. Versions before 0.2.2, such as the one in
-// TF Text, round the scores of a unigram model in another way, and may segment repeated letters
+// texts of `Tokenizer` in Python with SentencePiece 0.2.3. Versions before 0.2.2, such as the one
+// in TF Text, round the scores of a unigram model in another way, and may segment repeated letters
 // differently where segmentations have the same score.
 //
 // C++ works on UTF-8 bytes, and so does this file: `bytes` is a string with one character for each
