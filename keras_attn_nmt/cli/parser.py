@@ -97,6 +97,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", metavar="FILE", help="write the translations to this file")
     command.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with every sentence, its scores and attention, worst first",
+    )
+    command.add_argument(
         "--save-search",
         action="store_true",
         help="store beam size, length penalty and maximum length as the model's defaults (tune "
