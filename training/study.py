@@ -23,6 +23,7 @@ import numpy as np
 from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
+from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours
 from keras_attn_nmt.training import callbacks, study_plots
 from keras_attn_nmt.training.corpora import concatenated, decoded
 from keras_attn_nmt.training.evaluation import bleu_by_length, evaluate
@@ -227,5 +228,7 @@ def _draw_vectors(output: Path, name: str, sources: Sequence[str]) -> None:
     groups, nearest = study_plots.groups_of(vectors)
     examples = [[texts[row] for row in rows] for rows in nearest]
     study_plots.save(output / "vectors.png", study_plots.plot_vectors(points, groups, examples))
-    page = study_plots.hoverable_vectors(points, groups, texts)
+    page = map_page(
+        points, texts, nearest_neighbours(vectors), groups=groups, title=f"Sentence vectors: {name}"
+    )
     writing.write_text(output / "vectors.html", page)

@@ -270,6 +270,16 @@ def build_parser() -> argparse.ArgumentParser:
         "model < source.txt > vectors.tsv",
     )
     command.add_argument("model", help="model directory")
+    command.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with a map of the sentences, instead of printing their vectors",
+    )
+    command.add_argument(
+        "--method",
+        choices=("pca", "tsne"),
+        help="projection of the map (default: pca; tsne needs the extra study)",
+    )
     add_too_long(command)
 
     command = add(
