@@ -90,7 +90,7 @@ def map_page(
         title,
         data,
         ("elements.js", "map_page.js"),
-        ("attention_view.css", "page.css", "map_page.css"),
+        (*ATTENTION_STYLES, "page.css", "map_page.css"),
     )
 
 
