@@ -21,7 +21,7 @@ globalThis.PageElements = (() => {
 
   async function copyText(text) {
     if (isSecureContext && origin !== "null") return navigator.clipboard.writeText(text);
-    // Pages from a file, without https or in a notebook's frame have only the older way.
+    // Pages from a file, an insecure server or in a notebook's frame have only the older way.
     const area = element("textarea", {class: "attention-offscreen"});
     area.value = text;
     document.body.append(area);
