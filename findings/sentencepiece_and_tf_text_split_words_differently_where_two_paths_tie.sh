@@ -79,6 +79,7 @@ print(f"sentencepiece 0.2.1     {differ['old']} of {len(new)}")
 print(f"tensorflow-text 2.21.1  {differ['tf']} of {len(new)}")
 pieces = sentencepiece.SentencePieceProcessor(model_file="words.model").id_to_piece
 example = next(text for text in new if tf[text] != new[text])
-print(f'"{example}"  sentencepiece 0.2.3: {pieces(new[example])}   tensorflow-text: {pieces(tf[example])}')
+split = {name: ' '.join(pieces(ids[example])[1:]) for name, ids in (("new", new), ("tf", tf))}
+print(f'"{example}"  sentencepiece 0.2.3: {split["new"]}   tensorflow-text: {split["tf"]}')
 raise SystemExit(not (differ["old"] and differ["tf"]))
 PYTHON

@@ -91,6 +91,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", metavar="FILE", help="write the translations to this file")
     command.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with every sentence, its scores and attention, worst first",
+    )
+    command.add_argument(
         "--save-search",
         action="store_true",
         help="store beam size, length penalty and maximum length as the model's defaults (tune "
@@ -194,12 +199,20 @@ def build_parser() -> argparse.ArgumentParser:
     command = add(
         "attention",
         evaluations.attention,
-        "Translate one sentence and plot its attention.",
-        'model "einundvierzig" --output heat.png',
+        "Translate one sentence and show its attention, as a picture or as an interactive page.",
+        'model "einundvierzig" --output attention.html',
     )
     command.add_argument("model", help="model directory")
     command.add_argument("sentence", type=utf8_text, help="source sentence")
-    command.add_argument("--output", required=True, metavar="FILE", help=".png, .svg or .pdf")
+    command.add_argument(
+        "--output", required=True, metavar="FILE", help=".png, .svg, .pdf or .html"
+    )
+    command.add_argument(
+        "--n-best",
+        type=positive,
+        metavar="N",
+        help="translations to choose from in an .html page (default: the beam size)",
+    )
     command.add_argument(
         "--reference",
         type=utf8_text,
@@ -251,6 +264,16 @@ def build_parser() -> argparse.ArgumentParser:
         "model < source.txt > vectors.tsv",
     )
     command.add_argument("model", help="model directory")
+    command.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with a map of the sentences, instead of printing their vectors",
+    )
+    command.add_argument(
+        "--method",
+        choices=("pca", "tsne"),
+        help="projection of the map (default: pca; tsne needs the extra study)",
+    )
     add_too_long(command)
 
     command = add(

@@ -1,0 +1,68 @@
+"use strict";
+
+/** Elements, downloads and the clipboard, for all pages. */
+globalThis.PageElements = (() => {
+  /** An element with attributes and children; strings become text, never markup. */
+  function element(name, attributes = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (value !== undefined && value !== "") made.setAttribute(key, value);
+    }
+    made.append(...children);
+    return made;
+  }
+
+  /** Saves a file, as a click on a download link does. */
+  function download(blob, name) {
+    const link = element("a", {href: URL.createObjectURL(blob), download: name});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  async function copyText(text) {
+    if (isSecureContext && origin !== "null") return navigator.clipboard.writeText(text);
+    // Pages from a file, an insecure server or in a notebook's frame have only the older way.
+    const area = element("textarea", {class: "attention-offscreen"});
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    if (!copied) throw new Error("not allowed");
+  }
+
+  /** A number with a true minus sign. */
+  const decimal = (value, places) => value.toFixed(places).replace("-", "\u2212");
+
+  /** "German" for "de". */
+  function languageName(code) {
+    try {
+      return code && new Intl.DisplayNames(["en"], {type: "language"}).of(code);
+    } catch {
+      return code;
+    }
+  }
+
+  /** Arrow keys, Home and End in a line; left is forward where the script runs to the left. */
+  function moveFocus(event, line, options) {
+    const forward = getComputedStyle(line).direction === "rtl" ? "ArrowLeft" : "ArrowRight";
+    const last = options.length - 1;
+    const at = options.indexOf(event.target);
+    const next = {
+      [forward]: Math.min(at + 1, last),
+      [forward === "ArrowLeft" ? "ArrowRight" : "ArrowLeft"]: Math.max(at - 1, 0),
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (event.key === "Escape") event.target.blur();
+    if (next === undefined) return;
+    event.preventDefault();
+    options.forEach((option, index) => (option.tabIndex = index === next ? 0 : -1));
+    options[next].focus();
+  }
+
+  /** The JSON that Python wrote into the page. */
+  const pageData = () => JSON.parse(document.getElementById("data").textContent);
+
+  return {element, download, copyText, decimal, languageName, moveFocus, pageData};
+})();
