@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.layers.optimizer import FusedAdam
     from keras_attn_nmt.layers.readout import MaxoutReadout, TanhReadout, TiedEmbedding
     from keras_attn_nmt.model import build_model
-    from keras_attn_nmt.plots import plot_attention
+    from keras_attn_nmt.plots import plot_attention, plot_translation
     from keras_attn_nmt.text.tokenizer import Tokenizer
     from keras_attn_nmt.translation import TextTooLong, Translation
     from keras_attn_nmt.translator import Translator
@@ -60,6 +60,7 @@ _MODULES = {
     "Translator": "translator",
     "build_model": "model",
     "plot_attention": "plots",
+    "plot_translation": "plots",
 }
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "Translator",
     "build_model",
     "plot_attention",
+    "plot_translation",
 ]
 
 __version__ = "0.1.0"

@@ -69,7 +69,7 @@ def attention(options: argparse.Namespace) -> None:
                     "search: use only one of them."
                 )
     check_file_output(options.output)
-    from keras_attn_nmt.plots import plot_attention
+    from keras_attn_nmt.plots import plot_translation
     from keras_attn_nmt.translator import Translator
 
     translator = Translator.load(options.model)
@@ -84,7 +84,7 @@ def attention(options: argparse.Namespace) -> None:
         )
     if not found.target_tokens:
         raise ValueError("There is no attention to plot: the sentence is empty.")
-    figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
+    figure = plot_translation(found, words=options.words)
     with atomic_write(options.output) as temporary:
         figure.savefig(temporary)
     if options.json:

@@ -206,6 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("model", help="model directory")
     command.add_argument("sentence", type=utf8_text, help="source sentence")
     command.add_argument("--output", required=True, metavar="FILE", help=".png, .svg or .pdf")
+    command.add_argument("--words", action="store_true", help="plot words instead of subwords")
     command.add_argument(
         "--reference",
         type=utf8_text,
