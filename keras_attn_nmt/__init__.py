@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.layers.optimizer import FusedAdam
     from keras_attn_nmt.layers.readout import MaxoutReadout, TanhReadout, TiedEmbedding
     from keras_attn_nmt.model import build_model
-    from keras_attn_nmt.plots import plot_attention
+    from keras_attn_nmt.plots import plot_attention, plot_translation
     from keras_attn_nmt.text.tokenizer import Tokenizer
     from keras_attn_nmt.translation import TextTooLong, Translation
     from keras_attn_nmt.translator import Translator
@@ -47,7 +47,7 @@ _MODULES = {
     "layers.optimizer": ["FusedAdam"],
     "layers.readout": ["MaxoutReadout", "TanhReadout", "TiedEmbedding"],
     "model": ["build_model"],
-    "plots": ["plot_attention"],
+    "plots": ["plot_attention", "plot_translation"],
     "text.tokenizer": ["Tokenizer"],
     "translation": ["TextTooLong", "Translation"],
     "translator": ["Translator"],
@@ -76,6 +76,7 @@ __all__ = [
     "Translator",
     "build_model",
     "plot_attention",
+    "plot_translation",
 ]
 
 __version__ = "0.1.0"

@@ -11,7 +11,9 @@ import pytest
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from keras_attn_nmt.plots import plot_attention
+from keras_attn_nmt.plots import plot_attention, plot_translation
+from keras_attn_nmt.text.alignment import GoldAlignment, fold_attention
+from keras_attn_nmt.translation import Translation
 
 SOURCE = ["▁ein", "und", "vier", "zig", "</s>"]
 TARGET = ["▁forty", "-", "one", "</s>"]
@@ -31,6 +33,11 @@ def labels(figure: Figure) -> tuple[list[str], list[str]]:
 
 def source_labels(tokens: list[str]) -> list[str]:
     return labels(plot_attention(uniform(1, len(tokens)), tokens, ["x"]))[0]
+
+
+def translation(source: list[str], target: list[str], text: str) -> Translation:
+    weights = np.random.default_rng(0).dirichlet(np.ones(len(source)), len(target))
+    return Translation(text, -0.123, source, target, np.zeros(len(target)), weights)
 
 
 def dejavu_entry() -> font_manager.FontEntry:
@@ -171,6 +178,81 @@ def test_japanese_is_rendered_if_a_font_has_it():
         pytest.skip("no font with Japanese characters is installed")
     assert not caught
     assert labels(figure)[0] == tokens
+
+
+def test_words_replace_pieces_on_request():
+    source, target = ["▁ein", "und", "▁", "<0xE2>", "<0x82>", "<0xAC>", "</s>"], TARGET
+    weights = np.random.default_rng(0).dirichlet(np.ones(7), 4)
+    figure = plot_attention(weights, source, target, words=True)
+    assert labels(figure) == (["einund", "€"], ["forty-one"])
+    (image,) = figure.axes[0].get_images()
+    np.testing.assert_allclose(image.get_array(), fold_attention(weights, source, target))
+    with pytest.raises(ValueError, match="5 source and 0 target"):
+        plot_attention(uniform(1, 5), ["▁a", "▁b", "▁c", "▁d", "▁e"], ["</s>"], words=True)
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_an_alignment_is_outlined(words):
+    source = ["▁drei", "und", "zwanzig", "▁Uhr", "</s>"]
+    target = ["▁twenty", "-", "three", "▁o", "</s>"]
+    gold = GoldAlignment(sure={(0, 0)}, possible={(0, 0), (1, 1)})
+    figure = plot_attention(uniform(5, 5), source, target, alignment=gold, words=words)
+    sure, possible = figure.axes[0].patches
+    cells = [(0, 1, 0, 1), (1, 2, 1, 2)] if words else [(0, 3, 0, 3), (3, 4, 3, 4)]
+    boxes = [patch.get_bbox() for patch in (sure, possible)]
+    assert [(box.x0, box.x1, box.y0, box.y1) for box in boxes] == cells
+    assert (sure.get_linestyle(), possible.get_linestyle()[1]) == ("-", (2, 1.5))
+
+
+def test_an_alignment_of_words_is_outlined():
+    links = {(1, 0), (0, 1)}
+    figure = plot_attention(uniform(2, 2), ["der", "Hund"], ["dog", "the"], alignment=links)
+    boxes = [patch.get_bbox() for patch in figure.axes[0].patches]
+    assert [(box.x0, box.y0) for box in boxes] == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("link", [(1, 0), (0, 1), (-1, 0)])
+def test_a_link_out_of_range_is_refused(link):
+    with pytest.raises(ValueError, match=r"out of range for 1 source and 1 target words"):
+        plot_attention(uniform(4, 5), SOURCE, TARGET, alignment={(0, 0), link})
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 60])
+def test_a_colour_bar_is_as_high_as_the_cells(tokens):
+    names = ["x"] * tokens
+    figure = plot_attention(uniform(tokens, tokens), names, names, colorbar=True)
+    figure.canvas.draw()
+    cells, bar = (axes.get_window_extent() for axes in figure.axes)
+    assert cells.width == pytest.approx(cells.height)
+    assert (bar.y0, bar.y1) == pytest.approx((cells.y0, cells.y1))
+    assert bar.x0 > cells.x1
+    ticks = [label.get_window_extent() for label in figure.axes[1].get_yticklabels()]
+    assert all(lower.y1 < upper.y0 for lower, upper in itertools.pairwise(ticks))
+    assert all(tick.x1 <= figure.bbox.x1 for tick in ticks)
+    assert ticks[0].y0 >= 0 and ticks[-1].y1 <= figure.bbox.y1
+
+
+def test_a_translation_has_source_and_score_in_its_title():
+    found = translation(SOURCE, TARGET, "forty-one")
+    figure = plot_translation(found, words=True, alignment=found.alignment())
+    assert figure.axes[0].get_title() == "einundvierzig\n→ forty-one (score −0.12)"
+    assert labels(figure) == (["einundvierzig"], ["forty-one"])
+    assert len(figure.axes) == 2
+    assert len(figure.axes[0].patches) == 1
+
+
+def test_a_translation_of_sixty_by_sixty_tokens_is_legible():
+    source = [f"▁Wort{index}" for index in range(59)] + ["</s>"]
+    found = translation(source, source, " ".join(f"word{index}" for index in range(59)))
+    figure = plot_translation(found, alignment=found.alignment())
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    labelled = (*axes.get_xticklabels(), *axes.get_yticklabels())
+    assert len(labelled) == 120
+    assert all(label.get_fontsize() >= 9 for label in labelled)
+    box, above = axes.title.get_window_extent(), axes.get_xticklabels()[0].get_window_extent()
+    assert box.y0 >= above.y1
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

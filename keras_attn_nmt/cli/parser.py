@@ -213,6 +213,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="translations to choose from in an .html page (default: the beam size)",
     )
+    command.add_argument("--words", action="store_true", help="plot words instead of subwords")
     command.add_argument(
         "--reference",
         type=utf8_text,

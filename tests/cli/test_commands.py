@@ -185,7 +185,11 @@ def test_attention_writes_a_plot(capfd, monkeypatch, model, tmp_path):
     arguments = ["attention", model, "ein Haus", "--output", str(picture), "--max-length", "9"]
     code, _, _ = run(capfd, monkeypatch, arguments)
     assert code == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    pieces = picture.read_bytes()
+    assert pieces.startswith(b"\x89PNG")
+    code, _, _ = run(capfd, monkeypatch, [*arguments, "--words"])
+    assert code == 0
+    assert picture.read_bytes() != pieces
     code, _, err = run(capfd, monkeypatch, ["attention", model, " ", "--output", str(picture)])
     assert code == 1
     assert "empty" in err

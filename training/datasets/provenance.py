@@ -55,6 +55,15 @@ def _words(text: str | None) -> list[str]:
 
 
 def _changed(words: list[str], others: list[str]) -> set[int]:
+    if len(words) == len(others):
+        different = {
+            index
+            for index, (word, other) in enumerate(zip(words, others, strict=True))
+            if word != other
+        }
+        # The usual case, without the slow matcher.
+        if len(different) <= 1:
+            return different
     matcher = difflib.SequenceMatcher(None, words, others, autojunk=False)
     return {
         index
