@@ -93,10 +93,10 @@ class Translation:
 
     def _repr_html_(self) -> str:
         """The page in a frame, for notebooks."""
-        return notebook_frame(self.to_html(), len(_words(self.target_tokens)))
+        return notebook_frame(self.to_html(), len(pieces_of_words(self.target_tokens)))
 
     def _source(self) -> str:
-        return _spelled([token for token in self.source_tokens if token != alignment.END])
+        return spelled([token for token in self.source_tokens if token != alignment.END])
 
     def copying(self, source: str) -> Translation:
         """Copies rare words and digits from the aligned source words.
