@@ -85,7 +85,7 @@ class Translation:
         """
         return attention_page(
             [self],
-            [self._source() if source is None else source],
+            [spelled(self.source_tokens) if source is None else source],
             title=title,
             source_language=source_language,
             target_language=target_language,
@@ -94,9 +94,6 @@ class Translation:
     def _repr_html_(self) -> str:
         """The page in a frame, for notebooks."""
         return notebook_frame(self.to_html(), len(pieces_of_words(self.target_tokens)))
-
-    def _source(self) -> str:
-        return spelled([token for token in self.source_tokens if token != alignment.END])
 
     def copying(self, source: str) -> Translation:
         """Copies rare words and digits from the aligned source words.

@@ -17,7 +17,7 @@ from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours, principa
 from keras_attn_nmt.pages.report_page import report_page
 from keras_attn_nmt.plots import _token_texts
 from keras_attn_nmt.text import alignment
-from keras_attn_nmt.translation import _spelled
+from keras_attn_nmt.text.pieces import spelled
 
 HOSTILE = "</script><b>&amp;<!--"
 AXE = "axe-core@4.10.3"
@@ -45,7 +45,7 @@ def translation(sources, targets, seed=0):
     generator = np.random.default_rng(seed)
     attention = generator.dirichlet(np.full(len(sources), 0.3), len(targets))
     scores = -generator.random(len(targets))
-    text = _spelled([token for token in targets if token != "</s>"])
+    text = spelled(targets)
     return Translation(text, float(scores.mean()), sources, targets, scores, attention)
 
 
@@ -58,7 +58,7 @@ def report(names):
     found = [translation(*SENTENCES[name], seed) for seed, name in enumerate(names)]
     score = {"score": 40.0, "signature": "nrefs:1"}
     return report_page(
-        [each._source() for each in found],
+        [spelled(each.source_tokens) for each in found],
         found,
         [[f"reference of {each.text}"] for each in found],
         [{"bleu": 1.0 * row, "chrf": 100.0 - row} for row in range(len(found))],
@@ -366,7 +366,7 @@ def test_scripts_agree_with_python(opened):
     for pieces in PIECES:
         run = "pieces => AttentionView.{}(pieces)"
         assert page.evaluate(run.format("wordOfTokens"), pieces) == alignment.word_of_tokens(pieces)
-        assert page.evaluate(run.format("spelled"), pieces) == _spelled(pieces)
+        assert page.evaluate(run.format("spelled"), pieces) == spelled(pieces)
         assert page.evaluate(run.format("tokenTexts"), pieces) == _token_texts(pieces)
         for others in PIECES:
             weights = np.random.default_rng(0).random((len(pieces), len(others)))

@@ -57,7 +57,7 @@ globalThis.AttentionText = (() => {
   /** The text of SentencePiece pieces. */
   function spelled(pieces) {
     const encoder = new TextEncoder();
-    const bytes = pieces.flatMap((piece) => [
+    const bytes = pieces.filter((piece) => piece !== END).flatMap((piece) => [
       ...(BYTE.test(piece) ? bytesOf([piece]) : encoder.encode(piece)),
     ]);
     const text = new TextDecoder("utf-8", {ignoreBOM: true}).decode(Uint8Array.from(bytes));
