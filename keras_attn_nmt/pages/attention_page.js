@@ -1,0 +1,34 @@
+"use strict";
+
+/** A page of translations: a list to choose from if there are several, and the view of one. */
+(() => {
+  const {element, pageData} = PageElements;
+  const data = pageData();
+  const {translations} = data;
+  const container = element("div");
+  const view = new AttentionView(container, {
+    sourceLanguage: data.source_language,
+    targetLanguage: data.target_language,
+  });
+
+  /** What tells the translations apart: of an n-best list, the translations themselves. */
+  function chooser() {
+    const sameSource = translations.every(({source}) => source === translations[0].source);
+    const items = translations.map((translation, index) => {
+      const radio = element("input", {type: "radio", name: "translation"});
+      radio.checked = index === 0;
+      radio.addEventListener("change", () => view.show(translation));
+      const text = sameSource ? translation.translation : translation.source;
+      const score = element("span", {class: "page-score"}, translation.score.toFixed(2).replace("-", "\u2212"));
+      return element("label", {}, radio, element("span", {dir: "auto"}, text), score);
+    });
+    const legend = sameSource ? `${translations.length} best translations` : "Sentences";
+    return element("fieldset", {class: "page-choice"}, element("legend", {}, legend), ...items);
+  }
+
+  const page = document.getElementById("page");
+  page.append(element("h1", {}, data.title));
+  if (translations.length > 1) page.append(chooser());
+  page.append(container);
+  view.show(translations[0]);
+})();

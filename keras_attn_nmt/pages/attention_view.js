@@ -1,0 +1,416 @@
+"use strict";
+
+/**
+ * The view of one translation: its words, what each looked at, and the attention as a heat map.
+ * Needs elements.js, attention_text.js and attention_map.js before it.
+ *
+ *   const view = new AttentionView(container, {sourceLanguage: "de", targetLanguage: "en"});
+ *   view.show(translation, {words: true});  // as `keras-attn-nmt translate --json` prints it
+ *   view.destroy();
+ *
+ * Without `words`, words are shown unless a side has only one, as in scripts without spaces; once
+ * the user has chosen, that choice stays. The option `toggle: false` hides the choice.
+ *
+ * Events on the container: `attention-select` with `{source, target, words}`, the indices of what
+ * is hovered or focused, null for none; `attention-words` with `{words}` when the user chooses.
+ */
+globalThis.AttentionView = (() => {
+  const {element, download, copyText} = PageElements;
+  // What a screen reader says of a word: so many others at most, and none below this weight.
+  const [MOST_SAID, LEAST_SAID] = [3, 0.1];
+  // Target units of which the summary of the heat map tells.
+  const MOST_SUMMARIZED = 12;
+  // Threads between the lines below this weight would not be seen.
+  const FAINTEST = 0.04;
+  const NONE = Object.freeze({source: null, target: null});
+  const SVG = "http://www.w3.org/2000/svg";
+  const HINT = "Point at a word, or move to it with Tab and arrow keys, to see what it looked at.";
+  const NO_ATTENTION =
+    "This model has no attention: it reads the whole source into one vector, and each word of " +
+    "the translation is made from that alone.";
+  const THEME = ["ink", "paper", "muted", "accent", "cell", "line"];
+
+  /** The largest of some weights with the texts of their units: "einundvierzig 0.93". */
+  function strongest(weights, units) {
+    const order = [...weights.keys()].sort((a, b) => weights[b] - weights[a]);
+    return order
+      .filter((index, rank) => rank === 0 || weights[index] >= LEAST_SAID)
+      .slice(0, MOST_SAID)
+      .filter((index) => weights[index] > 0)
+      .map((index) => `${units[index].text} ${weights[index].toFixed(2)}`)
+      .join(", ");
+  }
+
+  const note = (text) => element("p", {class: "attention-note"}, text);
+
+  /** Whether a side is one "word" of many tokens, as in scripts without spaces. */
+  function hasNoSpaces(tokens) {
+    return tokens.length > 4 && Math.max(...AttentionText.wordOfTokens(tokens)) < 1;
+  }
+
+  function languageName(code) {
+    try {
+      return code && new Intl.DisplayNames(["en"], {type: "language"}).of(code);
+    } catch {
+      return code;
+    }
+  }
+
+  function scoresOf({score, chrf, bleu, complete}) {
+    const named = {score, chrF: chrf, BLEU: bleu};
+    const texts = Object.entries(named)
+      .filter(([, value]) => Number.isFinite(value))
+      .map(([name, value]) => `${name} ${value.toFixed(name === "score" ? 2 : 1)}`.replace("-", "\u2212"));
+    return complete === false ? [...texts, "cut at the maximum length"] : texts;
+  }
+
+  /** Arrow keys, Home and End in a line; left is forward where the script runs to the left. */
+  function moveFocus(event, line, options) {
+    const forward = getComputedStyle(line).direction === "rtl" ? "ArrowLeft" : "ArrowRight";
+    const last = options.length - 1;
+    const at = options.indexOf(event.target);
+    const next = {
+      [forward]: Math.min(at + 1, last),
+      [forward === "ArrowLeft" ? "ArrowRight" : "ArrowLeft"]: Math.max(at - 1, 0),
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (event.key === "Escape") event.target.blur();
+    if (next === undefined) return;
+    event.preventDefault();
+    options.forEach((option, index) => (option.tabIndex = index === next ? 0 : -1));
+    options[next].focus();
+  }
+
+  class AttentionView {
+    static wordOfTokens = AttentionText.wordOfTokens;
+    static foldAttention = AttentionText.foldAttention;
+    static spelled = AttentionText.spelled;
+    static tokenTexts = AttentionText.tokenTexts;
+    static tokenText = (piece) => AttentionText.tokenTexts([piece])[0];
+    static #made = 0;
+
+    #container;
+    #options;
+    #name = `attention-${(AttentionView.#made += 1)}`;
+    #translation = null;
+    #data = null;
+    // Whether words are shown, and what the user chose.
+    #words = true;
+    #chosen = null;
+    #parts = {};
+    #place = null;
+    #hovered = null;
+    #focused = null;
+    #observer = new ResizeObserver(() => this.#resize());
+    #dark = matchMedia("(prefers-color-scheme: dark)");
+    #repaint = () => this.#light();
+
+    constructor(container, options = {}) {
+      this.#container = container;
+      this.#options = {sourceLanguage: "", targetLanguage: "", toggle: true, ...options};
+      container.classList.add("attention-view");
+      this.#observer.observe(container);
+      this.#dark.addEventListener("change", this.#repaint);
+    }
+
+    destroy() {
+      this.#observer.disconnect();
+      this.#dark.removeEventListener("change", this.#repaint);
+      this.#container.classList.remove("attention-view");
+      this.#container.replaceChildren();
+    }
+
+    /** Whether words are shown, not subwords. */
+    get words() {
+      return this.#words;
+    }
+
+    show(translation, {words} = {}) {
+      const {source_tokens: sources, target_tokens: targets} = translation;
+      this.#translation = translation;
+      this.#words = words ?? this.#chosen ?? !(hasNoSpaces(sources) || hasNoSpaces(targets));
+      this.#data = AttentionText.prepare(translation, this.#words);
+      this.#build();
+    }
+
+    /** Lights what belongs to a source or target unit: `{source: 2, target: null}`. */
+    select({source = null, target = null} = NONE) {
+      this.#hover(source === null && target === null ? null : {source, target});
+    }
+
+    #build() {
+      this.#hovered = this.#focused = null;
+      const {sources, targets, weights} = this.#data;
+      if (!sources.length || !targets.length) {
+        this.#parts = {};
+        this.#container.replaceChildren(note("There is nothing to show: the text is empty."));
+        return;
+      }
+      const threads = document.createElementNS(SVG, "svg");
+      threads.setAttribute("class", "attention-threads");
+      threads.setAttribute("aria-hidden", "true");
+      const detail = element("p", {class: "attention-detail", "aria-hidden": "true"});
+      this.#parts = {threads, detail, status: element("span", {role: "status"})};
+      const lines = element("div", {class: "attention-lines"}, threads);
+      lines.append(this.#line("source", sources), this.#line("target", targets));
+      lines.addEventListener("pointerleave", () => this.#hover(null));
+      this.#parts.lines = lines;
+      const attends = weights.some((row) => row.some((weight) => weight > 0));
+      const map = attends ? this.#map() : note(NO_ATTENTION);
+      this.#container.replaceChildren(lines, detail, map, this.#toolbar());
+      if (this.#translation.reference !== undefined) lines.append(this.#reference());
+      this.#resize();
+    }
+
+    /** One side's units, of which Tab reaches one and arrow keys the others. */
+    #line(side, units) {
+      const language = this.#options[`${side}Language`];
+      const caption = [languageName(language) || (side === "source" ? "Source" : "Translation")];
+      if (side === "target") caption.push(...scoresOf(this.#translation));
+      const line = element("div", {
+        class: `attention-line attention-${side}`,
+        dir: "auto",
+        lang: language,
+        role: "listbox",
+        "aria-orientation": "horizontal",
+        "aria-label": `${side === "source" ? "Source" : "Translation"}, ${caption.join(", ")}`,
+      });
+      const options = units.map(({text, spaced}, index) => {
+        const option = element("span", {class: "attention-unit", role: "option"}, text);
+        option.tabIndex = index ? -1 : 0;
+        option.setAttribute("aria-label", this.#nameOf(side, index));
+        if (side === "target") {
+          option.style.setProperty("--probability", this.#data.probabilities[index].toFixed(3));
+        }
+        option.addEventListener("pointerenter", () => this.#hover({...NONE, [side]: index}));
+        option.addEventListener("focus", () => this.#focus(side, index));
+        option.addEventListener("blur", () => this.#focus(side, null));
+        if (spaced) line.append(" ");
+        line.append(option);
+        return option;
+      });
+      line.addEventListener("keydown", (event) => moveFocus(event, line, options));
+      this.#parts[side] = {line, options};
+      const title = element("p", {class: "attention-caption"}, caption.join(" \u00b7 "));
+      // Captions outside leave the room between the lines to the threads.
+      const inside = side === "source" ? [title, line] : [line, title];
+      return element("div", {class: "attention-side"}, ...inside);
+    }
+
+    #reference() {
+      const {reference} = this.#translation;
+      const attributes = {class: "attention-plain", dir: "auto", lang: this.#options.targetLanguage};
+      return element(
+        "div",
+        {class: "attention-side"},
+        element("p", {class: "attention-caption"}, "Reference"),
+        element("p", attributes, reference),
+      );
+    }
+
+    /** What a unit is called: "forty-one, probability 0.98, looked at einundvierzig 0.93". */
+    #nameOf(side, index) {
+      const {sources, targets, probabilities, weights} = this.#data;
+      if (side === "source") {
+        const by = strongest(weights.map((row) => row[index]), targets);
+        return [sources[index].text, by && `looked at by ${by}`].filter(Boolean).join(", ");
+      }
+      const at = strongest(weights[index], sources);
+      const parts = [targets[index].text, `probability ${probabilities[index].toFixed(2)}`];
+      return [...parts, at && `looked at ${at}`].filter(Boolean).join(", ");
+    }
+
+    #map() {
+      const canvas = element("canvas", {class: "attention-canvas", role: "img"});
+      canvas.setAttribute("aria-label", this.#summary());
+      const pointed = ({offsetX, offsetY}) =>
+        this.#hover(AttentionMap.cellAt(this.#place, this.#rightToLeft, offsetX, offsetY));
+      canvas.addEventListener("pointermove", pointed);
+      canvas.addEventListener("pointerdown", pointed);
+      canvas.addEventListener("pointerleave", ({pointerType}) => {
+        // A finger that was lifted leaves, too.
+        if (pointerType === "mouse") this.#hover(null);
+      });
+      this.#parts.canvas = canvas;
+      this.#parts.box = element("div", {class: "attention-map"}, canvas);
+      return this.#parts.box;
+    }
+
+    #summary() {
+      const {sources, targets, weights} = this.#data;
+      const what = this.#words ? "words" : "subwords";
+      const links = targets.slice(0, MOST_SUMMARIZED).map(({text}, row) => {
+        return `${text}: ${strongest(weights[row], sources) || "nothing"}`;
+      });
+      if (targets.length > MOST_SUMMARIZED) links.push("and so on, as each word above says");
+      const size = `${targets.length} target ${what} by ${sources.length} source ${what}`;
+      return `Attention heat map, ${size}. ${links.join("; ")}.`;
+    }
+
+    #toolbar() {
+      const button = (text, label, act) => {
+        const made = element("button", {type: "button", "aria-label": label}, text);
+        made.addEventListener("click", act);
+        return made;
+      };
+      const actions = element(
+        "div",
+        {class: "attention-actions"},
+        this.#parts.status,
+        button("Copy", "Copy the translation", () => this.#copy()),
+        this.#parts.canvas ? button("PNG", "Download as PNG", () => this.#savePicture()) : "",
+        button("JSON", "Download as JSON", () => {
+          const json = JSON.stringify(this.#translation, null, 1);
+          download(new Blob([json], {type: "application/json"}), "attention.json");
+        }),
+      );
+      const bar = element("div", {class: "attention-toolbar"}, actions);
+      if (this.#options.toggle) bar.prepend(this.#toggle());
+      return bar;
+    }
+
+    #toggle() {
+      const choices = [true, false].map((words) => {
+        const radio = element("input", {type: "radio", name: this.#name});
+        radio.checked = words === this.#words;
+        radio.addEventListener("change", () => this.#choose(words));
+        return element("label", {}, radio, element("span", {}, words ? "Words" : "Subwords"));
+      });
+      const group = {class: "attention-toggle", role: "radiogroup", "aria-label": "Units"};
+      return element("div", group, ...choices);
+    }
+
+    #choose(words) {
+      this.#chosen = words;
+      this.show(this.#translation);
+      this.#container.querySelector(".attention-toggle input:checked").focus();
+      this.#fire("attention-words", {words});
+    }
+
+    async #copy() {
+      const {status} = this.#parts;
+      try {
+        await copyText(this.#translation.translation);
+        status.textContent = "Copied";
+      } catch {
+        status.textContent = "The browser does not allow copying";
+      }
+      setTimeout(() => (status.textContent = ""), 2500);
+    }
+
+    #savePicture() {
+      const look = {theme: this.#theme(), rightToLeft: this.#rightToLeft};
+      const canvas = AttentionMap.picture(this.#translation, this.#data, look);
+      canvas.toBlob((blob) => download(blob, "attention.png"), "image/png");
+    }
+
+    #hover(unit) {
+      this.#hovered = unit;
+      this.#light();
+    }
+
+    #focus(side, index) {
+      this.#focused = index === null ? null : {...NONE, [side]: index};
+      this.#hovered = null;
+      this.#light();
+    }
+
+    #fire(name, detail) {
+      this.#container.dispatchEvent(new CustomEvent(name, {detail, bubbles: true}));
+    }
+
+    /** Shows what belongs to the active unit, everywhere. */
+    #light() {
+      if (!this.#parts.target) return;
+      const active = this.#hovered ?? this.#focused ?? NONE;
+      const {weights} = this.#data;
+      const weightOf = {
+        source: (index) => (active.target === null ? 0 : weights[active.target][index]),
+        target: (index) =>
+          active.source === null || active.target !== null ? 0 : weights[index][active.source],
+      };
+      for (const side of ["source", "target"]) {
+        this.#parts[side].options.forEach((option, index) => {
+          option.style.setProperty("--weight", weightOf[side](index).toFixed(3));
+          option.setAttribute("aria-selected", String(active[side] === index));
+        });
+      }
+      this.#parts.detail.textContent =
+        active.target !== null
+          ? this.#nameOf("target", active.target).replaceAll(", probability", " \u00b7 probability")
+          : active.source !== null
+            ? this.#nameOf("source", active.source)
+            : HINT;
+      this.#thread(active);
+      this.#paint(active);
+      this.#fire("attention-select", {...active, words: this.#words});
+    }
+
+    /** Threads from source to target: all while each side is one line, else the active ones. */
+    #thread(active) {
+      const {threads, lines, source, target} = this.#parts;
+      const frame = lines.getBoundingClientRect();
+      const [froms, tos] = [source, target].map(({options}) =>
+        options.map((option) => option.getClientRects()[0] ?? frame),
+      );
+      const oneLine = [froms, tos].every((boxes) => boxes.every((box) => box.top === boxes[0].top));
+      const nothing = active.source === null && active.target === null;
+      const paths = [];
+      this.#data.weights.forEach((row, j) =>
+        row.forEach((weight, i) => {
+          const chosen = active.target === null ? active.source === i : active.target === j;
+          if (weight < FAINTEST || !(chosen || (oneLine && nothing))) return;
+          const x = [froms[i], tos[j]].map((box) => box.left + box.width / 2 - frame.left);
+          const y = [froms[i].bottom - frame.top, tos[j].top - frame.top];
+          const middle = (y[0] + y[1]) / 2;
+          const path = document.createElementNS(SVG, "path");
+          path.setAttribute("d", `M${x[0]} ${y[0]}C${x[0]} ${middle} ${x[1]} ${middle} ${x[1]} ${y[1]}`);
+          path.setAttribute("stroke-opacity", (weight * (chosen ? 1 : 0.45)).toFixed(3));
+          paths.push(path);
+        }),
+      );
+      threads.replaceChildren(...paths);
+    }
+
+    get #rightToLeft() {
+      return getComputedStyle(this.#parts.source.line).direction === "rtl";
+    }
+
+    #theme() {
+      const style = getComputedStyle(this.#container);
+      return Object.fromEntries(THEME.map((name) => [name, style.getPropertyValue(`--${name}`)]));
+    }
+
+    #resize() {
+      const {box, canvas} = this.#parts;
+      if (box) {
+        this.#place = AttentionMap.layout(canvas.getContext("2d"), this.#data, box.clientWidth);
+        canvas.style.width = `${this.#place.width}px`;
+        canvas.style.height = `${this.#place.height}px`;
+        // What scrolls must be reached by the keyboard.
+        const scrolls = this.#place.width > box.clientWidth;
+        const attributes = {tabindex: "0", role: "region", "aria-label": "Heat map, scrollable"};
+        for (const [name, value] of Object.entries(attributes)) {
+          if (scrolls) box.setAttribute(name, value);
+          else box.removeAttribute(name);
+        }
+      }
+      this.#light();
+    }
+
+    #paint(active) {
+      const {canvas} = this.#parts;
+      if (!canvas) return;
+      const context = canvas.getContext("2d");
+      const scale = devicePixelRatio;
+      canvas.width = Math.round(this.#place.width * scale);
+      canvas.height = Math.round(this.#place.height * scale);
+      context.setTransform(scale, 0, 0, scale, 0, 0);
+      const look = {theme: this.#theme(), active, rightToLeft: this.#rightToLeft};
+      AttentionMap.paint(context, this.#data, this.#place, look);
+    }
+  }
+
+  return AttentionView;
+})();

@@ -1,0 +1,41 @@
+"use strict";
+
+/** Elements, downloads and the clipboard, for all pages. */
+globalThis.PageElements = (() => {
+  /** An element with attributes and children; strings become text, never markup. */
+  function element(name, attributes = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (value !== undefined && value !== "") made.setAttribute(key, value);
+    }
+    made.append(...children);
+    return made;
+  }
+
+  /** Saves a file, as a click on a download link does. */
+  function download(blob, name) {
+    const link = element("a", {href: URL.createObjectURL(blob), download: name});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  async function copyText(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Frames without the permission, such as those of notebooks, have only the older way.
+      const area = element("textarea", {class: "attention-offscreen"});
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      const copied = document.execCommand("copy");
+      area.remove();
+      if (!copied) throw new Error("not allowed");
+    }
+  }
+
+  /** The JSON that Python wrote into the page. */
+  const pageData = () => JSON.parse(document.getElementById("data").textContent);
+
+  return {element, download, copyText, pageData};
+})();
