@@ -29,6 +29,7 @@ from keras_attn_nmt.export.tflite import export_tflite
 from keras_attn_nmt.export.web_energies import check_energies
 from keras_attn_nmt.export.web_runtime import runtime_files
 from keras_attn_nmt.model_directory import SOURCE, TARGET
+from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, ATTENTION_STYLES, asset
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import check_folder_output
 
@@ -38,14 +39,16 @@ FILES = (
     "page.css",
     "page.js",
     "resources.js",
+    "results.js",
     "sentences.js",
     "step_view.js",
+    "translations.js",
+    "decoding.js",
     "sentencepiece.js",
-    "steps.js",
     "worker.js",
     "LICENSE",
 )
-VIEW = ("attention_view.css", "attention_view.js")
+_VIEW = b"<!-- scripts of the attention view -->"
 # In the page; a folder whose page has it may be replaced.
 GENERATOR = '<meta name="generator" content="keras_attn_nmt'
 
@@ -123,7 +126,13 @@ def export_web(
             if steps:
                 check_energies(path)
             described.append(_described(name, path))
-        page = {"steps": steps, "examples": list(examples), "models": described}
+        size = sum(path.stat().st_size for path in (folder / "models").iterdir())
+        page = {
+            "steps": steps,
+            "examples": list(examples),
+            "bytes": size + len(files["litert.wasm"]),
+            "models": described,
+        }
         files[MODELS] = (json.dumps(page, indent=2, ensure_ascii=False) + "\n").encode()
         if single_file:
             for path in sorted((folder / "models").iterdir()):
@@ -190,10 +199,11 @@ def _described(name: str, path: Path) -> dict[str, Any]:
 
 def _page_files() -> dict[str, bytes]:
     own = resources.files("keras_attn_nmt.export").joinpath("web_page")
-    view = resources.files("keras_attn_nmt.pages")
     files = {name: own.joinpath(name).read_bytes() for name in FILES}
-    files |= {name: view.joinpath(name).read_bytes() for name in VIEW}
-    files[PAGE] = files[PAGE].replace(b"VERSION", __version__.encode(), 1)
+    files |= {name: asset(name).encode() for name in (*ATTENTION_STYLES, *ATTENTION_SCRIPTS)}
+    scripts = "\n".join(f'<script src="{name}"></script>' for name in ATTENTION_SCRIPTS)
+    page = files[PAGE].replace(_VIEW, scripts.encode())
+    files[PAGE] = page.replace(b"VERSION", __version__.encode(), 1)
     return files
 
 

@@ -37,7 +37,8 @@ def joined(files: Mapping[str, bytes]) -> bytes:
             raise ExportError(f"{name} contains </{kind}, which would end its element.")
         digest = hashlib.sha256(content.encode()).digest()
         hashes[kind].append(f"'sha256-{base64.b64encode(digest).decode()}'")
-        return f"<{kind}>{content}</{kind}>"
+        # The worker has some scripts, too, and reads them from here.
+        return f'<{kind} data-name="{name}">{content}</{kind}>'
 
     page = _STYLE.sub(lambda match: element("style", match[1]), page)
     first = _SCRIPT.search(page)

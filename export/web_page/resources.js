@@ -10,7 +10,7 @@ class Resources {
   // `progress` is called with the number of bytes that came, now and then.
   static async bytes(name, progress = () => {}) {
     const element = document.querySelector(`script[data-name="${CSS.escape(name)}"]`);
-    const stream = element ? Resources.unpacked(element) : await Resources.requested(name);
+    const stream = element ? Resources.embeddedStream(element) : await Resources.requested(name);
     const parts = [];
     for (const reader = stream.getReader(); ;) {
       const {done, value} = await reader.read();
@@ -25,7 +25,8 @@ class Resources {
     return new TextDecoder().decode(await Resources.bytes(name));
   }
 
-  static unpacked(element) {
+  static embeddedStream(element) {
+    if (element.type !== "application/octet-stream") return new Blob([element.textContent]).stream();
     const packed = Uint8Array.from(atob(element.textContent), (each) => each.charCodeAt(0));
     return new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   }

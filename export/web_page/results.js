@@ -49,6 +49,8 @@ class ModelResult {
   #view = null;
   #stepView = null;
   #answer = null;
+  // The translation in the view, which may have changed between words and subwords by itself.
+  #shown = null;
   #words;
   #opened = null;
 
@@ -63,8 +65,9 @@ class ModelResult {
     const attention = element(
       "details", {class: "page-details"}, element("summary", {}, "Attention"), view);
     const steps = element(
-      "details", {class: "page-details", hidden: "hidden"}, element("summary", {}, "Step by step"));
+      "details", {class: "page-details"}, element("summary", {}, "Step by step"));
     this.#parts = {text, view, attention, steps, error: element("p", {class: "page-error"})};
+    attention.hidden = steps.hidden = this.#parts.error.hidden = true;
     const title = page.models.length > 1 ? [element("h2", {class: "page-model"}, model.name)] : [];
     this.root = element(
       "section", {class: "page-model-result", "aria-label": `Translation by ${model.name}`},
@@ -103,6 +106,8 @@ class ModelResult {
       sourceLanguage: source_language ?? "",
       targetLanguage: target_language ?? "",
     });
+    if (this.#shown === translation && [null, this.#view.words].includes(this.#words)) return;
+    this.#shown = translation;
     this.#view.show(translation, this.#words === null ? {} : {words: this.#words});
   }
 

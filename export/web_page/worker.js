@@ -2,11 +2,10 @@
 
 // Translates in a worker: SentencePiece, then the `.tflite` file in LiteRT.js, then SentencePiece.
 //
-// In a page of one file, the scripts below stand before this one.
-if (!globalThis.SentencePiece) importScripts("sentencepiece.js");
-if (!globalThis.LiteRT) importScripts("litert.js");
-if (!globalThis.AttentionView) importScripts("attention_view.js");
-if (!globalThis.Decoding) importScripts("decoding.js");
+// In a page of one file, these scripts stand before this one.
+if (!globalThis.LiteRT) {
+  importScripts("attention_text.js", "sentencepiece.js", "litert.js", "decoding.js");
+}
 
 // An error that the page explains by its kind.
 class TranslationError extends Error {
@@ -26,8 +25,11 @@ class TranslationModel {
 
   static async load(given) {
     const options = {accelerator: "wasm"};
-    return new TranslationModel(
-      given, await LiteRT.loadAndCompile(new Uint8Array(given.tflite), options));
+    const compiled = await LiteRT.loadAndCompile(new Uint8Array(given.tflite), options);
+    const model = new TranslationModel(given, compiled);
+    // The first run takes long, and shows whether there is one at all.
+    await model.decoded([Decoding.EOS]);
+    return model;
   }
 
   async translate(text) {
@@ -65,7 +67,7 @@ class TranslationModel {
       target_tokens: targetTokens,
       token_scores: tokenScores.map(rounded),
       alignment: Decoding.pharaoh(
-        AttentionView.foldAttention(attention, sourceTokens, targetTokens)),
+        AttentionText.foldAttention(attention, sourceTokens, targetTokens)),
       attention: attention.map((row) => row.map(rounded)),
     };
     if (!steps) return translation;
@@ -80,11 +82,14 @@ class TranslationModel {
 
 const rounded = (value) => Math.round(value * 1e6) / 1e6;
 const models = new Map();
+const NO_GPU = {
+  requestAdapter: async () => ({limits: {}, features: new Set(), requestDevice: async () => null}),
+};
 
 async function load({runtime, models: given}) {
   const start = performance.now();
-  // LiteRT.js asks for a GPU even where a model is to run without.
-  Object.defineProperty(navigator, "gpu", {value: undefined, configurable: true});
+  // LiteRT.js asks for a GPU even where a model is to run without, and warns if there is none.
+  Object.defineProperty(navigator, "gpu", {value: NO_GPU, configurable: true});
   const messages = [];
   // LiteRT.js takes the binary from here in place of a request; what it logs is no error.
   self.Module = {
