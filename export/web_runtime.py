@@ -112,7 +112,8 @@ def bundle(core: str, wasm_utils: str) -> str:
         wasm_utils: `dist/index.js` of `@litertjs/wasm-utils`.
 
     Returns:
-        A script that defines `LiteRT.loadLiteRt`, `LiteRT.loadAndCompile` and `LiteRT.Tensor`.
+        A script that defines `LiteRT.loadLiteRt`, `LiteRT.loadAndCompile` and `LiteRT.Tensor`. The
+        first expects that `litert_wasm.js` has run, and does not load it.
 
     Raises:
         ExportError: A module is not written as that of the pinned version.
@@ -126,7 +127,10 @@ def bundle(core: str, wasm_utils: str) -> str:
     return (
         f"// LiteRT.js {VERSION} (Apache-2.0, see NOTICE), joined into one classic script.\n"
         '"use strict";\n'
-        f"globalThis.LiteRT = (() => {{\nconst {{createWasmLib}} = (() => {{\n{loader}\n"
+        "globalThis.LiteRT = (() => {\n"
+        # By its address, a worker of a page without a server cannot load a script.
+        "const importScripts = () => {};  // litert_wasm.js is there already.\n"
+        f"const {{createWasmLib}} = (() => {{\n{loader}\n"
         f"return {{createWasmLib}};\n}})();\n{core}\n"
         "return {loadLiteRt, loadAndCompile, Tensor};\n})();\n"
     )

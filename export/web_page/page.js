@@ -5,9 +5,10 @@ class Page {
   static DEBOUNCE_MS = 150;
   // A screen reader waits until one has stopped typing.
   static QUIET_MS = 900;
-  static RUNTIME = ["litert.wasm", "litert_wasm.js"];
   static WORKER = [
-    "attention_text.js", "sentencepiece.js", "litert.js", "decoding.js", "worker.js"];
+    "attention_text.js", "sentencepiece.js", "litert.js", "litert_wasm.js", "decoding.js",
+    "worker.js",
+  ];
 
   #parts = Object.fromEntries(
     Array.from(document.querySelectorAll("[id]"), (each) => [each.id, each]));
@@ -67,10 +68,8 @@ class Page {
         [model.tflite, model.sourceVocabulary, model.targetVocabulary].map(read));
       return {name: model.name, metadata: model.metadata, tflite, sourceVocabulary, targetVocabulary};
     };
-    const [wasm, script, ...given] = await Promise.all([
-      read("litert.wasm"), Resources.scriptUrl("litert_wasm.js"), ...models.map(complete)]);
-    const runtime = {script: Resources.embedded ? `${script}#.js` : script, wasm};
-    return [{runtime, models: given}, [wasm, ...given.map(({tflite}) => tflite)]];
+    const [wasm, ...given] = await Promise.all([read("litert.wasm"), ...models.map(complete)]);
+    return [{wasm, models: given}, [wasm, ...given.map(({tflite}) => tflite)]];
   }
 
   #describe(models, steps, examples) {

@@ -4,7 +4,8 @@
 //
 // In a page of one file, these scripts stand before this one.
 if (!globalThis.LiteRT) {
-  importScripts("attention_text.js", "sentencepiece.js", "litert.js", "decoding.js");
+  importScripts(
+    "attention_text.js", "sentencepiece.js", "litert.js", "litert_wasm.js", "decoding.js");
 }
 
 // An error that the page explains by its kind.
@@ -86,19 +87,19 @@ const NO_GPU = {
   requestAdapter: async () => ({limits: {}, features: new Set(), requestDevice: async () => null}),
 };
 
-async function load({runtime, models: given}) {
+async function load({wasm, models: given}) {
   const start = performance.now();
   // LiteRT.js asks for a GPU even where a model is to run without, and warns if there is none.
   Object.defineProperty(navigator, "gpu", {value: NO_GPU, configurable: true});
   const messages = [];
   // LiteRT.js takes the binary from here in place of a request; what it logs is no error.
   self.Module = {
-    wasmBinary: new Uint8Array(runtime.wasm),
+    wasmBinary: new Uint8Array(wasm),
     print: () => {},
     printErr: (message) => messages.push(message),
   };
   try {
-    await LiteRT.loadLiteRt(runtime.script);
+    await LiteRT.loadLiteRt("litert_wasm.js");
     for (const each of given) models.set(each.name, await TranslationModel.load(each));
   } catch (error) {
     const last = messages.length ? ` (${messages.at(-1)})` : "";
