@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_attn_nmt.pages.attention_page import attention_page, notebook_frame
 from keras_attn_nmt.text import alignment
 
 # The piece of unknown characters or words.
@@ -66,6 +67,37 @@ class Translation:
     def alignment(self) -> set[alignment.Link]:
         """Word alignment: each target word with its most attended source word, (source, target)."""
         return alignment.hard_alignment(self.word_attention())
+
+    def to_html(
+        self,
+        source: str | None = None,
+        *,
+        title: str = "Attention",
+        source_language: str = "",
+        target_language: str = "",
+    ) -> str:
+        """An HTML page that shows words, scores and attention, in one file and without a network.
+
+        Args:
+            source: The source text. By default it is spelled from its tokens.
+            title: Title of the page.
+            source_language: Language code of the source, such as `"de"`.
+            target_language: Language code of the translation.
+        """
+        return attention_page(
+            [self],
+            [self._source() if source is None else source],
+            title=title,
+            source_language=source_language,
+            target_language=target_language,
+        )
+
+    def _repr_html_(self) -> str:
+        """The page in a frame, for notebooks."""
+        return notebook_frame(self.to_html(), len(_words(self.target_tokens)))
+
+    def _source(self) -> str:
+        return _spelled([token for token in self.source_tokens if token != alignment.END])
 
     def copying(self, source: str) -> Translation:
         """Copies rare words and digits from the aligned source words.

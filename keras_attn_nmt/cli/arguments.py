@@ -41,3 +41,14 @@ def given_pairs(
     # Concatenated pairs have no gold alignment.
     aligned = links and data.aligned and not data.concatenate
     return load_split(data, options.split, aligned=aligned), data.max_length
+
+
+def model_languages(model: str) -> tuple[str, str]:
+    """Language codes of a model's training corpus, empty where it does not record them."""
+    from keras_attn_nmt.training.splits import recorded_data
+
+    try:
+        data = recorded_data(model)
+    except ValueError:
+        return "", ""
+    return data.source_language, data.target_language

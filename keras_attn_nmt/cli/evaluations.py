@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from keras_attn_nmt.cli.arguments import UsageError, given_pairs, search_options
+from keras_attn_nmt.cli.arguments import (
+    UsageError,
+    given_pairs,
+    model_languages,
+    search_options,
+)
 from keras_attn_nmt.cli.results import as_json, one_line
 from keras_attn_nmt.writing import atomic_write, check_file_output, check_folder_output, write_text
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.translation import Translation
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -59,35 +68,60 @@ def _print_scores(result: Mapping[str, Any]) -> None:
 
 
 def attention(options: argparse.Namespace) -> None:
-    if not options.output.endswith((".png", ".svg", ".pdf")):
-        raise UsageError(f"--output must end with .png, .svg or .pdf, got {options.output!r}.")
+    as_page = options.output.endswith(".html")
+    if not as_page and not options.output.endswith((".png", ".svg", ".pdf")):
+        raise UsageError(
+            f"--output must end with .png, .svg, .pdf or .html, got {options.output!r}."
+        )
     if options.reference is not None:
-        for name in ("beam_size", "max_length", "copy", "shortlist"):
+        for name in ("beam_size", "max_length", "copy", "shortlist", "n_best"):
             if getattr(options, name):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is a search option, but --reference runs no "
                     "search: use only one of them."
                 )
+    if options.n_best and not as_page:
+        raise UsageError("a picture shows one translation: --n-best needs an --output of .html.")
     check_file_output(options.output)
-    from keras_attn_nmt.plots import plot_attention
+    if not as_page:
+        # A missing package is reported before the model is loaded.
+        from keras_attn_nmt.plots import plot_attention
     from keras_attn_nmt.translator import Translator
 
     translator = Translator.load(options.model)
     if options.reference is None:
-        (found,) = translator([options.sentence], **search_options(options))
+        (hypotheses,) = translator.nbest([options.sentence], **search_options(options))
     else:
-        (found,) = translator.score(
+        hypotheses = translator.score(
             [options.sentence],
             [options.reference],
             length_penalty=options.length_penalty,
             batch_size=options.batch_size,
         )
+    found = hypotheses[0]
     if not found.target_tokens:
         raise ValueError("There is no attention to plot: the sentence is empty.")
-    figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
-    with atomic_write(options.output) as temporary:
-        figure.savefig(temporary)
+    if as_page:
+        _write_attention_page(options, hypotheses[: options.n_best])
+    else:
+        figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
+        with atomic_write(options.output) as temporary:
+            figure.savefig(temporary)
     if options.json:
         print(json.dumps(as_json(options.sentence, found), ensure_ascii=False))
     else:
         print(found.text)
+
+
+def _write_attention_page(options: argparse.Namespace, found: Sequence[Translation]) -> None:
+    from keras_attn_nmt.pages.attention_page import attention_page
+
+    source_language, target_language = model_languages(options.model)
+    page = attention_page(
+        found,
+        [options.sentence] * len(found),
+        title=Path(options.model).resolve().name,
+        source_language=source_language,
+        target_language=target_language,
+    )
+    write_text(options.output, page)

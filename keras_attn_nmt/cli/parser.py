@@ -200,12 +200,20 @@ def build_parser() -> argparse.ArgumentParser:
     command = add(
         "attention",
         evaluations.attention,
-        "Translate one sentence and plot its attention.",
-        'model "einundvierzig" --output heat.png',
+        "Translate one sentence and show its attention, as a picture or as an interactive page.",
+        'model "einundvierzig" --output attention.html',
     )
     command.add_argument("model", help="model directory")
     command.add_argument("sentence", type=utf8_text, help="source sentence")
-    command.add_argument("--output", required=True, metavar="FILE", help=".png, .svg or .pdf")
+    command.add_argument(
+        "--output", required=True, metavar="FILE", help=".png, .svg, .pdf or .html"
+    )
+    command.add_argument(
+        "--n-best",
+        type=positive,
+        metavar="N",
+        help="translations to choose from in an .html page (default: the beam size)",
+    )
     command.add_argument(
         "--reference",
         type=utf8_text,

@@ -8,7 +8,7 @@ globalThis.AttentionMap = (() => {
   const GAP = 8;
   // The bar and number of each row's probability.
   const [BAR, NUMBER] = [44, 34];
-  const LEGEND = 46;
+  const [LEGEND, LEGEND_WIDTH] = [58, 210];
   // Of a saved picture: resolution, margin, width of its text and of maps with large cells.
   const [SCALE, MARGIN, TEXT_WIDTH, PICTURE_WIDTH] = [2, 28, 460, 1100];
 
@@ -17,10 +17,9 @@ globalThis.AttentionMap = (() => {
   function shortened(context, text, width = LONGEST_LABEL) {
     if (context.measureText(text).width <= width) return text;
     const characters = [...text];
-    while (characters.length > 1 && context.measureText(`${characters.join("")}…`).width > width) {
-      characters.pop();
-    }
-    return `${characters.join("")}…`;
+    const cut = () => `${characters.join("")}…`;
+    while (characters.length > 1 && context.measureText(cut()).width > width) characters.pop();
+    return cut();
   }
 
   /**
@@ -42,32 +41,43 @@ globalThis.AttentionMap = (() => {
     // Slanted labels lean over the right edge.
     const over = Math.max(right, label * Math.cos(angle) + GAP);
     return {
-      ...{rows, columns, cell, left, top, angle, font: Math.min(13, Math.max(10.5, cell - 1))},
-      width: Math.ceil(left + columns * cell + over),
+      rows,
+      columns,
+      cell,
+      left,
+      top,
+      angle,
+      font: Math.min(13, Math.max(10.5, cell - 1)),
+      width: Math.ceil(left + Math.max(columns * cell + over, LEGEND_WIDTH)),
       height: Math.ceil(top + rows * cell + LEGEND),
     };
   }
 
   /** The cell at a point, as `{source, target}`, or null. */
-  function cellAt(place, rightToLeft, x, y) {
+  function cellAt(place, directions, x, y) {
     const column = Math.floor((x - place.left) / place.cell);
     const target = Math.floor((y - place.top) / place.cell);
     if (column < 0 || column >= place.columns || target < 0 || target >= place.rows) return null;
-    return {source: rightToLeft ? place.columns - 1 - column : column, target};
+    return {source: directions.source === "rtl" ? place.columns - 1 - column : column, target};
   }
 
-  /** Paints the map. `active` is `{source, target}`, null where nothing is chosen. */
-  function paint(context, data, place, {theme, active, rightToLeft}) {
+  /**
+   * Paints the map. `active` is `{source, target}`, null where nothing is chosen; `directions` are
+   * those of both sides' scripts, "ltr" or "rtl".
+   */
+  function paint(context, data, place, {theme, active, directions}) {
     const {cell, left, top, rows, columns} = place;
-    const columnOf = (source) => (rightToLeft ? columns - 1 - source : source);
+    const columnOf = (source) => directions.source === "rtl" ? columns - 1 - source : source;
     context.textBaseline = "middle";
-    context.textAlign = "right";
     data.targets.forEach(({label}, row) => {
       const y = top + (row + 0.5) * cell;
       const chosen = active.target === row;
       context.font = fontOf(place.font, chosen ? 700 : 400);
       context.fillStyle = theme.ink;
+      context.textAlign = "right";
+      context.direction = directions.target;
       context.fillText(shortened(context, label), left - GAP, y);
+      context.direction = "ltr";
       for (let source = 0; source < columns; source++) {
         const x = left + columnOf(source) * cell;
         context.fillStyle = theme.line;
@@ -85,6 +95,7 @@ globalThis.AttentionMap = (() => {
       context.translate(left + (columnOf(source) + 0.5) * cell, top - GAP);
       context.rotate(-place.angle);
       context.textAlign = "left";
+      context.direction = directions.source;
       context.font = fontOf(place.font, active.source === source ? 700 : 400);
       context.fillStyle = theme.ink;
       context.fillText(shortened(context, label), 0, 0);
@@ -99,7 +110,11 @@ globalThis.AttentionMap = (() => {
     if (active.source !== null) {
       context.strokeRect(left + columnOf(active.source) * cell, top, cell, height);
     }
-    paintLegend(context, left, top + height + 22, theme);
+    context.textAlign = "right";
+    context.font = fontOf(10.5);
+    context.fillStyle = theme.muted;
+    context.fillText("probability", left + width + GAP + BAR + NUMBER - 4, top + height + 12);
+    paintLegend(context, left, top + height + 36, theme);
   }
 
   function paintProbability(context, probability, x, y, theme) {
@@ -143,7 +158,7 @@ globalThis.AttentionMap = (() => {
   }
 
   /** A picture of source, translation and map on a canvas of its own. */
-  function picture(translation, data, {theme, rightToLeft}) {
+  function picture(translation, data, {theme, directions}) {
     const canvas = document.createElement("canvas");
     const context = canvas.getContext("2d");
     const place = layout(context, data, PICTURE_WIDTH);
@@ -167,7 +182,7 @@ globalThis.AttentionMap = (() => {
       context.fillText(text, 0, 22 * i);
     });
     context.translate(0, header);
-    paint(context, data, place, {theme, rightToLeft, active: {source: null, target: null}});
+    paint(context, data, place, {theme, directions, active: {source: null, target: null}});
     return canvas;
   }
 

@@ -2,7 +2,7 @@
 
 /** A page of translations: a list to choose from if there are several, and the view of one. */
 (() => {
-  const {element, pageData} = PageElements;
+  const {decimal, element, pageData} = PageElements;
   const data = pageData();
   const {translations} = data;
   const container = element("div");
@@ -19,7 +19,7 @@
       radio.checked = index === 0;
       radio.addEventListener("change", () => view.show(translation));
       const text = sameSource ? translation.translation : translation.source;
-      const score = element("span", {class: "page-score"}, translation.score.toFixed(2).replace("-", "\u2212"));
+      const score = element("span", {class: "page-score"}, decimal(translation.score, 2));
       return element("label", {}, radio, element("span", {dir: "auto"}, text), score);
     });
     const legend = sameSource ? `${translations.length} best translations` : "Sentences";

@@ -1,4 +1,4 @@
-"""A page of translations with their attention: one sentence, an n-best list or several sentences."""
+"""A page of translations with their attention: of one sentence, as n-best list, or of several."""
 
 from __future__ import annotations
 

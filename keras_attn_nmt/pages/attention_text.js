@@ -47,6 +47,11 @@ globalThis.AttentionText = (() => {
     return sums.map((row, word) => row.map((weight) => weight / counts[word]));
   }
 
+  /** Whether a side is one "word" of many tokens, as in scripts without spaces. */
+  function hasNoSpaces(tokens) {
+    return tokens.length > 4 && Math.max(...wordOfTokens(tokens)) < 1;
+  }
+
   /** The text of SentencePiece pieces. */
   function spelled(pieces) {
     const encoder = new TextEncoder();
@@ -146,5 +151,5 @@ globalThis.AttentionText = (() => {
     };
   }
 
-  return {wordOfTokens, foldAttention, spelled, tokenTexts, prepare};
+  return {wordOfTokens, foldAttention, hasNoSpaces, spelled, tokenTexts, prepare};
 })();

@@ -15,7 +15,7 @@
  * is hovered or focused, null for none; `attention-words` with `{words}` when the user chooses.
  */
 globalThis.AttentionView = (() => {
-  const {element, download, copyText} = PageElements;
+  const {element, download, copyText, decimal, languageName, moveFocus} = PageElements;
   // What a screen reader says of a word: so many others at most, and none below this weight.
   const [MOST_SAID, LEAST_SAID] = [3, 0.1];
   // Target units of which the summary of the heat map tells.
@@ -31,55 +31,27 @@ globalThis.AttentionView = (() => {
   const THEME = ["ink", "paper", "muted", "accent", "cell", "line"];
 
   /** The largest of some weights with the texts of their units: "einundvierzig 0.93". */
-  function strongest(weights, units) {
+  function strongest(weights, units, spell) {
     const order = [...weights.keys()].sort((a, b) => weights[b] - weights[a]);
     return order
       .filter((index, rank) => rank === 0 || weights[index] >= LEAST_SAID)
       .slice(0, MOST_SAID)
       .filter((index) => weights[index] > 0)
-      .map((index) => `${units[index].text} ${weights[index].toFixed(2)}`)
+      .map((index) => `${spell(units[index].text)} ${weights[index].toFixed(2)}`)
       .join(", ");
   }
 
+  /** Text whose direction leaves that of its surroundings alone. */
+  const isolated = (text) => `\u2068${text}\u2069`;
+
   const note = (text) => element("p", {class: "attention-note"}, text);
-
-  /** Whether a side is one "word" of many tokens, as in scripts without spaces. */
-  function hasNoSpaces(tokens) {
-    return tokens.length > 4 && Math.max(...AttentionText.wordOfTokens(tokens)) < 1;
-  }
-
-  function languageName(code) {
-    try {
-      return code && new Intl.DisplayNames(["en"], {type: "language"}).of(code);
-    } catch {
-      return code;
-    }
-  }
 
   function scoresOf({score, chrf, bleu, complete}) {
     const named = {score, chrF: chrf, BLEU: bleu};
     const texts = Object.entries(named)
       .filter(([, value]) => Number.isFinite(value))
-      .map(([name, value]) => `${name} ${value.toFixed(name === "score" ? 2 : 1)}`.replace("-", "\u2212"));
+      .map(([name, value]) => `${name} ${decimal(value, name === "score" ? 2 : 1)}`);
     return complete === false ? [...texts, "cut at the maximum length"] : texts;
-  }
-
-  /** Arrow keys, Home and End in a line; left is forward where the script runs to the left. */
-  function moveFocus(event, line, options) {
-    const forward = getComputedStyle(line).direction === "rtl" ? "ArrowLeft" : "ArrowRight";
-    const last = options.length - 1;
-    const at = options.indexOf(event.target);
-    const next = {
-      [forward]: Math.min(at + 1, last),
-      [forward === "ArrowLeft" ? "ArrowRight" : "ArrowLeft"]: Math.max(at - 1, 0),
-      Home: 0,
-      End: last,
-    }[event.key];
-    if (event.key === "Escape") event.target.blur();
-    if (next === undefined) return;
-    event.preventDefault();
-    options.forEach((option, index) => (option.tabIndex = index === next ? 0 : -1));
-    options[next].focus();
   }
 
   class AttentionView {
@@ -129,7 +101,7 @@ globalThis.AttentionView = (() => {
     show(translation, {words} = {}) {
       const {source_tokens: sources, target_tokens: targets} = translation;
       this.#translation = translation;
-      this.#words = words ?? this.#chosen ?? !(hasNoSpaces(sources) || hasNoSpaces(targets));
+      this.#words = words ?? this.#chosen ?? ![sources, targets].some(AttentionText.hasNoSpaces);
       this.#data = AttentionText.prepare(translation, this.#words);
       this.#build();
     }
@@ -200,24 +172,22 @@ globalThis.AttentionView = (() => {
 
     #reference() {
       const {reference} = this.#translation;
-      const attributes = {class: "attention-plain", dir: "auto", lang: this.#options.targetLanguage};
-      return element(
-        "div",
-        {class: "attention-side"},
-        element("p", {class: "attention-caption"}, "Reference"),
-        element("p", attributes, reference),
-      );
+      const title = element("p", {class: "attention-caption"}, "Reference");
+      const text = element("p", {class: "attention-plain", dir: "auto"}, reference);
+      text.lang = this.#options.targetLanguage;
+      return element("div", {class: "attention-side"}, title, text);
     }
 
     /** What a unit is called: "forty-one, probability 0.98, looked at einundvierzig 0.93". */
-    #nameOf(side, index) {
+    #nameOf(side, index, spell = String) {
       const {sources, targets, probabilities, weights} = this.#data;
       if (side === "source") {
-        const by = strongest(weights.map((row) => row[index]), targets);
-        return [sources[index].text, by && `looked at by ${by}`].filter(Boolean).join(", ");
+        const column = weights.map((row) => row[index]);
+        const by = strongest(column, targets, spell);
+        return [spell(sources[index].text), by && `looked at by ${by}`].filter(Boolean).join(", ");
       }
-      const at = strongest(weights[index], sources);
-      const parts = [targets[index].text, `probability ${probabilities[index].toFixed(2)}`];
+      const at = strongest(weights[index], sources, spell);
+      const parts = [spell(targets[index].text), `probability ${probabilities[index].toFixed(2)}`];
       return [...parts, at && `looked at ${at}`].filter(Boolean).join(", ");
     }
 
@@ -225,7 +195,7 @@ globalThis.AttentionView = (() => {
       const canvas = element("canvas", {class: "attention-canvas", role: "img"});
       canvas.setAttribute("aria-label", this.#summary());
       const pointed = ({offsetX, offsetY}) =>
-        this.#hover(AttentionMap.cellAt(this.#place, this.#rightToLeft, offsetX, offsetY));
+        this.#hover(AttentionMap.cellAt(this.#place, this.#directions, offsetX, offsetY));
       canvas.addEventListener("pointermove", pointed);
       canvas.addEventListener("pointerdown", pointed);
       canvas.addEventListener("pointerleave", ({pointerType}) => {
@@ -241,7 +211,7 @@ globalThis.AttentionView = (() => {
       const {sources, targets, weights} = this.#data;
       const what = this.#words ? "words" : "subwords";
       const links = targets.slice(0, MOST_SUMMARIZED).map(({text}, row) => {
-        return `${text}: ${strongest(weights[row], sources) || "nothing"}`;
+        return `${text}: ${strongest(weights[row], sources, String) || "nothing"}`;
       });
       if (targets.length > MOST_SUMMARIZED) links.push("and so on, as each word above says");
       const size = `${targets.length} target ${what} by ${sources.length} source ${what}`;
@@ -300,7 +270,7 @@ globalThis.AttentionView = (() => {
     }
 
     #savePicture() {
-      const look = {theme: this.#theme(), rightToLeft: this.#rightToLeft};
+      const look = {theme: this.#theme(), directions: this.#directions};
       const canvas = AttentionMap.picture(this.#translation, this.#data, look);
       canvas.toBlob((blob) => download(blob, "attention.png"), "image/png");
     }
@@ -336,12 +306,9 @@ globalThis.AttentionView = (() => {
           option.setAttribute("aria-selected", String(active[side] === index));
         });
       }
+      const side = active.target === null ? "source" : "target";
       this.#parts.detail.textContent =
-        active.target !== null
-          ? this.#nameOf("target", active.target).replaceAll(", probability", " \u00b7 probability")
-          : active.source !== null
-            ? this.#nameOf("source", active.source)
-            : HINT;
+        active[side] === null ? HINT : this.#nameOf(side, active[side], isolated);
       this.#thread(active);
       this.#paint(active);
       this.#fire("attention-select", {...active, words: this.#words});
@@ -362,10 +329,10 @@ globalThis.AttentionView = (() => {
           const chosen = active.target === null ? active.source === i : active.target === j;
           if (weight < FAINTEST || !(chosen || (oneLine && nothing))) return;
           const x = [froms[i], tos[j]].map((box) => box.left + box.width / 2 - frame.left);
-          const y = [froms[i].bottom - frame.top, tos[j].top - frame.top];
-          const middle = (y[0] + y[1]) / 2;
+          const [top, bottom] = [froms[i].bottom - frame.top, tos[j].top - frame.top];
+          const bend = `${x[0]} ${(top + bottom) / 2} ${x[1]} ${(top + bottom) / 2}`;
           const path = document.createElementNS(SVG, "path");
-          path.setAttribute("d", `M${x[0]} ${y[0]}C${x[0]} ${middle} ${x[1]} ${middle} ${x[1]} ${y[1]}`);
+          path.setAttribute("d", `M${x[0]} ${top}C${bend} ${x[1]} ${bottom}`);
           path.setAttribute("stroke-opacity", (weight * (chosen ? 1 : 0.45)).toFixed(3));
           paths.push(path);
         }),
@@ -373,8 +340,10 @@ globalThis.AttentionView = (() => {
       threads.replaceChildren(...paths);
     }
 
-    get #rightToLeft() {
-      return getComputedStyle(this.#parts.source.line).direction === "rtl";
+    get #directions() {
+      const {source, target} = this.#parts;
+      const [from, to] = [source, target].map(({line}) => getComputedStyle(line).direction);
+      return {source: from, target: to};
     }
 
     #theme() {
@@ -407,7 +376,7 @@ globalThis.AttentionView = (() => {
       canvas.width = Math.round(this.#place.width * scale);
       canvas.height = Math.round(this.#place.height * scale);
       context.setTransform(scale, 0, 0, scale, 0, 0);
-      const look = {theme: this.#theme(), active, rightToLeft: this.#rightToLeft};
+      const look = {theme: this.#theme(), active, directions: this.#directions};
       AttentionMap.paint(context, this.#data, this.#place, look);
     }
   }

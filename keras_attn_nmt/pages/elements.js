@@ -34,8 +34,38 @@ globalThis.PageElements = (() => {
     }
   }
 
+  /** A number with a true minus sign. */
+  const decimal = (value, places) => value.toFixed(places).replace("-", "\u2212");
+
+  /** "German" for "de". */
+  function languageName(code) {
+    try {
+      return code && new Intl.DisplayNames(["en"], {type: "language"}).of(code);
+    } catch {
+      return code;
+    }
+  }
+
+  /** Arrow keys, Home and End in a line; left is forward where the script runs to the left. */
+  function moveFocus(event, line, options) {
+    const forward = getComputedStyle(line).direction === "rtl" ? "ArrowLeft" : "ArrowRight";
+    const last = options.length - 1;
+    const at = options.indexOf(event.target);
+    const next = {
+      [forward]: Math.min(at + 1, last),
+      [forward === "ArrowLeft" ? "ArrowRight" : "ArrowLeft"]: Math.max(at - 1, 0),
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (event.key === "Escape") event.target.blur();
+    if (next === undefined) return;
+    event.preventDefault();
+    options.forEach((option, index) => (option.tabIndex = index === next ? 0 : -1));
+    options[next].focus();
+  }
+
   /** The JSON that Python wrote into the page. */
   const pageData = () => JSON.parse(document.getElementById("data").textContent);
 
-  return {element, download, copyText, pageData};
+  return {element, download, copyText, decimal, languageName, moveFocus, pageData};
 })();
