@@ -177,7 +177,7 @@ def model_names(directories: Sequence[str | os.PathLike[str]]) -> list[str]:
         >>> model_names(["study/attention/model", "study/fixed/model"])
         ['attention-model', 'fixed-model']
     """
-    parts = [Path(directory).resolve().parts[1:] for directory in directories]
+    parts = [Path(os.path.abspath(directory)).parts[1:] for directory in directories]
     for number in range(1, max(map(len, parts)) + 1):
         names = ["-".join(each[-number:]) for each in parts]
         names = [re.sub(r"[^\w.-]+", "-", name) for name in names]

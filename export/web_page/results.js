@@ -62,6 +62,9 @@ class ModelResult {
     text.lang = model.metadata.target_language ?? "";
     const view = element("div", {class: "page-view"});
     view.addEventListener("attention-words", ({detail}) => page.onWords(detail.words, this));
+    view.addEventListener("attention-select", ({detail: {target, words}}) => {
+      if (target !== null && !words) this.#stepView?.select(target);
+    });
     const attention = element(
       "details", {class: "page-details"}, element("summary", {}, "Attention"), view);
     const steps = element(

@@ -12,7 +12,13 @@ globalThis.StepView = (() => {
   const {element} = PageElements;
   // A canvas is as wide as its vector has numbers, and the style sheet stretches it.
   const [POSITIVE, NEGATIVE] = ["--accent", "--page-negative"];
-  const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+  // Few numbers are much larger than all others, which would be too pale beside them.
+  const SATURATED = 0.97;
+
+  function percent(share) {
+    if (share < 0.001) return "< 0.1 %";
+    return `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+  }
 
   function bar(share, text) {
     const fill = element("span", {class: "step-fill"});
@@ -61,6 +67,12 @@ globalThis.StepView = (() => {
       this.#container.replaceChildren();
     }
 
+    /** Goes to a step, counted from 0. */
+    select(index) {
+      this.#slider.value = String(index + 1);
+      this.#show();
+    }
+
     show(translation) {
       this.#translation = translation;
       this.#slider.max = String(translation.steps.length);
@@ -93,20 +105,20 @@ globalThis.StepView = (() => {
       if (!energies.length) return this.#sentenceVector(annotations[0]);
       const all = steps.flatMap((step) => step.energies);
       const [lowest, highest] = [Math.min(...all), Math.max(...all)];
-      const largest = StepView.largest(annotations);
+      const scale = StepView.scale(annotations);
       const weights = attention[index];
       const rows = AttentionText.tokenTexts(sources).map((text, j) => element(
         "tr", {},
         element("th", {scope: "row", dir: "auto"}, text),
         element("td", {}, bar((energies[j] - lowest) / (highest - lowest || 1), energies[j].toFixed(2))),
         element("td", {}, bar(weights[j], percent(weights[j]))),
-        element("td", {}, this.#strip(annotations[j], 1, largest)),
-        element("td", {}, this.#strip(annotations[j], weights[j], largest))));
+        element("td", {}, this.#strip(annotations[j], 1, scale)),
+        element("td", {}, this.#strip(annotations[j], weights[j], scale))));
       const context = StepView.weightedSum(weights, annotations);
       const foot = element(
         "tr", {},
         element("th", {scope: "row", colspan: "4"}, "context c = \u03a3 a h"),
-        element("td", {}, this.#strip(context, 1, largest)));
+        element("td", {}, this.#strip(context, 1, scale)));
       const heads = ["source", "energy e", "softmax a", "annotation h", "a h"];
       return element(
         "table", {class: "step-table"},
@@ -119,11 +131,11 @@ globalThis.StepView = (() => {
       return element(
         "div", {class: "step-vector"},
         element("p", {}, "This model has no attention: the context of every step is one vector."),
-        this.#strip(vector, 1, StepView.largest([vector])));
+        this.#strip(vector, 1, StepView.scale([vector])));
     }
 
     /** A vector as a strip of colour: one hue above zero, another below. */
-    #strip(vector, weight, largest) {
+    #strip(vector, weight, scale) {
       const canvas = element("canvas", {
         class: "step-strip", width: String(vector.length), height: "1", "aria-hidden": "true"});
       const context = canvas.getContext("2d");
@@ -131,15 +143,16 @@ globalThis.StepView = (() => {
       const [positive, negative] = [POSITIVE, NEGATIVE].map((name) => colour(this.#container, name));
       vector.forEach((value, place) => {
         const hue = value < 0 ? negative : positive;
-        const share = Math.min(Math.abs(value * weight) / (largest || 1), 1);
+        const share = Math.min(Math.abs(value * weight) / (scale || 1), 1);
         image.data.set([hue[0], hue[1], hue[2], Math.round(255 * share)], 4 * place);
       });
       context.putImageData(image, 0, 0);
       return canvas;
     }
 
-    static largest(vectors) {
-      return Math.max(...vectors.map((vector) => Math.max(...vector.map(Math.abs))));
+    static scale(vectors) {
+      const sizes = vectors.flat().map(Math.abs).sort((a, b) => a - b);
+      return sizes[Math.floor(SATURATED * (sizes.length - 1))];
     }
 
     static weightedSum(weights, vectors) {
