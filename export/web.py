@@ -161,6 +161,7 @@ def check_vocabulary(tokenizer: Tokenizer, side: str) -> None:
         not in (trainer.UNIGRAM, trainer.BPE),
         "it treats white space as a suffix": trainer.treat_whitespace_as_suffix,
         "it has a denormalizer": bool(model.denormalizer_spec.precompiled_charsmap),
+        "a piece contains NUL": any("\0" in piece.piece for piece in model.pieces),
     }
     for reason, applies in reasons.items():
         if applies:

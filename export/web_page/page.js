@@ -106,6 +106,7 @@ class Page {
 
   #listen() {
     this.#parts.text.addEventListener("input", () => {
+      this.#parts.results.ariaBusy = "true";
       clearTimeout(this.#timers.input);
       this.#timers.input = setTimeout(() => this.#update(), Page.DEBOUNCE_MS);
     });
@@ -161,6 +162,9 @@ class Page {
       this.#parts.results.append(result.root);
     }
     const alone = sentences.length === 1;
+    const known = ({name}, text) => Boolean(this.#translations.answer(name, text));
+    const done = sentences.every((text) => this.#models.every((model) => known(model, text)));
+    this.#parts.results.ariaBusy = String(!done);
     sentences.forEach((text, index) => {
       const answers = (model) => this.#translations.answer(model, text);
       this.#results[index].show(text, answers, {alone, words: this.#words});
