@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_attn_nmt.extras import extra
+from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
+
+# Width of a length bin in source words: 1 to 5, 6 to 10, ...
+BIN_WORDS = 5
 
 
 def corpus_scores(
@@ -67,6 +71,59 @@ def _metrics(tokenize: str) -> dict[str, Any]:
         raise ValueError(f"The tokeniser {tokenize!r} cannot be used: {error}") from error
 
 
+def sentence_scores(
+    translations: Sequence[str],
+    references: Sequence[str] | Sequence[Sequence[str]],
+    tokenize: str = "13a",
+) -> list[dict[str, float]]:
+    """BLEU (effective order) and chrF of each sentence, for sorting rather than for reporting.
+
+    Args:
+        translations: Detokenised translations.
+        references: See `corpus_scores`.
+        tokenize: See `corpus_scores`.
+
+    Returns:
+        `bleu` and `chrf` of each sentence, from 0 to 100.
+    """
+    import sacrebleu
+
+    bleu, chrf = sacrebleu.BLEU(tokenize=tokenize, effective_order=True), sacrebleu.CHRF()
+    return [
+        {
+            "bleu": bleu.sentence_score(text, given).score,
+            "chrf": chrf.sentence_score(text, given).score,
+        }
+        for text, *given in zip(translations, *_reference_lists(references), strict=True)
+    ]
+
+
+def bleu_by_length(
+    sources: Sequence[str],
+    translations: Sequence[str],
+    references: Sequence[str] | Sequence[Sequence[str]],
+    tokenize: str = "13a",
+) -> list[dict[str, float]]:
+    """Corpus BLEU by source length, as in figure 2 of Bahdanau et al. 2015.
+
+    Returns:
+        For each bin of `BIN_WORDS` source words that has sentences: `words` (its upper bound),
+        `sentences` (their number), `bleu` and `bleu_lowercase`.
+    """
+    bins: dict[int, list[int]] = {}
+    for index, source in enumerate(sources):
+        words = max(1, len(source.split()))
+        bins.setdefault(-(-words // BIN_WORDS) * BIN_WORDS, []).append(index)
+    lists = _reference_lists(references)
+    results = []
+    for words, rows in sorted(bins.items()):
+        given = [[each[row] for row in rows] for each in lists]
+        scores = corpus_scores([translations[row] for row in rows], given, tokenize)
+        named = {name: scores[name]["score"] for name in ("bleu", "bleu_lowercase")}
+        results.append({"words": words, "sentences": len(rows), **named})
+    return results
+
+
 def bleu_signature() -> str:
     """sacreBLEU signature of the logged `val_bleu`: mixed case, 13a."""
     return str(corpus_scores(["-"], ["-"])["bleu"]["signature"])
@@ -94,6 +151,21 @@ def evaluate(
         translations equal to a reference, in [0, 1]), `sentences`, `seconds`,
         `sentences_per_second`, `target_tokens_per_second` and `translations`.
     """
+    scores, found = translate_and_score(
+        translator, sources, references, tokenize=tokenize, **options
+    )
+    return {**scores, "translations": [each.text for each in found]}
+
+
+def translate_and_score(
+    translator: Translator,
+    sources: Sequence[str],
+    references: Sequence[str] | Sequence[Sequence[str]],
+    *,
+    tokenize: str = "13a",
+    **options: Any,
+) -> tuple[dict[str, Any], list[Translation]]:
+    """As `evaluate`, but returns the translations with their attention beside the scores."""
     # Reject an unknown tokeniser before translating.
     _metrics(tokenize)
     # Warm-up: trace the graph outside of the timed run.
@@ -104,7 +176,7 @@ def evaluate(
     texts = [each.text for each in found]
     lists = _reference_lists(references)
     hits = sum(text in given for text, *given in zip(texts, *lists, strict=True))
-    return {
+    scores = {
         **corpus_scores(texts, references, tokenize),
         "references": len(lists),
         "exact_match": hits / len(texts),
@@ -112,5 +184,5 @@ def evaluate(
         "seconds": seconds,
         "sentences_per_second": len(texts) / seconds,
         "target_tokens_per_second": sum(len(each.target_tokens) for each in found) / seconds,
-        "translations": texts,
     }
+    return scores, found

@@ -23,9 +23,10 @@ import numpy as np
 from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
+from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours
 from keras_attn_nmt.training import callbacks, study_plots
 from keras_attn_nmt.training.corpora import concatenated, decoded
-from keras_attn_nmt.training.evaluation import corpus_scores, evaluate
+from keras_attn_nmt.training.evaluation import bleu_by_length, evaluate
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.resuming import check_same_recipe
@@ -49,8 +50,6 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = {
 }
 # The system whose sentence vectors are plotted: they encode the whole sentence.
 FIXED = "fixed-vector"
-# Width of a length bin in source words: 1 to 5, 6 to 10, ...
-CLASS_WORDS = 5
 # Number of random concatenations of the test set, so that each length bin is populated.
 TEST_CONCATENATIONS = 4
 # Bins with fewer sentences are not plotted.
@@ -199,16 +198,10 @@ def bleu_by_words(
         Lower-cased corpus BLEU by the upper bound of each length bin in source words; bins with
         fewer than `FEWEST_SENTENCES` sentences are omitted.
     """
-    classes: dict[int, list[int]] = {}
-    for index, source in enumerate(sources):
-        words = max(1, len(source.split()))
-        classes.setdefault(-(-words // CLASS_WORDS) * CLASS_WORDS, []).append(index)
     return {
-        words: corpus_scores([translations[i] for i in rows], [references[i] for i in rows])[
-            "bleu_lowercase"
-        ]["score"]
-        for words, rows in sorted(classes.items())
-        if len(rows) >= FEWEST_SENTENCES
+        int(each["words"]): each["bleu_lowercase"]
+        for each in bleu_by_length(sources, translations, references)
+        if each["sentences"] >= FEWEST_SENTENCES
     }
 
 
@@ -235,5 +228,7 @@ def _draw_vectors(output: Path, name: str, sources: Sequence[str]) -> None:
     groups, nearest = study_plots.groups_of(vectors)
     examples = [[texts[row] for row in rows] for rows in nearest]
     study_plots.save(output / "vectors.png", study_plots.plot_vectors(points, groups, examples))
-    page = study_plots.hoverable_vectors(points, groups, texts)
+    page = map_page(
+        points, texts, nearest_neighbours(vectors), groups=groups, title=f"Sentence vectors: {name}"
+    )
     writing.write_text(output / "vectors.html", page)

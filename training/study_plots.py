@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 
 from keras_attn_nmt import writing
 from keras_attn_nmt.extras import extra
+from keras_attn_nmt.pages.map_page import principal_components
 
 with extra("train"):
     import matplotlib
-    from matplotlib.colors import to_hex
     from matplotlib.figure import Figure
 
 # Number of clusters, and of example sentences per cluster in the static plot.
@@ -22,8 +21,6 @@ EXAMPLES = 2
 EXAMPLE_LENGTH = 70
 # One colour per cluster.
 COLOURS = tuple(matplotlib.color_sequences["tab10"][:GROUPS])
-# Side length of the interactive plot in pixels.
-SIDE = 560
 
 
 def require_scikit_learn() -> None:
@@ -58,7 +55,7 @@ def plot_bleu_by_words(curves: Mapping[str, Mapping[int, float]]) -> Figure:
 
 
 def in_two_dimensions(vectors: np.ndarray) -> dict[str, np.ndarray]:
-    """Projects sentence vectors with PCA and t-SNE (van der Maaten & Hinton 2008).
+    """Projects sentence vectors with PCA and t-SNE.
 
     Args:
         vectors: `(sentences, units)`, at least 5 sentences.
@@ -66,15 +63,22 @@ def in_two_dimensions(vectors: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         `"PCA"` and `"t-SNE"`, each `(sentences, 2)`.
     """
-    from sklearn.decomposition import PCA
+    return {"PCA": principal_components(vectors), "t-SNE": t_sne(vectors)}
+
+
+def t_sne(vectors: np.ndarray) -> np.ndarray:
+    """Projects sentence vectors with t-SNE, `(sentences, 2)`.
+
+    Args:
+        vectors: `(sentences, units)`, at least 5 sentences.
+
+    References:
+        [van der Maaten & Hinton 2008](https://www.jmlr.org/papers/v9/vandermaaten08a.html)
+    """
     from sklearn.manifold import TSNE
 
     perplexity = min(30, (len(vectors) - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init="pca", random_state=0)
-    return {
-        "PCA": PCA(2, random_state=0).fit_transform(vectors),
-        "t-SNE": tsne.fit_transform(vectors),
-    }
+    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
 
 
 def groups_of(vectors: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -124,30 +128,3 @@ def plot_vectors(
 
 def _shortened(text: str) -> str:
     return text if len(text) <= EXAMPLE_LENGTH else text[: EXAMPLE_LENGTH - 2].rstrip() + " …"
-
-
-def hoverable_vectors(
-    points: Mapping[str, np.ndarray], groups: np.ndarray, texts: Sequence[str]
-) -> str:
-    """An HTML page with an SVG plot whose points show their sentence on hover."""
-    plots = []
-    for name, places in points.items():
-        low, high = places.min(axis=0), places.max(axis=0)
-        scaled = 10 + (SIDE - 20) * (places - low) / np.maximum(high - low, 1e-9)
-        circles = "".join(
-            f'<circle cx="{x:.1f}" cy="{SIDE - y:.1f}" r="4" fill="{to_hex(COLOURS[group])}">'
-            f"<title>{html.escape(text)}</title></circle>"
-            for (x, y), group, text in zip(scaled, groups, texts, strict=True)
-        )
-        plots.append(
-            f'<figure><figcaption>{name}</figcaption><svg width="{SIDE}" height="{SIDE}" '
-            f'viewBox="0 0 {SIDE} {SIDE}">{circles}</svg></figure>'
-        )
-    style = (
-        "body{font-family:sans-serif;display:flex;flex-wrap:wrap}circle{opacity:.7}"
-        "circle:hover{stroke:#000;opacity:1}svg{border:1px solid #ccc}"
-    )
-    return (
-        '<!DOCTYPE html><html><head><meta charset="utf-8"><title>Sentence vectors</title>'
-        f"<style>{style}</style></head><body>{''.join(plots)}</body></html>\n"
-    )

@@ -31,8 +31,9 @@ def evaluate(options: argparse.Namespace) -> None:
 
     if (options.source is None) != (options.reference is None):
         raise UsageError("give both --source and --reference, or neither.")
-    if options.output:
-        check_file_output(options.output)
+    for path in (options.output, options.html):
+        if path:
+            check_file_output(path)
     if options.save_search:
         check_folder_output(options.model)
     files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
@@ -40,20 +41,62 @@ def evaluate(options: argparse.Namespace) -> None:
     references = [[reference for _, reference in rows] for rows in files]
     keep_freed_memory()
     translator = Translator.load(options.model)
-    result = evaluation.evaluate(
+    result, found = evaluation.translate_and_score(
         translator, sources, references, tokenize=options.tokenize, **search_options(options)
     )
-    translations = result.pop("translations")
     if options.output:
-        write_text(options.output, "".join(f"{one_line(text)}\n" for text in translations))
+        write_text(options.output, "".join(f"{one_line(each.text)}\n" for each in found))
     if options.json:
         print(json.dumps(result))
     else:
         _print_scores(result)
-    # Last, so that a failure loses no results.
+    # After the scores are printed, so that a failure loses no results.
+    if options.html:
+        used = translator.search.replaced(
+            beam_size=options.beam_size,
+            length_penalty=options.length_penalty,
+            max_length=options.max_length,
+        )
+        _write_report(options, dataclasses.asdict(used), sources, found, references, result)
     if options.save_search:
         given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
         save_search(options.model, translator.search.replaced(**given))
+
+
+def _write_report(
+    options: argparse.Namespace,
+    search: Mapping[str, Any],
+    sources: Sequence[str],
+    found: Sequence[Translation],
+    references: Sequence[Sequence[str]],
+    scores: Mapping[str, Any],
+) -> None:
+    from keras_attn_nmt.pages.report_page import report_page
+    from keras_attn_nmt.training import evaluation
+
+    texts = [each.text for each in found]
+    source_language, target_language = model_languages(options.model)
+    settings = {
+        "model": options.model,
+        "test set": options.source or f"{options.split} split of the training corpus",
+        "references": ", ".join(options.reference or ()) or "of the split",
+        **{name.replace("_", " "): value for name, value in search.items()},
+        **{name: "yes" for name in ("copy", "shortlist") if getattr(options, name)},
+        **{name: scores[name]["signature"] for name in ("bleu", "bleu_lowercase", "chrf")},
+    }
+    page = report_page(
+        sources,
+        found,
+        list(zip(*references, strict=True)),
+        evaluation.sentence_scores(texts, references, options.tokenize),
+        scores=scores,
+        by_length=evaluation.bleu_by_length(sources, texts, references, options.tokenize),
+        settings=settings,
+        title=f"Evaluation of {Path(options.model).resolve().name}",
+        source_language=source_language,
+        target_language=target_language,
+    )
+    write_text(options.html, page)
 
 
 def _print_scores(result: Mapping[str, Any]) -> None:

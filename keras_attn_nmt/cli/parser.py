@@ -98,6 +98,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", metavar="FILE", help="write the translations to this file")
     command.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with every sentence, its scores and attention, worst first",
+    )
+    command.add_argument(
         "--save-search",
         action="store_true",
         help="store beam size, length penalty and maximum length as the model's defaults (tune "
@@ -291,6 +296,16 @@ def build_parser() -> argparse.ArgumentParser:
         "model < source.txt > vectors.tsv",
     )
     command.add_argument("model", help="model directory")
+    command.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with a map of the sentences, instead of printing their vectors",
+    )
+    command.add_argument(
+        "--method",
+        choices=("pca", "tsne"),
+        help="projection of the map (default: pca; tsne needs the extra study)",
+    )
     add_too_long(command)
 
     command = add(

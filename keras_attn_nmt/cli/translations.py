@@ -5,18 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from keras_attn_nmt.cli.arguments import UsageError, search_options
+from keras_attn_nmt.cli.arguments import UsageError, model_languages, search_options
 from keras_attn_nmt.cli.results import as_json, one_line
 from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
+from keras_attn_nmt.extras import extra
+from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.lines import arriving_lines
+from keras_attn_nmt.writing import check_file_output, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Batches to read ahead: enough to group lines of similar length.
 BATCHES_AHEAD = 8
 # Lines embedded per batch.
 _EMBEDDED = 512
+# Sentences on a map; t-SNE needs a few.
+_FEWEST_ON_MAP, _MOST_ON_MAP = 5, 5000
 
 
 def translate(options: argparse.Namespace) -> None:
@@ -67,16 +76,29 @@ def _check_n_best(n_best: int, beam_size: int) -> None:
 
 
 def embeddings(options: argparse.Namespace) -> None:
+    if options.method and not options.html:
+        raise UsageError("--method is the projection of a map: it needs --html.")
+    if options.html:
+        check_file_output(options.html)
+    if options.method == "tsne":
+        with extra("study"):
+            import sklearn  # noqa: F401
     from keras_attn_nmt.translator import Translator
 
     stream = standard_input()
     translator = Translator.load(options.model)
+    # Of the map: each different line once.
+    collected: dict[str, np.ndarray] = {}
     done = 0
     for lines in arriving_lines(stream, _EMBEDDED, INPUT):
         texts, error = fit_lines(lines, translator, options.too_long, done)
         # No texts after a line that stops the command.
-        for line, vector in zip(lines, translator.embed(texts), strict=False):
+        for line, text, vector in zip(lines, texts, translator.embed(texts), strict=False):
             done += 1
+            if options.html:
+                if not is_blank(text):
+                    collected[line] = vector
+                continue
             numbers = [round(float(value), 6) for value in vector]
             if options.json:
                 print(json.dumps({"text": line, "embedding": numbers}, ensure_ascii=False))
@@ -85,3 +107,37 @@ def embeddings(options: argparse.Namespace) -> None:
         flush_output()
         if error:
             raise error
+    if options.html:
+        _write_map(options, collected)
+
+
+def _write_map(options: argparse.Namespace, collected: dict[str, np.ndarray]) -> None:
+    """Writes a map of sentence vectors."""
+    import numpy as np
+
+    from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours, principal_components
+
+    texts = list(collected)[:_MOST_ON_MAP]
+    if len(texts) < len(collected):
+        logging.warning("the map has %d of %d sentences", len(texts), len(collected))
+    if len(texts) < _FEWEST_ON_MAP:
+        raise ValueError(
+            f"A map needs at least {_FEWEST_ON_MAP} different sentences, got {len(texts)}."
+        )
+    vectors = np.stack([collected[text] for text in texts])
+    if options.method == "tsne":
+        from keras_attn_nmt.training.study_plots import t_sne
+
+        projections = {"t-SNE": t_sne(vectors)}
+    else:
+        projections = {"PCA": principal_components(vectors)}
+    page = map_page(
+        projections,
+        texts,
+        nearest_neighbours(vectors),
+        title=f"Sentence vectors of {Path(options.model).resolve().name}",
+        language=model_languages(options.model)[0],
+    )
+    write_text(options.html, page)
+    if options.json:
+        print(json.dumps({"sentences": len(texts), "html": options.html}))

@@ -31,13 +31,13 @@ globalThis.AttentionMap = (() => {
     context.font = fontOf(13);
     const widest = (units) =>
       Math.max(0, ...units.map(({label}) => context.measureText(shortened(context, label)).width));
-    const left = widest(data.targets) + GAP;
+    const left = Math.ceil(widest(data.targets)) + GAP;
     const right = GAP + BAR + NUMBER;
     const fitting = Math.floor((width - left - right) / columns);
     const cell = Math.min(LARGEST_CELL, Math.max(SMALLEST_CELL, fitting));
     const angle = cell < 22 ? Math.PI / 2 : Math.PI / 4;
     const label = widest(data.sources);
-    const top = label * Math.sin(angle) + 2 * GAP + 6;
+    const top = Math.ceil(label * Math.sin(angle)) + 2 * GAP + 6;
     // Slanted labels lean over the right edge.
     const over = Math.max(right, label * Math.cos(angle) + GAP);
     return {
@@ -69,13 +69,13 @@ globalThis.AttentionMap = (() => {
     const {cell, left, top, rows, columns} = place;
     const columnOf = (source) => directions.source === "rtl" ? columns - 1 - source : source;
     context.textBaseline = "middle";
-    data.targets.forEach(({label}, row) => {
+    data.targets.forEach(({label, symbol}, row) => {
       const y = top + (row + 0.5) * cell;
       const chosen = active.target === row;
       context.font = fontOf(place.font, chosen ? 700 : 400);
       context.fillStyle = theme.ink;
       context.textAlign = "right";
-      context.direction = directions.target;
+      context.direction = symbol ? "ltr" : directions.target;
       context.fillText(shortened(context, label), left - GAP, y);
       context.direction = "ltr";
       for (let source = 0; source < columns; source++) {
@@ -90,12 +90,12 @@ globalThis.AttentionMap = (() => {
       context.globalAlpha = 1;
       paintProbability(context, data.probabilities[row], left + columns * cell + GAP, y, theme);
     });
-    data.sources.forEach(({label}, source) => {
+    data.sources.forEach(({label, symbol}, source) => {
       context.save();
       context.translate(left + (columnOf(source) + 0.5) * cell, top - GAP);
       context.rotate(-place.angle);
       context.textAlign = "left";
-      context.direction = directions.source;
+      context.direction = symbol ? "ltr" : directions.source;
       context.font = fontOf(place.font, active.source === source ? 700 : 400);
       context.fillStyle = theme.ink;
       context.fillText(shortened(context, label), 0, 0);
@@ -128,12 +128,13 @@ globalThis.AttentionMap = (() => {
   }
 
   function paintLegend(context, left, y, theme) {
-    const [width, steps] = [110, 22];
+    const [width, steps] = [110, 55];
     context.textAlign = "left";
     context.font = fontOf(11);
     context.fillStyle = theme.muted;
     context.fillText("attention 0", left, y);
-    const x = left + context.measureText("attention 0").width + 6;
+    // On whole pixels, so that the steps have no seams.
+    const x = Math.round(left + context.measureText("attention 0").width + 6);
     for (let step = 0; step < steps; step++) {
       context.globalAlpha = (step + 0.5) / steps;
       context.fillStyle = theme.cell;
@@ -164,9 +165,11 @@ globalThis.AttentionMap = (() => {
     const place = layout(context, data, PICTURE_WIDTH);
     const width = Math.max(place.width, TEXT_WIDTH);
     context.font = fontOf(15, 600);
+    const linesOf = (text, weight, colour, direction) =>
+      wrapped(context, text, width).map((line) => ({line, weight, colour, direction}));
     const lines = [
-      ...wrapped(context, translation.source, width).map((text) => [text, 400, theme.muted]),
-      ...wrapped(context, translation.translation, width).map((text) => [text, 600, theme.ink]),
+      ...linesOf(translation.source, 400, "muted", directions.source),
+      ...linesOf(translation.translation, 600, "ink", directions.target),
     ];
     const header = lines.length * 22 + 14;
     canvas.width = SCALE * (width + 2 * MARGIN);
@@ -176,10 +179,12 @@ globalThis.AttentionMap = (() => {
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.translate(MARGIN, MARGIN);
     context.textBaseline = "top";
-    lines.forEach(([text, weight, colour], i) => {
+    context.textAlign = "start";
+    lines.forEach(({line, weight, colour, direction}, i) => {
       context.font = fontOf(15, weight);
-      context.fillStyle = colour;
-      context.fillText(text, 0, 22 * i);
+      context.fillStyle = theme[colour];
+      context.direction = direction;
+      context.fillText(line, direction === "rtl" ? width : 0, 22 * i);
     });
     context.translate(0, header);
     paint(context, data, place, {theme, directions, active: {source: null, target: null}});

@@ -6,6 +6,8 @@ globalThis.AttentionText = (() => {
   const SPACE = "\u2581";
   const END = "</s>";
   const BYTE = /^<0x([0-9A-F]{2})>$/;
+  // Control symbols, such as `</s>` and `<unk>`, are no text of any language.
+  const SYMBOL = /^<.+>$/;
   const CONTROL = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
 
   const bytesOf = (pieces) => Uint8Array.from(pieces, (piece) => parseInt(piece.slice(3, 5), 16));
@@ -120,13 +122,15 @@ globalThis.AttentionText = (() => {
   function tokenUnits(tokens) {
     return tokenTexts(tokens).map((label, i) => {
       const text = tokens[i].startsWith(SPACE) ? label.slice(1) : label;
-      return {text: text || "\u2423", label, spaced: i > 0 && label !== text};
+      const symbol = SYMBOL.test(label);
+      return {text: text || "\u2423", label, spaced: i > 0 && label !== text, symbol};
     });
   }
 
   /**
-   * What is shown: each unit (word or token) of both sides as its text, its label in the heat map
-   * and whether a space precedes it; the probability of each target unit, and the weights.
+   * What is shown: each unit (word or token) of both sides as its text, its label in the heat map,
+   * whether a space precedes it and whether it is a symbol; the probability of each target unit;
+   * and the weights, `(target units, source units)`.
    */
   function prepare(translation, words) {
     const {source_tokens: sources, target_tokens: targets, attention} = translation;

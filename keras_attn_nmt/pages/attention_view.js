@@ -74,7 +74,11 @@ globalThis.AttentionView = (() => {
     #place = null;
     #hovered = null;
     #focused = null;
-    #observer = new ResizeObserver(() => this.#resize());
+    #width = 0;
+    // The view changes its own height, which is no reason to do it again.
+    #observer = new ResizeObserver(() => {
+      if (this.#container.clientWidth !== this.#width) this.#resize();
+    });
     #dark = matchMedia("(prefers-color-scheme: dark)");
     #repaint = () => this.#light();
 
@@ -106,9 +110,10 @@ globalThis.AttentionView = (() => {
       this.#build();
     }
 
-    /** Lights what belongs to a source or target unit: `{source: 2, target: null}`. */
+    /** Lights what belongs to a source or target unit: `{source: 2, target: null}`. No event. */
     select({source = null, target = null} = NONE) {
-      this.#hover(source === null && target === null ? null : {source, target});
+      this.#hovered = source === null && target === null ? null : {source, target};
+      this.#light();
     }
 
     #build() {
@@ -148,9 +153,13 @@ globalThis.AttentionView = (() => {
         "aria-orientation": "horizontal",
         "aria-label": `${side === "source" ? "Source" : "Translation"}, ${caption.join(", ")}`,
       });
-      const options = units.map(({text, spaced}, index) => {
+      const options = units.map(({text, spaced, symbol}, index) => {
         const option = element("span", {class: "attention-unit", role: "option"}, text);
         option.tabIndex = index ? -1 : 0;
+        if (symbol) {
+          option.dir = "ltr";
+          option.classList.add("attention-symbol");
+        }
         option.setAttribute("aria-label", this.#nameOf(side, index));
         if (side === "target") {
           option.style.setProperty("--probability", this.#data.probabilities[index].toFixed(3));
@@ -278,12 +287,12 @@ globalThis.AttentionView = (() => {
     #hover(unit) {
       this.#hovered = unit;
       this.#light();
+      this.#fire("attention-select", {...this.#active, words: this.#words});
     }
 
     #focus(side, index) {
       this.#focused = index === null ? null : {...NONE, [side]: index};
-      this.#hovered = null;
-      this.#light();
+      this.#hover(null);
     }
 
     #fire(name, detail) {
@@ -293,7 +302,7 @@ globalThis.AttentionView = (() => {
     /** Shows what belongs to the active unit, everywhere. */
     #light() {
       if (!this.#parts.target) return;
-      const active = this.#hovered ?? this.#focused ?? NONE;
+      const active = this.#active;
       const {weights} = this.#data;
       const weightOf = {
         source: (index) => (active.target === null ? 0 : weights[active.target][index]),
@@ -311,7 +320,6 @@ globalThis.AttentionView = (() => {
         active[side] === null ? HINT : this.#nameOf(side, active[side], isolated);
       this.#thread(active);
       this.#paint(active);
-      this.#fire("attention-select", {...active, words: this.#words});
     }
 
     /** Threads from source to target: all while each side is one line, else the active ones. */
@@ -340,6 +348,10 @@ globalThis.AttentionView = (() => {
       threads.replaceChildren(...paths);
     }
 
+    get #active() {
+      return this.#hovered ?? this.#focused ?? NONE;
+    }
+
     get #directions() {
       const {source, target} = this.#parts;
       const [from, to] = [source, target].map(({line}) => getComputedStyle(line).direction);
@@ -353,6 +365,7 @@ globalThis.AttentionView = (() => {
 
     #resize() {
       const {box, canvas} = this.#parts;
+      this.#width = this.#container.clientWidth;
       if (box) {
         this.#place = AttentionMap.layout(canvas.getContext("2d"), this.#data, box.clientWidth);
         canvas.style.width = `${this.#place.width}px`;

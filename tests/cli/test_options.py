@@ -42,7 +42,8 @@ def test_an_argument_that_is_not_utf8_is_refused(capfd, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", [["--beam-size", "1"], ["--max-length", "9"], ["--copy"], ["--shortlist"]]
+    "option",
+    [["--beam-size", "1"], ["--max-length", "9"], ["--copy"], ["--shortlist"], ["--n-best", "2"]],
 )
 def test_a_reference_has_no_search(capfd, monkeypatch, tmp_path, option):
     arguments = ["attention", "missing", "ein", "--output", str(tmp_path / "a.png")]
@@ -65,8 +66,11 @@ def write_commands(output):
     yield ["study", "missing", "--output", output]
     yield ["demo", "--output", output, "--set", "missing.key=1"]
     yield ["evaluate", "missing", "--output", f"{output}/file"]
+    yield ["evaluate", "missing", "--html", f"{output}/file.html"]
     yield ["evaluate", output, "--save-search"]
     yield ["attention", "missing", "ein", "--output", f"{output}/file.png"]
+    yield ["attention", "missing", "ein", "--output", f"{output}/file.html"]
+    yield ["embeddings", "missing", "--html", f"{output}/file.html"]
     yield ["shortlist", output]
     yield ["export", "saved-model", "missing", "--output", output]
     yield ["export", "serving", output]
