@@ -46,7 +46,8 @@ def joined(files: Mapping[str, bytes]) -> bytes:
     page = page[: first.start()] + data + page[first.start() :] if first else page + data
     page = _SCRIPT.sub(lambda match: element("script", match[1]), page)
     policy = (
-        f"default-src 'none'; script-src {' '.join(hashes['script'])} 'wasm-unsafe-eval'; "
+        "default-src 'none'; base-uri 'none'; form-action 'none'; "
+        f"script-src {' '.join(hashes['script'])} 'wasm-unsafe-eval'; "
         f"worker-src blob:; style-src {' '.join(hashes['style'])}; img-src blob: data:"
     )
     page, count = _POLICY.subn(lambda match: f"{match[1]}{policy}{match[2]}", page)

@@ -30,7 +30,7 @@ class Page {
   }
 
   async #load() {
-    if (!globalThis.WebAssembly) throw new Error("This browser has no WebAssembly, which it needs.");
+    if (!globalThis.WebAssembly) throw new Error("This browser has no WebAssembly.");
     if (!globalThis.DecompressionStream && Resources.embedded) {
       throw new Error("This browser is too old: it has no DecompressionStream.");
     }
@@ -66,7 +66,8 @@ class Page {
     const complete = async (model) => {
       const [tflite, sourceVocabulary, targetVocabulary] = await Promise.all(
         [model.tflite, model.sourceVocabulary, model.targetVocabulary].map(read));
-      return {name: model.name, metadata: model.metadata, tflite, sourceVocabulary, targetVocabulary};
+      const {name, metadata} = model;
+      return {name, metadata, tflite, sourceVocabulary, targetVocabulary};
     };
     const [wasm, ...given] = await Promise.all([read("litert.wasm"), ...models.map(complete)]);
     return [{wasm, models: given}, [wasm, ...given.map(({tflite}) => tflite)]];
@@ -176,7 +177,8 @@ class Page {
     this.#timers.announcement = setTimeout(() => {
       const texts = this.#parts.results.querySelectorAll(
         ".page-translation:not([hidden]), .page-error:not([hidden])");
-      this.#parts.announcement.textContent = Array.from(texts, (each) => each.textContent).join("\n");
+      const said = Array.from(texts, (each) => each.textContent);
+      this.#parts.announcement.textContent = said.join("\n");
     }, Page.QUIET_MS);
   }
 

@@ -26,7 +26,8 @@ class Resources {
   }
 
   static embeddedStream(element) {
-    if (element.type !== "application/octet-stream") return new Blob([element.textContent]).stream();
+    const plain = element.type !== "application/octet-stream";
+    if (plain) return new Blob([element.textContent]).stream();
     const packed = Uint8Array.from(atob(element.textContent), (each) => each.charCodeAt(0));
     return new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   }

@@ -24,7 +24,8 @@ globalThis.StepView = (() => {
     const fill = element("span", {class: "step-fill"});
     fill.style.width = `${100 * Math.max(0, Math.min(share, 1))}%`;
     const track = element("span", {class: "step-track", "aria-hidden": "true"}, fill);
-    return element("span", {class: "step-bar"}, track, element("span", {class: "step-number"}, text));
+    const number = element("span", {class: "step-number"}, text);
+    return element("span", {class: "step-bar"}, track, number);
   }
 
   function colour(container, name) {
@@ -107,10 +108,11 @@ globalThis.StepView = (() => {
       const [lowest, highest] = [Math.min(...all), Math.max(...all)];
       const scale = StepView.scale(annotations);
       const weights = attention[index];
+      const height = (energy) => (energy - lowest) / (highest - lowest || 1);
       const rows = AttentionText.tokenTexts(sources).map((text, j) => element(
         "tr", {},
         element("th", {scope: "row", dir: "auto"}, text),
-        element("td", {}, bar((energies[j] - lowest) / (highest - lowest || 1), energies[j].toFixed(2))),
+        element("td", {}, bar(height(energies[j]), energies[j].toFixed(2))),
         element("td", {}, bar(weights[j], percent(weights[j]))),
         element("td", {}, this.#strip(annotations[j], 1, scale)),
         element("td", {}, this.#strip(annotations[j], weights[j], scale))));
@@ -140,7 +142,8 @@ globalThis.StepView = (() => {
         class: "step-strip", width: String(vector.length), height: "1", "aria-hidden": "true"});
       const context = canvas.getContext("2d");
       const image = context.createImageData(vector.length, 1);
-      const [positive, negative] = [POSITIVE, NEGATIVE].map((name) => colour(this.#container, name));
+      const positive = colour(this.#container, POSITIVE);
+      const negative = colour(this.#container, NEGATIVE);
       vector.forEach((value, place) => {
         const hue = value < 0 ? negative : positive;
         const share = Math.min(Math.abs(value * weight) / (scale || 1), 1);
