@@ -80,6 +80,7 @@ class Page {
     if (from && to) title.textContent = document.title = `${from} \u2192 ${to}`;
     if (from) label.textContent = from;
     text.lang = source ?? "";
+    document.body.classList.toggle("page-side-by-side", models.length > 1);
     const size = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
     this.#parts.models = models.map(({name, bytes}) => `${name}, ${size(bytes)}`).join("; ");
     facts.textContent = this.#facts();

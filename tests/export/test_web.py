@@ -16,10 +16,12 @@ import pytest
 from questions import TEXTS
 
 from keras_attn_nmt.export import ExportError, TFLiteTranslator, export_web, web_runtime
+from keras_attn_nmt.text.blank import BLANK
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
 LIMITS = {"max_source_length": 24, "max_target_length": 12}
 SENTENCES = [text for text in TEXTS if text.strip()]
 LONG = "ein Haus am See " * 10
@@ -136,11 +138,11 @@ def open_page(browser, exported):
     with contextlib.ExitStack() as stack:
         opened = []
 
-        def open_page(shape, **options):
+        def open_page(shape, folder=None, **options):
             page = stack.enter_context(contextlib.closing(browser.new_page(**options)))
             address = (exported / "single" / "index.html").as_uri()
             if shape == "folder":
-                address = stack.enter_context(served(exported / "folder"))
+                address = stack.enter_context(served(folder or exported / "folder"))
             opened.append(WebPage(page, address))
             return opened[-1]
 
@@ -244,6 +246,82 @@ def test_steps_show_how_each_token_came_about(open_page, translators):
         assert step["candidates"][0] == {"token": token, "score": score}
         assert len(step["candidates"]) == 5
     page.screenshot("steps")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_keeps_nobody_out(open_page, axe, scheme):
+    page = open_page("single", color_scheme=scheme, viewport={"width": 360, "height": 800})
+    page.type(SENTENCES[0])
+    page.page.get_by_text("Step by step").click()
+    page.page.get_by_text("Licence of the runtime").click()
+    page.page.get_by_text("www.apache.org").wait_for()
+    page.page.evaluate(axe)
+    found = page.page.evaluate("axe.run()")["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
+
+
+def test_a_runtime_that_fails_says_so(open_page, exported, tmp_path):
+    folder = shutil.copytree(exported / "folder", tmp_path / "web")
+    with open(folder / "decoding.js", "a") as script:
+        script.write(
+            "const greedily = Decoding.greedily;\n"
+            "Decoding.greedily = async (model, source) => {\n"
+            "  const found = await greedily(model, source);\n"
+            "  return source.length < 4 ? found : {...found, tokens: [3, 1234567]};\n"
+            "};\n"
+        )
+    page = open_page("folder", folder)
+    page.type("ein Haus am See")
+    error = page.page.locator(".page-error:visible").inner_text()
+    assert "The runtime failed on this sentence" in error and "a token out of range" in error
+    assert page.page.locator(".page-translation:visible").count() == 0
+    page.type("ein")
+    assert page.page.locator(".page-error:visible").count() == 0
+
+
+@pytest.fixture(scope="module")
+def decoding(browser):
+    """A page with `decoding.js` alone."""
+    page = browser.new_page()
+    page.evaluate((ROOT / "export" / "web_page" / "decoding.js").read_text("utf-8"))
+    yield page
+    page.close()
+
+
+GOOD = {"tokens": [3, 4, 2], "tokenScores": [-1, 0, -0.5], "attention": [[0.5, 0.5]] * 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tokens": []}, "no token"),
+        ({"tokens": [3, 0, 2]}, "out of range"),
+        ({"tokens": [3, 9, 2]}, "out of range"),
+        ({"tokens": [2, 3, 2]}, "after the end"),
+        ({"tokenScores": [-1, 1, 0]}, "wrong score"),
+        ({"tokenScores": [-1, None, 0]}, "wrong score"),
+        ({"attention": [[0.5, 0.5], [0.5, 0.6], [1, 0]]}, "attention"),
+        ({"attention": [[0, 0], [0.5, 0.5], [1, 0]]}, "attention"),
+        ({"attention": [[2, -1]] * 3}, "attention"),
+        ({"attention": [[None, 1]] * 3}, "attention"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_refused(decoding, change, reason):
+    # JSON has no NaN, which null stands for.
+    check = """answer => Decoding.check(
+      JSON.parse(JSON.stringify(answer), (_, each) => each === null ? NaN : each), 2, 9)"""
+    decoding.evaluate(check, GOOD)
+    decoding.evaluate(check, {**GOOD, "attention": [[0, 0]] * 3})
+    with pytest.raises(sync_api.Error, match=f"cannot be: .*{reason}"):
+        decoding.evaluate(check, {**GOOD, **change})
+
+
+def test_blank_is_what_it_is_in_python(decoding):
+    characters = [chr(code) for code in range(0x3100)] + ["\ufeff", "\ufffe"]
+    found = decoding.evaluate("texts => texts.map(Decoding.isBlank)", characters)
+    assert {text for text, blank in zip(characters, found, strict=True) if blank} == set(BLANK)
+    assert decoding.evaluate("Decoding.isBlank('')")
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["core", "wasm-utils"])
