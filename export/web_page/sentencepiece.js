@@ -1,5 +1,7 @@
 // SentencePiece for a web page: reads a vocabulary (.spm), unigram or BPE, and has the ids and
-// texts of `Tokenizer` in Python, that is of the C++ library (0.2.3).
+// texts of `Tokenizer` in Python with SentencePiece 0.2.3. Versions before 0.2.2, such as the one
+// in TF Text, round the scores of a unigram model in another way, and may segment repeated letters
+// differently where segmentations have the same score.
 //
 // C++ works on UTF-8 bytes, and so does this file: `bytes` is a string with one character for each
 // byte, which can be cut, joined, compared and looked up like any string. Only what `SentencePiece`
@@ -46,7 +48,7 @@
   function repaired(bytes) {
     let valid = "";
     for (let start = 0; start < bytes.length; ) {
-      const character = bytes.substr(start, characterLength(bytes, start));
+      const character = bytes.slice(start, start + characterLength(bytes, start));
       const isValid = bytesOf(textOf(character)) === character;
       valid += isValid ? character : REPLACEMENT;
       start += isValid ? character.length : 1;
@@ -321,7 +323,7 @@
       const rule = userDefined ? null : this.#model.rules?.longest(bytes, start);
       if (rule) return rule;
       const length = userDefined || characterLength(bytes, start);
-      return [bytes.substr(start, length), length];
+      return [bytes.slice(start, start + length), length];
     }
   }
 
@@ -394,7 +396,7 @@
       const first = { frozen: true, next: null };
       for (let start = 0, last = first; start < bytes.length; start += last.bytes.length) {
         const frozen = userDefined.longest(bytes, start);
-        const symbol = bytes.substr(start, frozen || characterLength(bytes, start));
+        const symbol = bytes.slice(start, start + (frozen || characterLength(bytes, start)));
         last.next = { bytes: symbol, start, frozen, previous: last, next: null };
         last = last.next;
       }

@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 import sentencepiece
 from questions import TEXTS
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
 from texts import ODD_TEXTS, SENTENCES
 
 from keras_attn_nmt.text.tokenizer import Tokenizer
 
+VERSION = tuple(int(part) for part in sentencepiece.__version__.split(".")[:3])
+pytestmark = pytest.mark.skipif(
+    VERSION < (0, 2, 3),
+    reason="SentencePiece before 0.2.3 has other ids for equal scores, unused and control pieces",
+)
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "export" / "web_page" / "sentencepiece.js"
 DATA = ROOT.parent / "shared" / "data"
-CORPORA = [
-    "multi30k/val.de.gz",
-    "multi30k/val.fr.gz",
-    "tanaka_enja/dev.en.gz",
-    "tanaka_enja/dev.ja.gz",
-]
+CORPORA = ["multi30k/val.de.gz", "tanaka_enja/dev.en.gz", "tanaka_enja/dev.ja.gz"]
 SCRIPTS = [
     "Tiếng Việt có nhiều dấu: ở, ộ, ẵ, Ǘ.",
     "한국어 문장입니다. 한국어를 배웁니다.",
@@ -34,13 +34,16 @@ SCRIPTS = [
     "Ελληνικά, русский язык, हिन्दी में वाक्य।",
     "🙂 👨‍👩‍👧 🇩🇪 ½ ﬁ ① ㌔ Å ｶﾞ １２３",
 ]
+Piece = ModelProto.SentencePiece
 SYMBOLS = ["<sep>", "AB", "ABC", "ü", "e\u0301", "a b", "▁im", "<s"]
-# In a unigram model, the scores of some of them pass the sum where C++ counts from zero again.
-LONG = ["x" * 5000, "ein Haus am See " * 400, "ü" * 9000, "\U00012345" * 6000]
+# The scores of the last one add up to over 100,000, where C++ starts again.
+LONG = ["ein Haus am See " * 300, "\U00012345" * 7000]
 BLOCKS = [(0, 0x180), (0x300, 0x370), (0x600, 0x700), (0x1100, 0x1200), (0x2000, 0x2070)]
 BLOCKS += [(0x3040, 0x3100), (0xAC00, 0xB000), (0x1F300, 0x1F700), (0xE000, 0x110000), (0, 0xD800)]
 PARTS = [word for text in [*SENTENCES, *SCRIPTS, *TEXTS] for word in text.split()]
 PARTS += [word[1:3] for word in PARTS]
+# Of repeated letters, many segmentations have the same score but for rounding.
+PARTS += [letters * 7 for letters in PARTS if len(letters) < 4]
 PARTS += ["", "", " ", "\t", "\0", "▁", "▁▁", "\u3000", "\u00ad", "\u200b", "\u0301", *SYMBOLS]
 LEARNED_FROM = [*SENTENCES, *SCRIPTS, *TEXTS] * 2
 
@@ -114,7 +117,7 @@ def check(ask, tmp_path_factory):
         tokenizer = Tokenizer(model_proto)
         generator = random.Random(model_proto)
         texts = [*texts, *SENTENCES, *SCRIPTS, *TEXTS, *ODD_TEXTS]
-        texts += [text_of(generator) for text_of in (mixture, random_text) for _ in range(120)]
+        texts += [text_of(generator) for text_of in (mixture, random_text) for _ in range(100)]
         sequences = random_ids(generator, tokenizer.vocabulary_size)
         question = {"file": str(file), "texts": texts, "sequences": sequences}
         answer = ask(ENCODE_AND_DECODE, question)
@@ -146,10 +149,10 @@ def random_text(generator):
 
 def random_ids(generator, size):
     """Of the whole vocabulary, mostly of bytes, and mostly special."""
-    ends = [size, size, min(size, 265), 10]
+    ends = [size, size, min(size, 265), min(size, 10)]
     return [
         generator.choices(range(generator.choice(ends)), k=generator.randrange(12))
-        for _ in range(300)
+        for _ in range(200)
     ]
 
 
@@ -171,6 +174,21 @@ def trained(**options):
 def changed(model_proto, change):
     model = ModelProto.FromString(model_proto)
     change(model)
+    return model.SerializeToString()
+
+
+def made(scores, model_type):
+    """A vocabulary with just these pieces, and no normalization."""
+    model = ModelProto()
+    model.trainer_spec.model_type = model_type
+    model.normalizer_spec.add_dummy_prefix = False
+    model.normalizer_spec.remove_extra_whitespaces = False
+    for name in ("<pad>", "<s>", "</s>", "<unk>"):
+        kind = Piece.UNKNOWN if name == "<unk>" else Piece.CONTROL
+        model.pieces.add(piece=name, type=kind, score=-1e6)
+    for piece, score in scores.items():
+        kind = Piece.USER_DEFINED if score is None else Piece.NORMAL
+        model.pieces.add(piece=piece, type=kind, score=score or 0)
     return model.SerializeToString()
 
 
@@ -204,6 +222,28 @@ def test_vocabularies_of_sentencepiece(check, model_type, options):
     check(trained(model_type=model_type, **options))
 
 
+@pytest.mark.parametrize(
+    ("scores", "text"),
+    [
+        # An unknown character costs 10 more than the lowest score.
+        ({"bcdef": 0, "ab": -5, "cd": -5, "ef": -4.5}, "abcdef"),
+        ({"bcdefgh": 0, "ab": -5, "cd": -5, "ef": -5, "gh": -5}, "abcdefgh"),
+        # Sums are rounded to float32, and of equal ones the longest last piece stays.
+        ({"p": -10_000, "x": -0.0001, "y": -0.0007, "xy": -0.0006}, "pxy"),
+        ({"p": -100_001, "x": -0.0001, "y": -0.0001, "xy": -0.0003}, "pxy"),
+        # None is the score of a user-defined piece.
+        (dict.fromkeys(["a", "b", "abc", "cde", "de"]) | {"f": -1}, "abcdef"),
+    ],
+)
+def test_scores_of_unigrams(check, scores, text):
+    check(made(scores, TrainerSpec.UNIGRAM), [text])
+
+
+def test_user_defined_pieces_are_not_merged(check):
+    scores = {"a": -3, "ab": -1, "b": None, "c": -4, "bc": -2, "ca": -5}
+    check(made(scores, TrainerSpec.BPE), ["abc", "cab", "bcca"])
+
+
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
 def test_unused_pieces_and_equal_scores(check, model_type):
     def change(model):
@@ -225,10 +265,9 @@ def test_unescaped_spaces(check):
     check(changed(trained(), change))
 
 
-@pytest.mark.parametrize("byte_fallback", [True, False])
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_long_texts(check, model_type, byte_fallback):
-    check(trained(model_type=model_type, byte_fallback=byte_fallback, vocab_size=600), LONG)
+def test_long_texts(check, model_type):
+    check(trained(model_type=model_type), LONG)
 
 
 @pytest.mark.parametrize("name", CORPORA)
@@ -238,8 +277,8 @@ def test_corpora(check, model_type, name):
     if not path.exists():
         pytest.skip(f"needs {path}")
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        lines = file.read().splitlines()[:600]
-    tokenizer = Tokenizer.learn(lines, 1200, model_type=model_type, normalization="nmt_nfkc")
+        lines = file.read().splitlines()[:400]
+    tokenizer = Tokenizer.learn(lines, 1000, model_type=model_type, normalization="nmt_nfkc")
     check(tokenizer.model_proto, lines)
 
 
