@@ -81,10 +81,10 @@ def export_web(
         quantize: Weights: `"int8"`, `"float16"` or `"none"`; see `export_tflite`.
         max_source_length: Maximum source length in tokens, `</s>` included.
         max_target_length: Maximum target length in tokens, `</s>` included.
-        steps: Add the step-through: energies, softmax, context and candidates of every decoder step.
+        steps: Add the step-through: energies, softmax, context and candidates of every step.
         examples: Sentences that the page offers as buttons.
-        runtime: Folder with the npm archives of LiteRT.js, where there is neither npm nor a network;
-            see `web_runtime.runtime_files`.
+        runtime: Folder with the npm archives of LiteRT.js, for use without a network; see
+            `web_runtime.runtime_files`.
 
     Returns:
         The page, `output/index.html`.

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.runner import Interpreter, read_metadata
+from keras_attn_nmt.export.runner import read_metadata
+from keras_attn_nmt.extras import extra
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.text.special_ids import BOS, EOS, UNK
+
+with extra("device"):
+    from ai_edge_litert.interpreter import Interpreter
 
 # Softmax of quantised energies and quantised attention come from two computations.
 TOLERANCE = 1e-2
@@ -25,7 +29,9 @@ def check_energies(path: Path) -> None:
     """
     with quiet_stderr():
         interpreter = Interpreter(model_path=str(path))
-        encode, decode = (interpreter.get_signature_runner(each) for each in ("encode", "decode_step"))
+        encode, decode = (
+            interpreter.get_signature_runner(each) for each in ("encode", "decode_step")
+        )
     source = np.zeros((1, read_metadata(path)["max_source_length"]), "int32")
     source[0, :2] = UNK, EOS
     found = decode(tokens=np.array([[BOS]], "int32"), **encode(source_ids=source))

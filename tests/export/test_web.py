@@ -242,7 +242,9 @@ def test_steps_show_how_each_token_came_about(open_page, translators):
     softmax = np.exp(energies - energies.max(axis=1, keepdims=True))
     softmax /= softmax.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(softmax, attention, atol=5e-3)
-    for step, token, score in zip(steps, found["target_tokens"], found["token_scores"], strict=True):
+    for step, token, score in zip(
+        steps, found["target_tokens"], found["token_scores"], strict=True
+    ):
         assert step["candidates"][0] == {"token": token, "score": score}
         assert len(step["candidates"]) == 5
     page.screenshot("steps")
