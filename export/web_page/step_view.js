@@ -54,7 +54,9 @@ globalThis.StepView = (() => {
       this.#parts = {
         label: element("label", {class: "step-label", for: this.#id}),
         sentence: element("p", {class: "step-sentence", dir: "auto"}),
-        table: element("div", {class: "step-scroll"}),
+        // What scrolls must be reached by the keyboard.
+        table: element("div", {
+          class: "step-scroll", tabindex: "0", role: "region", "aria-label": "Numbers of the step"}),
         candidates: element("ol", {class: "step-candidates"}),
       };
       const {label, sentence, table, candidates} = this.#parts;
