@@ -13,8 +13,8 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help demo docs test test-all lint format test-lowest test-next test-jax test-torch test-arm \
-	benchmark clean
+.PHONY: help demo docs test test-all test-release lint format test-lowest test-next test-jax \
+	test-torch test-arm benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-all     linters, types and all tests'
 	@echo 'make lint         linters and types alone'
 	@echo 'make format       format the code'
+	@echo 'make test-release what takes minutes a test: the whole tutorial'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
 	@echo 'make test-next    tests of the core with the newest keras-nightly'
 	@echo 'make test-jax     every test of the core on JAX'
@@ -44,8 +45,12 @@ test: lint
 	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(MODEL_TESTS)
 
 test-all: lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not release'
 	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(MODEL_TESTS)
+
+# Before a release, with test-lowest, test-next, test-jax, test-torch and test-arm.
+test-release: .venv/ready
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m release
 
 # Every case on JAX, too, where each compiles for seconds: before a release.
 test-jax: .venv/ready

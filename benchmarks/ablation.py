@@ -50,8 +50,11 @@ VARIANTS = {
     ),
     "BPE": (["vocabulary.model_type=bpe"], "Sennrich et al. 2016"),
     "no subword sampling": (["vocabulary.segmentation_samples=1"], "Kudo 2018"),
-    "subword sampling, 4 of each": (["vocabulary.segmentation_samples=4"], "Kudo 2018"),
-    "asked with the state alone": (["model.query_previous_token=false"], "Bahdanau et al. 2015"),
+    "subword sampling, 4 segmentations": (["vocabulary.segmentation_samples=4"], "Kudo 2018"),
+    "query without previous embedding": (
+        ["model.query_previous_token=false"],
+        "Bahdanau et al. 2015",
+    ),
     "multiplicative attention": (["model.attention=luong"], "Luong et al. 2015"),
 }
 
@@ -91,9 +94,7 @@ def main() -> None:
             found = [json.loads(run([*evaluation, str(size)])) for size in BEAM_SIZES]
             scores(model).write_text(json.dumps(found), encoding="utf-8")
 
-    print(
-        "| training | val, greedy | beam 5 | difference, beam 5 | parameters | minutes | source |"
-    )
+    print("| model | val, greedy | beam 5 | difference, beam 5 | parameters | minutes | source |")
     print("|---|---|---|---|---|---|---|")
     reference = None
     for name, (_, source) in VARIANTS.items():

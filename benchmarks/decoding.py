@@ -89,6 +89,7 @@ def growth(model: str) -> None:
     from keras_attn_nmt import model_directory
     from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
     from keras_attn_nmt.decoding.search import search
+    from keras_attn_nmt.decoding.search_options import SearchOptions
     from keras_attn_nmt.text.special_ids import EOS
 
     loaded = model_directory.load_model(model).model
@@ -98,7 +99,8 @@ def growth(model: str) -> None:
 
     def seconds(source_length: int, target_length: int) -> float:
         ids = np.random.default_rng(1).integers(4, 1000, (1, source_length)).astype("int32")
-        run = tf.function(lambda source: search(decoder, source, max_length=target_length).tokens)
+        options = SearchOptions(1, 0.0, target_length)
+        run = tf.function(lambda source: search(decoder, source, options).tokens)
         assert np.count_nonzero(run(ids)) == target_length
         return median_seconds(lambda: run(ids))
 

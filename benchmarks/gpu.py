@@ -30,6 +30,7 @@ from keras_systems import DROPOUT, EMBEDDING, SMOOTHING, UNITS, our_config
 from keras_attn_nmt import MaskedCrossentropy, build_model
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import search
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.special_ids import EOS
 
 VOCABULARY = 8000
@@ -137,7 +138,7 @@ def searching(sentences: int, beam: int, length: int, repeats: int) -> float:
     output.bias.assign(np.where(np.arange(VOCABULARY) == EOS, -1e4, output.bias))
     decoder = IncrementalDecoder(model)
     source = batch_of(sentences, length)[0]["source"]
-    run = jax.jit(lambda ids: search(decoder, ids, beam_size=beam, max_length=length))
+    run = jax.jit(lambda ids: search(decoder, ids, SearchOptions(beam, 0.0, length)))
     return median_seconds(lambda: jax.block_until_ready(run(source)), repeats)
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from keras_attn_nmt import ModelConfig, build_model
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import search
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.layers.losses import real_tokens, symmetric_divergence, token_cross_entropy
 from keras_attn_nmt.text.special_ids import BOS, PAD
 
@@ -252,13 +253,7 @@ class Stack:
         def translated(weights: Any, source: Any) -> Any:
             values = zip(self.model.trainable_variables, weights, strict=True)
             with keras.StatelessScope(state_mapping=values):
-                found = search(
-                    self.decoder,
-                    source,
-                    beam_size=5,
-                    length_alpha=1.0,
-                    max_length=source.shape[1],
-                )
+                found = search(self.decoder, source, SearchOptions(5, 1.0, source.shape[1]))
             return found.tokens[:, 0]
 
         translate = jax.jit(jax.vmap(translated, (0, None)))

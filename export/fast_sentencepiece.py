@@ -26,7 +26,7 @@ _UNKNOWN_PENALTY = 10.0
 _SPACE = "▁".encode()
 _UNIGRAM = 1
 
-# Generated at import, so unknown to mypy.
+# Generated at import; unknown to mypy.
 _ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
 # Types of pieces (sentencepiece_model.proto).
 _NORMAL, _CONTROL, _BYTE = 1, 3, 6
@@ -64,11 +64,11 @@ def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
 
 
 def blank(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
-    """Whether the text of ids is blank, as `keras_attn_nmt.text.is_blank` says of texts.
+    """Whether the text of ids is blank, like `keras_attn_nmt.text.is_blank`.
 
     Args:
         tokenizer: The vocabulary.
-        ids: int32, shape `(length,)`, without special ones.
+        ids: int32, shape `(length,)`, without special ids.
 
     Returns:
         bool, shape `()`.
@@ -76,7 +76,7 @@ def blank(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     model = _ModelProto.FromString(tokenizer.model_proto)
     contents = [_bytes(piece) for piece in model.pieces]
     blanks = [is_blank(content.decode(errors="replace")) for content in contents]
-    # A blank character without a piece is spelled in up to three bytes.
+    # Blank characters without a piece are up to three byte pieces.
     values = [
         content[0] if piece.type == _BYTE else -1
         for content, piece in zip(contents, model.pieces, strict=True)
@@ -86,13 +86,13 @@ def blank(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     found = tf.cast(tf.gather(tf.constant(blanks), ids), tf.int32)
     for size in (2, 3):
         spelled = [each.encode() for each in BLANK if len(each.encode()) == size]
-        # As one number: the bytes that begin at each place, and those of each blank character.
+        # Compare as integers: the bytes from each position, and those of each blank character.
         padded = tf.pad(value, [[0, size - 1]], constant_values=-1)
-        begun = tf.zeros_like(ids)
+        encoded = tf.zeros_like(ids)
         for place in range(size):
-            begun = 256 * begun + padded[place : place + length]
+            encoded = 256 * encoded + padded[place : place + length]
         wanted = tf.constant([int.from_bytes(each, "big") for each in spelled])
-        starts = tf.cast(tf.reduce_any(begun[:, tf.newaxis] == wanted, axis=1), tf.int32)
+        starts = tf.cast(tf.reduce_any(encoded[:, tf.newaxis] == wanted, axis=1), tf.int32)
         for place in range(size):
             found += tf.pad(starts, [[place, 0]])[:length]
     return tf.reduce_all(found > 0)
@@ -118,10 +118,10 @@ def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencep
     for piece in model.pieces:
         content, score, kind = _bytes(piece), piece.score, piece.type
         if kind == _BYTE:
-            # A character in bytes costs as much as an unknown one, whatever its length.
+            # A character in bytes has the score of an unknown one, for any length.
             continues = 0x80 <= content[0] < 0xC0
             score = 0.0 if continues else lowest - _UNKNOWN_PENALTY
-            # A byte that is a piece itself is never spelled; strings there end at a NUL.
+            # Bytes with their own piece need no byte piece; the op's strings end at NUL.
             hidden = content == b"\0" or (encoding and content in known)
             kind = _CONTROL if hidden else _NORMAL
         written += _field(
@@ -130,7 +130,7 @@ def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencep
     rest = _ModelProto(trainer_spec=model.trainer_spec, normalizer_spec=model.normalizer_spec)
     rest.normalizer_spec.escape_whitespaces = False
     if not rest.normalizer_spec.precompiled_charsmap:
-        # A table of no replacements: the absence of one is read as a table of any size.
+        # An empty table of replacements; a missing one is misread as a table of arbitrary size.
         rest.normalizer_spec.precompiled_charsmap = struct.pack("<I", 0)
     return tensorflow_text.FastSentencepieceTokenizer(written + rest.SerializeToString())
 
@@ -142,7 +142,7 @@ def _bytes(piece: Any) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of a protocol buffer; Python's own take no strings that are not UTF-8."""
+    """A field of a protocol buffer; Python's accept only UTF-8 strings."""
     return bytes([number << 3 | 2]) + _variable(len(content)) + content
 
 

@@ -96,7 +96,7 @@ class TFLiteTranslator:
         self.source_tokenizer, self._target_tokenizer = (
             self._vocabulary(side, path.parent, vocabulary) for side, vocabulary in given.items()
         )
-        # Not read again after a fork, when another file with other vocabularies may be at `path`.
+        # Not re-read after a fork: the file at `path` may have been replaced.
         self._content = path.read_bytes()
         self._threads = threads
         try:
@@ -209,14 +209,14 @@ class TFLiteTranslator:
         """Beam search as in `decoding.search.search`: finished hypotheses stay in the beam."""
         memory = self._run("encode", source_ids=self._padded(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
-        places = self.search.beam_size
-        state = {name: np.repeat(value, places, axis=1) for name, value in state.items()}
+        beam_width = self.search.beam_size
+        state = {name: np.repeat(value, beam_width, axis=1) for name, value in state.items()}
         beam = [_Hypothesis([], [], [])]
         for _ in range(limit):
             if all(each.ended for each in beam):
                 break
             last = [each.tokens[-1] if each.tokens else BOS for each in beam]
-            tokens = np.full((1, places), PAD, "int32")
+            tokens = np.full((1, beam_width), PAD, "int32")
             tokens[0, : len(beam)] = last
             found = self._run("decode_step", tokens=tokens, **state, **memory)
             continued = []
@@ -230,12 +230,12 @@ class TFLiteTranslator:
                 attention = found["attention"][0, place]
                 for token in best:
                     score = log_probabilities[token]
-                    continued.append((each.followed_by(int(token) + EOS, score, attention), place))
+                    continued.append((each.extended(int(token) + EOS, score, attention), place))
             continued.sort(key=lambda pair: -pair[0].score(alpha))
             continued = continued[:beam_size]
             beam = [each for each, _ in continued]
             parents = [place for _, place in continued]
-            parents += [0] * (places - len(parents))
+            parents += [0] * (beam_width - len(parents))
             state = {name: found[name][:, parents] for name in state}
         return [
             self._translation(
@@ -268,11 +268,11 @@ class TFLiteTranslator:
 
 
 class _SharedInterpreter:
-    """An interpreter that threads of one process share, for one of them at a time.
+    """An interpreter shared by the threads of one process under a lock.
 
     Args:
-        content: Of the `.tflite` file.
-        threads: Of the interpreter.
+        content: Content of the `.tflite` file.
+        threads: Number of interpreter threads.
 
     Attributes:
         process: Id of the process that may use it.
@@ -291,13 +291,13 @@ class _SharedInterpreter:
         self.signatures = frozenset(self._runners)
 
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name: copies, which the next run leaves as they are."""
+        """Runs a signature and returns copies of its outputs by name."""
         with self._lock:
             return self._runners[signature](**inputs)
 
 
 class _Hypothesis:
-    """Tokens so far, with the log-probability and the attention of each."""
+    """A partial translation: tokens with their log-probabilities and attention weights."""
 
     def __init__(self, tokens: list[int], token_scores: list[float], attention: list[np.ndarray]):
         self.tokens = tokens
@@ -308,7 +308,7 @@ class _Hypothesis:
     def ended(self) -> bool:
         return self.tokens[-1:] == [EOS]
 
-    def followed_by(self, token: int, score: float, attention: np.ndarray) -> _Hypothesis:
+    def extended(self, token: int, score: float, attention: np.ndarray) -> _Hypothesis:
         return _Hypothesis(
             [*self.tokens, token], [*self.token_scores, score], [*self.attention, attention]
         )

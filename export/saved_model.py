@@ -37,7 +37,7 @@ from keras_attn_nmt.translator import Translator
 with extra("serve"):  # The warm-up requests, and the check that replays them.
     from keras_attn_nmt.export import saved_model_check, warmup
 
-# TensorFlow Serving's are int64.
+# TensorFlow Serving's versions are int64.
 MAX_VERSION = 2**63 - 1
 METADATA = "assets.extra/keras_attn_nmt.json"
 
@@ -131,7 +131,7 @@ def export_saved_model(
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         if created:
-            with contextlib.suppress(OSError):  # Somebody else's version is there.
+            with contextlib.suppress(OSError):  # Contains another process's version.
                 output.rmdir()
         if isinstance(error, tf.errors.OpError):
             raise OSError(f"Could not write {final}: {error.message}") from error
@@ -182,7 +182,7 @@ def _expected(
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer, shortlist)
     texts = probe_texts.probe_texts(files.source_tokenizer)
     found = translator.nbest(texts, **dataclasses.asdict(options), shortlist=shortlist is not None)
-    # NumPy's bytes drop NULs at their end: the check would score another reference.
+    # NumPy's bytes drop trailing NULs, which would change the reference.
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
     best = [hypotheses[0] for hypotheses in found]
     scored = translator.score(texts, references, length_penalty=options.length_penalty)
@@ -229,8 +229,8 @@ def _numbers(rows: list[Any], fill: float = 0.0) -> np.ndarray:
     arrays = [np.asarray(row, "float32") for row in rows]
     shape = [max(1, *sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
     result = np.full((len(rows), *shape), fill, "float32")
-    for place, array in zip(result, arrays, strict=True):
-        place[tuple(slice(size) for size in array.shape)] = array
+    for row, array in zip(result, arrays, strict=True):
+        row[tuple(slice(size) for size in array.shape)] = array
     return result
 
 
@@ -254,7 +254,7 @@ def _check(directory: Path, expected: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "expected.npz")
         np.savez(path, **arrays)
-        # A copy, so that the folder of this module is not among those that Python looks into.
+        # A copy, so that this module's folder is not on Python's path.
         program = shutil.copy(saved_model_check.__file__, folder)
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         done = subprocess.run(

@@ -1,10 +1,10 @@
-"""Stand-alone program that verifies a SavedModel as loaded by TensorFlow Serving.
+"""Standalone program that verifies a SavedModel as loaded by TensorFlow Serving.
 
     python saved_model_check.py SAVED_MODEL EXPECTED.npz
 
-It requires TensorFlow, TF Text and the protos of TensorFlow Serving, and runs from a folder of its
-own, isolated from this package. The SavedModel is loaded into a Session, like TensorFlow Serving;
-all signatures are compared, also under concurrent threads, and the warm-up requests are replayed.
+It requires TensorFlow, TF Text and the protos of TensorFlow Serving, and runs from a separate
+folder, isolated from this package. It loads the SavedModel into a Session, like TensorFlow Serving,
+compares all signatures, also under concurrent threads, and replays the warm-up requests.
 
 `EXPECTED.npz` holds inputs as `input/NAME` and outputs as `SIGNATURE/NAME`. Prints the problems and
 exits with 1, or prints nothing.
@@ -28,7 +28,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 TOLERANCE = 1e-4
 THREADS = 8
 WARMUP = "assets.extra/tf_serving_warmup_requests"
-# In Python, or on some machines only.
+# Ops that call Python.
 FORBIDDEN = ("PyFunc", "EagerPyFunc", "PyFuncStateless")
 INITIALIZER = "__saved_model_init_op"
 
@@ -36,11 +36,11 @@ INITIALIZER = "__saved_model_init_op"
 class SessionModel:
     """A SavedModel loaded into a Session, as TensorFlow Serving does.
 
-    `tf.saved_model.load` restores variables along the object graph; a Session has only the
-    restore op, which fills no variables but those that `tf.saved_model.save` tracked.
+    `tf.saved_model.load` restores variables along the object graph; a Session only has the
+    restore op, which restores only variables tracked by `tf.saved_model.save`.
 
     Args:
-        directory: Of the SavedModel.
+        directory: Directory of the SavedModel.
 
     Attributes:
         signatures: The `SignatureDef` of each signature by name; its `inputs` and `outputs` map
@@ -136,18 +136,18 @@ def differences(model: SessionModel, expected: dict[str, np.ndarray]) -> list[st
     if missing := sorted(set(outputs) - set(model.signatures)):
         return [f"signature {name} is missing" for name in missing]
 
-    def ask(signature: str, shift: int) -> list[str]:
+    def compare(signature: str, shift: int) -> list[str]:
         names = model.signatures[signature].inputs
         rows = {name: np.roll(inputs[name], shift, 0) for name in inputs if name in names}
         wanted = {name: np.roll(value, shift, 0) for name, value in outputs[signature].items()}
         return _wrong(model, signature, rows, wanted)
 
-    found = [text for signature in outputs for text in ask(signature, 0)]
+    found = [text for signature in outputs for text in compare(signature, 0)]
     if found:
         return found
     with ThreadPoolExecutor(THREADS) as threads:
-        asked = threads.map(ask, itertools.cycle(outputs), range(THREADS))
-        found = [text for each in asked for text in each]
+        compared = threads.map(compare, itertools.cycle(outputs), range(THREADS))
+        found = [text for each in compared for text in each]
     return [f"with {THREADS} concurrent threads, {text}" for text in dict.fromkeys(found)]
 
 

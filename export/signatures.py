@@ -33,10 +33,10 @@ from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH
 
 
 class ServedTranslator(tf.Module):
-    """A model with its tokenisers, as `tf.saved_model.save` takes it.
+    """A model with its tokenisers, for `tf.saved_model.save`.
 
     Args:
-        files: What `load_for_export` returned.
+        files: Output of `load_for_export`.
         options: Search options.
         shortlist: Optional vocabulary shortlist.
     """
@@ -45,16 +45,16 @@ class ServedTranslator(tf.Module):
         self, files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None = None
     ):
         super().__init__()
-        # The variables of TensorFlow, not those of Keras: a Session restores no others.
+        # A Session restores only TensorFlow's variables, not those of Keras.
         self.variables_of_model = [weight.value for weight in files.model.weights]
         self.source = _TextSide(files.source_tokenizer)
         self.target = _TextSide(files.target_tokenizer)
         parts = ModelParts.of(files.model)
         tied = parts.tied_embedding
         self.output_kernel = None
-        # A shortlist makes such a copy of the columns that it wants.
+        # A shortlist makes its own copy of the selected columns.
         if shortlist is None and tied is not None:
-            # A copy in the layout that is fast took a third off the time of a batch or a beam.
+            # A transposed copy takes a third less time for a batch or a beam.
             kernel = keras.ops.transpose(tied.embeddings)
             self.output_kernel = tf.Variable(kernel, trainable=False, name="output_kernel")
         if shortlist is not None:
@@ -64,7 +64,7 @@ class ServedTranslator(tf.Module):
         self.shortlist = shortlist
         self._decoder = _Untracked(IncrementalDecoder(parts, self.output_kernel, shortlist))
         self._options = options
-        # Three signatures search: traced once for all of them, which took most of an export's time.
+        # Three signatures share one traced search: tracing takes most of an export's time.
         ids = tf.TensorSpec([None, None], tf.int32, name="ids")
         self._found = _Untracked(tf.function(self._find, input_signature=[ids], autograph=False))
 
@@ -85,7 +85,7 @@ class ServedTranslator(tf.Module):
         }
 
     def nbest(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`beam_size` translations of each text, the best first."""
+        """`beam_size` translations of each text, best first."""
         return self._search(text, keep=self._options.beam_size)
 
     def translate_with_attention(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -104,18 +104,12 @@ class ServedTranslator(tf.Module):
         return self._answers(kept, source, source_length)
 
     def _find(self, ids: tf.Tensor) -> searching.Hypotheses:
-        return searching.search(
-            self._decoder.value,
-            ids,
-            beam_size=self._options.beam_size,
-            length_alpha=self._options.length_penalty,
-            max_length=self._options.max_length,
-        )
+        return searching.search(self._decoder.value, ids, self._options)
 
     def score(self, text: tf.Tensor, reference: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores given translations."""
         same = tf.debugging.assert_equal(
-            tf.shape(text), tf.shape(reference), "text and reference must be as many"
+            tf.shape(text), tf.shape(reference), "text and reference must have equal length"
         )
         with tf.control_dependencies([same]):
             source, source_length = self.source.read(text)
@@ -145,19 +139,19 @@ class ServedTranslator(tf.Module):
         source_length: tf.Tensor,
         target_length: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Hypotheses as outputs, no longer than the longest of the batch."""
+        """Hypotheses as outputs, cut to the longest one of the batch."""
         lengths = found.lengths
         width = tf.maximum(1, tf.reduce_max(lengths))
         tokens = found.tokens[:, :, :width]
-        unread = tf.equal(tf.reduce_max(source, axis=1), PAD) & (source_length > 0)
-        scores = tf.where(unread[:, tf.newaxis], IMPOSSIBLE, found.scores)
+        untranslated = tf.equal(tf.reduce_max(source, axis=1), PAD) & (source_length > 0)
+        scores = tf.where(untranslated[:, tf.newaxis], IMPOSSIBLE, found.scores)
         if target_length is not None:
-            unread = tf.equal(lengths[:, 0], 0)
-            scores = tf.where(unread[:, tf.newaxis], IMPOSSIBLE, scores)
+            unscored = tf.equal(lengths[:, 0], 0)
+            scores = tf.where(unscored[:, tf.newaxis], IMPOSSIBLE, scores)
             lengths = target_length[:, tf.newaxis]
         return {
             "translation": self.target.text(tokens, found.lengths),
-            # A place in the beam that no hypothesis took has the same score whatever its parents.
+            # Unfilled beam positions all have the same score.
             "score": tf.where(scores < IMPOSSIBLE / 1000, IMPOSSIBLE, scores),
             "token_scores": found.token_scores[:, :, :width],
             "source_tokens": self.source.pieces(source),
@@ -175,7 +169,7 @@ def _first(answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 class _Untracked:
-    """Hides Keras objects from `tf.Module`, which would save more of them than their weights."""
+    """Hides Keras objects from `tf.Module`, which would save more than their weights."""
 
     def __init__(self, value: Any):
         self.value = value
@@ -187,8 +181,8 @@ class _TextSide(tf.Module):
     def __init__(self, tokenizer: Tokenizer):
         super().__init__()
         self.tokenizer = tokenizer.tf_tokenizer()
-        # `detokenize` strips all leading spaces, where a sentence has but one too many: put a
-        # visible piece before it, and take that away again.
+        # `detokenize` strips all leading spaces instead of only the first: prepend a visible
+        # piece and remove it afterwards.
         self._first_id, self._first_text = next(
             (number, text)
             for number in range(UNK + 1, tokenizer.vocabulary_size)
@@ -197,10 +191,10 @@ class _TextSide(tf.Module):
         )
 
     def read(self, text: tf.Tensor, keep_blank: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """Ids `(batch, length)`, closed by eos, and how many there are, `(batch,)`, both int32.
+        """Ids with EOS, `(batch, length)`, and their number, `(batch,)`, both int32.
 
-        Rows of texts that are too long, and of blank ones unless these are kept, hold padding
-        alone; a blank one has a length of 0.
+        Rows of texts that are too long, or blank without `keep_blank`, contain only padding; the
+        length of a blank text is 0.
         """
         text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", replacement_char=0xFFFD)
         ids = self.tokenizer.tokenize(text)
@@ -209,7 +203,7 @@ class _TextSide(tf.Module):
             lengths = tf.where(tf.strings.regex_full_match(text, BLANK_PATTERN), 0, lengths)
         kept = tf.where(lengths > MAX_SOURCE_LENGTH, 0, lengths)
         width = tf.maximum(1, tf.reduce_max(kept))
-        # At least as wide as the longest that is kept, eos included.
+        # At least as wide as the longest kept row, EOS included.
         dense = ids[:, : MAX_SOURCE_LENGTH + 1].to_tensor(PAD, shape=[None, MAX_SOURCE_LENGTH + 1])
         dense = dense[:, :width]
         last = tf.expand_dims(kept - 1, 1)

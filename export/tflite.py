@@ -1,16 +1,16 @@
-"""A model directory to one `.tflite` file for devices: builtin ops, and the attention.
+"""Export of a model directory as a `.tflite` file of builtin ops, with attention.
 
-    translate(source_ids) -> target_ids, score, token_scores, attention      greedy, all of it
-    encode(source_ids) -> memory, state                                       for a beam of
-    decode_step(tokens, state, memory) -> log_probabilities, state, attention   one's own
+    translate(source_ids) -> target_ids, score, token_scores, attention       greedy search
+    encode(source_ids) -> memory, state                                       for custom
+    decode_step(tokens, state, memory) -> log_probabilities, state, attention   beam search
 
-or, with the vocabularies inside and TF Text's ops for them:
+or, with embedded vocabularies and TF Text's ops:
 
-    translate(text) -> translation, score, tokens and attention, as the SavedModel gives them
+    translate(text) -> translation, score, tokens and attention, like the SavedModel
 
 All shapes are fixed. Tensors are float32 or int32 (or text), as LiteRT.js has no bool: the
-mask is 1 at real source positions and 0 at padding. What each side of the file needs to know of
-it stands in `metadata.json`, in a zip archive at its end (as TensorFlow Lite's metadata has it):
+mask is 1 at real source positions and 0 at padding. `metadata.json` has languages, limits and
+file names, in a zip archive at the end of the file (like TensorFlow Lite's metadata):
 `unzip -p model.tflite metadata.json`.
 """
 
@@ -86,7 +86,7 @@ def export_tflite(
         length_penalty: See `Translator.nbest`; defaults to the model's search options.
         text: Text in, text out, with embedded vocabularies: requires an interpreter with TF Text's
             two SentencePiece ops. Greedy search only; no vocabulary files are written.
-        signatures: Signatures of the file: all three by default (only `translate` with `text`), or
+        signatures: Signatures of the file: defaults to all three (only `translate` with `text`), or
             `("translate",)`, greedy search only, for runtimes limited to one signature.
         energies: Adds the attention energies before the softmax to the outputs of `decode_step`,
             unless the model has no attention.
@@ -107,7 +107,7 @@ def export_tflite(
     signatures = _check_signatures(signatures, text)
     greedy = "decode_step" not in signatures
     max_source_length = check_whole("max_source_length", max_source_length, 2)
-    # Before loading the model, which has the defaults.
+    # Check the options before loading the model, which has the defaults.
     check_exported_beam(
         SearchOptions().replaced(
             beam_size=beam_size, length_penalty=length_penalty, max_length=max_target_length
@@ -152,12 +152,12 @@ def export_tflite(
     content = _convert(files, metadata, energies)
     own = [Path(model, SOURCE), Path(model, TARGET)]
     names = [output] if text else [output, *vocabularies]
-    with contextlib.ExitStack() as stack:  # None of them is there before all of them are whole.
+    with contextlib.ExitStack() as stack:  # Replaces the files after all are complete.
         temporary, *others = [stack.enter_context(atomic_write(name)) for name in names]
         temporary.write_bytes(content)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
-        with tf.device("/CPU:0"):  # As where it is to run, and more exact than a GPU.
+        with tf.device("/CPU:0"):  # Like the device, and more precise than a GPU.
             tflite_check.check(files, temporary, own, metadata)
         tokenizers = (files.source_tokenizer, files.target_tokenizer)
         for path, tokenizer in zip(others, tokenizers, strict=not text):
@@ -192,14 +192,14 @@ def _convert(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> byt
         converter.allow_custom_ops = metadata["text"]
         if metadata["quantization"] != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            # One scale a table, so that the tied one is stored once for both of its uses.
+            # One scale per table, so that a tied embedding is stored once.
             converter._experimental_disable_per_channel = True
         if metadata["quantization"] == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
             with quiet_stderr():
                 content = converter.convert()
-        except Exception as error:  # The converter's own, which it does not export.
+        except Exception as error:  # Not exported by the converter.
             if named := re.findall(r"^(?:Custom|Flex) ops: (.*)$", str(error), re.MULTILINE):
                 raise ExportError(_foreign_ops(named)) from error
             raise ExportError(f"The model cannot be converted: {error}") from error
@@ -214,7 +214,7 @@ def _foreign_ops(names: Iterable[str]) -> str:
 
 
 def custom_ops(content: bytes) -> set[str]:
-    """Names of the ops in a `.tflite` file that no runtime has of its own."""
+    """Names of the custom ops in a `.tflite` file, which are not builtins."""
     codes = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content)).operatorCodes
     return {code.customCode.decode() for code in codes if code.customCode}
 
@@ -237,13 +237,8 @@ def _functions(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> d
         return tf.function(frozen, autograph=False).get_concrete_function(*specs)
 
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = searching.search(
-            decoder,
-            source_ids,
-            beam_size=1,
-            length_alpha=metadata["length_penalty"],
-            max_length=metadata["max_target_length"],
-        )
+        options = SearchOptions(1, metadata["length_penalty"], metadata["max_target_length"])
+        found = searching.search(decoder, source_ids, options)
         return {
             "target_ids": found.tokens[:, 0],
             "score": found.scores[:, 0],
@@ -253,15 +248,15 @@ def _functions(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> d
 
     def encode(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         memory, state = decoder.encode(source_ids)
-        # Without attention there are no keys, and a device has no tensors without numbers.
+        # Without attention there are no keys, and TensorFlow Lite has no empty tensors.
         kept = {name: value for name, value in memory._asdict().items() if 0 not in value.shape}
         kept["mask"] = tf.cast(kept["mask"], tf.int32)
         return {**kept, **_named(state)}
 
     def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs["mask"] = inputs["mask"] > 0
-        nothing = inputs["annotations"][:, :, :0]
-        memory = EncodedSource(*(inputs.get(name, nothing) for name in EncodedSource._fields))
+        empty = inputs["annotations"][:, :, :0]
+        memory = EncodedSource(*(inputs.get(name, empty) for name in EncodedSource._fields))
         state = tuple(inputs[name] for name in sorted(set(inputs) - set(EncodedSource._fields)))
         shown = energies and decoder.decoder.attention is not None
         extra = {"energies": decoder.energies(tokens, state, memory)} if shown else {}
@@ -276,7 +271,7 @@ def _functions(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> d
 
     if metadata["text"]:
         text = tf.TensorSpec((1,), tf.string, "text")
-        return {"translate": concrete(_reading_text(translate, files, metadata), text)}
+        return {"translate": concrete(_with_text(translate, files, metadata), text)}
     source = tf.TensorSpec((1, limit), tf.int32, "source_ids")
     functions = {"translate": concrete(translate, source)}
     if metadata["signatures"] == ["translate"]:
@@ -292,12 +287,12 @@ def _functions(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> d
     return functions | {"encode": encoded, "decode_step": concrete(decode_step, tokens, *inputs)}
 
 
-def _reading_text(
+def _with_text(
     translate: Callable[[tf.Tensor], dict[str, tf.Tensor]],
     files: ModelFiles,
     metadata: dict[str, Any],
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """`translate` of ids as one of text, which answers as the SavedModel does."""
+    """Wraps `translate` of ids to take text, with the outputs of the SavedModel."""
     limit = metadata["max_source_length"]
 
     def translate_text(text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -332,13 +327,12 @@ def _reading_text(
 class _DeviceDecoder(IncrementalDecoder):
     """Encodes the non-padding part of one sentence, and pads its memory to a fixed length.
 
-    So the loops of the encoder stop where the sentence does, and all sizes in the decoder's loop
-    are fixed: where they grew from one sentence to the next, XNNPACK (of TensorFlow 2.21 and of
-    LiteRT 2.3) now and then computed wrongly.
+    The encoder's loops stop at the end of the sentence, and all sizes in the decoder's loop are
+    fixed: with growing sizes, XNNPACK (TensorFlow 2.21, LiteRT 2.3) sometimes gave wrong results.
 
     Args:
         model: Any functional translation model.
-        limit: Positions that the decoder remembers.
+        limit: Number of source positions in memory.
     """
 
     def __init__(self, model: keras.Model, limit: int):
@@ -346,17 +340,17 @@ class _DeviceDecoder(IncrementalDecoder):
         self._limit = limit
 
     def encode(self, source: tf.Tensor) -> tuple[EncodedSource, State]:
-        """As in the base, of one sentence, int32, `(1, limit)`; the memory is as long."""
+        """Encodes one sentence, int32, `(1, limit)`; the memory has the same length."""
         length = tf.reduce_sum(tf.cast(source != PAD, tf.int32))
         memory, state = super().encode(source[:, : tf.maximum(length, 1)])
-        return EncodedSource(*(self._filled(value) for value in memory)), state
+        return EncodedSource(*(self._padded(value) for value in memory)), state
 
-    def _filled(self, tensor: tf.Tensor) -> tf.Tensor:
-        """`(1, length, ...)` as `(1, limit, ...)`, with zeros from where the sentence ends."""
-        if tensor.shape[1] is not None:  # Without attention there is one vector a sentence.
+    def _padded(self, tensor: tf.Tensor) -> tf.Tensor:
+        """Zero-pads `(1, length, ...)` to `(1, limit, ...)`."""
+        if tensor.shape[1] is not None:  # Without attention: one vector per sentence.
             return tensor
-        if tensor.dtype == tf.bool:  # Which the op of the device does not fill up.
-            return self._filled(tf.cast(tensor, tf.int32)) > 0
+        if tensor.dtype == tf.bool:  # TensorFlow Lite does not pad bool.
+            return self._padded(tf.cast(tensor, tf.int32)) > 0
         missing = self._limit - tf.shape(tensor)[1]
         paddings = [[0, missing if axis == 1 else 0] for axis in range(len(tensor.shape))]
         return tf.reshape(tf.pad(tensor, paddings), (1, self._limit, *tensor.shape[2:]))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.layers.optimizer import FusedAdam
     from keras_attn_nmt.layers.readout import MaxoutReadout, TanhReadout, TiedEmbedding
     from keras_attn_nmt.model import build_model
-    from keras_attn_nmt.plots import plot_attention
+    from keras_attn_nmt.plots import plot_attention, plot_translation
     from keras_attn_nmt.text.tokenizer import Tokenizer
     from keras_attn_nmt.translation import TextTooLong, Translation
     from keras_attn_nmt.translator import Translator
@@ -38,28 +38,19 @@ if not (Path(__file__).parent / "export").is_dir() and (_checkout / "export").is
     __path__.append(str(_checkout))
 
 _MODULES = {
-    "Attention": "layers.attention",
-    "DotAttention": "layers.attention",
-    "AttentionDecoder": "layers.decoder",
-    "BahdanauAttention": "layers.attention",
-    "BidirectionalEncoder": "layers.encoder",
-    "FusedAdam": "layers.optimizer",
-    "GuidedAlignment": "layers.losses",
-    "LuongAttention": "layers.attention",
-    "MaskedCrossentropy": "layers.losses",
-    "MaxoutReadout": "layers.readout",
-    "ModelConfig": "config",
-    "Perplexity": "layers.metrics",
-    "RDropCrossentropy": "layers.losses",
-    "TanhReadout": "layers.readout",
-    "TiedEmbedding": "layers.readout",
-    "TokenAccuracy": "layers.metrics",
-    "Tokenizer": "text.tokenizer",
-    "TextTooLong": "translation",
-    "Translation": "translation",
-    "Translator": "translator",
-    "build_model": "model",
-    "plot_attention": "plots",
+    "config": ["ModelConfig"],
+    "layers.attention": ["Attention", "BahdanauAttention", "DotAttention", "LuongAttention"],
+    "layers.decoder": ["AttentionDecoder"],
+    "layers.encoder": ["BidirectionalEncoder"],
+    "layers.losses": ["GuidedAlignment", "MaskedCrossentropy", "RDropCrossentropy"],
+    "layers.metrics": ["Perplexity", "TokenAccuracy"],
+    "layers.optimizer": ["FusedAdam"],
+    "layers.readout": ["MaxoutReadout", "TanhReadout", "TiedEmbedding"],
+    "model": ["build_model"],
+    "plots": ["plot_attention", "plot_translation"],
+    "text.tokenizer": ["Tokenizer"],
+    "translation": ["TextTooLong", "Translation"],
+    "translator": ["Translator"],
 }
 
 __all__ = [
@@ -85,17 +76,19 @@ __all__ = [
     "Translator",
     "build_model",
     "plot_attention",
+    "plot_translation",
 ]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    _register()
-    return value
+    for module, names in _MODULES.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            _register()
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

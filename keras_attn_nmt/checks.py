@@ -1,8 +1,10 @@
-"""Validation of numeric arguments."""
+"""Validation of numeric arguments and of names."""
 
 from __future__ import annotations
 
+import difflib
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -21,3 +23,13 @@ def check_whole(name: str, value: Any, least: int = 1) -> int:
 def is_number(value: Any) -> bool:
     """Whether a value is a real Python or NumPy number, but not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises `ValueError` for an unknown name, with the closest known one, or all of them."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+            raise ValueError(f"Unknown {kind} {name!r}. {hint}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from keras_attn_nmt.checks import check_whole, is_number
+from keras_attn_nmt.checks import check_known, check_whole, is_number
 
 CHOICES = {
     "cell": ("gru", "lstm"),
@@ -147,12 +146,7 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Creates a config from a mapping; unknown and missing names raise `ValueError`."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                close = difflib.get_close_matches(name, names, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names)}."
-                raise ValueError(f"Unknown model setting {name!r}.{hint}")
+        check_known("model setting", values, (field.name for field in dataclasses.fields(cls)))
         missing = [
             field.name
             for field in dataclasses.fields(cls)

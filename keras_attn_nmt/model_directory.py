@@ -109,16 +109,12 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     """
     check_process()
     directory = Path(directory)
-    if not directory.is_dir():
-        raise FileNotFoundError(
-            f"The model directory {directory} does not exist: expected a directory with {MODEL}, "
-            f"{CONFIG}, {SOURCE} and {TARGET}, as written by train."
-        )
     missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
     if len(missing) == 4:
         raise FileNotFoundError(
-            f"{directory} is not a model directory: expected a directory with {MODEL}, {CONFIG}, "
-            f"{SOURCE} and {TARGET}, as written by train."
+            f"The model directory {directory} "
+            f"{'has no model' if directory.is_dir() else 'does not exist'}: expected a directory "
+            f"with {MODEL}, {CONFIG}, {SOURCE} and {TARGET}, as written by train."
         )
     if missing:
         raise FileNotFoundError(

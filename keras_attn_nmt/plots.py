@@ -9,20 +9,30 @@ import re
 import textwrap
 import unicodedata
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_attn_nmt.extras import extra
-from keras_attn_nmt.text.alignment import SPACE
+from keras_attn_nmt.text.alignment import (
+    SPACE,
+    GoldAlignment,
+    Link,
+    fold_attention,
+    word_of_tokens,
+)
+from keras_attn_nmt.text.pieces import BYTE_PIECE, pieces_of_words, spelled
+from keras_attn_nmt.translation import Translation
 
 with extra("train"):
     import matplotlib
     from matplotlib import font_manager
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.patches import Rectangle
 
 # In inches. With increasing length, first cells shrink, then the figure grows, then labels are
 # thinned out.
@@ -37,7 +47,13 @@ LARGEST_FONT = 12.0
 LONGEST_LABEL = 32
 TITLE_WIDTH = 60
 
-BYTE_PIECE = re.compile("<0x[0-9A-Fa-f]{2}>")
+COLORBAR_GAP = 0.12
+COLORBAR_WIDTH = 0.14
+COLORBAR_FONT = 9.0
+SMALLEST_COLORBAR_WITH_MIDDLE = 0.8
+# Visible on black, grey and white.
+LINK_COLOUR = "#ff5a1f"
+
 CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 # Fonts of Matplotlib that are not text fonts: mathematical ones with special encodings, and
 # one with placeholder glyphs.
@@ -50,6 +66,9 @@ def plot_attention(
     target_tokens: Sequence[str],
     *,
     title: str | None = None,
+    words: bool = False,
+    alignment: GoldAlignment | Iterable[Link] = (),
+    colorbar: bool = False,
 ) -> Figure:
     """Plots attention weights as a grey-scale heat map, black for 0 and white for 1.
 
@@ -66,13 +85,20 @@ def plot_attention(
         source_tokens: Source pieces, in order.
         target_tokens: Target pieces, in order.
         title: Title of the plot.
+        words: Plot attention between words, see `fold_attention`; `</s>` is left out.
+        alignment: Word alignment to outline, links (source word, target word) as in
+            `Translation.alignment`. Without `words`, a link outlines all pieces of its words;
+            tokens without any "▁" are taken as words. The outlines of links that a
+            `GoldAlignment` has as possible but not sure are dashed.
+        colorbar: Add a colour bar.
 
     Returns:
         A figure without pyplot state, whose size depends on the number of tokens.
         `figure.savefig("heat.png")` writes it (also `.pdf`, `.svg`).
 
     Raises:
-        ValueError: There are no tokens, or the weights have the wrong shape or are outside [0, 1].
+        ValueError: There are no tokens, the weights have the wrong shape or are outside [0, 1], or
+            a link is out of range.
 
     Warns:
         UserWarning: No installed font has some of the characters; they are shown as "U+65E5".
@@ -85,7 +111,12 @@ def plot_attention(
         Bahdanau, Cho & Bengio 2015 (arXiv:1409.0473), section 5.2.1 and figure 3.
     """
     weights = _validated(attention, source_tokens, target_tokens)
+    if words:
+        weights = fold_attention(weights, source_tokens, target_tokens)
+        source_tokens, target_tokens = _spelled_words(source_tokens), _spelled_words(target_tokens)
+        weights = _validated(weights, source_tokens, target_tokens)
     rows, columns = weights.shape
+    outlines = _outlines(alignment, source_tokens, target_tokens)
     title = title or ""
     source_texts, target_texts = _token_texts(source_tokens), _token_texts(target_tokens)
     families, missing = _choose_fonts(set().union(title, *source_texts, *target_texts))
@@ -101,7 +132,7 @@ def plot_attention(
     figure = Figure(figsize=(columns * cell, rows * cell), dpi=DOTS_PER_INCH)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(
+    image = axes.imshow(
         weights,
         cmap="gray",
         vmin=0,
@@ -112,6 +143,8 @@ def plot_attention(
     )
     axes.hlines(range(1, rows), 0, columns, colors="0.4", linewidth=0.3)
     axes.vlines(range(1, columns), 0, rows, colors="0.4", linewidth=0.3)
+    for outline in outlines:
+        axes.add_patch(outline)
     axes.grid(False)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.set_xticks(
@@ -127,22 +160,122 @@ def plot_attention(
         fontsize=label_size,
         **style,
     )
+    if colorbar:
+        _add_colorbar(figure, image)
     if title:
-        lines = textwrap.fill(_spell_out(title, missing), TITLE_WIDTH)
-        axes.set_title(lines, fontsize=LARGEST_FONT, **style)
+        lines = [
+            textwrap.fill(_spell_out(line, missing), TITLE_WIDTH) for line in title.splitlines()
+        ]
+        axes.set_title("\n".join(lines), fontsize=LARGEST_FONT, **style)
+    _fit_figure(figure)
+    return figure
 
-    # Fixed cell size: fit the figure to cells and labels.
+
+def plot_translation(
+    translation: Translation,
+    *,
+    words: bool = False,
+    alignment: GoldAlignment | Iterable[Link] = (),
+) -> Figure:
+    """Plots the attention of a translation, with source, translation and score as the title.
+
+    `plot_attention` with a title and a colour bar.
+
+    Args:
+        translation: The translation; not of an empty text.
+        words: Plot attention between words instead of pieces.
+        alignment: Word alignment to outline, such as `translation.alignment()` or a gold
+            alignment.
+
+    Example:
+
+        (found,) = translator(["am Mittwoch, 3. Oktober 1990"])
+        plot_translation(found, words=True, alignment=found.alignment()).savefig("heat.png")
+    """
+    source = spelled(translation.source_tokens)
+    score = f"{translation.score:.2f}".replace("-", "\N{MINUS SIGN}")
+    return plot_attention(
+        translation.attention,
+        translation.source_tokens,
+        translation.target_tokens,
+        title=f"{source}\n→ {translation.text} (score {score})",
+        words=words,
+        alignment=alignment,
+        colorbar=True,
+    )
+
+
+def _spelled_words(tokens: Sequence[str]) -> list[str]:
+    return [spelled(pieces) for pieces in pieces_of_words(tokens)]
+
+
+def _outlines(
+    alignment: GoldAlignment | Iterable[Link],
+    source_tokens: Sequence[str],
+    target_tokens: Sequence[str],
+) -> list[Rectangle]:
+    """A rectangle around the cells of each link of an alignment."""
+    if not isinstance(alignment, GoldAlignment):
+        links = set(alignment)
+        alignment = GoldAlignment(links, links)
+    across, down = _word_spans(source_tokens), _word_spans(target_tokens)
+    rectangles = []
+    for source, target in sorted(alignment.possible | alignment.sure):
+        if not (0 <= source < len(across) and 0 <= target < len(down)):
+            raise ValueError(
+                f"alignment has the link {(source, target)}, which is out of range for "
+                f"{len(across)} source and {len(down)} target words (counted from 0)."
+            )
+        (left, right), (top, bottom) = across[source], down[target]
+        rectangles.append(
+            Rectangle(
+                (left, top),
+                right - left,
+                bottom - top,
+                fill=False,
+                edgecolor=LINK_COLOUR,
+                linewidth=1.5,
+                linestyle="-" if (source, target) in alignment.sure else (0, (2, 1.5)),
+                clip_on=False,
+                zorder=3,
+            )
+        )
+    return rectangles
+
+
+def _word_spans(tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """The first token of each word, and the token after its last."""
+    words = np.array(word_of_tokens(tokens))
+    if not any(SPACE in token for token in tokens):
+        words = np.arange(len(tokens))
+    places = [np.flatnonzero(words == word) for word in range(words.max(initial=-1) + 1)]
+    return [(int(place[0]), int(place[-1]) + 1) for place in places]
+
+
+def _add_colorbar(figure: Figure, image: AxesImage) -> None:
+    """Adds a colour bar at the right of the only axes of a figure."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((1 + COLORBAR_GAP / width, 0, COLORBAR_WIDTH / width, 1))
+    ticks = [0, 0.5, 1] if height > SMALLEST_COLORBAR_WITH_MIDDLE else [0, 1]
+    bar = figure.colorbar(image, cax=axes, ticks=ticks)
+    bar.ax.tick_params(labelsize=COLORBAR_FONT, length=2)
+
+
+def _fit_figure(figure: Figure) -> None:
+    """Grows the figure to its labels; axes keep their size in inches."""
+    width, height = figure.get_size_inches()
     box = figure.get_tightbbox().padded(MARGIN)
     figure.set_size_inches(box.width, box.height)
-    axes.set_position(
-        (
-            -box.x0 / box.width,
-            -box.y0 / box.height,
-            columns * cell / box.width,
-            rows * cell / box.height,
+    for axes in figure.axes:
+        place = axes.get_position(original=True)
+        axes.set_position(
+            (
+                (place.x0 * width - box.x0) / box.width,
+                (place.y0 * height - box.y0) / box.height,
+                place.width * width / box.width,
+                place.height * height / box.height,
+            )
         )
-    )
-    return figure
 
 
 def _validated(

@@ -13,11 +13,10 @@ import numpy as np
 
 from keras_attn_nmt.pages.attention_page import attention_page, notebook_frame
 from keras_attn_nmt.text import alignment
+from keras_attn_nmt.text.pieces import BYTE_PIECE, pieces_of_words, spelled
 
 # The piece of unknown characters or words.
 UNKNOWN = "<unk>"
-# A byte piece; the same characters inside of other pieces are text.
-_BYTE = re.compile("<0x([0-9A-F]{2})>")
 _DIGIT = re.compile("[0-9]")
 # In tokens, `</s>` included.
 MAX_SOURCE_LENGTH = 1000
@@ -94,10 +93,10 @@ class Translation:
 
     def _repr_html_(self) -> str:
         """The page in a frame, for notebooks."""
-        return notebook_frame(self.to_html(), len(_words(self.target_tokens)))
+        return notebook_frame(self.to_html(), len(pieces_of_words(self.target_tokens)))
 
     def _source(self) -> str:
-        return _spelled([token for token in self.source_tokens if token != alignment.END])
+        return spelled([token for token in self.source_tokens if token != alignment.END])
 
     def copying(self, source: str) -> Translation:
         """Copies rare words and digits from the aligned source words.
@@ -114,17 +113,17 @@ class Translation:
         References:
             [Luong et al. 2015](https://arxiv.org/abs/1410.8206)
         """
-        sources, targets = _words(self.source_tokens), _words(self.target_tokens)
+        sources, targets = pieces_of_words(self.source_tokens), pieces_of_words(self.target_tokens)
         texts = alignment.split_words(source)
         if len(texts) != len(sources):
             # Fallback for vocabularies whose normalization changes word boundaries.
-            texts = [_spelled(word) for word in sources]
+            texts = [spelled(word) for word in sources]
         copied = {}
         for i, j in self.alignment():
-            in_bytes = any(map(_BYTE.fullmatch, sources[i])) and any(
-                map(_BYTE.fullmatch, targets[j])
+            in_bytes = any(map(BYTE_PIECE.fullmatch, sources[i])) and any(
+                map(BYTE_PIECE.fullmatch, targets[j])
             )
-            text = _spelled(targets[j])
+            text = spelled(targets[j])
             copy = texts[i] if UNKNOWN in targets[j] or in_bytes else _with_digits(text, texts[i])
             if copy != text:
                 copied[j] = copy
@@ -134,10 +133,10 @@ class Translation:
         pieces = []
         for index, (word, token) in enumerate(zip(words, self.target_tokens, strict=True)):
             if word not in copied:
-                pieces.append("" if token == alignment.END else token)
+                pieces.append(token)
             elif index == 0 or words[index - 1] != word:
                 pieces.append(alignment.SPACE + copied[word])
-        return dataclasses.replace(self, text=_spelled(pieces))
+        return dataclasses.replace(self, text=spelled(pieces))
 
 
 def copying_rare(
@@ -148,26 +147,6 @@ def copying_rare(
         [each.copying(text) for each in hypotheses]
         for text, hypotheses in zip(texts, found, strict=True)
     ]
-
-
-def _words(tokens: list[str]) -> list[list[str]]:
-    """The pieces of each word."""
-    words = alignment.word_of_tokens(tokens)
-    pieces: list[list[str]] = [[] for _ in range(max(words, default=-1) + 1)]
-    for word, token in zip(words, tokens, strict=True):
-        if word >= 0:
-            pieces[word].append(token)
-    return pieces
-
-
-def _spelled(pieces: list[str]) -> str:
-    """Detokenizes a sequence of SentencePiece pieces."""
-    content = b""
-    for piece in pieces:
-        byte = _BYTE.fullmatch(piece)
-        content += bytes.fromhex(byte[1]) if byte else piece.encode()
-    text = content.decode(errors="replace")
-    return text.replace(alignment.SPACE, " ").removeprefix(" ")
 
 
 def _with_digits(word: str, source: str) -> str:

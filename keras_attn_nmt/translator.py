@@ -85,15 +85,8 @@ class Translator:
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Translator:
         """Loads a model directory; raises the errors of `model_directory.load_model`."""
-        loaded = model_directory.load_model(directory)
-        shortlist = Path(directory, model_directory.SHORTLIST)
-        return cls(
-            loaded.model,
-            loaded.source_tokenizer,
-            loaded.target_tokenizer,
-            shortlist,
-            loaded.search,
-        )
+        model, _, source, target, search = model_directory.load_model(directory)
+        return cls(model, source, target, Path(directory, model_directory.SHORTLIST), search)
 
     @property
     def has_attention(self) -> bool:
@@ -167,15 +160,7 @@ class Translator:
             if shortlist:
                 decoder = IncrementalDecoder(self._decoder.parts, shortlist=self._known_shortlist())
             self._searches[key] = _compiled(
-                functools.partial(
-                    searching.search,
-                    decoder,
-                    beam_size=search.beam_size,
-                    length_alpha=search.length_penalty,
-                    max_length=search.max_length,
-                ),
-                self.model,
-                1,
+                functools.partial(searching.search, decoder, options=search), self.model, 1
             )
         texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._source_ids(texts)

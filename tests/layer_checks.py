@@ -1,4 +1,4 @@
-"""One check that every layer goes through, on any backend."""
+"""Checks shared by all layers, on any backend."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ def slow_on_jax_after(fast: int, cases: Sequence[Any]) -> list[Any]:
 
 
 def fewer_on_jax(cases: Sequence[Any], kept: int = 1) -> list[Any]:
-    """Cases for `parametrize`: JAX runs the first `kept` alone, of which all but one are slow."""
+    """Cases for `parametrize`: JAX runs only the first `kept`, of which all but one are slow."""
     skip = pytest.mark.skip(reason="enough cases of this run on JAX")
     return [*slow_on_jax_after(1, cases[:kept]), *_marked(cases[kept:], skip)]
 
@@ -216,10 +216,10 @@ def check_gradients(layer: keras.layers.Layer, inputs: Arrays, unused: Sequence[
 
 
 def check_batch_mates(layer: keras.layers.Layer, inputs: Arrays, outputs: Any) -> None:
-    """An example alone gives what it gives in the batch."""
+    """Results are independent of batch composition."""
     for row in range(len(next(iter(inputs.values())))):
-        alone = call(layer, {name: value[row : row + 1] for name, value in inputs.items()})
-        for a, b in zip(flat(alone), flat(outputs), strict=True):
+        single = call(layer, {name: value[row : row + 1] for name, value in inputs.items()})
+        for a, b in zip(flat(single), flat(outputs), strict=True):
             np.testing.assert_allclose(a[0], b[row], rtol=1e-5, atol=1e-6)
 
 

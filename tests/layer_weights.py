@@ -1,6 +1,6 @@
-"""What the layers call their weights, as the oracle in `reference/` calls them.
+"""Maps weights of the layers to parameters of the oracle in `reference/`.
 
-A Keras kernel acts on rows, the paper's matrices on columns: each is the other's transpose.
+A Keras kernel acts on rows, the paper's matrices on columns: they are transposes.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from keras_attn_nmt.model import ModelConfig
 
 CELLS = {("gru", True): "gru_reset_after", ("gru", False): "gru", ("lstm", True): "lstm"}
-SCORES = {"bahdanau": "additive", "luong": "multiplicative", "none": "none"}
+SCORES = {"bahdanau": "additive", "luong": "multiplicative", "dot": "dot", "none": "none"}
 
 
 class Values:
@@ -65,12 +65,12 @@ def encoder_params(encoder: keras.layers.Layer, values: Values) -> dict[str, Any
 
 def attention_params(attention: keras.layers.Layer, values: Values) -> dict[str, Any]:
     params: dict[str, Any] = {}
-    key = values(attention.key_projection.kernel).T
     if hasattr(attention, "score_vector"):
-        query = values(attention.query_projection.kernel).T
-        params = {"W_a": query, "U_a": key, "v_a": values(attention.score_vector)[:, 0]}
-    else:
-        params = {"W_a": key}
+        params["W_a"] = values(attention.query_projection.kernel).T
+        params["U_a"] = values(attention.key_projection.kernel).T
+        params["v_a"] = values(attention.score_vector)[:, 0]
+    elif attention.key_projection is not None:
+        params["W_a"] = values(attention.key_projection.kernel).T
     if attention.layer_normalization:
         params["norm_query"] = norm_params(attention.query_normalization, values)
         params["norm_keys"] = norm_params(attention.key_normalization, values)

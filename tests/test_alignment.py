@@ -1,4 +1,4 @@
-"""From attention to links between words, and their error rate."""
+"""Word alignments from attention, and the alignment error rate."""
 
 import numpy as np
 import pytest
@@ -20,11 +20,11 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
         ([], []),
     ],
 )
-def test_tokens_belong_to_words(tokens, words):
+def test_tokens_map_to_words(tokens, words):
     assert alignment.word_of_tokens(tokens) == words
 
 
-def test_words_are_those_between_the_spaces_of_any_text():
+def test_words_are_separated_by_spaces():
     texts = ["ein Haus", "  zwei  Häuser ", "am 日本 See", "x\ty z", "12 345", "a▁b  ▁ c"]
     tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser 12"], 300)
     for text, ids in zip(texts, tokenizer.encode(texts), strict=True):
@@ -41,12 +41,12 @@ def test_weights_are_summed_over_the_source_and_averaged_over_the_target():
     np.testing.assert_allclose(folded, [[0.4, 0.5]], atol=1e-6)
 
 
-def test_attention_of_another_shape_is_refused():
+def test_mismatched_attention_shape_is_rejected():
     with pytest.raises(ValueError, match=r"\(2, 1\) does not fit 1 target and 2 source tokens"):
         alignment.fold_attention(np.zeros((2, 1)), ["▁a", "</s>"], ["</s>"])
 
 
-def test_a_target_word_is_linked_to_where_it_looks_most():
+def test_target_word_is_aligned_to_its_largest_weight():
     weights = [[0.2, 0.7], [0.5, 0.4], [0.0, 0.0]]
     assert alignment.hard_alignment(weights) == {(1, 0), (0, 1)}
     assert alignment.hard_alignment(np.zeros((2, 0))) == set()
@@ -61,7 +61,7 @@ def test_pharaoh_format():
         alignment.parse_pharaoh("0-0 0:1")
 
 
-def test_error_rate_is_that_of_och_and_ney():
+def test_error_rate_matches_och_and_ney():
     gold = [alignment.parse_pharaoh("0-0 1p1"), alignment.parse_pharaoh("0-1")]
     # Of three links one is sure and two are possible; there are two sure ones.
     found = [{(0, 0), (1, 1)}, {(1, 1)}]
@@ -73,7 +73,7 @@ def test_error_rate_is_that_of_och_and_ney():
         alignment.alignment_error_rate([{(0, 0)}], [GoldAlignment(set(), set())])
 
 
-def test_links_of_words_that_are_not_there_are_refused():
+def test_links_to_missing_words_are_rejected():
     alignment.check_links(alignment.parse_pharaoh("1-0 0p1"), "ein  Haus", "a house")
     with pytest.raises(ValueError, match=r"gold: link 2-1 .* 2 source and 2 target words"):
         alignment.check_links(alignment.parse_pharaoh("1-1 2-1"), "ein Haus", "a house", "gold")

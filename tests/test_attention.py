@@ -1,4 +1,4 @@
-"""Both attentions against the oracle, and what a decoder relies on."""
+"""Attention layers: comparison with the oracle, and properties the decoder relies on."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from layer_checks import (
     to_numpy,
 )
 from layer_weights import Values, attention_params
-from reference.attention import attend
+from reference.attention import SCORES, attend
 
 from keras_attn_nmt.layers.attention import BahdanauAttention, DotAttention, LuongAttention
 
@@ -26,25 +26,32 @@ MASK = np.array([[True, True, True, True], [True, True, False, False], [False] *
 
 
 def make(kind: str, **kwargs: Any) -> keras.layers.Layer:
-    return BahdanauAttention(6, **kwargs) if kind == "additive" else LuongAttention(**kwargs)
+    if kind == "additive":
+        return BahdanauAttention(6, **kwargs)
+    return {"multiplicative": LuongAttention, "dot": DotAttention}[kind](**kwargs)
 
 
-def example(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def units_of(kind: str) -> int:
+    """State size: "dot" needs that of the annotations."""
+    return 3 if kind == "dot" else 5
+
+
+def example(rng: np.random.Generator, kind: str = "additive") -> dict[str, np.ndarray]:
     return {
-        "state": rng.normal(size=(3, 5)).astype("float32"),
+        "state": rng.normal(size=(3, units_of(kind))).astype("float32"),
         "annotations": rng.normal(size=(3, 4, 3)).astype("float32"),
         "mask": MASK,
     }
 
 
-every_kind = pytest.mark.parametrize("kind", ["additive", "multiplicative"])
+every_kind = pytest.mark.parametrize("kind", list(SCORES))
 with_and_without_norm = pytest.mark.parametrize("norm", [False, True])
 
 
 @every_kind
 @with_and_without_norm
-def test_is_the_papers(rng: np.random.Generator, kind: str, norm: bool) -> None:
-    inputs = example(rng)
+def test_matches_the_paper(rng: np.random.Generator, kind: str, norm: bool) -> None:
+    inputs = example(rng, kind)
     attention = make(kind, layer_normalization=norm)
     call(attention, inputs)
     randomize(attention, rng)
@@ -61,17 +68,17 @@ def test_is_the_papers(rng: np.random.Generator, kind: str, norm: bool) -> None:
 def test_layer(rng: np.random.Generator, tmp_path: Path, kind: str, norm: bool) -> None:
     check_layer(
         lambda dtype: make(kind, layer_normalization=norm, dtype=dtype),
-        example(rng),
+        example(rng, kind),
         tmp_path,
         source_inputs=["annotations"],
         # Times the query it adds one number to all energies, which the softmax takes out again.
-        unused=["key_normalization/beta"] if kind == "multiplicative" else [],
+        unused=[] if kind == "additive" else ["key_normalization/beta"],
     )
 
 
 @every_kind
-def test_nothing_to_attend_to_gives_zeros(rng: np.random.Generator, kind: str) -> None:
-    inputs = example(rng)
+def test_fully_masked_source_gives_zeros(rng: np.random.Generator, kind: str) -> None:
+    inputs = example(rng, kind)
     inputs["mask"] = np.zeros_like(MASK)
     attention = make(kind, layer_normalization=True)
     for output in flat(call(attention, inputs)):
@@ -89,7 +96,7 @@ def test_nothing_to_attend_to_gives_zeros(rng: np.random.Generator, kind: str) -
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_weights_are_float32_and_sum_to_1(rng: np.random.Generator, kind: str, policy: str) -> None:
     attention = make(kind, dtype=policy)
-    inputs = example(rng)
+    inputs = example(rng, kind)
     # Energies far apart, as at the end of a training, and not representable as softmax in half.
     inputs["annotations"] *= 30
     _, weights = call(attention, inputs)
@@ -100,8 +107,8 @@ def test_weights_are_float32_and_sum_to_1(rng: np.random.Generator, kind: str, p
 
 
 @every_kind
-def test_keys_computed_before_are_the_same(rng: np.random.Generator, kind: str) -> None:
-    inputs = example(rng)
+def test_precomputed_keys_give_equal_results(rng: np.random.Generator, kind: str) -> None:
+    inputs = example(rng, kind)
     attention = make(kind, layer_normalization=True)
     expected = call(attention, inputs)
     randomize(attention, rng)
@@ -112,21 +119,20 @@ def test_keys_computed_before_are_the_same(rng: np.random.Generator, kind: str) 
 
 @every_kind
 @with_and_without_norm
-def test_many_states_look_at_one_sentence(rng: np.random.Generator, kind: str, norm: bool) -> None:
-    inputs = example(rng)
-    states = rng.normal(size=(3, 2, 5)).astype("float32")
+def test_multiple_queries_per_sentence(rng: np.random.Generator, kind: str, norm: bool) -> None:
+    inputs = example(rng, kind)
+    states = rng.normal(size=(3, 2, units_of(kind))).astype("float32")
     attention = make(kind, layer_normalization=norm)
     context, weights = attention(states, inputs["annotations"], mask=MASK)
     assert context.shape == (3, 2, 3)
     assert weights.shape == (3, 2, 4)
     for query in range(2):
-        alone = attention(states[:, query], inputs["annotations"], mask=MASK)
-        assert_same((context[:, query], weights[:, query]), alone, 1e-6)
+        single = attention(states[:, query], inputs["annotations"], mask=MASK)
+        assert_same((context[:, query], weights[:, query]), single, 1e-6)
 
 
 def test_dot_is_multiplicative_without_weights(rng: np.random.Generator) -> None:
-    inputs = example(rng)
-    inputs["state"] = rng.normal(size=(3, 3)).astype("float32")
+    inputs = example(rng, "dot")
     dot, general = DotAttention(), LuongAttention()
     expected = call(general, inputs)
     general.set_weights([np.eye(3)])
@@ -137,7 +143,7 @@ def test_dot_is_multiplicative_without_weights(rng: np.random.Generator) -> None
         DotAttention().build((None, 5), (None, None, 3))
 
 
-def test_an_overridden_score_counts(rng: np.random.Generator) -> None:
+def test_overridden_score_is_used(rng: np.random.Generator) -> None:
     class Uniform(BahdanauAttention):
         def score(self, query: Any, keys: Any) -> Any:
             return super().score(query, keys) * 0
@@ -147,7 +153,7 @@ def test_an_overridden_score_counts(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(to_numpy(weights)[0], 0.25, atol=1e-6)
 
 
-def test_a_query_projection_has_no_bias(rng: np.random.Generator) -> None:
+def test_query_projection_has_no_bias(rng: np.random.Generator) -> None:
     class Biased(BahdanauAttention):
         def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
             super().build(state_shape, annotations_shape)

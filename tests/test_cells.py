@@ -10,7 +10,7 @@ from layer_checks import to_numpy
 from keras_attn_nmt.layers.cells import BlockOrthogonal, make_cell
 
 
-def test_every_gate_is_orthogonal_and_its_own() -> None:
+def test_gates_are_orthogonal_and_independent() -> None:
     matrix = to_numpy(BlockOrthogonal(seed=1)((4, 12), "float32"))
     gates = np.split(matrix, 3, axis=1)
     for gate in gates:
@@ -28,7 +28,7 @@ def test_seed_and_config() -> None:
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("gru", 3), ("lstm", 4)])
-def test_papers_cell(kind: str, gates: int) -> None:
+def test_paper_cell(kind: str, gates: int) -> None:
     cell = make_cell(kind, 20, reset_after=False, initializer="paper", dtype="float32")
     cell.build((None, 30))
     assert to_numpy(cell.kernel).std() == pytest.approx(0.01, rel=0.1)

@@ -1,4 +1,4 @@
-"""ModelConfig: what it accepts, what it says about the rest, and its JSON."""
+"""ModelConfig: validation, error messages and JSON."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def test_is_frozen() -> None:
         ("layer_normalization", None),
     ],
 )
-def test_wrong_value_is_named(name: str, value: Any) -> None:
+def test_invalid_value_is_named(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name) as error:
         config(**{name: value})
     assert repr(value) in str(error.value)
@@ -64,7 +64,7 @@ def test_order_needs_a_model_without_attention(order: str) -> None:
     assert config(source_order=order, attention="none").source_order == order
 
 
-def test_without_attention_nothing_is_asked() -> None:
+def test_query_options_require_attention() -> None:
     with pytest.raises(ValueError, match="query_previous_token"):
         config(attention="none", query_previous_token=True)
 
@@ -88,6 +88,6 @@ def test_maxout_cannot_be_tied() -> None:
         ),
     ],
 )
-def test_wrong_json(text: str, message: str) -> None:
+def test_invalid_json(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ModelConfig.from_json(text)

@@ -1,4 +1,4 @@
-"""The decoder against the oracle, all at once and step by step."""
+"""The decoder against the oracle, as a full sequence and step by step."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ MASK = np.array([[True, True, True, True], [True, True, False, False], [False] *
 
 
 def make(**kwargs: Any) -> AttentionDecoder:
-    return AttentionDecoder(UNITS, **{"attention_units": 6, "initial_state_units": 2, **kwargs})
+    # "dot" needs states of the size of the annotations.
+    units = 4 if kwargs.get("attention") == "dot" else UNITS
+    return AttentionDecoder(units, **{"attention_units": 6, "initial_state_units": 2, **kwargs})
 
 
 def example(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -60,12 +62,14 @@ every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
         ("bahdanau", True, False),
         ("luong", False, False),
         ("luong", True, False),
+        ("dot", False, False),
+        ("dot", True, True),
         ("none", False, False),
         ("bahdanau", True, True),
         ("luong", False, True),
     ],
 )
-def test_is_the_papers(
+def test_matches_the_paper(
     rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool, token: bool
 ) -> None:
     inputs = example(rng)
@@ -94,7 +98,7 @@ def test_is_the_papers(
             np.testing.assert_allclose(result[b], reference, rtol=1e-5, atol=1e-5)
 
 
-def test_starts_from_the_whole_vector_where_not_told(rng: np.random.Generator) -> None:
+def test_initial_state_defaults_to_the_whole_vector(rng: np.random.Generator) -> None:
     inputs = example(rng)
     decoder = built(rng, initial_state_units=None)
     params = decoder_params(decoder, Values())
@@ -121,7 +125,7 @@ def test_layer(
 
 
 @every_attention
-def test_nothing_to_attend_to(rng: np.random.Generator, attention: str) -> None:
+def test_fully_masked_source(rng: np.random.Generator, attention: str) -> None:
     inputs = example(rng)
     inputs["mask"] = np.zeros_like(MASK)
     decoder = built(rng, attention=attention)
@@ -158,7 +162,7 @@ def run_steps(
 
 @every_attention
 @pytest.mark.parametrize(("cell", "token"), [("gru", True), ("lstm", False)])
-def test_step_by_step_is_the_same(
+def test_stepwise_equals_full_sequence(
     rng: np.random.Generator, cell: str, token: bool, attention: str
 ) -> None:
     inputs = example(rng)
@@ -174,9 +178,9 @@ def test_step_by_step_is_the_same(
     assert_same([keras.ops.stack(each, axis=1) for each in steps], [states, weights], 1e-6)
 
     for each, together in zip(run_steps(decoder, inputs, queries=2), steps, strict=True):
-        for beam, alone in zip(each, together, strict=True):
+        for beam, single in zip(each, together, strict=True):
             assert beam.shape[1] == 2
-            assert_same([beam[:, 0], beam[:, 1]], [alone, alone], 1e-6)
+            assert_same([beam[:, 0], beam[:, 1]], [single, single], 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -201,17 +205,17 @@ def test_half_precision(rng: np.random.Generator, attention: str, policy: str) -
 
 
 @pytest.mark.parametrize("wrong", [{"cell": "rnn"}, {"attention": "local"}])
-def test_unknown_choice_is_refused(wrong: dict[str, str]) -> None:
+def test_unknown_option_is_rejected(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"rnn|local"):
         make(**wrong).build((None, None, 3), (None, None, 4), (None, 4))
 
 
-def test_without_attention_nothing_is_asked() -> None:
+def test_query_options_require_attention() -> None:
     with pytest.raises(ValueError, match="query_previous_token"):
         make(attention="none", query_previous_token=True)
 
 
-def test_both_shares_of_a_query_begin_with_other_weights() -> None:
+def test_query_projections_are_initialized_independently() -> None:
     decoder = make(query_previous_token=True, initializer="paper")
     decoder.build((None, None, UNITS), (None, None, 4), (None, 4))
     query, token = decoder.attention.query_projection.kernel, decoder.token_query.kernel
@@ -219,7 +223,7 @@ def test_both_shares_of_a_query_begin_with_other_weights() -> None:
     assert not np.allclose(to_numpy(query.value), to_numpy(token.value))
 
 
-def test_outputs_are_finite_for_large_numbers(rng: np.random.Generator) -> None:
+def test_outputs_are_finite_for_large_inputs(rng: np.random.Generator) -> None:
     inputs = example(rng)
     decoder = built(rng)
     for name in ("embedded", "annotations", "sentence_vector"):
@@ -227,7 +231,7 @@ def test_outputs_are_finite_for_large_numbers(rng: np.random.Generator) -> None:
     assert all(np.isfinite(each).all() for each in flat(call(decoder, inputs)))
 
 
-def test_an_attention_of_another_dtype_is_refused() -> None:
+def test_attention_of_another_dtype_is_rejected() -> None:
     attention = BahdanauAttention(4, dtype="float32")
     decoder = AttentionDecoder(5, attention=attention, dtype="mixed_bfloat16")
     with pytest.raises(ValueError, match="computes in float32 and the decoder in bfloat16"):

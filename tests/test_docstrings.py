@@ -1,4 +1,4 @@
-"""The examples in docstrings do what they show."""
+"""Examples in docstrings run and give the shown results."""
 
 import doctest
 import importlib
@@ -11,7 +11,7 @@ import keras_attn_nmt
 # Examples of `Translator`, `TFLiteTranslator` and `TranslationClient` need a trained model.
 MODULES = (
     *("layers.attention", "layers.decoder", "layers.encoder", "layers.losses", "layers.readout"),
-    *("text.alignment", "text.tokenizer", "plots"),
+    *("text.alignment", "text.pieces", "text.tokenizer", "plots"),
 )
 
 

@@ -38,7 +38,7 @@ every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
 @pytest.mark.parametrize(
     "kernel", ["loop", "keras"] if keras.backend.backend() == "tensorflow" else ["loop"]
 )
-def test_is_the_papers(
+def test_matches_the_paper(
     rng: np.random.Generator,
     monkeypatch: pytest.MonkeyPatch,
     cell: str,
@@ -78,9 +78,7 @@ def test_layer(rng: np.random.Generator, tmp_path: Path, cell: str, reset_after:
 
 
 @every_cell
-def test_sentence_without_a_word_gives_zeros(
-    rng: np.random.Generator, cell: str, reset_after: bool
-) -> None:
+def test_empty_sentence_gives_zeros(rng: np.random.Generator, cell: str, reset_after: bool) -> None:
     inputs = example(rng)
     inputs["mask"] = np.zeros_like(MASK)
     encoder = BidirectionalEncoder(2, cell=cell, reset_after=reset_after)
@@ -94,7 +92,7 @@ def test_sentence_without_a_word_gives_zeros(
         np.testing.assert_array_equal(gradient, 0)
 
 
-def test_dropout_is_between_layers_and_in_training_only(rng: np.random.Generator) -> None:
+def test_dropout_is_between_layers_and_only_in_training(rng: np.random.Generator) -> None:
     inputs = example(rng)
     one, two = BidirectionalEncoder(2, 1, dropout=0.5), BidirectionalEncoder(2, 2, dropout=0.5)
     assert_same(one(**inputs, training=True), call(one, inputs), 0)
@@ -102,6 +100,6 @@ def test_dropout_is_between_layers_and_in_training_only(rng: np.random.Generator
     assert np.abs(flat(two(**inputs, training=True))[0] - flat(call(two, inputs))[0]).max() > 0.01
 
 
-def test_unknown_cell_is_refused() -> None:
+def test_unknown_cell_is_rejected() -> None:
     with pytest.raises(ValueError, match="rnn"):
         BidirectionalEncoder(2, cell="rnn").build((None, None, 3))

@@ -1,4 +1,4 @@
-"""The base alone works, and whatever else is missing names the extra that installs it."""
+"""The base install works; errors for missing dependencies name the extra to install."""
 
 import json
 import subprocess
@@ -173,7 +173,7 @@ def export_demo() -> None:
         ("ai_edge_litert", export_demo),
     ],
 )
-def test_what_is_missing_names_its_extra(
+def test_missing_dependency_names_its_extra(
     hide: Callable[[str], None],
     package: str,
     use: Callable[[], None],
@@ -190,7 +190,7 @@ def test_what_is_missing_names_its_extra(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_command_says_so(
+def test_commands_report_missing_extras(
     hide: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hide("tensorflow_serving")
@@ -239,7 +239,7 @@ assert cli.main(["doctor", "--json"]) == 0
 
 
 @pytest.mark.slow
-def test_the_base_alone_trains_and_translates(tmp_path: Path) -> None:
+def test_base_install_trains_and_translates(tmp_path: Path) -> None:
     # TensorFlow and TFDS import these themselves, or may.
     hidden = set(OPTIONAL) - {"grpc", "requests"}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The gradients that are written by hand, against those of the steps taken one by one."""
+"""Hand-written gradients against automatic differentiation of the steps."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ MASK = np.array([[True, True, True, True], [True, True, False, False], [False] *
 
 
 class SquaredDistance(Attention):
-    """A score without a backward pass of its own: minus the distance of query and key."""
+    """A score without a backward pass: the negative distance of query and key."""
 
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
         self.query_projection = self._projection("query", state_shape, 6)
@@ -156,7 +156,7 @@ def test_encoder(rng: np.random.Generator, cell: str, reset_after: bool, trainin
 
 @slow_on_jax
 @pytest.mark.parametrize("attention", fewer_on_jax(["bahdanau", "luong"]))
-def test_half_precision_stays_near(rng: np.random.Generator, attention: str) -> None:
+def test_half_precision_is_close(rng: np.random.Generator, attention: str) -> None:
     inputs = [rng.normal(size=shape) for shape in ((3, 6, 3), (3, 4, 4), (3, 4))]
     found: list = []
     weights: list = []
@@ -182,7 +182,7 @@ def test_half_precision_stays_near(rng: np.random.Generator, attention: str) -> 
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX shows every tensor's shape")
-def test_keeps_nothing_of_source_times_target_times_units() -> None:
+def test_no_source_by_target_by_units_tensor_is_stored() -> None:
     import jax
 
     target, source, units = 7, 11, 13

@@ -1,4 +1,4 @@
-"""Models that a user put together: translated with, saved, loaded, exported."""
+"""Custom functional models: translation, saving, loading and export."""
 
 import keras
 import numpy as np
@@ -39,7 +39,7 @@ def tokenizer():
 
 
 def hand_built(tokenizer, *, mask_zero=False, previous_token=False):
-    """As docs/python.md has it, with layers of its own and none of our names."""
+    """The model of docs/python.md, with custom layers and layer names."""
     size = tokenizer.vocabulary_size
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
@@ -70,7 +70,7 @@ def trained(tokenizer):
     return Translator(model, tokenizer, tokenizer)
 
 
-def test_it_translates_and_shows_its_attention(trained):
+def test_custom_model_translates_with_attention(trained):
     found = trained(TEXTS, beam_size=3)
     assert [each.text for each in found] == TEXTS
     for each in found:
@@ -87,7 +87,7 @@ def test_results_are_independent_of_padding(trained):
         np.testing.assert_allclose(trained([text])[0].attention, other.attention, atol=1e-5)
 
 
-def test_it_becomes_a_model_directory(trained, tmp_path):
+def test_custom_model_saves_as_model_directory(trained, tmp_path):
     trained.save(tmp_path / "model")
     loaded = Translator.load(tmp_path / "model")
     assert loaded.config is None
@@ -96,7 +96,7 @@ def test_it_becomes_a_model_directory(trained, tmp_path):
         np.testing.assert_allclose(ours.attention, theirs.attention, atol=1e-6)
 
 
-def test_a_keras_file_becomes_a_model_directory(trained, tokenizer, tmp_path):
+def test_keras_file_saves_as_model_directory(trained, tokenizer, tmp_path):
     config = ModelConfig(
         *(tokenizer.vocabulary_size,) * 2, embedding_units=6, encoder_units=5, decoder_units=7
     )
@@ -107,30 +107,31 @@ def test_a_keras_file_becomes_a_model_directory(trained, tokenizer, tmp_path):
     assert Translator.load(tmp_path / "model").config == config
 
 
-def test_a_mask_that_keras_passes_on_is_used(tokenizer):
+def test_implicit_keras_mask_is_used(tokenizer):
     keras.utils.set_random_seed(2)
     translator = Translator(hand_built(tokenizer, mask_zero=True), tokenizer, tokenizer)
-    alone, *_ = translator([TEXTS[0]])
+    single, *_ = translator([TEXTS[0]])
     first, *_ = translator(TEXTS)
-    np.testing.assert_allclose(alone.attention, first.attention, atol=1e-5)
+    np.testing.assert_allclose(single.attention, first.attention, atol=1e-5)
 
 
-def small(tokenizer, *, target_side=None, logits=None, masked=True):
+def small(tokenizer, *, target_side=None, logits=None, masked=True, mask_input=None):
     """A model of few units, with layers of the caller's on the target side and for the logits."""
     size = tokenizer.vocabulary_size
-    source = keras.Input((None,), dtype="int32")
+    source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32")
-    mask = {"mask": source != 0} if masked else {}
+    mask = {"mask": source != 0 if mask_input is None else mask_input} if masked else {}
     annotations, vector = BidirectionalEncoder(5)(keras.layers.Embedding(size, 8)(source), **mask)
     embedded = keras.layers.Embedding(size, 6)(target)
     embedded = embedded if target_side is None else target_side(embedded)
     decoded = AttentionDecoder(9, attention_units=4)(embedded, annotations, vector, **mask)
+    inputs = [source, target] if mask_input is None else [source, target, mask_input]
     if logits is None:
-        return keras.Model([source, target], keras.layers.Dense(size)(decoded[0]))
-    return keras.Model([source, target], logits(vector, *decoded))
+        return keras.Model(inputs, keras.layers.Dense(size)(decoded[0]))
+    return keras.Model(inputs, logits(vector, *decoded))
 
 
-def test_a_layer_may_occur_on_both_sides_of_the_decoder(tokenizer):
+def test_layer_may_occur_before_and_after_the_decoder(tokenizer):
     dropout, output = keras.layers.Dropout(0.1), keras.layers.Dense(tokenizer.vocabulary_size)
     model = small(
         tokenizer,
@@ -140,7 +141,7 @@ def test_a_layer_may_occur_on_both_sides_of_the_decoder(tokenizer):
     assert len(Translator(model, tokenizer, tokenizer)(TEXTS)) == len(TEXTS)
 
 
-def test_models_that_cannot_be_decoded_incrementally_are_refused(tokenizer):
+def test_models_without_incremental_decoding_are_rejected(tokenizer):
     size = tokenizer.vocabulary_size
     output = keras.layers.Dense(size)
     refused = {
@@ -149,6 +150,9 @@ def test_models_that_cannot_be_decoded_incrementally_are_refused(tokenizer):
             tokenizer, target_side=keras.layers.Conv1D(6, 2, padding="causal")
         ),
         "depend on padding: pass mask": small(tokenizer, masked=False),
+        r"\(real, source\), expected one": small(
+            tokenizer, mask_input=keras.Input((None,), dtype="bool", name="real")
+        ),
         "here they depend on something else": small(
             tokenizer,
             logits=lambda vector, states, *_: output(
@@ -166,7 +170,7 @@ def test_models_that_cannot_be_decoded_incrementally_are_refused(tokenizer):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports need TensorFlow")
-def test_it_is_served_and_runs_on_a_device(trained, tmp_path):
+def test_custom_model_exports_to_saved_model_and_tflite(trained, tmp_path):
     import tensorflow as tf
 
     from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite

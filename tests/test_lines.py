@@ -1,4 +1,4 @@
-"""Lines of a stream, as they arrive."""
+"""Reading lines of a stream as they arrive."""
 
 import io
 import os
@@ -20,7 +20,7 @@ def pipe():
         yield stream, writer
 
 
-def test_a_mark_and_line_ends_are_no_text():
+def test_byte_order_mark_and_line_ends_are_stripped():
     content = "\ufeffein\r\n\n zwei\rdrei\u2028\x85vier\x0c\n\ufefffünf\r".encode()
     expected = ["ein", "", " zwei\rdrei\u2028\x85vier\x0c", "\ufefffünf\r"]
     assert lines_of(content) == [expected]
@@ -28,7 +28,7 @@ def test_a_mark_and_line_ends_are_no_text():
     assert lines_of(b"\n") == [[""]]
 
 
-def test_a_file_and_a_full_pipe_give_whole_chunks(tmp_path, pipe):
+def test_files_and_full_pipes_give_full_chunks(tmp_path, pipe):
     content = b"".join(b"line %d\n" % number for number in range(1000))
     expected = [512, 488]
     (tmp_path / "file").write_bytes(content)
@@ -42,12 +42,12 @@ def test_a_file_and_a_full_pipe_give_whole_chunks(tmp_path, pipe):
     assert [line for chunk in chunks for line in chunk] == content.decode().splitlines()
 
 
-def test_a_line_may_be_longer_than_what_a_pipe_holds():
+def test_line_longer_than_the_pipe_buffer():
     long = b"x" * 300_000
     assert lines_of(b"a\n" + long + b"\nb\n" + long) == [["a", long.decode(), "b", long.decode()]]
 
 
-def test_lines_are_there_before_more_is_written(pipe):
+def test_lines_are_available_immediately(pipe):
     stream, writer = pipe
     chunks = arriving_lines(stream, 100, "pipe")
     writer.write(b"ein\nzw")
@@ -62,12 +62,12 @@ def test_lines_are_there_before_more_is_written(pipe):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf16_is_refused(encoding):
+def test_utf16_is_rejected(encoding):
     with pytest.raises(ValueError, match="input is UTF-16; expected UTF-8"):
         lines_of("\ufeffein\n".encode(encoding))
 
 
-def test_lines_before_one_that_is_not_utf8_are_given():
+def test_lines_before_invalid_utf8_are_returned():
     chunks = arriving_lines(io.BytesIO(b"a\nb\nc\n\xe4\nd\n"), 2, "input")
     assert [next(chunks), next(chunks)] == [["a", "b"], ["c"]]
     with pytest.raises(ValueError, match="input, line 4: not UTF-8"):

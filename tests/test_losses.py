@@ -20,12 +20,12 @@ def logits(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_is_the_papers(logits: np.ndarray, smoothing: float) -> None:
+def test_matches_the_paper(logits: np.ndarray, smoothing: float) -> None:
     loss = MaskedCrossentropy(smoothing)(LABELS, logits)
     assert float(loss) == pytest.approx(crossentropy(LABELS, logits, smoothing), rel=1e-5)
 
 
-def test_more_padding_changes_nothing(logits: np.ndarray, rng: np.random.Generator) -> None:
+def test_loss_is_independent_of_padding(logits: np.ndarray, rng: np.random.Generator) -> None:
     loss = MaskedCrossentropy(0.1)
     expected = float(loss(LABELS, logits))
     labels = np.pad(LABELS, [(0, 2), (0, 3)])
@@ -49,7 +49,7 @@ def test_gradient(logits: np.ndarray) -> None:
         assert gradient[position] == pytest.approx(slope / 2e-5, abs=1e-6)
 
 
-def test_batch_without_a_word(logits: np.ndarray) -> None:
+def test_batch_without_labels(logits: np.ndarray) -> None:
     variable = keras.Variable(logits)
 
     def loss() -> Any:
@@ -108,7 +108,7 @@ def readings(rng: np.random.Generator) -> np.ndarray:
     return rng.normal(scale=3, size=(6, 4, 6)).astype("float32")
 
 
-def test_r_drop_is_the_papers(readings: np.ndarray) -> None:
+def test_r_drop_matches_the_paper(readings: np.ndarray) -> None:
     labels = np.tile(LABELS, (2, 1))
     loss = RDropCrossentropy(0.1, 0.5)
     assert float(loss(labels, readings)) == pytest.approx(r_drop(readings), rel=1e-5)
@@ -167,6 +167,6 @@ def test_reductions_of_keras(logits: np.ndarray) -> None:
     assert each.sum() == pytest.approx(mean * tokens, rel=1e-5)
 
 
-def test_half_precision_has_not_all_labels() -> None:
+def test_loss_requires_float32() -> None:
     with pytest.raises(ValueError, match="float32 or float64, got bfloat16"):
         MaskedCrossentropy(dtype="bfloat16")

@@ -32,7 +32,7 @@ def decoded(parts: list[keras.layers.Layer], source: Any, target: Any, **mask: A
 
 
 @slow_on_jax
-def test_a_mask_of_keras_is_as_good_as_a_given_one() -> None:
+def test_implicit_mask_equals_explicit_mask() -> None:
     source, target = (keras.ops.convert_to_tensor(ids) for ids in (SOURCE, TARGET))
     wanted = decoded(layers(mask_zero=False), source, target, mask=source != 0)
     got = decoded(layers(mask_zero=True), source, target)
@@ -45,7 +45,7 @@ def test_a_mask_of_keras_is_as_good_as_a_given_one() -> None:
     np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-5)
 
 
-def test_a_mask_given_to_the_encoder_is_carried_on() -> None:
+def test_encoder_propagates_an_explicit_mask() -> None:
     source_embedding, encoder, *_ = layers(mask_zero=False)
     source = keras.ops.convert_to_tensor(SOURCE)
     embedded = source_embedding(source)
@@ -57,7 +57,7 @@ def test_a_mask_given_to_the_encoder_is_carried_on() -> None:
         encoder(embedded, source != 0)
 
 
-def test_a_functional_model_keeps_it(tmp_path: Path) -> None:
+def test_functional_model_keeps_the_mask(tmp_path: Path) -> None:
     inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
     model = keras.Model(inputs, decoded(layers(mask_zero=True), *inputs)[3])
     model.save(tmp_path / "model.keras")
@@ -66,7 +66,7 @@ def test_a_functional_model_keeps_it(tmp_path: Path) -> None:
         assert not attention[0, :, 3:].any()
 
 
-def test_attention_by_itself_reads_it() -> None:
+def test_attention_layer_uses_the_implicit_mask() -> None:
     annotations = keras.layers.Embedding(12, 4, mask_zero=True)(keras.ops.convert_to_tensor(SOURCE))
     _, weights = BahdanauAttention(4)(keras.ops.ones((2, 3)), annotations)
     assert not keras.ops.convert_to_numpy(weights)[0, 3:].any()

@@ -1,4 +1,4 @@
-"""Freed memory stays in the process, where the C library can be told so."""
+"""Freed memory stays in the process, if the C library supports it."""
 
 import platform
 import subprocess
@@ -23,6 +23,6 @@ print(held - resident() < 100)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the GNU C library")
-def test_freed_memory_is_kept() -> None:
+def test_freed_memory_stays_in_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.stdout.split() == ["True", "True"], done.stderr

@@ -25,7 +25,7 @@ def logits(rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize(
     ("metric", "reference"), [(TokenAccuracy, token_accuracy), (Perplexity, perplexity)]
 )
-def test_is_over_all_words_of_all_batches(
+def test_metric_is_over_all_tokens_of_all_batches(
     logits: np.ndarray, metric: type, reference: type
 ) -> None:
     measured = metric()
@@ -44,6 +44,6 @@ def test_sample_weights_and_config(logits: np.ndarray, metric: type) -> None:
     weighted = keras.saving.deserialize_keras_object(config)
     assert weighted.name == "named"
     weighted.update_state(LABELS, logits, sample_weight=np.array([0, 1, 0, 0], "float32"))
-    alone = metric()
-    alone.update_state(LABELS[1:2], logits[1:2])
-    assert float(weighted.result()) == pytest.approx(float(alone.result()), rel=1e-6)
+    single = metric()
+    single.update_state(LABELS[1:2], logits[1:2])
+    assert float(weighted.result()) == pytest.approx(float(single.result()), rel=1e-6)

@@ -1,4 +1,4 @@
-"""The whole teacher-forced pass against the oracle, its gradients, and what people do with it."""
+"""The teacher-forced model: comparison with the oracle, gradients and typical use."""
 
 import functools
 import json
@@ -96,7 +96,7 @@ def made(name: str, policy: str = "float32") -> keras.Model:
 
 
 @every_option
-def test_is_the_papers(name: str) -> None:
+def test_matches_the_paper(name: str) -> None:
     outputs = to_numpy(call(made(name), BATCH))
     chosen = config(**OPTIONS[name])
     logits, weights = teacher_forced(
@@ -142,15 +142,15 @@ def test_gradient_by_finite_differences(name: str) -> None:
 
 
 @some_options
-def test_alone_is_as_in_any_batch(name: str) -> None:
+def test_results_are_independent_of_batch_composition(name: str) -> None:
     outputs = to_numpy(call(made(name), BATCH))
-    alone = to_numpy(call(made(name), {"source": SOURCE[1:2, :2], "target": TARGET[1:2, :2]}))
-    np.testing.assert_allclose(alone["logits"][0], outputs["logits"][1, :2], atol=2e-6)
-    np.testing.assert_allclose(alone["attention"][0], outputs["attention"][1, :2, :2], atol=1e-6)
+    single = to_numpy(call(made(name), {"source": SOURCE[1:2, :2], "target": TARGET[1:2, :2]}))
+    np.testing.assert_allclose(single["logits"][0], outputs["logits"][1, :2], atol=2e-6)
+    np.testing.assert_allclose(single["attention"][0], outputs["attention"][1, :2, :2], atol=1e-6)
 
 
 @some_options
-def test_more_padding_changes_nothing(name: str) -> None:
+def test_results_are_independent_of_padding(name: str) -> None:
     outputs = to_numpy(call(made(name), BATCH))
     more = {
         "source": np.pad(SOURCE, [(0, 0), (0, 3)]),
@@ -162,7 +162,7 @@ def test_more_padding_changes_nothing(name: str) -> None:
     np.testing.assert_array_equal(padded["attention"][:, :, 4:], 0)
 
 
-def test_order_of_source() -> None:
+def test_source_order() -> None:
     source = np.array([[5, 6, 2, 0], [2, 0, 0, 0], [0, 0, 0, 0], [7, 6, 5, 2]], "int32")
     expected = {
         "forward": source,
@@ -207,7 +207,7 @@ def test_half_precision(policy: str) -> None:
     "rate",
     fewer_on_jax(["embedding_dropout", "annotation_dropout", "readout_dropout", "word_dropout"]),
 )
-def test_dropout_acts_in_training_only(rate: str) -> None:
+def test_dropout_is_active_only_in_training(rate: str) -> None:
     plain = made("default")
     expected = to_numpy(call(plain, BATCH))["logits"]
     model = build_model(config(**{rate: 0.5}))
@@ -248,7 +248,7 @@ def test_dropout_of_words_and_of_units(
 
 
 @slow_on_jax
-def test_papers_initialization() -> None:
+def test_paper_initialization() -> None:
     keras.utils.set_random_seed(0)
     sizes = {name: 40 for name in ("embedding_units", "encoder_units", "decoder_units")}
     model = build_model(config(**{**PAPER, **sizes, "attention_units": 40, "readout_units": 40}))
@@ -268,7 +268,7 @@ def test_papers_initialization() -> None:
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="every call is compiled on JAX")
 @pytest.mark.parametrize("name", ["paper", "no attention, twice, lstm"])
-def test_compiled_is_the_same(name: str) -> None:
+def test_compiled_equals_eager(name: str) -> None:
     model = made(name)
     assert_same(model.predict(BATCH, verbose=0), model(BATCH))
     shorter = {"source": SOURCE[:2, :3], "target": TARGET[:2, :2]}
@@ -365,7 +365,7 @@ def test_jax_without_tensorflow(tmp_path: Path) -> None:
 
 
 @slow_on_jax
-def test_no_two_weights_begin_with_the_same_numbers() -> None:
+def test_weights_are_initialized_independently() -> None:
     for initializer in ("glorot", "paper"):
         model = build_model(
             ModelConfig(

@@ -1,4 +1,4 @@
-"""The same text typed in other ways has the same ids, wherever the vocabulary is used."""
+"""Equivalent spellings of a text have the same ids in every runtime."""
 
 import gzip
 import unicodedata
@@ -29,7 +29,7 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.mark.parametrize(("composed", "typed"), TYPED)
-def test_typed_in_another_way_it_is_the_same(
+def test_equivalent_spellings_normalize_equally(
     tokenizer: Tokenizer, composed: str, typed: str
 ) -> None:
     (wanted,) = tokenizer.encode([composed])
@@ -38,12 +38,12 @@ def test_typed_in_another_way_it_is_the_same(
     assert tokenizer.decode([wanted]) == [composed]
 
 
-def test_joiners_that_change_words_stay(tokenizer: Tokenizer) -> None:
+def test_meaningful_joiners_are_kept(tokenizer: Tokenizer) -> None:
     texts = ["می\u200cخواهم", "👨\u200d👩\u200d👧"]
     assert tokenizer.decode(tokenizer.encode(texts)) == texts
 
 
-def test_a_vocabulary_without_korean_has_no_rules_for_it() -> None:
+def test_hangul_rules_only_for_korean_vocabularies() -> None:
     small, large = (Tokenizer.learn(texts, 400) for texts in (SENTENCES, [*SENTENCES, KOREAN]))
     assert len(large.model_proto) > len(small.model_proto) + 100_000
     assert b"/" not in small.model_proto[-200:]  # No temporary file is named.
@@ -63,11 +63,11 @@ def test_normalizations(normalization: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["multi30k/train.de", "multi30k/train.fr", "tanaka_enja/train.ja"])
-def test_real_text_decomposed_is_as_composed(name: str) -> None:
+def test_decomposed_text_equals_composed(name: str) -> None:
     path = DATA / name
     packed = path.with_name(path.name + ".gz")
     if not (path.is_file() or packed.is_file()):
-        pytest.skip(f"needs {name} beside the checkout")
+        pytest.skip(f"needs {name} next to the checkout")
     data = path.read_bytes() if path.is_file() else gzip.decompress(packed.read_bytes())
     lines = data.decode().splitlines()[:3000]
     tokenizer = Tokenizer.learn(lines, 4000)
@@ -75,7 +75,7 @@ def test_real_text_decomposed_is_as_composed(name: str) -> None:
     assert tokenizer.encode(decomposed) == tokenizer.encode(lines)
 
 
-def test_blank_is_the_same_for_python_and_for_tensorflow() -> None:
+def test_blank_is_equal_in_python_and_tensorflow() -> None:
     import tensorflow as tf
 
     characters = list(map(chr, [*range(0x3100), 0xFEFF, 0xFFFD]))
@@ -87,7 +87,7 @@ def test_blank_is_the_same_for_python_and_for_tensorflow() -> None:
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_digits_of_all_scripts_are_pieces_of_their_own(model_type: str) -> None:
+def test_digits_of_all_scripts_are_separate_pieces(model_type: str) -> None:
     numbers = ["34", "٣٤", "३४", "３４"]
     texts = [f"in {number} Jahren {number}a" for number in numbers] * 20
     tokenizer = Tokenizer.learn(texts, 400, model_type=model_type)
@@ -95,6 +95,6 @@ def test_digits_of_all_scripts_are_pieces_of_their_own(model_type: str) -> None:
         assert [piece for piece in tokenizer.pieces(ids) if piece != "▁"] == list(number)
 
 
-def test_texts_that_sentencepiece_leaves_out_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_texts_skipped_by_sentencepiece_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     Tokenizer.learn([*SENTENCES, "a \u2585 b", "c\u2585"], 400)
     assert "2 of 6 texts with the character U+2585" in caplog.text

@@ -1,4 +1,4 @@
-"""FusedAdam is Adam."""
+"""FusedAdam equals Adam."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def trained(optimizer):
     return model
 
 
-def test_it_ends_at_the_weights_of_adam(tmp_path):
+def test_fused_adam_equals_adam(tmp_path):
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
     fused = trained(FusedAdam(schedule, global_clipnorm=0.5))
     plain = trained(keras.optimizers.Adam(schedule, global_clipnorm=0.5))

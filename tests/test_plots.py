@@ -11,7 +11,9 @@ import pytest
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from keras_attn_nmt.plots import plot_attention
+from keras_attn_nmt.plots import plot_attention, plot_translation
+from keras_attn_nmt.text.alignment import GoldAlignment, fold_attention
+from keras_attn_nmt.translation import Translation
 
 SOURCE = ["▁ein", "und", "vier", "zig", "</s>"]
 TARGET = ["▁forty", "-", "one", "</s>"]
@@ -33,6 +35,11 @@ def source_labels(tokens: list[str]) -> list[str]:
     return labels(plot_attention(uniform(1, len(tokens)), tokens, ["x"]))[0]
 
 
+def translation(source: list[str], target: list[str], text: str) -> Translation:
+    weights = np.random.default_rng(0).dirichlet(np.ones(len(source)), len(target))
+    return Translation(text, -0.123, source, target, np.zeros(len(target)), weights)
+
+
 def dejavu_entry() -> font_manager.FontEntry:
     path = font_manager.findfont("DejaVu Sans")
     return next(entry for entry in font_manager.fontManager.ttflist if entry.fname == path)
@@ -45,7 +52,7 @@ def only_dejavu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(font_manager, "findSystemFonts", list)
 
 
-def test_a_cell_has_the_shade_of_its_weight():
+def test_cell_colour_matches_its_weight():
     weights = np.random.default_rng(0).random((4, 5))
     weights[0, 3], weights[2, 0] = 1.0, 0.0
     figure = plot_attention(weights, SOURCE, TARGET)
@@ -58,7 +65,7 @@ def test_a_cell_has_the_shade_of_its_weight():
         np.testing.assert_allclose(shade, 255 * weights[row, column], atol=1.5)
 
 
-def test_source_is_above_and_target_at_the_left_and_nothing_is_cut_off():
+def test_source_is_on_top_target_on_the_left_without_clipping():
     title = "einundvierzig kostet viel mehr als dreißig und viel weniger als hundert → forty-one"
     figure = plot_attention(uniform(4, 5), SOURCE, TARGET, title=title)
     figure.canvas.draw()
@@ -97,7 +104,7 @@ def test_labels_are_legible_and_do_not_overlap(tokens):
     assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(rows))
 
 
-def test_cells_are_square_and_the_picture_grows_up_to_a_bound():
+def test_cells_are_square_and_figure_size_is_bounded():
     sizes = []
     for tokens in (5, 50, 300, 2000):
         names = ["x"] * tokens
@@ -110,7 +117,7 @@ def test_cells_are_square_and_the_picture_grows_up_to_a_bound():
     assert len(labels(figure)[0]) < 2000
 
 
-def test_tokens_are_written_as_they_are():
+def test_tokens_are_rendered_verbatim():
     tokens = ["▁$5", "$x^2$", "x_1", "100%", "", " "]
     figure = plot_attention(uniform(1, 6), tokens, ["x"], title="$5 and $6")
     assert labels(figure)[0] == ["_$5", "$x^2$", "x_1", "100%", "", " "]
@@ -118,7 +125,7 @@ def test_tokens_are_written_as_they_are():
     assert not figure.axes[0].title.get_parse_math()
 
 
-def test_tokens_that_would_break_the_picture_are_written_otherwise():
+def test_control_characters_and_long_tokens_are_replaced():
     assert source_labels(["\n", "a\tb"]) == ["U+000A", "a U+0009 b"]
     (label,) = source_labels(["a" * 500])
     assert len(label) == 32
@@ -133,7 +140,7 @@ def test_byte_pieces_name_the_character_they_spell():
     ]
 
 
-def test_characters_without_a_font_are_spelled_out_with_a_warning(only_dejavu):
+def test_characters_without_a_font_become_code_points_with_a_warning(only_dejavu):
     with pytest.warns(UserWarning, match=r"2 of the characters: 日本 .*Noto Sans CJK") as caught:
         figure = plot_attention(uniform(1, 2), ["▁日本", "a"], ["x"], title="日")
     assert Path(caught[0].filename) == Path(__file__)
@@ -144,7 +151,7 @@ def test_characters_without_a_font_are_spelled_out_with_a_warning(only_dejavu):
         figure.savefig(io.BytesIO(), format="png")
 
 
-def test_characters_come_from_another_font_even_one_installed_later(monkeypatch):
+def test_fallback_fonts_include_newly_installed_ones(monkeypatch):
     monkeypatch.setattr(
         font_manager.fontManager,
         "ttflist",
@@ -161,7 +168,7 @@ def test_characters_come_from_another_font_even_one_installed_later(monkeypatch)
     assert label.get_fontfamily() == ["STIXGeneral", "DejaVu Sans"]
 
 
-def test_japanese_is_drawn_where_a_font_has_it():
+def test_japanese_is_rendered_if_a_font_has_it():
     tokens = ["彼", "は", "日本", "語", "を", "話す", "。"]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -173,14 +180,89 @@ def test_japanese_is_drawn_where_a_font_has_it():
     assert labels(figure)[0] == tokens
 
 
+def test_words_replace_pieces_on_request():
+    source, target = ["▁ein", "und", "▁", "<0xE2>", "<0x82>", "<0xAC>", "</s>"], TARGET
+    weights = np.random.default_rng(0).dirichlet(np.ones(7), 4)
+    figure = plot_attention(weights, source, target, words=True)
+    assert labels(figure) == (["einund", "€"], ["forty-one"])
+    (image,) = figure.axes[0].get_images()
+    np.testing.assert_allclose(image.get_array(), fold_attention(weights, source, target))
+    with pytest.raises(ValueError, match="5 source and 0 target"):
+        plot_attention(uniform(1, 5), ["▁a", "▁b", "▁c", "▁d", "▁e"], ["</s>"], words=True)
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_an_alignment_is_outlined(words):
+    source = ["▁drei", "und", "zwanzig", "▁Uhr", "</s>"]
+    target = ["▁twenty", "-", "three", "▁o", "</s>"]
+    gold = GoldAlignment(sure={(0, 0)}, possible={(0, 0), (1, 1)})
+    figure = plot_attention(uniform(5, 5), source, target, alignment=gold, words=words)
+    sure, possible = figure.axes[0].patches
+    cells = [(0, 1, 0, 1), (1, 2, 1, 2)] if words else [(0, 3, 0, 3), (3, 4, 3, 4)]
+    boxes = [patch.get_bbox() for patch in (sure, possible)]
+    assert [(box.x0, box.x1, box.y0, box.y1) for box in boxes] == cells
+    assert (sure.get_linestyle(), possible.get_linestyle()[1]) == ("-", (2, 1.5))
+
+
+def test_an_alignment_of_words_is_outlined():
+    links = {(1, 0), (0, 1)}
+    figure = plot_attention(uniform(2, 2), ["der", "Hund"], ["dog", "the"], alignment=links)
+    boxes = [patch.get_bbox() for patch in figure.axes[0].patches]
+    assert [(box.x0, box.y0) for box in boxes] == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("link", [(1, 0), (0, 1), (-1, 0)])
+def test_a_link_out_of_range_is_refused(link):
+    with pytest.raises(ValueError, match=r"out of range for 1 source and 1 target words"):
+        plot_attention(uniform(4, 5), SOURCE, TARGET, alignment={(0, 0), link})
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 60])
+def test_a_colour_bar_is_as_high_as_the_cells(tokens):
+    names = ["x"] * tokens
+    figure = plot_attention(uniform(tokens, tokens), names, names, colorbar=True)
+    figure.canvas.draw()
+    cells, bar = (axes.get_window_extent() for axes in figure.axes)
+    assert cells.width == pytest.approx(cells.height)
+    assert (bar.y0, bar.y1) == pytest.approx((cells.y0, cells.y1))
+    assert bar.x0 > cells.x1
+    ticks = [label.get_window_extent() for label in figure.axes[1].get_yticklabels()]
+    assert all(lower.y1 < upper.y0 for lower, upper in itertools.pairwise(ticks))
+    assert all(tick.x1 <= figure.bbox.x1 for tick in ticks)
+    assert ticks[0].y0 >= 0 and ticks[-1].y1 <= figure.bbox.y1
+
+
+def test_a_translation_has_source_and_score_in_its_title():
+    found = translation(SOURCE, TARGET, "forty-one")
+    figure = plot_translation(found, words=True, alignment=found.alignment())
+    assert figure.axes[0].get_title() == "einundvierzig\n→ forty-one (score −0.12)"
+    assert labels(figure) == (["einundvierzig"], ["forty-one"])
+    assert len(figure.axes) == 2
+    assert len(figure.axes[0].patches) == 1
+
+
+def test_a_translation_of_sixty_by_sixty_tokens_is_legible():
+    source = [f"▁Wort{index}" for index in range(59)] + ["</s>"]
+    found = translation(source, source, " ".join(f"word{index}" for index in range(59)))
+    figure = plot_translation(found, alignment=found.alignment())
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    labelled = (*axes.get_xticklabels(), *axes.get_yticklabels())
+    assert len(labelled) == 120
+    assert all(label.get_fontsize() >= 9 for label in labelled)
+    box, above = axes.title.get_window_extent(), axes.get_xticklabels()[0].get_window_extent()
+    assert box.y0 >= above.y1
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_saves_in_the_usual_formats(tmp_path, suffix):
+def test_saves_common_formats(tmp_path, suffix):
     path = tmp_path / f"heat.{suffix}"
     plot_attention(uniform(4, 5), SOURCE, TARGET).savefig(path)
     assert path.stat().st_size > 1000
 
 
-def test_leaves_pyplot_alone():
+def test_does_not_import_pyplot():
     program = (
         "import sys; from keras_attn_nmt.plots import plot_attention; "
         "plot_attention([[1.0]], ['a'], ['b']); print('matplotlib.pyplot' in sys.modules)"
@@ -198,11 +280,11 @@ def test_leaves_pyplot_alone():
         (uniform(4, 5) * np.nan, "ranges from nan to nan; expected weights"),
     ],
 )
-def test_wrong_weights_are_refused(weights, message):
+def test_invalid_weights_are_rejected(weights, message):
     with pytest.raises(ValueError, match=message):
         plot_attention(weights, SOURCE, TARGET)
 
 
-def test_no_tokens_are_refused():
+def test_empty_tokens_are_rejected():
     with pytest.raises(ValueError, match="5 source and 0 target tokens"):
         plot_attention(np.zeros((0, 5)), SOURCE, [])

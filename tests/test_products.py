@@ -16,7 +16,7 @@ def product(tensor):
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 5, 3), (2, 1, 5, 3), (0, 5, 3)])
-def test_is_the_product_along_the_last_axis(rng: np.random.Generator, shape: tuple) -> None:
+def test_matmul_2d_is_along_the_last_axis(rng: np.random.Generator, shape: tuple) -> None:
     tensor = rng.normal(size=shape).astype("float32")
     np.testing.assert_allclose(
         to_numpy(product(ops.convert_to_tensor(tensor))), tensor @ KERNEL, rtol=1e-5
@@ -25,7 +25,7 @@ def test_is_the_product_along_the_last_axis(rng: np.random.Generator, shape: tup
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX knows every size")
 @pytest.mark.parametrize("known", [(None, 5, 3), (None, None, 3), (2, None, None, 3)])
-def test_sizes_that_are_not_known(rng: np.random.Generator, known: tuple) -> None:
+def test_unknown_sizes(rng: np.random.Generator, known: tuple) -> None:
     import tensorflow as tf
 
     tensor = rng.normal(size=(2, 5, 3) if len(known) == 3 else (2, 5, 1, 3)).astype("float32")
@@ -34,7 +34,7 @@ def test_sizes_that_are_not_known(rng: np.random.Generator, known: tuple) -> Non
 
 
 @pytest.mark.parametrize(("batch", "rows"), [(1, 1), (1, 2), (2, 1), (2, 3)])
-def test_product_of_every_sentence(rng: np.random.Generator, batch: int, rows: int) -> None:
+def test_batch_matmul_per_sentence(rng: np.random.Generator, batch: int, rows: int) -> None:
     left = rng.normal(size=(batch, rows, 3)).astype("float32")
     right = rng.normal(size=(batch, 3, 4)).astype("float32")
     found = batch_matmul(ops.convert_to_tensor(left), ops.convert_to_tensor(right))

@@ -71,25 +71,25 @@ def demo_model(folder):
 
 
 @every_page
-def test_every_block_is_python(page):
+def test_python_blocks_compile(page):
     for block in python(page):
         compile(block, page, "exec")
 
 
-def test_the_readme_is_short():
+def test_readme_is_short():
     assert len(text("README.md").splitlines()) <= 150
     assert (ROOT / "docs/images/attention.png").stat().st_size < 80_000
 
 
 @every_page
-def test_links_lead_to_files(page):
+def test_links_resolve_to_files(page):
     for target in LINK.findall(text(page)):
         if "://" not in target:
             assert (ROOT / page).parent.joinpath(target).is_file(), target
 
 
 @every_page
-def test_every_command_parses(page):
+def test_commands_parse(page):
     blocks = "\n".join(content for language, content in fenced(page) if not language)
     for line in blocks.replace("\\\n", " ").splitlines():
         *_, command = line.split(" | ")
@@ -99,7 +99,7 @@ def test_every_command_parses(page):
             build_parser().parse_args(words[1 : min(redirected, default=len(words))])
 
 
-def test_the_reference_has_every_public_name():
+def test_api_reference_lists_all_public_names():
     import keras_attn_nmt.export as export
     import keras_attn_nmt.training as training
 
@@ -109,30 +109,30 @@ def test_the_reference_has_every_public_name():
         assert set(package.__all__) <= set(shown)
 
 
-def test_layers_are_put_together_by_hand():
+def test_custom_functional_model_builds():
     assert isinstance(run("docs/python.md", "def by_hand")["model"], keras.Model)
 
 
-def test_an_attention_score_is_added(rng, tmp_path):
+def test_custom_attention_score_example_runs(rng, tmp_path):
     added = run("CONTRIBUTING.md", "class CosineAttention", "def test_cosine_attention")
     added["test_cosine_attention"](rng, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
-def test_a_model_translates(page, demo_model, folder):
+def test_translation_example_runs(page, demo_model, folder):
     run(page, "best, second")
     assert (folder / "heat.png").is_file()
 
 
 @pytest.mark.slow
-def test_a_toy_language_is_learned():
+def test_toy_language_example_learns():
     run("docs/python.md", "A toy language")
 
 
 @pytest.mark.slow
 @needs_tensorflow
-def test_text_is_trained_on(folder, monkeypatch):
+def test_text_training_example_runs(folder, monkeypatch):
     from keras_attn_nmt.training import corpora
 
     local = functools.partial(corpora.read_tfds, data_dir=folder / "tfds")
@@ -149,8 +149,9 @@ def test_text_is_trained_on(folder, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.release  # As in tests/test_hand_built.py, whose exports are compared.
 @needs_tensorflow
-def test_a_score_of_ones_own_is_exported(folder):
+def test_model_with_custom_score_is_exported(folder):
     found = run("docs/python.md", "def by_hand", "class SquaredDistance", "export_tflite(")
     assert found["found"].text == "two houses"
     assert (folder / "served/1/saved_model.pb").is_file()

@@ -22,7 +22,7 @@ def example(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 @every_readout
 @pytest.mark.parametrize("norm", [False, True])
-def test_is_the_papers(rng: np.random.Generator, kind: str, norm: bool) -> None:
+def test_matches_the_paper(rng: np.random.Generator, kind: str, norm: bool) -> None:
     inputs = example(rng)
     readout = LAYERS[kind](4, layer_normalization=norm)
     call(readout, inputs)
@@ -47,7 +47,7 @@ def test_layer(rng: np.random.Generator, tmp_path: Path, kind: str, norm: bool) 
 
 @every_readout
 @pytest.mark.parametrize("axes", [(2,), (2, 3), (2, 3, 2)])
-def test_takes_steps_and_beams(rng: np.random.Generator, kind: str, axes: tuple) -> None:
+def test_accepts_steps_and_beams(rng: np.random.Generator, kind: str, axes: tuple) -> None:
     inputs = [rng.normal(size=(*axes, size)).astype("float32") for size in (3, 5, 5, 4)]
     readout = LAYERS[kind](4)
     together = to_numpy(readout(*inputs))
@@ -56,7 +56,7 @@ def test_takes_steps_and_beams(rng: np.random.Generator, kind: str, axes: tuple)
     np.testing.assert_allclose(together.reshape(-1, 4), to_numpy(flattened), atol=1e-6)
 
 
-def test_maxout_reads_the_state_before_the_step_and_tanh_the_one_after(
+def test_maxout_uses_the_previous_state_and_tanh_the_new_one(
     rng: np.random.Generator,
 ) -> None:
     inputs = example(rng)
@@ -68,7 +68,7 @@ def test_maxout_reads_the_state_before_the_step_and_tanh_the_one_after(
         )
 
 
-def test_tied_embedding_is_the_papers(rng: np.random.Generator) -> None:
+def test_tied_embedding_matches_the_paper(rng: np.random.Generator) -> None:
     embedding = TiedEmbedding(7, 3)
     ids = rng.integers(0, 7, size=(2, 4)).astype("int32")
     embedding(ids)

@@ -1,4 +1,4 @@
-"""The oracle itself, against Keras' own recurrent layers and against numbers worked out by hand."""
+"""The oracle against Keras' recurrent layers and hand-computed values."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ WIDE, TOLERANCE = ("float64", 1e-12) if keras.backend.backend() != "jax" else ("
 
 
 @pytest.mark.parametrize("cell", ["gru", "gru_reset_after", "lstm"])
-def test_cells_are_those_of_keras(rng: np.random.Generator, cell: str) -> None:
+def test_cells_equal_keras(rng: np.random.Generator, cell: str) -> None:
     if cell == "lstm":
         layer = keras.layers.LSTM(4, return_sequences=True, dtype=WIDE)
     else:
@@ -38,7 +38,7 @@ def test_cells_are_those_of_keras(rng: np.random.Generator, cell: str) -> None:
     np.testing.assert_allclose(encoding.forward[0], expected[-1], atol=TOLERANCE)
 
 
-def test_turned_update_gate_gives_the_papers_unit(rng: np.random.Generator) -> None:
+def test_negated_update_gate_matches_the_paper(rng: np.random.Generator) -> None:
     p = {name: rng.normal(size=(2, 2)) for name in ("W", "U", "W_z", "U_z", "W_r", "U_r")}
     x, h = rng.normal(size=2), rng.normal(size=2)
 

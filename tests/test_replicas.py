@@ -1,4 +1,4 @@
-"""`fit` on two devices ends where one device does, however unequal the sentences are."""
+"""`fit` on two devices equals `fit` on one, also for sentences of unequal length."""
 
 import subprocess
 import sys
@@ -69,7 +69,7 @@ print(np.abs(both - clipped(tf.distribute.get_strategy())).max())
 
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of tf.distribute")
-def test_two_devices_are_as_one() -> None:
+def test_two_devices_equal_one() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     weights, figures, clipped_weights = map(float, done.stdout.split())

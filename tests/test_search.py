@@ -12,7 +12,7 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import search
-from keras_attn_nmt.decoding.search_options import length_penalty
+from keras_attn_nmt.decoding.search_options import SearchOptions, length_penalty
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 
@@ -43,8 +43,8 @@ def compiled_on_jax(function):
 
 
 def found_by(model, source=SOURCE, **options) -> searching.Hypotheses:
-    options = {"max_length": LONGEST, **options}
-    found = compiled_on_jax(lambda ids: search(IncrementalDecoder(model), ids, **options))(source)
+    options = SearchOptions(**{"max_length": LONGEST, **options})
+    found = compiled_on_jax(lambda ids: search(IncrementalDecoder(model), ids, options))(source)
     return searching.Hypotheses(*(ops.convert_to_numpy(each) for each in found))
 
 
@@ -83,12 +83,11 @@ def exhaustive(model, source: np.ndarray, alpha: float) -> list[tuple[float, tup
 
 @pytest.mark.parametrize("alpha", fewer_on_jax([1.0, 0.0]))
 @pytest.mark.parametrize("seed", fewer_on_jax([1, 2]))
-def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, alpha):
+def test_wide_beam_equals_exhaustive_search(seed, alpha):
     model = random_model(seed)
-    # Before the last step there are 21 translations that have ended and 64 that go on: nothing is
-    # dropped.
+    # Before the last step there are 21 finished and 64 unfinished hypotheses: nothing is pruned.
     beam = 100
-    widest = found_by(model, beam_size=beam, length_alpha=alpha)
+    widest = found_by(model, beam_size=beam, length_penalty=alpha)
     for row in (0, 1, 3):
         expected = exhaustive(model, SOURCE[row], alpha)
         found = [
@@ -97,7 +96,7 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, alpha):
         ]
         assert widest.scores[row, 0] == pytest.approx(expected[0][0], abs=1e-4)
         assert found[0] == expected[0][1]
-        # All that the beam gives are translations, with their true scores, in order.
+        # The beam contains only translations with their true scores, sorted.
         scores = {sequence: score for score, sequence in expected}
         true_scores = [scores[sequence] for sequence in found]
         np.testing.assert_allclose(widest.scores[row], true_scores, atol=1e-4)
@@ -119,10 +118,10 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, alpha):
     ids=str,
 )
 @pytest.mark.parametrize("beam", fewer_on_jax([3, 1]))
-def test_scores_and_attention_are_those_of_teacher_forcing(settings, beam):
+def test_scores_and_attention_equal_teacher_forcing(settings, beam):
     model = random_model(3, **settings)
-    found = found_by(model, beam_size=beam, length_alpha=0.6)
-    # A hypothesis of the sentence without tokens has none either: there is nothing to score.
+    found = found_by(model, beam_size=beam, length_penalty=0.6)
+    # The empty sentence has only empty hypotheses: nothing to score.
     flat = [each[[0, 1, 3]].reshape(3 * beam, *each.shape[2:]) for each in found]
     found = searching.Hypotheses(*flat)
     sources = np.repeat(SOURCE[[0, 1, 3]], beam, axis=0)
@@ -137,23 +136,23 @@ def test_scores_and_attention_are_those_of_teacher_forcing(settings, beam):
 
 @slow_on_jax
 @pytest.mark.parametrize("beam", fewer_on_jax([4, 1]))
-def test_batch_mates_and_padding_change_nothing(beam):
+def test_results_are_independent_of_batch_composition_and_padding(beam):
     model = random_model(4)
-    together = found_by(model, beam_size=beam, length_alpha=1.0, max_length=9)
+    together = found_by(model, beam_size=beam, length_penalty=1.0, max_length=9)
     for row in (0, 1, 3):
         length = np.count_nonzero(SOURCE[row])
-        alone = found_by(
-            model, SOURCE[row : row + 1, :length], beam_size=beam, length_alpha=1.0, max_length=9
+        single = found_by(
+            model, SOURCE[row : row + 1, :length], beam_size=beam, length_penalty=1.0, max_length=9
         )
-        np.testing.assert_array_equal(together.tokens[row], alone.tokens[0])
-        np.testing.assert_allclose(together.scores[row], alone.scores[0], atol=1e-5)
+        np.testing.assert_array_equal(together.tokens[row], single.tokens[0])
+        np.testing.assert_allclose(together.scores[row], single.scores[0], atol=1e-5)
         np.testing.assert_allclose(
-            together.attention[row, ..., :length], alone.attention[0], atol=1e-5
+            together.attention[row, ..., :length], single.attention[0], atol=1e-5
         )
         assert not together.attention[row, ..., length:].any()
 
 
-def test_a_sentence_without_tokens_has_an_empty_translation():
+def test_empty_source_has_empty_translation():
     for beam in (1, 3):
         found = found_by(random_model(5), beam_size=beam)
         assert found.lengths[2, 0] == 0
@@ -162,7 +161,7 @@ def test_a_sentence_without_tokens_has_an_empty_translation():
         assert np.isfinite(found.scores).all()
 
 
-def test_padding_and_begin_are_never_written():
+def test_output_excludes_pad_and_bos():
     model = random_model(6)
     bias = model.get_layer("target_embedding").bias
     bias.assign(ops.convert_to_tensor([50.0, 50.0] + [0.0] * (VOCABULARY - 2)))
@@ -171,25 +170,25 @@ def test_padding_and_begin_are_never_written():
         assert not set(found.tokens[row, k, : found.lengths[row, k]]) & {PAD, BOS}
 
 
-def test_length_penalty_is_that_of_wu_et_al():
+def test_length_penalty_matches_wu_et_al():
     assert float(length_penalty(7, 0.0)) == 1.0
     assert float(length_penalty(7, 0.6)) == pytest.approx(2**0.6)
 
 
-def test_no_translation_is_longer_than_its_limit():
+def test_maximum_length_is_respected():
     model = random_model(7)
     bias = model.get_layer("target_embedding").bias
     bias.assign(ops.convert_to_tensor([0.0, 0.0, -50.0] + [0.0] * (VOCABULARY - 3)))
     found = found_by(model, beam_size=2, max_length=30)
-    # Three times the source and 20 more, here 3 * 3 + 20.
+    # Three times the source length plus 20: 3 * 3 + 20.
     assert found.lengths[1].tolist() == [29, 29]
     assert found.lengths[0].tolist() == [30, 30]
 
 
 @pytest.mark.parametrize("size", [40, 640, 641, 8000])
-def test_the_best_tokens_are_found_in_a_vocabulary_of_any_size(size):
+def test_top_tokens_for_any_vocabulary_size(size):
     logits = np.random.default_rng(size).normal(size=(3, 2, size)).astype("float32")
-    logits[:, :, :EOS] = 100.0  # Padding and begin are no continuations.
+    logits[:, :, :EOS] = 100.0  # PAD and BOS are excluded.
     top, ids = searching._top_tokens(ops.convert_to_tensor(logits), 5)
     wanted = np.argsort(-logits[..., EOS:], axis=-1)[..., :5] + EOS
     np.testing.assert_array_equal(ops.convert_to_numpy(ids), wanted)

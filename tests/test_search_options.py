@@ -1,4 +1,4 @@
-"""The options of a search stand in one place, and a model directory keeps its own."""
+"""Search options: validation, and storage in the model directory."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def directory(tmp_path_factory):
     return directory
 
 
-def test_a_model_is_searched_with_its_own_options(directory):
+def test_search_defaults_to_the_models_options(directory):
     translator = Translator.load(directory)
     assert translator.search == OWN
     for got, wanted in zip(
@@ -40,7 +40,7 @@ def test_a_model_is_searched_with_its_own_options(directory):
     assert len(translator.nbest(TEXTS, beam_size=4)[0]) == 4
 
 
-def test_options_that_proved_best_become_those_of_the_model(directory, tmp_path):
+def test_best_options_are_stored_in_the_model(directory, tmp_path):
     copy = shutil.copytree(directory, tmp_path / "model")
     best = SearchOptions(beam_size=3, length_penalty=1.8)
     model_directory.save_search(copy, best)
@@ -49,7 +49,7 @@ def test_options_that_proved_best_become_those_of_the_model(directory, tmp_path)
     assert loaded.config == model_directory.load_model(directory).config
 
 
-def test_a_directory_of_an_older_release_has_the_defaults(directory, tmp_path):
+def test_directories_from_older_releases_use_defaults(directory, tmp_path):
     copy = shutil.copytree(directory, tmp_path / "model")
     values = json.loads((copy / model_directory.CONFIG).read_text())
     del values["search"]
@@ -57,12 +57,12 @@ def test_a_directory_of_an_older_release_has_the_defaults(directory, tmp_path):
     assert Translator.load(copy).search == SearchOptions(5, 1.0, 200)
 
 
-def test_a_model_config_reads_the_config_of_a_model_directory(directory):
+def test_model_config_reads_config_of_a_model_directory(directory):
     text = (directory / model_directory.CONFIG).read_text()
     assert ModelConfig.from_json(text) == model_directory.load_model(directory).config
 
 
-def test_numpy_numbers_are_numbers():
+def test_numpy_numbers_are_accepted():
     options = SearchOptions(np.int64(3), np.float32(0.5), np.int32(9))
     assert options == SearchOptions(3, 0.5, 9)
     assert json.dumps(dataclasses.asdict(options))
@@ -79,7 +79,7 @@ def test_numpy_numbers_are_numbers():
         ({"length_penalty": -1}, "length_penalty must be a finite number"),
     ],
 )
-def test_what_is_no_search_is_refused(given, message):
+def test_invalid_search_options_are_rejected(given, message):
     with pytest.raises(ValueError, match=message):
         SearchOptions(**given)
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""What a sentence may choose from, how it is learned, and that a search keeps to it."""
+"""Vocabulary shortlists: learning, storage and use in the search."""
 
 import keras
 import numpy as np
@@ -55,7 +55,7 @@ def scored(sides: tuple, source: list[int], target: list[int], weights: list) ->
 
 
 @pytest.mark.parametrize("most_waiting", [1, 1000])
-def test_candidates_are_what_the_attention_was_on(tokenizer, monkeypatch, most_waiting):
+def test_candidates_have_the_largest_attention(tokenizer, monkeypatch, most_waiting):
     monkeypatch.setattr("keras_attn_nmt.decoding.shortlist.MOST_WAITING", most_waiting)
     other = Tokenizer.learn(["x yz", "two yx"] * 3, 290)
     source_pieces, target_pieces = (
@@ -76,7 +76,7 @@ def test_candidates_are_what_the_attention_was_on(tokenizer, monkeypatch, most_w
         candidates=2,
         common=2,
     )
-    # Of a: x 1.7, y 0.5, z 0.3; 0.05 is no link.
+    # Of a: x 1.7, y 0.5, z 0.3; 0.05 is below the threshold.
     np.testing.assert_array_equal(found.candidates[a], [PAD, x, y])
     np.testing.assert_array_equal(found.candidates[b], [PAD, y, x])
     # What both languages have is its own candidate, as is what was never seen.
@@ -86,15 +86,15 @@ def test_candidates_are_what_the_attention_was_on(tokenizer, monkeypatch, most_w
     np.testing.assert_array_equal(found.common, [x, y])
 
 
-def test_nothing_is_learned_without_attention(tokenizer):
+def test_learning_requires_attention(tokenizer):
     sides = tokenizer, tokenizer
     with pytest.raises(ValueError, match="no attention to learn a shortlist from"):
         learn_shortlist([scored(sides, [9, EOS], [9, EOS], [[0, 0], [0, 0]])], *sides)
 
 
 @only_tensorflow
-def test_a_sentence_chooses_from_its_own_candidates():
-    # That of padding is nobody's.
+def test_sentence_uses_only_its_own_candidates():
+    # The candidates of padding are never used.
     table = np.array([[8], [0], [0], [0], [6], [7]], "int32")
     known = Shortlist(table, np.array([9], "int32"))
     choice = known.choose(np.array([[4, 4, 2], [5, 2, 0]], "int32"), 40, 1)
@@ -107,7 +107,7 @@ def test_a_sentence_chooses_from_its_own_candidates():
 
 @only_tensorflow
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_with_everything_on_it_nothing_changes(model, tokenizer, shortlist, beam_size):
+def test_full_shortlist_equals_no_shortlist(model, tokenizer, shortlist, beam_size):
     everything = np.arange(tokenizer.vocabulary_size, dtype="int32")
     everything = Shortlist(shortlist.candidates, everything)
     translator = Translator(model, tokenizer, tokenizer, everything)
@@ -126,16 +126,16 @@ def test_with_everything_on_it_nothing_changes(model, tokenizer, shortlist, beam
 @only_tensorflow
 # With 40, there are more hypotheses than pieces to choose from.
 @pytest.mark.parametrize("beam_size", [1, 4, 40])
-def test_translations_keep_to_it_and_do_not_depend_on_the_batch(
+def test_translations_use_the_shortlist_independently_of_the_batch(
     model, tokenizer, shortlist, beam_size
 ):
     translator = Translator(model, tokenizer, tokenizer, shortlist)
     options = {"beam_size": beam_size, "max_length": 12, "shortlist": True}
     pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
     for text, found in zip(TEXTS, translator.nbest(TEXTS, **options), strict=True):
-        (alone,) = translator.nbest([text], **options)
-        assert alone[0].target_tokens == found[0].target_tokens
-        assert alone[0].score == pytest.approx(found[0].score, abs=1e-4)
+        (single,) = translator.nbest([text], **options)
+        assert single[0].target_tokens == found[0].target_tokens
+        assert single[0].score == pytest.approx(found[0].score, abs=1e-4)
         source = [*tokenizer.encode([text])[0], EOS]
         known = {EOS, UNK, *shortlist.common, *shortlist.candidates[source].flat}
         for each in found:
@@ -143,12 +143,12 @@ def test_translations_keep_to_it_and_do_not_depend_on_the_batch(
 
 
 @only_tensorflow
-def test_a_batch_of_blanks(model, tokenizer, shortlist):
+def test_batch_of_blank_texts(model, tokenizer, shortlist):
     translator = Translator(model, tokenizer, tokenizer, shortlist)
     assert [each.text for each in translator(["", " "], shortlist=True)] == ["", ""]
 
 
-def test_it_knows_its_vocabularies(tokenizer, shortlist, tmp_path):
+def test_shortlist_is_tied_to_its_vocabularies(tokenizer, shortlist, tmp_path):
     path = tmp_path / "shortlist.npz"
     shortlist.save(path, tokenizer, tokenizer)
     read = Shortlist.load(path, tokenizer, tokenizer)
@@ -160,7 +160,7 @@ def test_it_knows_its_vocabularies(tokenizer, shortlist, tmp_path):
 
 
 @pytest.mark.parametrize("place", [0, 300, -30])
-def test_damage_is_named(tokenizer, shortlist, tmp_path, place):
+def test_damaged_file_is_named(tokenizer, shortlist, tmp_path, place):
     path = tmp_path / "shortlist.npz"
     shortlist.save(path, tokenizer, tokenizer)
     damaged = bytearray(path.read_bytes())
@@ -172,7 +172,7 @@ def test_damage_is_named(tokenizer, shortlist, tmp_path, place):
         Shortlist.load(path, tokenizer, tokenizer)
 
 
-def test_who_has_none_is_told_how_to_get_one(model, tokenizer, tmp_path):
+def test_missing_shortlist_error_says_how_to_learn_one(model, tokenizer, tmp_path):
     for shortlist, message in (
         (None, "has no shortlist: pass one"),
         (tmp_path / "none.npz", "none.npz does not exist: learn one with keras-attn-nmt shortlist"),
@@ -183,7 +183,7 @@ def test_who_has_none_is_told_how_to_get_one(model, tokenizer, tmp_path):
         Translator(model, tokenizer, tokenizer)(["ein Haus"], shortlist=tmp_path)
 
 
-def test_one_of_other_sizes_is_refused(model, tokenizer, shortlist):
+def test_shortlist_of_other_sizes_is_rejected(model, tokenizer, shortlist):
     too_few = shortlist._replace(candidates=shortlist.candidates[1:])
     too_large = shortlist._replace(common=np.array([tokenizer.vocabulary_size], "int32"))
     for wrong in (too_few, too_large):
@@ -192,6 +192,6 @@ def test_one_of_other_sizes_is_refused(model, tokenizer, shortlist):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow can")
-def test_other_backends_say_that_they_cannot(model, tokenizer, shortlist):
+def test_other_backends_raise(model, tokenizer, shortlist):
     with pytest.raises(ValueError, match="requires Keras on TensorFlow"):
         Translator(model, tokenizer, tokenizer, shortlist)(["ein Haus"], shortlist=True)

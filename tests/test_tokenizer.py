@@ -1,4 +1,4 @@
-"""The tokenizer: nothing of a text is lost, ids are the same everywhere, damage is noticed."""
+"""The tokenizer: lossless, with equal ids in every runtime; damaged files are detected."""
 
 import errno
 import hashlib
@@ -30,18 +30,18 @@ def random_texts() -> list[str]:
     return ["".join(generator.choices(characters, k=generator.randrange(60))) for _ in range(300)]
 
 
-def test_every_text_survives(tokenizer: Tokenizer, random_texts: list[str]) -> None:
+def test_tokenization_is_lossless(tokenizer: Tokenizer, random_texts: list[str]) -> None:
     texts = ODD_TEXTS + random_texts + SENTENCES
     assert tokenizer.decode(tokenizer.encode(texts)) == texts
 
 
-def test_the_documented_limits(tokenizer: Tokenizer) -> None:
+def test_documented_limits(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode(["a▁b"])) == ["a b"]
     with pytest.raises(ValueError, match=r"texts\[1\] contains a lone surrogate \(character 2"):
         tokenizer.encode(["fine", "no\ud800"])
 
 
-def test_tf_text_gives_the_same_ids(tokenizer: Tokenizer, random_texts: list[str]) -> None:
+def test_tf_text_ids_are_equal(tokenizer: Tokenizer, random_texts: list[str]) -> None:
     texts = [*ODD_TEXTS, "a▁b", *random_texts, *SENTENCES]
     tf_tokenizer = tokenizer.tf_tokenizer()
     ids = tf_tokenizer.tokenize(texts)
@@ -61,7 +61,7 @@ def test_special_ids(tokenizer: Tokenizer) -> None:
     assert not {PAD, BOS, EOS, UNK} & set(ids)
 
 
-def test_decode_leaves_out_special_ids(tokenizer: Tokenizer) -> None:
+def test_decode_skips_special_ids(tokenizer: Tokenizer) -> None:
     [ids] = tokenizer.encode([SENTENCES[0]])
     padded = np.array([[BOS, *ids, EOS, PAD, PAD]], np.int32)
     assert tokenizer.decode(padded) == [SENTENCES[0]]
@@ -69,24 +69,24 @@ def test_decode_leaves_out_special_ids(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode([]) == [] == tokenizer.encode([])
 
 
-def test_a_sentence_that_begins_with_an_unknown_piece_has_no_space_before_it(
+def test_leading_unknown_piece_has_no_leading_space(
     tokenizer: Tokenizer,
 ) -> None:
     haus = tokenizer.encode([SENTENCES[0]])[0]
     assert tokenizer.decode([[UNK, *haus]]) == [f"⁇  {SENTENCES[0]}"]
 
 
-def test_pieces_spell_the_text(tokenizer: Tokenizer) -> None:
+def test_pieces_concatenate_to_the_text(tokenizer: Tokenizer) -> None:
     [ids] = tokenizer.encode(["im Haus"])
     assert "".join(tokenizer.pieces(ids)) == "▁im▁Haus"
 
 
-def test_digits_are_spelled(tokenizer: Tokenizer) -> None:
+def test_digits_are_split(tokenizer: Tokenizer) -> None:
     pieces = tokenizer.pieces(range(260, tokenizer.vocabulary_size))
     assert not [piece for piece in pieces if any(c.isdigit() for c in piece) and len(piece) > 1]
 
 
-def test_ids_of_another_vocabulary(tokenizer: Tokenizer) -> None:
+def test_ids_out_of_vocabulary_range(tokenizer: Tokenizer) -> None:
     for wrong in (-1, tokenizer.vocabulary_size):
         with pytest.raises(ValueError, match=f"id {wrong} is out of range.*0 to"):
             tokenizer.decode([[5], [5, wrong]])
@@ -95,7 +95,7 @@ def test_ids_of_another_vocabulary(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_learning_is_the_same_in_every_process(model_type: str) -> None:
+def test_learning_is_reproducible_across_processes(model_type: str) -> None:
     """And needs no TensorFlow."""
     program = (
         "import hashlib, sys\n"
@@ -119,7 +119,7 @@ def test_learning_is_the_same_in_every_process(model_type: str) -> None:
     assert learn(7) != learn(8)
 
 
-def test_sample_is_reported_and_covers_all(caplog: pytest.LogCaptureFixture) -> None:
+def test_sample_is_reported_and_covers_the_corpus(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     texts = ["a"] * 5000 + ["b"] * 5000
     tokenizer = Tokenizer.learn(texts, 300, maximum_texts=100)
@@ -137,7 +137,7 @@ def test_vocabulary_size(model_type: str, caplog: pytest.LogCaptureFixture) -> N
     assert f"only {tokenizer.vocabulary_size} of 8,000 requested pieces" in caplog.text
 
 
-def test_long_texts_are_learned_from() -> None:
+def test_long_texts_contribute_to_learning() -> None:
     tokenizer = Tokenizer.learn([" ".join(["Donau", "Dampf", "Schiff"] * 1000)], 300)
     assert "▁Schiff" in tokenizer.pieces(range(260, tokenizer.vocabulary_size))
 
@@ -209,6 +209,6 @@ def test_models_with_other_special_ids() -> None:
         Tokenizer(model.getvalue())
 
 
-def test_path_in_place_of_bytes() -> None:
+def test_path_instead_of_bytes() -> None:
     with pytest.raises(ValueError, match=r"Tokenizer\.load"):
         Tokenizer("source.spm")  # type: ignore[arg-type]

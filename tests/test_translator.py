@@ -49,7 +49,7 @@ def directory(loaded, tmp_path):
     return tmp_path / "model"
 
 
-def test_every_translation_comes_with_its_attention(translator):
+def test_translations_include_attention(translator):
     for text, found in zip(TEXTS, translator(TEXTS, beam_size=3), strict=True):
         shape = (len(found.target_tokens), len(found.source_tokens))
         assert found.attention.shape == shape
@@ -61,16 +61,16 @@ def test_every_translation_comes_with_its_attention(translator):
             assert (found.text, found.score, shape) == ("", 0.0, (0, 0))
 
 
-def test_translations_do_not_depend_on_the_batch(translator):
+def test_translations_are_independent_of_batch_composition(translator):
     together = translator(TEXTS, beam_size=3, batch_size=2)
     for text, found in zip(TEXTS, together, strict=True):
-        (alone,) = translator([text], beam_size=3)
-        assert alone.text == found.text
-        assert alone.score == pytest.approx(found.score, abs=1e-4)
-        np.testing.assert_allclose(alone.attention, found.attention, atol=1e-5)
+        (single,) = translator([text], beam_size=3)
+        assert single.text == found.text
+        assert single.score == pytest.approx(found.score, abs=1e-4)
+        np.testing.assert_allclose(single.attention, found.attention, atol=1e-5)
 
 
-def test_scoring_a_translation_gives_the_score_of_the_search(translator):
+def test_score_equals_search_score(translator):
     # Of many hypotheses, some have ended and are spelled as the tokeniser would spell them.
     (hypotheses,) = translator.nbest(["zwei Häuser"], beam_size=200, max_length=4)
     texts = [each.text for each in hypotheses]
@@ -86,7 +86,7 @@ def test_scoring_a_translation_gives_the_score_of_the_search(translator):
         np.testing.assert_allclose(forced.attention, found.attention, atol=1e-5)
 
 
-def test_a_translator_follows_the_weights_of_its_model(loaded):
+def test_translator_uses_updated_model_weights(loaded):
     model = build_model(loaded.config)
     translator = Translator(model, loaded.source_tokenizer, loaded.target_tokenizer)
     before = translator.embed(["ein Haus"])
@@ -94,7 +94,7 @@ def test_a_translator_follows_the_weights_of_its_model(loaded):
     assert np.abs(translator.embed(["ein Haus"]) - before).max() > 1e-3
 
 
-def test_a_translation_says_whether_it_was_cut(translator):
+def test_complete_is_false_for_cut_translations(translator):
     (hypotheses,) = translator.nbest(["ein Haus"], beam_size=200, max_length=4)
     assert {each.complete for each in hypotheses} == {True, False}
     for each in hypotheses:
@@ -102,7 +102,7 @@ def test_a_translation_says_whether_it_was_cut(translator):
     assert translator([""])[0].complete
 
 
-def test_nbest_is_ordered_and_different(translator):
+def test_nbest_is_sorted_and_distinct(translator):
     (hypotheses,) = translator.nbest(["ein Haus"], beam_size=4, max_length=6)
     assert len(hypotheses) == 4
     assert sorted((each.score for each in hypotheses), reverse=True) == [
@@ -112,12 +112,12 @@ def test_nbest_is_ordered_and_different(translator):
     assert len(translator.nbest([""], beam_size=4)[0]) == 1
 
 
-def test_no_texts_no_translations(translator):
+def test_empty_list_gives_no_translations(translator):
     assert translator([]) == []
     assert translator.embed([]).shape == (0, 10)
 
 
-def test_embeddings_do_not_depend_on_the_batch(translator):
+def test_embeddings_are_independent_of_batch_composition(translator):
     together = translator.embed(TEXTS)
     assert together.shape == (len(TEXTS), 10)
     np.testing.assert_allclose(translator.embed(TEXTS[2:3])[0], together[2], atol=1e-6)
@@ -134,12 +134,12 @@ def test_embeddings_do_not_depend_on_the_batch(translator):
         ({"batch_size": 0}, "batch_size"),
     ],
 )
-def test_options_out_of_range_are_refused(translator, options, message):
+def test_options_out_of_range_are_rejected(translator, options, message):
     with pytest.raises(ValueError, match=message):
         translator(["ein"], **options)
 
 
-def test_texts_of_the_wrong_kind_are_refused(translator):
+def test_invalid_texts_are_rejected(translator):
     with pytest.raises(ValueError, match="wrap the text in a list"):
         translator("ein Haus")
     with pytest.raises(ValueError, match=f"Text 1 has .* the limit is {MAX_SOURCE_LENGTH}"):
@@ -148,16 +148,16 @@ def test_texts_of_the_wrong_kind_are_refused(translator):
         translator.score(["a", "b"], ["c"])
 
 
-def test_a_saved_model_translates_as_before(loaded, translator, directory):
+def test_loaded_model_equals_saved_model(loaded, translator, directory):
     again = Translator.load(directory)
     for before, after in zip(translator(TEXTS), again(TEXTS), strict=True):
         assert after.text == before.text
         assert after.score == pytest.approx(before.score, abs=1e-5)
-    # The .keras file alone is a model, too, that loads in safe mode.
+    # The .keras file also loads by itself in safe mode.
     assert keras.saving.load_model(directory / "model.keras", safe_mode=True).name
 
 
-def test_a_model_trained_in_half_precision_is_loaded_in_single(loaded, directory, tmp_path):
+def test_half_precision_model_loads_in_float32(loaded, directory, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         half = build_model(loaded.config)
@@ -190,13 +190,13 @@ def test_missing_and_damaged_files_are_named(directory, tmp_path):
         model_directory.load_model(directory)
 
 
-def test_a_vocabulary_of_another_model_is_refused(directory):
+def test_vocabulary_of_another_model_is_rejected(directory):
     Tokenizer.learn(["etwas ganz anderes"], 290).save(directory / "target.spm")
     with pytest.raises(ValueError, match="does not belong to this model"):
         model_directory.load_model(directory)
 
 
-def test_a_vocabulary_of_the_same_size_is_refused_too(directory):
+def test_other_vocabulary_of_the_same_size_is_rejected(directory):
     path = directory / "config.json"
     values = json.loads(path.read_text())
     values["vocabularies"]["target.spm"] = "0" * 64
@@ -205,7 +205,7 @@ def test_a_vocabulary_of_the_same_size_is_refused_too(directory):
         model_directory.load_model(directory)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "config.json"
     writing.write_text(path, "old")
     with pytest.raises(OSError, match="full"), writing.atomic_write(path) as temporary:
@@ -225,7 +225,7 @@ SEEN = Translation(
 )
 
 
-def test_what_is_rare_is_copied_from_where_the_model_looked():
+def test_rare_words_are_copied_by_attention():
     copied = SEEN.copying("in   Łódź Lö 98.765 5")
     assert copied.text == "Łódź in Lö 9876,5 7.x"
     assert copied.target_tokens == SEEN.target_tokens
@@ -233,7 +233,7 @@ def test_what_is_rare_is_copied_from_where_the_model_looked():
     assert SEEN.copying("in▁Łódź Lö▁▁98.765 5").text == copied.text
 
 
-def test_characters_that_look_like_a_byte_piece_are_text():
+def test_characters_resembling_a_byte_piece_are_text():
     literal = dataclasses.replace(
         SEEN,
         source_tokens=["▁5", "</s>"],
@@ -244,14 +244,14 @@ def test_characters_that_look_like_a_byte_piece_are_text():
     assert literal.copying("5").text == "<0x41> <0x41> 5"
 
 
-def test_what_is_known_is_not_copied():
+def test_known_words_are_not_copied():
     known = dataclasses.replace(SEEN, target_tokens=["▁a"] * 9 + ["</s>"])
     assert known.copying("in Łódź Lö 98.765 5") is known
     blind = dataclasses.replace(SEEN, attention=np.zeros((10, 9), "float32"))
     assert blind.copying("in Łódź Lö 98.765 5") is blind
 
 
-def test_copying_is_an_option_of_the_search(loaded):
+def test_copy_is_a_search_option(loaded):
     tokenizer = Tokenizer.learn(["ein Haus am See"] * 3, 30, byte_fallback=False)
     size = tokenizer.vocabulary_size
     model = build_model(ModelConfig(size, size, embedding_units=6, encoder_units=5))
@@ -265,7 +265,7 @@ def test_copying_is_an_option_of_the_search(loaded):
     assert plain.text != found.text
 
 
-def test_translations_keep_no_padding_of_their_batch(translator):
+def test_translations_hold_no_batch_padding(translator):
     texts = ["ein", *["zwei Häuser am See " * 20]]
     for found in (translator(texts), translator.score(texts, ["a", "a house"])):
         for each in found:
@@ -275,7 +275,7 @@ def test_translations_keep_no_padding_of_their_batch(translator):
             assert each.attention.nbytes + each.token_scores.nbytes == size
 
 
-def test_a_forked_process_is_told_what_to_do(translator, directory):
+def test_forked_process_gets_an_instructive_error(translator, directory):
     def ask(connection):
         for use in (
             lambda: translator.nbest(["ein"]),
@@ -303,7 +303,7 @@ def test_a_forked_process_is_told_what_to_do(translator, directory):
         process.join()
 
 
-def test_a_model_that_is_not_there_does_not_keep_from_forking(monkeypatch, directory):
+def test_failed_load_does_not_prevent_forking(monkeypatch, directory):
     monkeypatch.setattr(processes, "_first", [])
     (directory / "source.spm").unlink()
     with pytest.raises(FileNotFoundError):
@@ -313,7 +313,7 @@ def test_a_model_that_is_not_there_does_not_keep_from_forking(monkeypatch, direc
         Translator.load(directory)
 
 
-def test_the_first_model_may_be_loaded_after_a_fork(directory):
+def test_first_model_can_be_loaded_after_a_fork(directory):
     program = """
 import multiprocessing, sys
 from keras_attn_nmt import Translator
@@ -335,7 +335,7 @@ process.join(120)
 
 
 @pytest.mark.slow
-def test_jax_compiles_for_few_sizes(directory):
+def test_jax_compiles_few_shapes(directory):
     program = """
 import sys, jax
 from keras_attn_nmt import Translator, translator as translating

@@ -1,4 +1,4 @@
-"""Sentences, and texts that are not: what a tokenizer must bring through whole."""
+"""Sentences and unusual texts that a tokenizer must preserve."""
 
 SENTENCES = [
     "Ein kleiner Junge spielt am 3. Oktober 1990 im Garten.",

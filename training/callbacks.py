@@ -128,15 +128,15 @@ class AttentionPicture(keras.callbacks.Callback):
         with extra("train"):
             import tensorboard  # noqa: F401  tf.summary.image needs it
 
-            from keras_attn_nmt.plots import plot_attention
-        self.plot_attention = plot_attention
+            from keras_attn_nmt.plots import plot_translation
+        self.plot_translation = plot_translation
         self.translator = translator
         self.sentence = sentence
         self.writer = tf.summary.create_file_writer(str(directory))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         (found,) = self.translator([self.sentence], beam_size=1)
-        figure = self.plot_attention(found.attention, found.source_tokens, found.target_tokens)
+        figure = self.plot_translation(found)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=80)
         with self.writer.as_default():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from keras_attn_nmt.checks import check_known
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.deprecation import renamed_arguments, with_new_names
@@ -295,9 +295,9 @@ class Recipe:
 
         Old names of settings, as in the files of an older release, are accepted.
         """
-        sections = {field.name for field in dataclasses.fields(cls)}
+        sections = sorted(field.name for field in dataclasses.fields(cls))
+        check_known("section of a recipe:", values, sections)
         for name, section in values.items():
-            _known(name, sections, "Unknown section of a recipe:")
             if not isinstance(section, Mapping):
                 raise ValueError(f"[{name}] must be a section of a recipe, got {section!r}.")
         values = with_new_settings(values)
@@ -322,19 +322,11 @@ def with_new_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _known(name: str, names: Iterable[str], message: str) -> None:
-    names = sorted(names)
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
-        raise ValueError(f"{message} {name!r}. {hint}")
-
-
 def _section(kind: Any, section: str, values: Mapping[str, Any]) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
+    check_known(f"setting in [{section}]:", values, sorted(fields))
     checked = {}
     for name, value in values.items():
-        _known(name, fields, f"Unknown setting in [{section}]:")
         wanted = type(fields[name].default)
         if wanted is float and type(value) is int:
             value = float(value)

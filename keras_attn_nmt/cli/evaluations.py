@@ -125,10 +125,12 @@ def attention(options: argparse.Namespace) -> None:
                 )
     if options.n_best and not as_page:
         raise UsageError("a picture shows one translation: --n-best needs an --output of .html.")
+    if options.words and as_page:
+        raise UsageError("a page switches between words and subwords: --words is for pictures.")
     check_file_output(options.output)
     if not as_page:
         # A missing package is reported before the model is loaded.
-        from keras_attn_nmt.plots import plot_attention
+        from keras_attn_nmt.plots import plot_translation
     from keras_attn_nmt.translator import Translator
 
     translator = Translator.load(options.model)
@@ -147,7 +149,7 @@ def attention(options: argparse.Namespace) -> None:
     if as_page:
         _write_attention_page(options, hypotheses[: options.n_best])
     else:
-        figure = plot_attention(found.attention, found.source_tokens, found.target_tokens)
+        figure = plot_translation(found, words=options.words)
         with atomic_write(options.output) as temporary:
             figure.savefig(temporary)
     if options.json:

@@ -102,13 +102,7 @@ def add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> N
             help="copy unknown words and digits from the aligned source words (words are separated "
             "by spaces)",
         )
-        group.add_argument(
-            "--batch-size",
-            type=positive,
-            default=64,
-            metavar="N",
-            help="sentences per batch (default: 64)",
-        )
+        add_batch_size(group)
 
 
 def add_device_options(parser: argparse.ArgumentParser, quantize: str) -> None:
@@ -154,10 +148,31 @@ def add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
     )
     parser.add_argument("--target", metavar="FILE", help="target sentences, one per line")
     add_split(parser, split)
+    add_batch_size(parser)
+
+
+def add_batch_size(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--batch-size",
         type=positive,
         default=64,
         metavar="N",
         help="sentences per batch (default: 64)",
+    )
+
+
+def add_recipe(parser: argparse.ArgumentParser, output: str) -> None:
+    parser.add_argument("recipe", help="name of a built-in recipe, or a TOML file")
+    parser.add_argument("--output", required=True, metavar="DIR", help=output)
+    add_recipe_values(parser)
+    parser.add_argument("--quiet", action="store_true", help="hide progress bars")
+
+
+def add_recipe_values(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a recipe value (repeatable)",
     )

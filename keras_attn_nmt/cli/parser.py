@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from keras_attn_nmt import __version__
 from keras_attn_nmt.cli import alignments, evaluations, exports, trainings, translations
 from keras_attn_nmt.cli.options import (
     PROGRAM,
     Parser,
     add_device_options,
     add_given_pairs,
+    add_recipe,
+    add_recipe_values,
     add_search_options,
     add_split,
     add_too_long,
@@ -26,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Neural machine translation with Bahdanau attention.",
         epilog=f"Quick start: {PROGRAM} demo --output demo",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(
@@ -46,17 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
         "Train a model from a recipe.",
         "multi30k --output model --set training.epochs=8",
     )
-    command.add_argument("recipe", help="name of a built-in recipe, or a TOML file")
-    command.add_argument("--output", required=True, metavar="DIR", help="model directory to write")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override a recipe value (repeatable)",
-    )
+    add_recipe(command, output="model directory to write")
     command.add_argument("--resume", action="store_true", help="resume an interrupted run")
-    command.add_argument("--quiet", action="store_true", help="hide progress bars")
 
     command = add(
         "translate",
@@ -245,6 +239,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="translations to choose from in an .html page (default: the beam size)",
     )
+    command.add_argument("--words", action="store_true", help="plot words instead of subwords")
     command.add_argument(
         "--reference",
         type=utf8_text,
@@ -314,22 +309,13 @@ def build_parser() -> argparse.ArgumentParser:
         "Compare attention with baselines without attention, and plot BLEU by sentence length.",
         "multi30k --output study --set data.concatenate=80 --set data.max_length=160",
     )
-    command.add_argument("recipe", help="name of a built-in recipe, or a TOML file")
-    command.add_argument("--output", required=True, metavar="DIR", help="output directory")
+    add_recipe(command, output="output directory")
     command.add_argument(
         "--systems",
         nargs="+",
         metavar="NAME",
         help="subset of systems to train: attention, fixed-vector, ... (default: all)",
     )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override a recipe value (repeatable)",
-    )
-    command.add_argument("--quiet", action="store_true", help="hide progress bars")
 
     command = add(
         "demo",
@@ -344,19 +330,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help="replace the last demo sentence with this German one",
     )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override a recipe value (repeatable)",
-    )
+    add_recipe_values(command)
 
     add("doctor", trainings.doctor, "Report versions, devices and detected problems.", "--json")
     return parser
-
-
-def _version() -> str:
-    from keras_attn_nmt import __version__
-
-    return __version__

@@ -60,15 +60,18 @@ class IncrementalDecoder:
         first, last = EOS + 1, min(source_size, self.parts.vocabulary_size) - 1
         source = np.array([[first, last, first, EOS], [last, EOS, PAD, PAD]], "int32")
         target = np.array([[BOS, first, last], [BOS, last, first]], "int32")
-        whole = self.parts.model({"source": source, "target": target})["logits"]
-        tolerance = 1e-3 if self.decoder.compute_dtype == "float32" else 0.05
-        whole = ops.convert_to_numpy(ops.cast(whole, "float32"))
+
+        def logits_of(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+            logits = self.parts.model({"source": source, "target": target})["logits"]
+            return ops.convert_to_numpy(ops.cast(logits, "float32"))
+
+        whole = logits_of(source, target)
         if not np.isfinite(whole).all():
             raise ValueError("The logits of the model are not finite: its weights are damaged.")
-        tolerance = tolerance * np.abs(whole).max()
+        tolerance = 1e-3 if self.decoder.compute_dtype == "float32" else 0.05
+        tolerance *= np.abs(whole).max()
         # The second sentence without its padding.
-        alone = self.parts.model({"source": source[1:, :2], "target": target[1:]})["logits"]
-        alone = ops.convert_to_numpy(ops.cast(alone, "float32"))
+        alone = logits_of(source[1:, :2], target[1:])
         if np.abs(alone - whole[1:]).max() > tolerance:
             raise ValueError(
                 "The logits of the model depend on padding: pass mask=source != 0 to the encoder "
@@ -96,24 +99,14 @@ class IncrementalDecoder:
         Returns:
             The `EncodedSource` and the initial state, `(batch, 1, units)` tensors.
         """
-        memory, sentence_vector = self._read(source)
+        annotations, sentence_vector, mask = self.parts.encode(source, training=False)
+        memory = self.decoder.prepare(annotations, sentence_vector, mask)
         state = self.decoder.initial_state(sentence_vector)
         return memory, tuple(ops.expand_dims(each, 1) for each in state)
 
     def embed(self, source: Any) -> Any:
-        """The sentence vector `[h_S-> ; h_1<-]`.
-
-        Args:
-            source: Ids, int32, `(batch, source_length)`.
-
-        Returns:
-            `(batch, annotation_units)`.
-        """
-        return self._read(source)[1]
-
-    def _read(self, source: Any) -> tuple[EncodedSource, Any]:
-        annotations, sentence_vector, mask = self.parts.encode(source, training=False)
-        return self.decoder.prepare(annotations, sentence_vector, mask), sentence_vector
+        """The sentence vector `[h_S-> ; h_1<-]`, `(batch, annotation_units)`, see `encode`."""
+        return self.parts.encode(source, training=False)[1]
 
     def output_weights(self, ids: Any) -> tuple[Any, Any]:
         """Kernel and bias of the output layer for some target pieces, gathered once per batch.

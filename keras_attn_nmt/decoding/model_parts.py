@@ -62,19 +62,17 @@ class ModelParts:
         decoders = [each for each in model.operations if isinstance(each, AttentionDecoder)]
         if len(decoders) != 1:
             raise ValueError(f"The model has {len(decoders)} AttentionDecoder layers. {NEEDED}")
+        decoder = decoders[0]
         outputs = keras.tree.flatten(model.outputs)
-        attention = [each for each in outputs if _made_by(each, decoders[0])]
-        call = _call_of(attention[0]) if attention else _find_call(outputs, decoders[0])
-        states, previous, contexts, weights = call.outputs
-        logits = _logits(model, [each for each in outputs if not _made_by(each, decoders[0])])
+        arguments, (states, previous, contexts, weights) = _call_of(decoder, outputs)
+        logits = _logits(model, [each for each in outputs if _node(each)[0] is not decoder])
 
-        annotations, embedded = call.arguments["annotations"], call.arguments["embedded"]
-        source = _only_input(annotations, "annotations")
-        target = _only_input(embedded, "embedded")
-        mask = call.arguments.get("mask")
+        annotations, embedded = arguments["annotations"], arguments["embedded"]
+        vector, mask = arguments["sentence_vector"], arguments.get("mask")
         if mask is None:
             mask = _AttachedMask()(annotations)
-        vector = call.arguments["sentence_vector"]
+        source = _only_input([annotations, vector, mask], "annotations, sentence vector and mask")
+        target = _only_input([embedded], "embedded target")
         output, features = _output(logits)
         try:
             # A model would copy the graph, and lose layers that occur on both sides of the cut.
@@ -90,7 +88,7 @@ class ModelParts:
             ),
             encode=keras.Model(source, [annotations, vector, mask]),
             embed=keras.Model(target, embedded),
-            decoder=decoders[0],
+            decoder=decoder,
             features=features,
             output=output,
             vocabulary_size=logits.shape[-1],
@@ -122,34 +120,10 @@ class _AttachedMask(keras.layers.Layer):
         """No mask is attached to the mask."""
 
 
-class _Call:
-    """One call of a layer in the graph of a functional model.
-
-    Attributes:
-        outputs: The output tensors.
-        arguments: The call arguments by name.
-    """
-
-    def __init__(self, operation: Any, node: Any):
-        self.outputs = node.output_tensors
-        bound = inspect.signature(operation.call).bind(
-            *node.arguments.args, **node.arguments.kwargs
-        )
-        self.arguments = bound.arguments
-
-
 def _node(tensor: Any) -> tuple[Any, Any]:
     """The operation that produced a tensor, and its node in the graph."""
     history = tensor._keras_history
     return history.operation, history.operation._inbound_nodes[history.node_index]
-
-
-def _made_by(tensor: Any, operation: Any) -> bool:
-    return _node(tensor)[0] is operation
-
-
-def _call_of(tensor: Any) -> _Call:
-    return _Call(*_node(tensor))
 
 
 def _ancestors(tensors: list[Any]) -> list[Any]:
@@ -164,19 +138,24 @@ def _ancestors(tensors: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-def _find_call(outputs: list[Any], decoder: Any) -> _Call:
-    for tensor in _ancestors(outputs):
-        if _made_by(tensor, decoder):
-            return _call_of(tensor)
+def _call_of(decoder: Any, outputs: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The decoder's call in the graph: its arguments by name, and its output tensors."""
+    for operation, node in map(_node, _ancestors(outputs)):
+        if operation is decoder:
+            given = node.arguments
+            bound = inspect.signature(decoder.call).bind(*given.args, **given.kwargs)
+            return bound.arguments, node.output_tensors
     raise ValueError(f"No output of the model depends on its AttentionDecoder. {NEEDED}")
 
 
-def _only_input(tensor: Any, name: str) -> Any:
-    inputs = [each for each in _ancestors([tensor]) if not _node(each)[1].input_tensors]
+def _only_input(tensors: list[Any], name: str) -> Any:
+    inputs = [each for each in _ancestors(tensors) if not _node(each)[1].input_tensors]
     if len(inputs) != 1:
+        names = ", ".join(sorted(each.name for each in inputs))
         raise ValueError(
-            f"`{name}` of the AttentionDecoder depends on {len(inputs)} inputs of the model, "
-            f"expected one. {NEEDED}"
+            f"The {name} of the AttentionDecoder depend on {len(inputs)} inputs of the model "
+            f"({names}), expected one, the ids: compute masks from them, as in "
+            f"mask=source != 0. {NEEDED}"
         )
     return inputs[0]
 

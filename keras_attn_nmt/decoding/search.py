@@ -11,13 +11,18 @@ Data flow of a search:
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
-from keras_attn_nmt.decoding.search_options import length_penalty, longest_translation
+from keras_attn_nmt.decoding.search_options import (
+    SearchOptions,
+    length_penalty,
+    longest_translation,
+)
 from keras_attn_nmt.decoding.shortlist import GROUP
 from keras_attn_nmt.layers.losses import token_cross_entropy
 from keras_attn_nmt.recurrence.scores import MASKED
@@ -45,31 +50,7 @@ class Hypotheses(NamedTuple):
     attention: Any
 
 
-def length_limits(source: Any, max_length: int) -> Any:
-    """Maximum target length of each sentence, `EOS` included.
-
-    Three times the source length plus 20, at most `max_length`. Results are therefore independent
-    of batch composition and padding.
-
-    Args:
-        source: Ids, `(batch, source_length)`.
-        max_length: Upper bound.
-
-    Returns:
-        int32, `(batch,)`.
-    """
-    length = ops.sum(ops.cast(source != PAD, "int32"), axis=1)
-    return ops.minimum(longest_translation(length), max_length)
-
-
-def search(
-    decoder: IncrementalDecoder,
-    source: Any,
-    *,
-    beam_size: int = 1,
-    length_alpha: float = 0.0,
-    max_length: int = 100,
-) -> Hypotheses:
+def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> Hypotheses:
     """Greedy or beam search.
 
     A finished hypothesis stays in the beam and competes by its score, the log-probability divided
@@ -80,19 +61,18 @@ def search(
         decoder: The model.
         source: Ids, int32, `(batch, source_length)`, each sentence ending in `EOS`. An all-padding
             sentence gives an empty translation.
-        beam_size: Beam size; 1 is greedy search.
-        length_alpha: Exponent of the length penalty.
-        max_length: Maximum target length, `EOS` included; see `length_limits`.
+        options: The search options. The target length is also limited by `longest_translation`.
 
     Returns:
         `beam_size` hypotheses per sentence; `target_length` is `max_length`.
     """
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
-    beam = beam_size
+    beam, alpha, max_length = dataclasses.astuple(options)
     memory, state = decoder.encode(source)
     state = tuple(ops.repeat(each, beam, axis=1) for each in state)
-    limits = ops.expand_dims(length_limits(source, max_length), 1)
+    length = ops.sum(ops.cast(source != PAD, "int32"), axis=1, keepdims=True)
+    limits = ops.minimum(longest_translation(length), max_length)
     vocabulary = weights = group = None
     if decoder.shortlist is not None:
         # Once per batch: the loop only computes the active columns.
@@ -104,9 +84,7 @@ def search(
     first = ops.expand_dims(ops.arange(beam), 0)
     log_probabilities = ops.where(first == 0, 0.0, IMPOSSIBLE) + ops.zeros((batch, beam))
     lengths = ops.zeros((batch, beam), dtype="int32")
-    ended = ops.broadcast_to(
-        ops.logical_not(ops.any(source != PAD, axis=1, keepdims=True)), (batch, beam)
-    )
+    ended = ops.broadcast_to(ops.equal(length, 0), (batch, beam))
     tokens = ops.full((batch, beam), BOS, dtype="int32")
     history = (
         ops.zeros((max_length, batch, beam), dtype="int32"),  # tokens
@@ -115,8 +93,8 @@ def search(
         ops.zeros((max_length, batch, beam, source_length)),  # attention of the parents
     )
 
-    def unfinished(step: Any, tokens: Any, state: Any, scores: Any, *rest: Any) -> Any:
-        ended = rest[1]
+    def unfinished(step: Any, *carry: Any) -> Any:
+        ended = carry[4]
         return ops.logical_and(step < max_length, ops.logical_not(ops.all(ended)))
 
     def body(
@@ -131,10 +109,9 @@ def search(
         logits, advanced, attention = decoder.step(tokens, state, memory, weights)
         if vocabulary is not None:
             logits = vocabulary.mask(logits)
-        candidates = _continuations(
-            logits, log_probabilities, lengths, ended, beam, length_alpha, group
+        tokens, parents, token_scores = _continuations(
+            logits, log_probabilities, lengths, ended, beam, alpha, group
         )
-        tokens, parents, token_scores = candidates
         if vocabulary is not None:
             tokens = ops.take(vocabulary.ids, tokens)
         new_ended = _gather_beams(ended, parents, beam)
@@ -151,7 +128,7 @@ def search(
 
     start = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
     steps, _, _, log_probabilities, lengths, _, history = ops.while_loop(unfinished, body, start)
-    scores = log_probabilities / length_penalty(ops.cast(lengths, "float32"), length_alpha)
+    scores = log_probabilities / length_penalty(ops.cast(lengths, "float32"), alpha)
     return _backtrace(history, steps, lengths, scores, beam)
 
 
@@ -162,7 +139,7 @@ def _continuations(
     ended: Any,
     beam: int,
     alpha: float,
-    group: int | None = None,
+    group: int | None,
 ) -> tuple[Any, Any, Any]:
     """The `beam` best continuations among all hypotheses of a sentence, best first.
 
@@ -294,7 +271,7 @@ def _backtrace(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -
     return Hypotheses(tokens, lengths, scores, token_scores, ops.transpose(attention, (1, 2, 0, 3)))
 
 
-def score(model: keras.Model, source: Any, reference: Any, length_alpha: float = 0.0) -> Hypotheses:
+def score(model: keras.Model, source: Any, reference: Any, length_alpha: float) -> Hypotheses:
     """Scores references by forced decoding.
 
     Args:

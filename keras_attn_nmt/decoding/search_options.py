@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from keras_attn_nmt.checks import check_whole, is_number
+from keras_attn_nmt.checks import check_known, check_whole, is_number
 
 # Far above useful sizes (5 to 12), and still a manageable graph.
 MAX_EXPORTED_BEAM = 100
@@ -55,9 +55,7 @@ class SearchOptions:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchOptions:
         """Creates options from a mapping; unknown names raise `ValueError`."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - names):
-            raise ValueError(f"Unknown search option {unknown[0]!r}. Known: {', '.join(names)}.")
+        check_known("search option", values, (field.name for field in dataclasses.fields(cls)))
         return cls(**values)
 
 

@@ -45,12 +45,11 @@ class Attention(keras.layers.Layer, abc.ABC):
         self.layer_normalization = layer_normalization
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def _build_normalization(self, query_units: int, key_units: int) -> None:
+    def _build_normalization(self, key_units: int) -> None:
         if self.layer_normalization:
-            kind = keras.layers.LayerNormalization
-            queries, keys = (None, None, query_units), (None, None, key_units)
-            self.query_normalization = self._child(kind, queries, name="query_normalization")
-            self.key_normalization = self._child(kind, keys, name="key_normalization")
+            kind, shape = keras.layers.LayerNormalization, (None, None, key_units)
+            self.query_normalization = self._child(kind, shape, name="query_normalization")
+            self.key_normalization = self._child(kind, shape, name="key_normalization")
 
     def _child(self, kind: Any, input_shape: tuple, **kwargs: Any) -> Any:
         layer = kind(dtype=self.dtype_policy, **kwargs)
@@ -133,13 +132,7 @@ class Attention(keras.layers.Layer, abc.ABC):
         """No mask is attached to the results."""
 
     def compute_output_spec(
-        self,
-        state: Any,
-        annotations: Any,
-        mask: Any = None,
-        keys: Any = None,
-        query_shift: Any = None,
-        annotations_mask: Any = None,
+        self, state: Any, annotations: Any, *_: Any, **__: Any
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         queries = tuple(state.shape[:-1])
         return (
@@ -162,9 +155,8 @@ class BahdanauAttention(Attention):
         e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j)
         alpha_i = softmax_j(e_ij),   c_i = sum_j alpha_ij h_j
 
-    In terms of `keras.layers.AdditiveAttention`, the state is its query, the annotations are its
-    value, `U_a h` is its key and `v_a` its scale. That layer has no projections: W_a and U_a are
-    part of this one, and its weights are returned along with the context.
+    In `keras.layers.AdditiveAttention`, which has no projections, W_a s is the query, the
+    annotations are the value, `U_a h` is the key, `v_a` the scale and `mask` the value's mask.
 
     Args:
         units: Size of the alignment model's hidden layer (n' in the paper).
@@ -215,7 +207,7 @@ class BahdanauAttention(Attention):
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
         self.query_projection = self._projection("query", state_shape, self.units)
         self.key_projection = self._projection("key", annotations_shape, self.units)
-        self._build_normalization(self.units, self.units)
+        self._build_normalization(self.units)
         self.score_vector = self.add_weight(
             shape=(self.units, 1), initializer=self.score_initializer, name="score_vector"
         )
@@ -245,7 +237,8 @@ class LuongAttention(Attention):
 
     Only the score is Luong's; the decoder is Bahdanau's, so that scores can be compared with all
     else equal. Call arguments and results are those of `BahdanauAttention`; `keys` and
-    `query_shift`, which is added to s, have `decoder_units`.
+    `query_shift`, which is added to s, have `decoder_units`. In `keras.layers.Attention`, the state
+    is the query, the annotations are the value, `W_a h` is the key and `mask` the value's mask.
 
     Args:
         layer_normalization: Normalise `s` and `W_a h` (Ba et al. 2016) and divide the product by
@@ -266,7 +259,7 @@ class LuongAttention(Attention):
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
         self.key_units = state_shape[-1]
         self.key_projection = self._projection("key", annotations_shape, self.key_units)
-        self._build_normalization(self.key_units, self.key_units)
+        self._build_normalization(self.key_units)
 
     def score(self, query: Any, keys: Any) -> Any:
         return scores.multiplicative_score(self._scale()).forward(query, keys)
@@ -286,7 +279,8 @@ class DotAttention(LuongAttention):
 
     It has no projections, so states and annotations must have the same size, and
     `kernel_initializer` is that of the decoder's `query_previous_token` only. Call arguments and
-    results are those of `LuongAttention`.
+    results are those of `LuongAttention`. In `keras.layers.Attention`, the state is the query, the
+    annotations are the value (and key) and `mask` the value's mask.
 
     Example:
         >>> context, weights = DotAttention()(keras.ops.ones((2, 6)), keras.ops.ones((2, 5, 6)))
@@ -298,12 +292,11 @@ class DotAttention(LuongAttention):
     """
 
     def build(self, state_shape: tuple, annotations_shape: tuple, **_: Any) -> None:
-        units, annotation_units = state_shape[-1], annotations_shape[-1]
-        if units != annotation_units:
+        self.key_units, annotation_units = state_shape[-1], annotations_shape[-1]
+        if self.key_units != annotation_units:
             raise ValueError(
-                f"Dot-product attention requires states and annotations of equal size, got {units} "
-                f"and {annotation_units}: set the decoder units to twice those of a bidirectional "
-                "encoder, or use LuongAttention, which projects the annotations."
+                "Dot-product attention requires states and annotations of equal size, got "
+                f"{self.key_units} and {annotation_units}: set the decoder units to twice those of "
+                "a bidirectional encoder, or use LuongAttention, which projects the annotations."
             )
-        self.key_units = units
-        self._build_normalization(units, units)
+        self._build_normalization(self.key_units)

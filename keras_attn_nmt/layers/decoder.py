@@ -130,9 +130,14 @@ class AttentionDecoder(keras.layers.Layer):
                     "layer_normalization=True does not apply to a layer passed as attention: use "
                     f"{type(attention).__name__}(layer_normalization=True)."
                 )
+        elif isinstance(attention, str) and attention in CHOICES["attention"]:
+            self.attention_kind = attention
+            check_query(query_previous_token, attention)
         else:
-            self.attention_kind = self._check_attention_kind(attention)
-            check_query(query_previous_token, self.attention_kind)
+            raise ValueError(
+                f"attention must be one of {CHOICES['attention']} or an Attention layer, "
+                f"got {attention!r}."
+            )
         self.attention_units = check_whole("attention_units", attention_units)
         self.query_previous_token = query_previous_token
         self.layer_normalization = layer_normalization
@@ -189,14 +194,6 @@ class AttentionDecoder(keras.layers.Layer):
                 name="token_query",
             )
             self.token_query.build((None, self.embedding_units))
-
-    def _check_attention_kind(self, attention: Any) -> Any:
-        if not isinstance(attention, str) or attention not in CHOICES["attention"]:
-            raise ValueError(
-                f"attention must be one of {CHOICES['attention']} or an Attention layer, "
-                f"got {attention!r}."
-            )
-        return attention
 
     def _make_attention(self) -> Attention | None:
         if self.attention_kind == "none":
@@ -322,20 +319,15 @@ class AttentionDecoder(keras.layers.Layer):
 
         # Only what depends on s_{i-1} is in the loop; contexts and readout are computed afterwards.
         gates = ops.swapaxes(self.embed_gates(embedded), 0, 1)
-        attention = attended = None
+        inputs = loop.Inputs(cells.recurrent_weights(self.cell), gates, state)
         if self.attention is None:
-            gates = gates + source.gates[:, 0]
+            inputs = inputs._replace(gates=gates + source.gates[:, 0])
         else:
-            attention = self.attention.weights_of_step()
-            attended = scores.Attended(source.keys, source.gates, mask)
-        found = loop.run(
-            loop.Inputs(
-                cells.recurrent_weights(self.cell),
-                *(gates, state),
-                attention=attention,
-                source=attended,
+            inputs = inputs._replace(
+                attention=self.attention.weights_of_step(),
+                source=scores.Attended(source.keys, source.gates, mask),
             )
-        )
+        found = loop.run(inputs)
         states = ops.swapaxes(found.states, 0, 1)
         if found.attention_weights is None:
             attention_weights = ops.zeros_like(states[:, :, :1], "float32") + ops.zeros_like(

@@ -177,7 +177,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         return previous_mask, None
 
     def compute_output_spec(
-        self, embedded: Any, *, mask: Any = None, training: bool | None = None
+        self, embedded: Any, **_: Any
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         batch, length = embedded.shape[:2]
         width = self.units * (2 if self.bidirectional else 1)

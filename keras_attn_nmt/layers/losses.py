@@ -119,14 +119,7 @@ REDUCTION = "mean_with_sample_weight"
 
 
 class _TokenLoss(keras.losses.Loss):
-    """A loss of tokens, by default the mean over the global batch, across all replicas.
-
-    Args:
-        reduction: As of every Keras loss. `"mean_with_sample_weight"` divides by the number of
-            tokens, padding left out.
-        name: Name of the loss.
-        dtype: `"float32"` or `"float64"`.
-    """
+    """A loss of tokens, by default the mean over the global batch, across all replicas."""
 
     def __init__(
         self, reduction: str | None = REDUCTION, name: str | None = None, dtype: Any = "float32"

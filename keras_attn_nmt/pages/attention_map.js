@@ -28,7 +28,8 @@ globalThis.AttentionMap = (() => {
    */
   function layout(context, data, width) {
     const [rows, columns] = [data.targets.length, data.sources.length];
-    context.font = fontOf(13);
+    // Bold, as a chosen label is.
+    context.font = fontOf(13, 700);
     const widest = (units) =>
       Math.max(0, ...units.map(({label}) => context.measureText(shortened(context, label)).width));
     const left = Math.ceil(widest(data.targets)) + GAP;

@@ -292,7 +292,8 @@ globalThis.AttentionView = (() => {
 
     #focus(side, index) {
       this.#focused = index === null ? null : {...NONE, [side]: index};
-      this.#hover(null);
+      // A tap on the heat map takes the focus away and must not be undone by that.
+      this.#hover(index === null ? this.#hovered : null);
     }
 
     #fire(name, detail) {

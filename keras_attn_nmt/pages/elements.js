@@ -20,18 +20,15 @@ globalThis.PageElements = (() => {
   }
 
   async function copyText(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      // Frames without the permission, such as those of notebooks, have only the older way.
-      const area = element("textarea", {class: "attention-offscreen"});
-      area.value = text;
-      document.body.append(area);
-      area.select();
-      const copied = document.execCommand("copy");
-      area.remove();
-      if (!copied) throw new Error("not allowed");
-    }
+    if (isSecureContext && origin !== "null") return navigator.clipboard.writeText(text);
+    // Pages from a file, an insecure server or in a notebook's frame have only the older way.
+    const area = element("textarea", {class: "attention-offscreen"});
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    if (!copied) throw new Error("not allowed");
   }
 
   /** A number with a true minus sign. */

@@ -102,40 +102,40 @@ def cell_step_backward(
         the step.
     """
     if transposed.kind == "lstm":
-        (_, c), (h_back, c_back) = state, d_state
+        (_, c), (d_h, d_c) = state, d_state
         i, f, candidate, o = ops.split(activations, 4, axis=-1)
-        squashed = ops.tanh(c)
-        c_back = c_back + h_back * o * (1 - squashed * squashed)
+        tanh_c = ops.tanh(c)
+        d_c = d_c + d_h * o * (1 - tanh_c * tanh_c)
         d_sums = ops.concatenate(
             [
-                c_back * candidate * i * (1 - i),
-                c_back * previous[1] * f * (1 - f),
-                c_back * i * (1 - candidate * candidate),
-                h_back * squashed * o * (1 - o),
+                d_c * candidate * i * (1 - i),
+                d_c * previous[1] * f * (1 - f),
+                d_c * i * (1 - candidate * candidate),
+                d_h * tanh_c * o * (1 - o),
             ],
             axis=-1,
         )
-        return (d_sums,), (ops.matmul(d_sums, transposed.kernel), c_back * f)
+        return (d_sums,), (ops.matmul(d_sums, transposed.kernel), d_c * f)
 
-    (h,), (back,) = previous, d_state
+    (h,), (d_h,) = previous, d_state
     if transposed.bias is not None:  # reset_after
         z, r, candidate, recurrent_h = ops.split(activations, 4, axis=-1)
-        d_candidate = back * (1 - z) * (1 - candidate * candidate)
-        d_z = back * (h - candidate) * z * (1 - z)
+        d_candidate = d_h * (1 - z) * (1 - candidate * candidate)
+        d_z = d_h * (h - candidate) * z * (1 - z)
         d_r = d_candidate * recurrent_h * r * (1 - r)
         d_recurrent_h = d_candidate * r
         d_recurrent = ops.concatenate([d_z, d_r, d_recurrent_h], axis=-1)
         d_gates = ops.concatenate([d_z, d_r, d_candidate], axis=-1)
-        d_previous = back * z + ops.matmul(d_recurrent, transposed.kernel)
+        d_previous = d_h * z + ops.matmul(d_recurrent, transposed.kernel)
         return (d_gates, d_recurrent), (d_previous,)
     z, r, candidate = ops.split(activations, 3, axis=-1)
     kernel_zr, kernel_h = ops.split(transposed.kernel, [2 * h.shape[-1]], axis=-2)
-    d_candidate = back * (1 - z) * (1 - candidate * candidate)
+    d_candidate = d_h * (1 - z) * (1 - candidate * candidate)
     d_reset = ops.matmul(d_candidate, kernel_h)
     d_zr = ops.concatenate(
-        [back * (h - candidate) * z * (1 - z), d_reset * h * r * (1 - r)], axis=-1
+        [d_h * (h - candidate) * z * (1 - z), d_reset * h * r * (1 - r)], axis=-1
     )
-    d_previous = back * z + d_reset * r + ops.matmul(d_zr, kernel_zr)
+    d_previous = d_h * z + d_reset * r + ops.matmul(d_zr, kernel_zr)
     return (ops.concatenate([d_zr, d_candidate], axis=-1),), (d_previous,)
 
 
@@ -159,9 +159,9 @@ def weight_gradients(
 
     Args:
         weights: The cell's recurrent weights.
-        activations: Of all steps, `(steps, batch, n * units)`.
+        activations: Activations of all steps, `(steps, batch, n * units)`.
         previous: h before each step, `(steps, batch, units)`.
-        d_sums: From `cell_step_backward`, each `(steps, batch, gates * units)`.
+        d_sums: Output of `cell_step_backward`, each `(steps, batch, gates * units)`.
 
     Returns:
         The gradients of the kernel and, if present, of the bias.

@@ -64,7 +64,7 @@ def run(inputs: Inputs, by_hand: bool = True) -> Outputs:
 
     Args:
         inputs: The inputs.
-        by_hand: Whether to use the hand-written gradient if available, which keeps the activations.
+        by_hand: Whether to use the hand-written gradient if available, which stores activations.
     """
     attention = inputs.attention
     if attention is not None and None in attention.score[2:]:
@@ -144,8 +144,8 @@ def _forward(inputs: Inputs, keep: bool) -> _Trace:
         result["state"] = state
         return result, result
 
-    # TensorFlow's scan requires outputs in the shapes of the carry, so all that is kept is in the
-    # carry. It fails on two inputs of unknown length, so the mask is accessed by index.
+    # TensorFlow's scan requires outputs in the shapes of the carry, so the carry contains all
+    # outputs. It fails on two inputs of unknown length, so the mask is accessed by index.
     begin: dict[str, Any] = {"state": tuple(start)}
     first_gates, _ = split_gates(cell, gates[0])
     if attention is not None:
@@ -194,8 +194,8 @@ def _backward(
             d_previous = (d_previous[0] + d_query, *d_previous[1:])
         if moving is not None:
             d_previous = tuple(
-                ops.where(moving[index], back, stayed)
-                for back, stayed in zip(d_previous, d_state, strict=True)
+                ops.where(moving[index], updated, kept)
+                for updated, kept in zip(d_previous, d_state, strict=True)
             )
         result["state"] = d_previous
         return result, result
@@ -228,7 +228,7 @@ def _backward(
     d_energies, d_query, d_projected = every["attention"]
     d_attention = scores.attention_gradients(attention, queries, previous[0], d_query, d_projected)
     backward_of_keys = attention.score.backward_of_keys
-    assert backward_of_keys is not None  # As there is `backward`.
+    assert backward_of_keys is not None  # Present if `backward` is.
     d_keys, d_score = backward_of_keys(
         d_energies, queries.queries, source.keys, *attention.score.weights
     )

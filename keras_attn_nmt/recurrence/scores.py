@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_attn_nmt.recurrence.products import batch_matmul, matmul_2d, sum_of_products
 
-# Far below any energy, and still finite in float32 and bfloat16.
+# Far below any energy, but finite in float32 and bfloat16.
 MASKED = -1e9
 
 
@@ -19,7 +19,7 @@ class Score(NamedTuple):
     Attributes:
         forward: `(query, keys, *weights)` to the energies: `(batch, queries, key_units)` and
             `(batch, source_length, key_units)` to `(batch, queries, source_length)`.
-        weights: Additional tensors it depends on.
+        weights: Additional tensors of the score function.
         backward: `(d_energies, query, keys, *weights)` to the gradient of the query, for one
             step: `(batch, source_length)` and `(batch, key_units)` to `(batch, key_units)`.
         backward_of_keys: `(d_energies, queries, keys, *weights)` to the gradients of the keys and
@@ -56,8 +56,8 @@ def additive_backward_of_keys(
         rows = ops.reshape(hidden, (-1, keys.shape[-1]))
         by_vector = ops.matmul(ops.reshape(d_energies[position], (1, -1)), rows)
         # Accumulate in float32: half precision loses small terms of a long sum.
-        shares = (ops.cast(each, "float32") for each in (d_hidden, by_vector))
-        return tuple(total + share for total, share in zip(sums, shares, strict=True))
+        terms = (ops.cast(each, "float32") for each in (d_hidden, by_vector))
+        return tuple(total + term for total, term in zip(sums, terms, strict=True))
 
     zeros = (ops.zeros_like(keys, dtype="float32"), ops.zeros((1, keys.shape[-1])))
     by_keys, by_vector = ops.fori_loop(0, ops.shape(queries)[0], add, zeros)
@@ -248,7 +248,7 @@ def attend_backward(
         source: The attended source.
         trace: Output of `trace_attention`.
         index: Index of the step.
-        attention_weights: Of this step, float32, `(batch, source_length)`.
+        attention_weights: Attention weights of this step, float32, `(batch, source_length)`.
         d_context: `(batch, value_units)`.
         d_attention_weights: float32, `(batch, source_length)`.
 
@@ -278,7 +278,7 @@ def attention_gradients(
     Args:
         weights: The weights of the layer.
         trace: Output of `trace_attention`.
-        states: Before each step, `(steps, batch, decoder_units)`.
+        states: States before each step, `(steps, batch, decoder_units)`.
         d_query: `(steps, batch, key_units)`.
         d_projected: `(steps, batch, key_units)`.
 

@@ -260,7 +260,9 @@ class Tokenizer:
     def tf_tokenizer(self) -> tensorflow_text.SentencepieceTokenizer:
         """The same model as a TF Text tokenizer for tf.data and SavedModels; ids are int32.
 
-        Its ids equal those of `encode`. Unlike `decode`, its `detokenize` strips leading spaces.
+        Its ids equal those of `encode`, except for ties: of two best unigram segmentations with the
+        same pieces in another order, sentencepiece 0.2.2 and later may choose the other one. Unlike
+        `decode`, its `detokenize` strips leading spaces.
         """
         import tensorflow as tf
         import tensorflow_text

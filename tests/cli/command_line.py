@@ -24,7 +24,7 @@ def run(capfd, monkeypatch, arguments, text=b""):
 
 
 def run_in_shell(arguments, redirections):
-    """Runs a command in a process of its own: exit code, standard output, standard error."""
+    """Runs a command in a separate process; returns exit code, standard output and error."""
     done = subprocess.run(
         ["sh", "-c", f'exec "$@" {redirections}', "sh", *PROGRAM, *arguments],
         capture_output=True,

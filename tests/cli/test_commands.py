@@ -14,7 +14,7 @@ from command_line import run
 from keras_attn_nmt import Translator, model_directory
 
 
-def test_help_answers_without_tensorflow():
+def test_help_does_not_import_tensorflow():
     code = (
         "import sys, keras_attn_nmt.cli as cli\n"
         "try: cli.main(['--help'])\n"
@@ -67,7 +67,7 @@ def test_translate_json_has_tokens_score_and_attention(capfd, monkeypatch, model
     assert attention.shape == (len(rows[0]["target_tokens"]), len(rows[0]["source_tokens"]))
 
 
-def test_translate_says_which_line_is_too_long(capfd, monkeypatch, model):
+def test_translate_reports_the_too_long_line(capfd, monkeypatch, model):
     text = b"ein\n" * 600 + b"ein " * 1000 + b"\n"
     arguments = ["translate", model, "--beam-size", "1", "--max-length", "2"]
     code, out, err = run(capfd, monkeypatch, arguments, text)
@@ -76,7 +76,7 @@ def test_translate_says_which_line_is_too_long(capfd, monkeypatch, model):
     assert len(out.splitlines()) == 600
 
 
-def test_every_line_has_as_many_best_translations(capfd, monkeypatch, model):
+def test_every_line_has_n_best_translations(capfd, monkeypatch, model):
     arguments = ["translate", model, "--n-best", "2", "--beam-size", "2"]
     code, out, _ = run(capfd, monkeypatch, arguments, b"\nein Haus\n")
     assert code == 0
@@ -85,7 +85,7 @@ def test_every_line_has_as_many_best_translations(capfd, monkeypatch, model):
 
 
 @pytest.mark.parametrize("command", ["translate", "embeddings"])
-def test_a_byte_order_mark_is_no_text(capfd, monkeypatch, model, command):
+def test_byte_order_mark_is_stripped(capfd, monkeypatch, model, command):
     plain, marked = (
         run(capfd, monkeypatch, [command, model], mark + "ein Haus\n\ufeffSee\n".encode())
         for mark in (b"", b"\xef\xbb\xbf")
@@ -97,7 +97,7 @@ def test_a_byte_order_mark_is_no_text(capfd, monkeypatch, model, command):
     assert "standard input is UTF-16" in err
 
 
-def test_translate_says_which_line_is_not_utf8(capfd, monkeypatch, model):
+def test_translate_reports_the_line_with_invalid_utf8(capfd, monkeypatch, model):
     code, _, err = run(capfd, monkeypatch, ["translate", model], b"ein\n\xff\xfe\n")
     assert code == 1
     assert "standard input, line 2: not UTF-8" in err
@@ -123,7 +123,7 @@ def test_evaluate_prints_scores_with_signatures(capfd, monkeypatch, model, tmp_p
     assert "pass files" in err
 
 
-def test_results_are_printed_though_the_search_cannot_be_saved(capfd, monkeypatch, model, tmp_path):
+def test_results_are_printed_if_the_search_cannot_be_saved(capfd, monkeypatch, model, tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -138,7 +138,7 @@ def test_results_are_printed_though_the_search_cannot_be_saved(capfd, monkeypatc
     assert len((tmp_path / "out").read_text().splitlines()) == 1
 
 
-def test_evaluate_refuses_files_of_unequal_length(capfd, monkeypatch, model, tmp_path):
+def test_evaluate_rejects_files_of_unequal_length(capfd, monkeypatch, model, tmp_path):
     (tmp_path / "t.de").write_text("ein Haus\nzwei\n")
     (tmp_path / "t.en").write_text("a house\n")
     arguments = ["evaluate", model, "--source", str(tmp_path / "t.de")]
@@ -148,7 +148,7 @@ def test_evaluate_refuses_files_of_unequal_length(capfd, monkeypatch, model, tmp
     assert re.search(r"has 1\b", err)
 
 
-def test_evaluate_takes_several_references(capfd, monkeypatch, model, tmp_path):
+def test_evaluate_accepts_several_references(capfd, monkeypatch, model, tmp_path):
     sources = ["ein Haus", "zwei", "am See"]
     (tmp_path / "source").write_text("\n".join(sources) + "\n")
     found = Translator.load(model)(sources, max_length=5)
@@ -180,20 +180,22 @@ def test_evaluate_takes_several_references(capfd, monkeypatch, model, tmp_path):
     assert re.search(r"has 3 lines and .* has 4", err)
 
 
-def test_attention_draws_a_picture(capfd, monkeypatch, model, tmp_path):
+def test_attention_writes_a_plot(capfd, monkeypatch, model, tmp_path):
     picture = tmp_path / "heat.png"
     arguments = ["attention", model, "ein Haus", "--output", str(picture), "--max-length", "9"]
     code, _, _ = run(capfd, monkeypatch, arguments)
     assert code == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    pieces = picture.read_bytes()
+    assert pieces.startswith(b"\x89PNG")
+    code, _, _ = run(capfd, monkeypatch, [*arguments, "--words"])
+    assert code == 0
+    assert picture.read_bytes() != pieces
     code, _, err = run(capfd, monkeypatch, ["attention", model, " ", "--output", str(picture)])
     assert code == 1
     assert "empty" in err
 
 
-def test_attention_to_a_reference_has_the_length_penalty_that_is_given(
-    capfd, monkeypatch, model, tmp_path
-):
+def test_attention_to_a_reference_uses_the_length_penalty(capfd, monkeypatch, model, tmp_path):
     arguments = ["attention", model, "ein Haus", "--output", str(tmp_path / "heat.png"), "--json"]
     arguments += ["--reference", "am See", "--length-penalty", "0"]
     code, out, _ = run(capfd, monkeypatch, arguments)
@@ -262,7 +264,7 @@ def test_embeddings_draw_a_map(capfd, monkeypatch, model, tmp_path):
     assert list(page_data(page)["projections"]) == ["t-SNE"]
 
 
-def test_align_writes_links_and_says_the_error_rate(capfd, monkeypatch, model, tmp_path):
+def test_align_writes_links_and_prints_the_error_rate(capfd, monkeypatch, model, tmp_path):
     for name, text in (("s", "ein Haus\nSee\n"), ("t", "am See\n\n"), ("g", "0-0 1p1\n\n")):
         (tmp_path / name).write_text(text)
     arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "t")]
@@ -274,7 +276,7 @@ def test_align_writes_links_and_says_the_error_rate(capfd, monkeypatch, model, t
     assert [json.loads(line)["alignment"] == "" for line in out.splitlines()] == [False, True]
 
 
-def test_align_refuses_a_gold_file_that_does_not_fit(capfd, monkeypatch, model, tmp_path):
+def test_align_rejects_a_mismatched_gold_file(capfd, monkeypatch, model, tmp_path):
     golds = {"short": "0-0\n", "bad": "0-0\n0:0\n", "from 1": "1-1\n1-1\n", "empty": "\n\n"}
     for name, text in {"s": "ein\nSee\n", **golds}.items():
         (tmp_path / name).write_text(text)
@@ -289,7 +291,7 @@ def test_align_refuses_a_gold_file_that_does_not_fit(capfd, monkeypatch, model, 
     assert "gold alignment has no links" in err
 
 
-def test_align_says_no_error_rate_where_a_split_has_no_gold(capfd, monkeypatch, model, tmp_path):
+def test_align_prints_no_error_rate_without_gold(capfd, monkeypatch, model, tmp_path):
     directory = shutil.copytree(model, tmp_path / "model")
     for name in ("test.de", "test.en"):
         (tmp_path / name).write_text("ein Haus\n")
@@ -307,7 +309,7 @@ def test_align_says_no_error_rate_where_a_split_has_no_gold(capfd, monkeypatch, 
     assert (code, err) == (0, "")
 
 
-def test_align_says_which_side_is_too_long(capfd, monkeypatch, model, tmp_path):
+def test_align_reports_the_too_long_side(capfd, monkeypatch, model, tmp_path):
     (tmp_path / "s").write_text("ein\nein\n")
     (tmp_path / "t").write_text("ein\n" + "a " * 2000 + "\n")
     arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "t")]
@@ -316,7 +318,7 @@ def test_align_says_which_side_is_too_long(capfd, monkeypatch, model, tmp_path):
     assert "Line 2 of the target has" in err
 
 
-def test_translate_copies_what_is_unknown(capfd, monkeypatch, model):
+def test_translate_copies_unknown_words(capfd, monkeypatch, model):
     arguments = ["translate", model, "--copy", "--max-length", "9"]
     text = "ein 日本\na▁b▁c▁d▁e▁f\n\n".encode()
     code, out, _ = run(capfd, monkeypatch, arguments, text)
@@ -324,7 +326,7 @@ def test_translate_copies_what_is_unknown(capfd, monkeypatch, model):
     assert len(out.splitlines()) == 3
 
 
-def test_a_shortlist_is_learned_and_then_used(capfd, monkeypatch, model, tmp_path):
+def test_shortlist_is_learned_and_used(capfd, monkeypatch, model, tmp_path):
     directory = str(shutil.copytree(model, tmp_path / "model"))
     (tmp_path / "s").write_text("ein Haus\nzwei\n")
     translate = ["translate", directory, "--shortlist", "--max-length", "9"]
@@ -335,7 +337,7 @@ def test_a_shortlist_is_learned_and_then_used(capfd, monkeypatch, model, tmp_pat
         code, _, err = run(capfd, monkeypatch, command, b"ein Haus\n")
         assert code == 1
         assert "keras-attn-nmt shortlist MODEL" in err
-    # Not even a damaged one is in the way of learning it anew.
+    # A damaged file does not prevent relearning.
     (tmp_path / "model" / "shortlist.npz").write_bytes(b"PK, but no more")
     code, _, err = run(capfd, monkeypatch, translate, b"ein Haus\n")
     assert code == 1
@@ -354,7 +356,7 @@ def test_a_shortlist_is_learned_and_then_used(capfd, monkeypatch, model, tmp_pat
     assert (code, len(out.splitlines())) == (0, 2)
 
 
-def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
+def test_embeddings_prints_one_line_per_sentence(capfd, monkeypatch, model):
     code, out, _ = run(capfd, monkeypatch, ["embeddings", model], b"ein Haus\nSee\n")
     assert code == 0
     assert [len(line.split("\t")) for line in out.splitlines()] == [10, 10]
@@ -385,7 +387,7 @@ def test_embeddings_are_one_line_each(capfd, monkeypatch, model):
         ([], 2, "required: COMMAND"),
     ],
 )
-def test_errors_are_one_message_and_a_code(capfd, monkeypatch, arguments, code, message):
+def test_errors_print_one_message_and_exit(capfd, monkeypatch, arguments, code, message):
     got, out, err = run(capfd, monkeypatch, arguments)
     assert got == code
     assert message in err
@@ -393,7 +395,7 @@ def test_errors_are_one_message_and_a_code(capfd, monkeypatch, arguments, code, 
     assert out == ""
 
 
-def test_doctor_names_versions_and_devices(capfd, monkeypatch):
+def test_doctor_lists_versions_and_devices(capfd, monkeypatch):
     code, out, _ = run(capfd, monkeypatch, ["doctor", "--json"])
     assert code == 0
     assert {"tensorflow", "keras", "gpus", "problems"} <= set(json.loads(out))

@@ -9,7 +9,7 @@ TINY = ["data.size=3000", "data.validation_size=40", "training.epochs=1", "model
 
 
 @pytest.mark.slow
-def test_demo_leaves_a_model_plots_and_exports(capfd, monkeypatch, tmp_path):
+def test_demo_writes_model_plots_and_exports(capfd, monkeypatch, tmp_path):
     arguments = ["demo", "--output", str(tmp_path / "demo"), "--sentence", "zwei"]
     for value in TINY:
         arguments += ["--set", value]
@@ -19,5 +19,11 @@ def test_demo_leaves_a_model_plots_and_exports(capfd, monkeypatch, tmp_path):
     assert report["exports_agree"]
     assert report["translations"][4]["source"] == "zwei"
     assert (tmp_path / "demo" / "model" / "model.keras").is_file()
+    recipe = json.loads((tmp_path / "demo" / "model" / "recipe.json").read_text(encoding="utf-8"))
+    assert recipe["training"]["guided_alignment"] == 0.5
+    assert recipe["data"]["size"] == 3000
+    for number in range(1, 6):
+        picture = tmp_path / "demo" / f"attention_{number}.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
     assert list((tmp_path / "demo" / "served").iterdir())
     assert list((tmp_path / "demo").glob("*.tflite"))

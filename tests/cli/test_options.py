@@ -1,4 +1,4 @@
-"""What is said before any work begins."""
+"""Validation of options before any work begins."""
 
 import os
 
@@ -21,21 +21,21 @@ from keras_attn_nmt.cli.parser import build_parser
         ["train", "phrases", "--output", "x", "--output", "y"],
     ],
 )
-def test_an_option_with_one_value_is_given_once(capfd, monkeypatch, arguments):
+def test_repeated_single_value_option_is_rejected(capfd, monkeypatch, arguments):
     code, out, err = run(capfd, monkeypatch, arguments)
     assert (code, out) == (2, "")
     assert "given twice" in err
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "much"])
-def test_a_length_penalty_is_finite(capfd, monkeypatch, value):
+def test_length_penalty_must_be_finite(capfd, monkeypatch, value):
     arguments = ["translate", "missing", f"--length-penalty={value}"]
     code, _, err = run(capfd, monkeypatch, arguments)
     assert code == 2
     assert "is not a number of at least 0" in err
 
 
-def test_an_argument_that_is_not_utf8_is_refused(capfd, monkeypatch, tmp_path):
+def test_non_utf8_argument_is_rejected(capfd, monkeypatch, tmp_path):
     arguments = ["attention", "missing", os.fsdecode(b"f\xfcnf"), "--output", "a.png"]
     code, _, err = run(capfd, monkeypatch, arguments)
     assert code == 2
@@ -46,7 +46,7 @@ def test_an_argument_that_is_not_utf8_is_refused(capfd, monkeypatch, tmp_path):
     "option",
     [["--beam-size", "1"], ["--max-length", "9"], ["--copy"], ["--shortlist"], ["--n-best", "2"]],
 )
-def test_a_reference_has_no_search(capfd, monkeypatch, tmp_path, option):
+def test_reference_excludes_search_options(capfd, monkeypatch, tmp_path, option):
     arguments = ["attention", "missing", "ein", "--output", str(tmp_path / "a.png")]
     code, out, err = run(capfd, monkeypatch, [*arguments, "--reference", "one", *option])
     assert (code, out) == (2, "")
@@ -54,7 +54,7 @@ def test_a_reference_has_no_search(capfd, monkeypatch, tmp_path, option):
 
 
 @pytest.mark.parametrize("locale", ["ascii", "iso-8859-1"])
-def test_arguments_are_utf8_whatever_the_locale(monkeypatch, locale):
+def test_arguments_are_utf8_in_any_locale(monkeypatch, locale):
     typed = "fünf".encode().decode(locale, "surrogateescape")
     monkeypatch.setattr(os, "fsencode", lambda text: text.encode(locale, "surrogateescape"))
     options = build_parser().parse_args(["attention", "model", typed, "--output", "a.png"])
@@ -78,7 +78,7 @@ def write_commands(output):
     yield ["export", "tflite", "missing", "--output", f"{output}/file.tflite"]
 
 
-def test_an_output_below_a_file_is_refused_first(capfd, monkeypatch, tmp_path):
+def test_output_below_a_file_is_rejected_first(capfd, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     for output in (tmp_path / "file", tmp_path / "file" / "folder"):
         for arguments in write_commands(str(output)):
@@ -88,14 +88,14 @@ def test_an_output_below_a_file_is_refused_first(capfd, monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="Linux has a folder without room")
-def test_an_output_that_cannot_be_written_is_refused_first(capfd, monkeypatch):
+def test_unwritable_output_is_rejected_first(capfd, monkeypatch):
     for arguments in write_commands("/proc/self"):
         code, out, err = run(capfd, monkeypatch, arguments)
         assert (code, out) == (1, "")
         assert "error: Cannot write /proc/self" in err
 
 
-def test_checks_of_an_output_leave_nothing(capfd, monkeypatch, tmp_path):
+def test_output_checks_leave_no_files(capfd, monkeypatch, tmp_path):
     for arguments in write_commands(str(tmp_path / "new")):
         run(capfd, monkeypatch, arguments)
     (tmp_path / "folder").mkdir()
@@ -105,7 +105,7 @@ def test_checks_of_an_output_leave_nothing(capfd, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
-def test_an_option_that_is_nearly_one_is_named(capfd, monkeypatch):
+def test_misspelled_option_suggests_the_right_one(capfd, monkeypatch):
     code, out, err = run(capfd, monkeypatch, ["translate", "model", "--beamsize", "3"])
     assert (code, out) == (2, "")
     assert "unrecognized argument --beamsize: did you mean --beam-size?" in err

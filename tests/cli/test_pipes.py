@@ -1,4 +1,4 @@
-"""The command line in processes of its own, on real pipes and broken streams."""
+"""The command line in separate processes, on real pipes and broken streams."""
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ def answer(process, text):
     return process.stdout.readline().decode()
 
 
-def test_a_program_gets_each_translation_before_it_writes_the_next_line(model):
+def test_translations_are_streamed_line_by_line(model):
     arguments = ["translate", model, "--json", "--n-best", "2", "--beam-size", "2"]
     with started(arguments, **ASCII) as process:
         rows = []
@@ -65,7 +65,7 @@ def test_a_program_gets_each_translation_before_it_writes_the_next_line(model):
     assert rows[0]["source_tokens"] == rows[4]["source_tokens"]
 
 
-def test_a_program_gets_each_embedding_and_can_stop_the_command(model):
+def test_embeddings_are_streamed_until_interrupt(model):
     # Without TensorFlow's own messages, whatever the environment of the tests asks for.
     with started(["embeddings", model], TF_CPP_MIN_LOG_LEVEL="3") as process:
         vectors = [answer(process, text) for text in ("\ufeffein Haus\n", "See\n", "ein Haus\n")]
@@ -77,7 +77,7 @@ def test_a_program_gets_each_embedding_and_can_stop_the_command(model):
     assert len(vectors[0].split("\t")) == 10
 
 
-def test_a_file_is_translated_in_full_chunks(capfd, monkeypatch, model, tmp_path):
+def test_files_are_translated_in_full_chunks(capfd, monkeypatch, model, tmp_path):
     sizes = []
     nbest = Translator.nbest
 
@@ -102,14 +102,14 @@ def test_a_file_is_translated_in_full_chunks(capfd, monkeypatch, model, tmp_path
         (["translate", "missing"], "<&-", "error: Standard input is closed."),
     ],
 )
-def test_a_closed_or_full_stream_is_one_message(arguments, redirections, message):
+def test_closed_or_full_stream_prints_one_message(arguments, redirections, message):
     code, out, err = run_in_shell(arguments, redirections)
     assert (code, out) == (1, "")
     assert message in err
     assert len(err.splitlines()) == 1
 
 
-def test_messages_of_a_closed_standard_error_are_no_results(capfd, monkeypatch, model, tmp_path):
+def test_messages_do_not_reach_stdout_if_stderr_is_closed(capfd, monkeypatch, model, tmp_path):
     (tmp_path / "s").write_text("ein Haus\n")
     (tmp_path / "g").write_text("0-0\n")
     files = ["--source", str(tmp_path / "s"), "--target", str(tmp_path / "s")]

@@ -1,4 +1,4 @@
-"""Lines with more tokens than a model takes."""
+"""Lines above the maximum source length."""
 
 import json
 
@@ -25,7 +25,7 @@ def command(capfd, monkeypatch, model, caplog):
 
 
 @pytest.mark.parametrize("name", ["translate", "embeddings"])
-def test_what_precedes_a_line_is_written(command, name):
+def test_lines_before_a_too_long_one_are_written(command, name):
     code, out, err, _ = command(name)
     assert (code, len(out)) == (1, 1)
     assert "error: Line 2 of the input has " in err
@@ -34,7 +34,7 @@ def test_what_precedes_a_line_is_written(command, name):
 
 
 @pytest.mark.parametrize("name", ["translate", "embeddings"])
-def test_skipped_lines_are_as_empty_ones(command, name):
+def test_skipped_lines_equal_empty_lines(command, name):
     code, out, _, warnings = command(name, "--too-long", "skip")
     assert (code, len(out)) == (0, 5)
     empty = "" if name == "translate" else "\t".join(["0.0"] * 10)
@@ -43,7 +43,7 @@ def test_skipped_lines_are_as_empty_ones(command, name):
     assert all(each.endswith("the limit is 1000: skipped") for each in warnings)
 
 
-def test_skipped_lines_have_as_many_translations(command):
+def test_skipped_lines_have_n_best_translations(command):
     options = ["--too-long", "skip", "--n-best", "2", "--beam-size", "2", "--max-length", "5"]
     code, out, *_ = command("translate", *options)
     assert (code, len(out)) == (0, 10)
@@ -64,13 +64,13 @@ def test_the_first_tokens_of_cropped_lines_are_translated(command):
     assert command("embeddings", "--too-long", "crop")[0] == 0
 
 
-def test_no_blank_line_is_too_long(capfd, monkeypatch, model):
+def test_blank_line_is_never_too_long(capfd, monkeypatch, model):
     text = f"ein\n{BLANK}\n".encode()
     code, out, err = run(capfd, monkeypatch, ["translate", model, "--max-length", "5"], text)
     assert (code, out.count("\n"), out[-2:]) == (0, 2, "\n\n"), err
 
 
-def test_pairs_before_one_that_is_too_long_are_aligned(capfd, monkeypatch, model, tmp_path):
+def test_pairs_before_a_too_long_one_are_aligned(capfd, monkeypatch, model, tmp_path):
     (tmp_path / "s").write_text("ein Haus\n" * 3 + LONG + "\n")
     (tmp_path / "t").write_text("ein\nein\n" + LONG + "\nein\n")
     arguments = ["align", model, "--source", str(tmp_path / "s"), "--target", str(tmp_path / "t")]

@@ -178,7 +178,7 @@ def double(served, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def device_file(model_directory, made_once):
-    """A `.tflite` file with its vocabularies beside it; not to be changed."""
+    """A `.tflite` file with its vocabularies; read-only."""
     from keras_attn_nmt.export import export_tflite
 
     def export(folder):

@@ -1,4 +1,4 @@
-"""What the exported models are asked, how they search, and when answers are the same."""
+"""Inputs for exported models, their search options, and the comparison of results."""
 
 import numpy as np
 

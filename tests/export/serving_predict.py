@@ -1,4 +1,4 @@
-"""Test code: a loaded version and what it answers to a PredictRequest, as TensorFlow Serving does.
+"""Test code: a loaded version and its responses to a PredictRequest, like TensorFlow Serving.
 
 After `predict_util.cc` of TensorFlow Serving.
 """

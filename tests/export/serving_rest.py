@@ -1,4 +1,4 @@
-"""Test code: JSON to a PredictRequest and back, as TensorFlow Serving's REST API does.
+"""Test code: JSON to a PredictRequest and back, like TensorFlow Serving's REST API.
 
 After `json_tensor.cc`, `http_rest_api_handler.cc` and `http_server.cc` of TensorFlow Serving.
 """

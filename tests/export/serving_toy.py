@@ -8,7 +8,7 @@ REFERENCES = tf.TensorSpec([None], tf.string, name="reference")
 
 
 class Toy(tf.Module):
-    """`numbers` fails where a text is no number."""
+    """`numbers` fails if a text is not a number."""
 
     @tf.function(input_signature=[TEXTS])
     def default(self, text):

@@ -116,7 +116,7 @@ class Versions:
         return self._servable.number > number and not self._states[number][1]
 
     def _load(self, number):
-        """Whether it was loaded, warmed up and put in place of the one before."""
+        """Whether it was loaded, warmed up and replaced the previous version."""
         self._set(number, State.LOADING)
         for attempt in range(1 + self._retries):
             if attempt:

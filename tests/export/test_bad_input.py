@@ -1,4 +1,4 @@
-"""What no model was trained for has one answer, the same in all runtimes (docs/bad-input.md)."""
+"""Unexpected input has the same result in all runtimes (docs/bad-input.md)."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def assert_same(found, expected):
         np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-4)
 
 
-def test_strange_texts_have_the_same_answer_everywhere(translator, client, on_device, with_text):
+def test_unusual_texts_have_equal_results_in_all_runtimes(translator, client, on_device, with_text):
     beams = translator(STRANGE, **OPTIONS)
     assert_same(client(STRANGE), beams)
     assert_same(on_device(STRANGE, **OPTIONS), beams)
@@ -69,24 +69,24 @@ def test_strange_texts_have_the_same_answer_everywhere(translator, client, on_de
     )
 
 
-def test_blank_texts_have_an_empty_translation(translator, client, on_device):
+def test_blank_texts_have_empty_translations(translator, client, on_device):
     for translate in (translator, client, on_device):
         # 400 have more bytes, which are tokens, than a text may.
         for found in translate(["", " \t\u3000", "\u3000" * 400]):
             assert (found.text, found.score, found.target_tokens) == ("", 0.0, [])
 
 
-def test_no_texts_have_no_translations(translator, client, on_device):
+def test_empty_list_gives_no_translations(translator, client, on_device):
     assert translator([]) == client([]) == on_device([]) == []
 
 
-def test_an_empty_batch_is_answered_by_the_saved_model(session_model):
+def test_saved_model_accepts_an_empty_batch(session_model):
     for name, signature in session_model.signatures.items():
         for answer in session_model.run(name, {each: [] for each in signature.inputs}).values():
             assert answer.shape[0] == 0, name
 
 
-def test_too_long_a_text_is_named_everywhere(translator, client, on_device, with_text):
+def test_too_long_text_is_named_in_all_runtimes(translator, client, on_device, with_text):
     for translate in (translator, client, on_device):
         with pytest.raises(TextTooLong, match="Text 2 has"):
             translate(["ein Haus", TOO_LONG])
@@ -94,7 +94,7 @@ def test_too_long_a_text_is_named_everywhere(translator, client, on_device, with
     assert_same([with_text("ein Haus")], translator(["ein Haus"], **GREEDY))
 
 
-def test_bytes_that_are_not_utf8_are_read_as_replacement_characters(translator, session_model):
+def test_invalid_utf8_is_read_as_replacement_characters(translator, session_model):
     answers = session_model.run("serving_default", {"text": [b"ein\xff", b"\xe2\x96"]})
     wanted = translator(["ein\ufffd", "\ufffd"], **OPTIONS)
     texts = [text.decode() for text in answers["translation"]]

@@ -1,4 +1,4 @@
-"""LiteRT.js runs the `.tflite` files in a real browser as the runner does in Python."""
+"""LiteRT.js in a real browser gives the same results as the runner in Python."""
 
 import contextlib
 import functools
@@ -121,7 +121,7 @@ def answers(browser, site, files, tmp_path_factory):
 
 @pytest.mark.parametrize(("number", "tolerance"), [(0, 1e-6), (1, 5e-3)], ids=["float32", "int8"])
 @pytest.mark.parametrize(("search", "beam_size"), [("greedy", 1), ("beam", OPTIONS["beam_size"])])
-def test_the_browser_translates_as_python(files, answers, number, tolerance, search, beam_size):
+def test_browser_equals_python(files, answers, number, tolerance, search, beam_size):
     path = files[number]
     translator = TFLiteTranslator(path)
     target = Tokenizer.load(path.with_suffix(".target.spm"))

@@ -1,4 +1,4 @@
-"""The client gives what the `Translator` gives, over REST and gRPC, whatever happens on the way."""
+"""The client gives the same results as `Translator` over REST and gRPC, despite server errors."""
 
 import collections
 import concurrent.futures
@@ -66,19 +66,19 @@ def assert_same(got, wanted):
     np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-5)
 
 
-def test_translations_are_those_of_the_translator(connect, translator):
+def test_translations_equal_translator(connect, translator):
     for got, wanted in zip(connect()(TEXTS), translator(TEXTS, **OPTIONS), strict=True):
         assert_same(got, wanted)
 
 
-def test_nbest_is_that_of_the_translator(connect, translator):
+def test_nbest_equals_translator(connect, translator):
     wanted = translator.nbest(TEXTS, **OPTIONS)
     for got, expected in zip(connect().nbest(TEXTS), wanted, strict=True):
         for pair in zip(got, expected, strict=True):
             assert_same(*pair)
 
 
-def test_scores_and_vectors_are_those_of_the_translator(connect, translator):
+def test_scores_and_embeddings_equal_translator(connect, translator):
     references = ["a house", "", "two little houses", "", "lake", "a  house "]
     scored = translator.score(TEXTS, references, length_penalty=OPTIONS["length_penalty"])
     for got, wanted in zip(connect().score(TEXTS, references), scored, strict=True):
@@ -86,7 +86,7 @@ def test_scores_and_vectors_are_those_of_the_translator(connect, translator):
     np.testing.assert_allclose(connect().embed(TEXTS), translator.embed(TEXTS), atol=1e-5)
 
 
-def test_many_texts_go_in_batches(connect_double, double):
+def test_texts_are_sent_in_batches(connect_double, double):
     before = double.requests
     found = connect_double(batch_size=4)([*TEXTS, *TEXTS])
     assert double.requests == before + 3
@@ -94,7 +94,7 @@ def test_many_texts_go_in_batches(connect_double, double):
     assert connect_double()([]) == []
 
 
-def test_an_unavailable_server_is_asked_again(connect_double, double):
+def test_unavailable_server_is_retried(connect_double, double):
     double.unavailable = 2
     assert len(connect_double()(["ein Haus"])) == 1
     double.unavailable = 3
@@ -103,14 +103,14 @@ def test_an_unavailable_server_is_asked_again(connect_double, double):
     double.unavailable = 0
 
 
-def test_a_version_is_asked_for_by_its_number(connect_double, double):
+def test_version_is_selected_by_number(connect_double, double):
     newest = max(int(path.name) for path in double.directory.iterdir())
     assert len(connect_double(version=newest)(["ein Haus"])) == 1
     with pytest.raises(ValueError, match="not found"):
         connect_double(version=newest + 1)(["ein Haus"])
 
 
-def test_an_answer_of_something_else_is_an_error(double):
+def test_unexpected_response_is_an_error(double):
     class Other(BaseHTTPRequestHandler):
         def do_POST(self):
             self.send_response(200)
@@ -128,14 +128,14 @@ def test_an_answer_of_something_else_is_an_error(double):
         server.shutdown()
 
 
-def test_nothing_else_is_asked_again(connect_double, double):
+def test_other_errors_are_not_retried(connect_double, double):
     before = double.requests
     with pytest.raises(ValueError, match="not found"):
         connect_double(model="other")(["ein Haus"])
     assert double.requests == before + 1
 
 
-def test_a_late_answer_is_an_error(connect_double, double):
+def test_timeout_is_an_error(connect_double, double):
     double.delay = 5.0
     try:
         with pytest.raises(TimeoutError):
@@ -144,21 +144,21 @@ def test_a_late_answer_is_an_error(connect_double, double):
         double.delay = 0.0
 
 
-def test_too_long_a_text_is_named(connect):
+def test_too_long_text_is_named(connect):
     with pytest.raises(TextTooLong, match=r"Text 2 has 10\d+ tokens, the limit is 1000"):
         connect(batch_size=1)(["ein", "e" * 10_000])
     with pytest.raises(ValueError, match="Text 2 or its reference has more than 1000 tokens"):
         connect().score(["ein", "e" * 10_000], ["a", "a"])
 
 
-def test_wrong_arguments_are_refused(connect):
+def test_invalid_arguments_are_rejected(connect):
     with pytest.raises(ValueError, match="Expected a list of strings"):
         connect()("ein Haus")
     with pytest.raises(ValueError, match="Expected one reference per text"):
         connect().score(["ein"], [])
 
 
-def test_rest_does_without_tensorflow(server):
+def test_rest_needs_no_tensorflow(server):
     program = f"""
 import sys
 from keras_attn_nmt.export import TranslationClient
@@ -168,7 +168,7 @@ assert not {{"tensorflow", "keras", "jax"}} & set(sys.modules)
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-def test_nuls_at_the_end_are_kept(connect, translator):
+def test_trailing_nuls_are_kept(connect, translator):
     texts, references = ["ein\0", "ein Haus\0\0"], ["a\0", "a house\0"]
     scored = translator.score(texts, references, length_penalty=OPTIONS["length_penalty"])
     for got, wanted in zip(connect().score(texts, references), scored, strict=True):
@@ -176,7 +176,7 @@ def test_nuls_at_the_end_are_kept(connect, translator):
         assert got.text.endswith("\0")
 
 
-def test_no_answer_is_wrong_lost_or_mixed_up_while_a_new_version_comes(double, translator):
+def test_responses_are_correct_during_a_version_change(double, translator):
     words = ["ein", "Haus", "am", "See", "zwei", "kleine"]
     texts = [" ".join(words[: 1 + number % 6]) for number in range(6)]
     wanted = translator(texts, **OPTIONS)

@@ -1,4 +1,4 @@
-"""What the client does where a server, or what lies before it, gives no answer."""
+"""The client retries, times out or raises if a server or proxy fails."""
 
 import contextlib
 import json
@@ -97,7 +97,7 @@ def slept(monkeypatch):
 
 
 @pytest.mark.parametrize("status", [429, 502, 503])
-def test_what_passes_is_asked_again_over_rest(status, slept):
+def test_transient_errors_are_retried_over_rest(status, slept):
     server = Scripted((status, {"error": "later"}), (status, "<html>no JSON"))
     with server.rest() as address, TranslationClient(address, "m") as client:
         np.testing.assert_array_equal(client.embed(["ein"]), [VECTOR])
@@ -106,7 +106,7 @@ def test_what_passes_is_asked_again_over_rest(status, slept):
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, EXHAUSTED])
-def test_what_passes_is_asked_again_over_grpc(code, slept):
+def test_transient_errors_are_retried_over_grpc(code, slept):
     server = Scripted((code, "later"), (code, "later"))
     with server.grpc() as address, TranslationClient(address, "m") as client:
         np.testing.assert_array_equal(client.embed(["ein"]), [VECTOR])
@@ -114,7 +114,7 @@ def test_what_passes_is_asked_again_over_grpc(code, slept):
     assert slept == [0.1, 0.2]
 
 
-def test_a_busy_server_is_named_as_that(slept):
+def test_overloaded_server_is_reported(slept):
     with (
         Scripted(BUSY, BUSY).rest() as address,
         pytest.raises(ConnectionError, match=r"overloaded: .*batching queue"),
@@ -127,7 +127,7 @@ def test_a_busy_server_is_named_as_that(slept):
         TranslationClient(address, "m", retries=1).embed(["ein"])
 
 
-def test_the_server_says_when_to_ask_again(slept):
+def test_retry_after_is_respected(slept):
     in_a_minute = formatdate(time.time() + 60, usegmt=True)
     server = Scripted(
         (503, "", {"Retry-After": "7"}),
@@ -142,7 +142,7 @@ def test_the_server_says_when_to_ask_again(slept):
     assert slept[2:] == [0.4, 0.8]
 
 
-def test_the_deadline_ends_a_wait():
+def test_deadline_ends_a_retry_wait():
     server = Scripted((503, "restarts", {"Retry-After": "3600"}))
     with (
         server.rest() as address,
@@ -169,7 +169,7 @@ def test_the_deadline_ends_a_wait():
         "",
     ],
 )
-def test_what_is_no_address_is_named(address):
+def test_invalid_addresses_are_rejected(address):
     with pytest.raises(ValueError, match="is not a server address, expected"):
         TranslationClient(address, "m")
 
@@ -178,7 +178,7 @@ def test_what_is_no_address_is_named(address):
     "address",
     ["unix:server.sock", "unix:/a/server.sock", "unix-abstract:server", "xds:service"],
 )
-def test_targets_without_a_host_and_a_port_are_addresses_of_grpc(address):
+def test_grpc_targets_without_host_and_port_are_accepted(address):
     TranslationClient(address, "m").close()
 
 
@@ -196,7 +196,7 @@ def resolver(monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["http://no-such-host.invalid:8501", "no-such-host.invalid:85"])
-def test_a_host_that_does_not_exist_is_not_asked_again(address, slept, resolver):
+def test_unknown_host_is_not_retried(address, slept, resolver):
     resolver(socket.EAI_NONAME)
     with (
         TranslationClient(address, "m") as client,
@@ -213,7 +213,7 @@ def test_a_host_that_does_not_exist_is_not_asked_again(address, slept, resolver)
     assert slept == [0.1]
 
 
-def test_failed_tls_and_endless_redirections_are_not_asked_again(slept):
+def test_tls_errors_and_redirect_loops_are_not_retried(slept):
     server = Scripted(*[(307, "", {"Location": "/"})] * 40)
     with server.rest() as address:
         for each in (address, address.replace("http:", "https:")):
@@ -226,7 +226,7 @@ def test_failed_tls_and_endless_redirections_are_not_asked_again(slept):
     assert slept == []
 
 
-def test_too_large_a_message_is_not_too_much_to_do(slept):
+def test_too_large_message_is_not_overload(slept):
     server = Scripted((EXHAUSTED, "SERVER: Received message larger than max (9 vs. 4)"))
     with (
         server.grpc() as address,
@@ -238,7 +238,7 @@ def test_too_large_a_message_is_not_too_much_to_do(slept):
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_batches_are_split_where_the_server_takes_fewer_texts(protocol):
+def test_batches_are_split_at_the_servers_limit(protocol):
     message = "Task size 8 is larger than maximum input batch size 3"
     refused = {
         "rest": (400, {"error": message}),
@@ -253,7 +253,7 @@ def test_batches_are_split_where_the_server_takes_fewer_texts(protocol):
         assert server.sizes[5:] == [3, 1]
 
 
-def test_nothing_is_asked_for_no_texts_and_texts_are_no_lists():
+def test_empty_lists_send_no_request_and_nested_lists_are_rejected():
     server = Scripted()
     with server.grpc() as address, TranslationClient(address, "m") as client:
         assert client([]) == client.nbest([]) == client.score([], []) == []
@@ -263,7 +263,7 @@ def test_nothing_is_asked_for_no_texts_and_texts_are_no_lists():
     assert server.sizes == []
 
 
-def test_with_closes_the_client():
+def test_context_manager_closes_the_client():
     with Scripted().grpc() as address:
         with TranslationClient(address, "m") as client:
             client.embed(["ein"])

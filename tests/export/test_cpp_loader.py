@@ -1,4 +1,4 @@
-"""A C++ program, compiled as the docs say, answers with the SavedModel as the `Translator`."""
+"""The documented C++ program gives the same results as `Translator`."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def answers_of(program, *arguments):
     return answers
 
 
-def test_all_signatures_answer_in_cpp(program, served, model_directory):
+def test_all_signatures_run_in_cpp(program, served, model_directory):
     answers = answers_of(program, served, OP_LIBRARY, *TEXTS)
     translator = Translator.load(model_directory)
     nbest = translator.nbest(TEXTS, **OPTIONS)

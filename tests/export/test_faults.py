@@ -1,4 +1,4 @@
-"""Whatever goes wrong in an export: what was there stays, and nothing half done is to be seen."""
+"""Failed exports keep existing files and leave no partial results."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.fixture
-def file_of_an_app(device_file, tmp_path):
+def existing_file(device_file, tmp_path):
     """A file that was exported before, with its vocabularies."""
     shutil.copytree(device_file.parent, tmp_path / "device")
     return tmp_path / "device" / device_file.name
@@ -34,9 +34,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_error_while_writing_leaves_the_version_that_is_served(
-    model_directory, versions, writes, expects
-):
+def test_write_error_keeps_the_served_version(model_directory, versions, writes, expects):
     before = contents(versions)
 
     def full(directory):
@@ -51,7 +49,7 @@ def test_an_error_while_writing_leaves_the_version_that_is_served(
 
 
 @pytest.mark.slow
-def test_a_full_disk_leaves_the_version_that_is_served(model_directory, versions):
+def test_full_disk_keeps_the_served_version(model_directory, versions):
     before = contents(versions)
     arguments = ["export", "saved-model", str(model_directory), "--output", str(versions)]
     done = subprocess.run(
@@ -64,36 +62,36 @@ def test_a_full_disk_leaves_the_version_that_is_served(model_directory, versions
 
 
 @pytest.mark.slow
-def test_a_full_disk_leaves_the_file_that_an_app_has(model_directory, file_of_an_app):
-    before = contents(file_of_an_app.parent)
-    arguments = ["export", "tflite", str(model_directory), "--output", str(file_of_an_app)]
+def test_full_disk_keeps_the_existing_tflite_file(model_directory, existing_file):
+    before = contents(existing_file.parent)
+    arguments = ["export", "tflite", str(model_directory), "--output", str(existing_file)]
     done = subprocess.run(
         [sys.executable, "-c", ON_A_FULL_DISK, *arguments], capture_output=True, text=True
     )
     assert done.returncode == 1
     assert "error: Could not write" in done.stderr
     assert "Traceback" not in done.stderr
-    assert contents(file_of_an_app.parent) == before
-    TFLiteTranslator(file_of_an_app)
+    assert contents(existing_file.parent) == before
+    TFLiteTranslator(existing_file)
 
 
-def test_a_vocabulary_that_cannot_be_written_leaves_all_of_what_an_app_has(
-    model_directory, file_of_an_app, monkeypatch
+def test_unwritable_vocabulary_keeps_all_existing_files(
+    model_directory, existing_file, monkeypatch
 ):
-    before = contents(file_of_an_app.parent)
+    before = contents(existing_file.parent)
 
     def full(self, path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Tokenizer, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        export_tflite(model_directory, file_of_an_app, signatures=["translate"])
-    assert contents(file_of_an_app.parent) == before
+        export_tflite(model_directory, existing_file, signatures=["translate"])
+    assert contents(existing_file.parent) == before
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("loaded_already")
-def test_a_kill_shows_no_server_a_half_written_version(model_directory, versions, writes, expects):
+def test_killed_export_publishes_no_partial_version(model_directory, versions, writes, expects):
     before = contents(versions)
     arguments = ["export", "saved-model", str(model_directory), "--output", str(versions)]
     program = [sys.executable, "-m", "keras_attn_nmt.cli", *arguments]
@@ -116,7 +114,7 @@ def test_a_kill_shows_no_server_a_half_written_version(model_directory, versions
 @pytest.mark.parametrize(
     ("what", "output"), [("saved-model", "served"), ("tflite", "small.tflite")]
 )
-def test_a_damaged_model_directory_is_named(model_directory, tmp_path, capsys, what, output):
+def test_damaged_model_directory_is_named(model_directory, tmp_path, capsys, what, output):
     damaged = tmp_path / "model"
     shutil.copytree(model_directory, damaged)
     (damaged / "config.json").write_text("{")

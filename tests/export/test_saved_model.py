@@ -1,4 +1,4 @@
-"""In a Session, as in TensorFlow Serving, the SavedModel answers as the `Translator` does."""
+"""The SavedModel in a Session, as in TensorFlow Serving, equals `Translator`."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def assert_answers(answers, row, wanted):
     assert not answers["attention"][row][:, width:].any()
 
 
-def test_serving_default_answers_as_the_translator(session_model, translator):
+def test_serving_default_equals_translator(session_model, translator):
     answers = session_model.run("serving_default", {"text": TEXTS})
     for row, wanted in enumerate(translator(TEXTS, **OPTIONS)):
         assert_answers(answers, row, wanted)
@@ -55,7 +55,7 @@ def test_serving_default_answers_as_the_translator(session_model, translator):
         assert answers["source_length"][row] == len(wanted.source_tokens)
 
 
-def test_translate_gives_the_same_without_the_rest(session_model):
+def test_translate_equals_serving_default(session_model):
     whole = session_model.run("serving_default", {"text": TEXTS})
     answers = session_model.run("translate", {"text": TEXTS})
     assert set(answers) == {"translation", "score"}
@@ -63,17 +63,17 @@ def test_translate_gives_the_same_without_the_rest(session_model):
     np.testing.assert_allclose(answers["score"], whole["score"], atol=1e-6)
 
 
-def test_nbest_answers_as_the_translator(session_model, translator):
+def test_nbest_equals_translator(session_model, translator):
     answers = session_model.run("nbest", {"text": TEXTS})
     for row, hypotheses in enumerate(translator.nbest(TEXTS, **OPTIONS)):
         for place, wanted in enumerate(hypotheses):
             of_text = {name: value[row] for name, value in answers.items()}
             assert_answers(of_text, place, wanted)
-        # Places that no hypothesis took.
+        # Unfilled beam positions.
         assert (answers["score"][row, len(hypotheses) :] == IMPOSSIBLE).all()
 
 
-def test_score_answers_as_the_translator(session_model, translator):
+def test_score_equals_translator(session_model, translator):
     references = ["a house", "", "two little houses", "", "lake", "a  house "]
     answers = session_model.run("score", {"text": TEXTS, "reference": references})
     scored = translator.score(TEXTS, references, length_penalty=OPTIONS["length_penalty"])
@@ -89,23 +89,23 @@ def test_score_answers_as_the_translator(session_model, translator):
         )
 
 
-def test_embed_answers_as_the_translator(session_model, translator):
+def test_embed_equals_translator(session_model, translator):
     answers = session_model.run("embed", {"text": TEXTS})
     np.testing.assert_allclose(answers["embedding"], translator.embed(TEXTS), atol=1e-5)
 
 
-def test_batch_mates_change_nothing(session_model):
+def test_results_are_independent_of_batch_composition(session_model):
     together = session_model.run("serving_default", {"text": [*TEXTS, "Haus " * 2000]})
     for row, text in enumerate(TEXTS):
-        alone = session_model.run("serving_default", {"text": [text]})
-        assert alone["translation"][0] == together["translation"][row]
-        length, width = alone["attention"].shape[1:]
+        single = session_model.run("serving_default", {"text": [text]})
+        assert single["translation"][0] == together["translation"][row]
+        length, width = single["attention"].shape[1:]
         np.testing.assert_allclose(
-            alone["attention"][0], together["attention"][row][:length, :width], atol=1e-5
+            single["attention"][0], together["attention"][row][:length, :width], atol=1e-5
         )
 
 
-def test_text_beyond_the_limit_is_not_translated_and_says_so(session_model):
+def test_too_long_text_has_impossible_score(session_model):
     for name in ("serving_default", "score"):
         more = {"reference": ["a house", "a"]} if name == "score" else {}
         answers = session_model.run(name, {"text": ["e" * 10_000, "ein Haus"], **more})
@@ -128,7 +128,7 @@ def test_warmup_requests_run(served, session_model):
     assert len({size for _, size in seen}) > 1
 
 
-def test_threads_that_ask_at_once_get_the_answers_of_one(session_model, translator):
+def test_concurrent_threads_get_sequential_results(session_model, translator):
     wanted = translator(TEXTS, **OPTIONS)
 
     def ask(row):
@@ -148,12 +148,12 @@ def test_threads_that_ask_at_once_get_the_answers_of_one(session_model, translat
         ("embed", {"txt": ["ein"]}, "takes text, got txt"),
     ],
 )
-def test_a_wrong_name_is_refused(session_model, signature, inputs, message):
+def test_unknown_signature_or_input_is_rejected(session_model, signature, inputs, message):
     with pytest.raises(ValueError, match=message):
         session_model.run(signature, inputs)
 
 
-def test_what_is_written_is_the_weights_once_and_says_what_it_is(served, translator):
+def test_weights_are_stored_once_with_metadata(served, translator):
     # And the tied output weights once more, transposed.
     output = translator.model.get_layer("target_embedding").embeddings
     weights = 4 * (translator.model.count_params() + np.size(output))
@@ -190,7 +190,7 @@ def assert_refused(model_directory, versions, message):
     assert [path.name for path in versions.iterdir()] == ["1"]
 
 
-def test_a_model_that_fails_its_check_is_not_there(model_directory, versions, writes, expects):
+def test_model_with_missing_weights_is_not_published(model_directory, versions, writes, expects):
     writes(with_half_of_its_weights)
     expects()
     message = "does not load into a Session: OutOfRangeError: Read less"
@@ -198,7 +198,7 @@ def test_a_model_that_fails_its_check_is_not_there(model_directory, versions, wr
 
 
 @pytest.mark.usefixtures("loaded_already")
-def test_a_model_that_answers_otherwise_is_not_there(model_directory, versions, writes, expects):
+def test_model_with_different_results_is_not_published(model_directory, versions, writes, expects):
     def of_another_beam(expected):
         shape = (1, OPTIONS["beam_size"] - 1)
         expected["nbest"] = {
@@ -212,12 +212,10 @@ def test_a_model_that_answers_otherwise_is_not_there(model_directory, versions, 
 
 
 @pytest.mark.usefixtures("loaded_already")
-def test_a_model_that_a_server_could_not_warm_up_is_not_there(
-    model_directory, versions, writes, expects
-):
+def test_model_with_failing_warmup_is_not_published(model_directory, versions, writes, expects):
     writes(with_a_warmup_request_that_fails)
     expects()
-    assert_refused(model_directory, versions, "warm-up request: score: Inv.*must be as many")
+    assert_refused(model_directory, versions, "warm-up request: score: Inv.*must have equal length")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +226,7 @@ def test_a_model_that_a_server_could_not_warm_up_is_not_there(
         (b"", "warm-up request: embed has none"),
     ],
 )
-def test_a_warmup_file_without_requests_is_found(session_model, tmp_path, content, message):
+def test_missing_warmup_requests_are_detected(session_model, tmp_path, content, message):
     path = tmp_path / warmup.PATH
     path.parent.mkdir()
     if content is not None:
@@ -238,7 +236,7 @@ def test_a_warmup_file_without_requests_is_found(session_model, tmp_path, conten
 
 
 @pytest.mark.usefixtures("checked_here")
-def test_variables_that_a_session_does_not_restore_are_found(
+def test_variables_not_restored_by_a_session_are_detected(
     model_directory, tmp_path, monkeypatch, expects
 ):
     class OfKeras(signatures.ServedTranslator):
@@ -279,7 +277,7 @@ class OneRequestAtATime(tf.Module):
             return {"length": self.lengths.read_value()}
 
 
-def test_answers_that_change_with_the_number_of_threads_are_found(tmp_path):
+def test_thread_dependent_results_are_detected(tmp_path):
     module = OneRequestAtATime()
     tf.saved_model.save(module, str(tmp_path), signatures={"measure": module.measure})
     model = SessionModel(tmp_path)
@@ -291,7 +289,7 @@ def test_answers_that_change_with_the_number_of_threads_are_found(tmp_path):
     assert found == ["with 8 concurrent threads, measure: length differs"]
 
 
-def test_a_damaged_model_directory_writes_nothing(model_directory, tmp_path):
+def test_damaged_model_directory_exports_nothing(model_directory, tmp_path):
     damaged = tmp_path / "model"
     shutil.copytree(model_directory, damaged)
     (damaged / "model.keras").write_bytes(b"no model")
@@ -304,7 +302,7 @@ TYPED = "zwei kleine Ha\u0308u\u00adser am See"
 BLANKS = [*BLANK, "\x0b \x85", "\u3000\u200b\ufeff"]
 
 
-def test_other_ways_to_type_and_blanks_are_as_in_the_translator(session_model, translator):
+def test_unnormalized_and_blank_texts_equal_translator(session_model, translator):
     answers = session_model.run("serving_default", {"text": [TYPED, *BLANKS]})
     (wanted,) = translator([TYPED], **OPTIONS)
     assert wanted.text == translator(["zwei kleine Häuser am See"], **OPTIONS)[0].text

@@ -1,4 +1,4 @@
-"""The tests' server merges requests as TensorFlow Serving's BatchingSession does."""
+"""The test server merges requests like TensorFlow Serving's BatchingSession."""
 
 import contextlib
 import threading
@@ -92,7 +92,7 @@ def queued(server, size, signature="serving_default"):
     raise AssertionError("not queued")
 
 
-def test_requests_of_a_signature_are_merged_and_each_has_its_own_answer(serve):
+def test_requests_of_a_signature_are_merged_and_split_again(serve):
     server, gate = serve()
     with ThreadPoolExecutor(4) as pool:
         first = behind_the_gate(server, gate, pool)
@@ -110,14 +110,14 @@ def test_requests_of_a_signature_are_merged_and_each_has_its_own_answer(serve):
     assert sorted(server.versions.batches()) == [1, 1, 1, 2]  # One is the warm-up.
 
 
-def test_a_batch_is_padded_with_its_last_request(serve):
+def test_batch_is_padded_with_copies_of_a_row(serve):
     server, gate = serve(more="allowed_batch_sizes: 2 allowed_batch_sizes: 4")
     answer = ask(server, "a", "b", "c").json()
     assert answer["outputs"]["translation"] == ["a", "b", "c"]
     assert gate.batches == [{"text": [b"a", b"b", b"c", b"a"]}]
 
 
-def test_one_of_another_rank_spoils_those_that_it_is_merged_with(serve):
+def test_request_of_another_rank_fails_its_batch(serve):
     server, gate = serve()
     with ThreadPoolExecutor(3) as pool:
         first = behind_the_gate(server, gate, pool)
@@ -130,7 +130,7 @@ def test_one_of_another_rank_spoils_those_that_it_is_merged_with(serve):
             assert "from different tasks have different shapes" in answer.result().text
 
 
-def test_a_full_queue_is_503_and_asked_again_by_the_client(serve):
+def test_full_queue_gives_503_and_is_retried_by_the_client(serve):
     server, gate = serve()
     with ThreadPoolExecutor(3) as pool:
         first = behind_the_gate(server, gate, pool)
@@ -149,7 +149,7 @@ def test_a_full_queue_is_503_and_asked_again_by_the_client(serve):
         assert first.result().status_code == second.result().status_code == 200
 
 
-def test_what_waited_too_long_is_429_and_what_ran_too_long_504(serve):
+def test_queue_timeout_gives_429_and_run_timeout_504(serve):
     server, gate = serve(rest_timeout=0.2)
     with ThreadPoolExecutor(2) as pool:
         first = behind_the_gate(server, gate, pool)
@@ -162,7 +162,7 @@ def test_what_waited_too_long_is_429_and_what_ran_too_long_504(serve):
         assert "exceeded while waiting in batching queue" in second.result().json()["error"]
 
 
-def test_an_empty_list_waits_until_somebody_else_asks(serve):
+def test_empty_list_waits_for_another_request(serve):
     server, gate = serve(timeout=1000)
     with ThreadPoolExecutor(1) as pool:
         nothing = pool.submit(ask, server, text=[])
@@ -173,7 +173,7 @@ def test_an_empty_list_waits_until_somebody_else_asks(serve):
         assert nothing.result().json()["outputs"]["translation"] == []
 
 
-def test_another_choice_of_outputs_has_a_queue_of_its_own(serve):
+def test_output_filters_have_separate_queues(serve):
     server, gate = serve(timeout=200_000)
 
     def filtered():
@@ -191,21 +191,21 @@ def test_another_choice_of_outputs_has_a_queue_of_its_own(serve):
     assert max(len(batch["text"]) for batch in gate.batches) <= 4
 
 
-def test_without_batching_each_request_is_run_by_itself(directory):
+def test_without_batching_requests_run_separately(directory):
     with ServingDouble(directory, "toy", batching=None) as server:
         assert ask(server, *["a"] * 40).status_code == 200
         assert ask(server, text=[]).json()["outputs"]["translation"] == []
         assert server.versions.batches() == []
 
 
-def test_parameters_that_are_unknown_or_do_not_fit_are_refused():
+def test_invalid_batching_parameters_are_rejected():
     with pytest.raises(text_format.ParseError):
         serving_batching.read_parameters("max_batchsize { value: 3 }")
     with pytest.raises(ValueError, match="must match max_batch_size"):
         serving_batching.read_parameters("max_batch_size { value: 3 } allowed_batch_sizes: 2")
 
 
-def test_many_clients_are_merged_and_have_their_own_answers(directory):
+def test_merged_requests_of_many_clients_get_their_own_results(directory):
     with ServingDouble(directory, "toy") as server, ThreadPoolExecutor(16) as pool:
         answers = [pool.submit(ask, server, f"{n}", f"{-n}") for n in range(160)]
         for number, answer in enumerate(answers):

@@ -1,4 +1,4 @@
-"""The operator's files: TensorFlow Serving can read them, and the README says what it answers."""
+"""Serving configuration: valid for TensorFlow Serving, with the actual responses in the README."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def directory(served, tmp_path_factory):
     return directory
 
 
-def test_the_answers_in_the_readme_are_those_of_a_server(directory, double):
+def test_readme_responses_equal_server_responses(directory, double):
     page = (directory / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```\n(curl -d .*?)\n```\n\n```json\n(.*?)\n```", page, re.DOTALL)
     assert len(blocks) == 2
@@ -44,14 +44,14 @@ def test_the_answers_in_the_readme_are_those_of_a_server(directory, double):
                 assert answer[name] == value
 
 
-def test_the_python_in_the_readme_prints_what_it_says(directory, double, capsys):
+def test_readme_python_prints_the_shown_output(directory, double, capsys):
     page = (directory / "README.md").read_text(encoding="utf-8")
     program, printed = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.DOTALL).groups()
     exec(program.replace("localhost:8500", double.grpc_address), {})
     assert capsys.readouterr().out == printed
 
 
-def test_the_configuration_is_one_that_tensorflow_serving_reads(directory):
+def test_configuration_is_valid_for_tensorflow_serving(directory):
     config = text_format.Parse(
         (directory / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
     )
@@ -65,7 +65,7 @@ def test_the_configuration_is_one_that_tensorflow_serving_reads(directory):
     assert (batching.num_batch_threads.value, batching.max_batch_size.value) == (4, 16)
 
 
-def test_what_the_server_runs_with_is_in_compose_and_readme_alike(directory):
+def test_compose_and_readme_have_the_same_flags(directory):
     """A broken version blocks for seconds, not for the five minutes of the defaults."""
     compose = (directory / "compose.yaml").read_text()
     page = (directory / "README.md").read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def test_what_the_server_runs_with_is_in_compose_and_readme_alike(directory):
         assert words in page
 
 
-def test_the_command_finds_name_and_example_by_itself(served, tmp_path, capsys):
+def test_command_chooses_name_and_example(served, tmp_path, capsys):
     directory = tmp_path / "captions"
     shutil.copytree(served, directory / "3")
     (directory / ".4.unfinished").mkdir()
@@ -90,7 +90,7 @@ def test_the_command_finds_name_and_example_by_itself(served, tmp_path, capsys):
     assert "version 3" in page
 
 
-def test_an_example_is_no_blank_text(tmp_path):
+def test_example_is_not_blank(tmp_path):
     warmup.write(tmp_path, ["\u200b" * 16, "", "ein Haus am"])
     assert serving_config._sample(tmp_path) == "ein Haus am"
 
@@ -115,7 +115,7 @@ def test_an_example_is_no_blank_text(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_served_is_said(directory, tmp_path, spoil, options, error, words):
+def test_unservable_directories_are_rejected(directory, tmp_path, spoil, options, error, words):
     copy = tmp_path / "small"
     shutil.copytree(directory / "1", copy / "1")
     spoil(copy)
@@ -124,7 +124,7 @@ def test_what_cannot_be_served_is_said(directory, tmp_path, spoil, options, erro
     assert not (copy / "README.md").exists()
 
 
-def test_a_model_that_fails_is_closed(monkeypatch, tmp_path):
+def test_failing_model_is_closed(monkeypatch, tmp_path):
     model = mock.Mock()
     model.run.side_effect = ValueError("no signature")
     monkeypatch.setattr(serving_config, "SessionModel", lambda _: model)

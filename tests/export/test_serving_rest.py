@@ -1,4 +1,4 @@
-"""The tests' server answers over REST and gRPC as TensorFlow Serving does (docs/serving.md)."""
+"""The test server responds like TensorFlow Serving over REST and gRPC (docs/serving.md)."""
 
 import json
 
@@ -75,7 +75,7 @@ BAD_REQUESTS = {
         {"signature_name": "other", "inputs": ["a"]},
         'Serving signature name: "other" not found in signature def',
     ),
-    "signature that is no string": ({"signature_name": 5}, "must be a string value"),
+    "non-string signature": ({"signature_name": 5}, "must be a string value"),
     "no JSON": (b'{"inputs": ', "JSON Parse error"),
     "empty": (b"", "JSON Parse error"),
     "no object": ([1], "Is not object"),
@@ -95,7 +95,7 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize("kind", BAD_REQUESTS)
-def test_a_bad_request_is_refused_with_the_reason(post, kind):
+def test_bad_request_is_rejected_with_a_reason(post, kind):
     body, words = BAD_REQUESTS[kind]
     answer = post(body)
     assert answer.status_code == 400
@@ -119,7 +119,7 @@ GOOD_REQUESTS = {
 
 
 @pytest.mark.parametrize("kind", GOOD_REQUESTS)
-def test_a_request_is_answered_in_its_own_form(post, kind):
+def test_response_format_follows_the_request(post, kind):
     body, wanted = GOOD_REQUESTS[kind]
     answer = post(body)
     assert answer.status_code == 200, answer.text
@@ -131,11 +131,11 @@ def test_a_request_is_answered_in_its_own_form(post, kind):
         assert [row["translation"] for row in found["predictions"]] == wanted
 
 
-def test_bytes_that_are_no_utf8_go_in_and_out(post):
+def test_non_utf8_bytes_round_trip(post):
     assert b'["a\xff"]' in post(b'{"inputs": ["a\xff"]}').content
 
 
-def test_one_output_is_bare_and_numbers_are_short(post):
+def test_single_output_is_bare_and_floats_are_short(post):
     body = {"signature_name": "numbers", "instances": ["-1e9", "0.1", "2", "16777217", "-inf"]}
     assert "".join(post(body).text.split()) == (
         '{"predictions":[-1e+09,0.1,2.0,16777216.0,-Infinity]}'
@@ -144,7 +144,7 @@ def test_one_output_is_bare_and_numbers_are_short(post):
     assert answer.text == '{\n    "outputs": [-1e+09, NaN, 0.333333343]\n}'
 
 
-def test_objects_are_pretty_and_in_random_order(post):
+def test_objects_are_pretty_printed_in_random_order(post):
     body = {"signature_name": "raw", "instances": ["a"]}
     wanted = {"raw_bytes": {"b64": "YQ=="}, "pairs": ["a", "a"]}
     answers = {post(body).text for _ in range(40)}
@@ -154,7 +154,7 @@ def test_objects_are_pretty_and_in_random_order(post):
         assert '\n            "pairs": ["a", "a"]' in answer
 
 
-def test_paths_that_are_not_served(server, post):
+def test_unknown_paths(server, post):
     assert post({"inputs": ["a"]}, "/v1/models/toy/versions/3:predict").status_code == 200
     for path, request in (
         ("/v1/models/other:predict", "Latest(other)"),
@@ -172,7 +172,7 @@ def test_paths_that_are_not_served(server, post):
         assert "Could not find" in answer.json()["error"]
 
 
-def test_states_are_said(server):
+def test_version_states_are_reported(server):
     wanted = {
         "version": "3",
         "state": "AVAILABLE",
@@ -193,7 +193,7 @@ def test_states_are_said(server):
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_grpc_says_which_version_answered_and_gives_what_is_asked(predict):
+def test_grpc_reports_the_version_and_filters_outputs(predict):
     answer = predict(text=["a\0", "b"])
     spec = answer.model_spec
     assert (spec.name, spec.version.value, spec.signature_name) == ("toy", 3, "serving_default")
@@ -225,7 +225,7 @@ def test_grpc_says_which_version_answered_and_gives_what_is_asked(predict):
         ({"text": ["a"], "version": 1}, "NOT_FOUND", "Specific(toy, 1)"),
     ],
 )
-def test_codes_of_grpc(predict, request_, code, words):
+def test_grpc_status_codes(predict, request_, code, words):
     with pytest.raises(grpc.RpcError) as error:
         predict(**request_)
     assert error.value.code().name == code

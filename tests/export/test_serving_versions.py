@@ -1,4 +1,4 @@
-"""The tests' server takes up versions as TensorFlow Serving does."""
+"""The test server loads versions like TensorFlow Serving."""
 
 import shutil
 import threading
@@ -72,7 +72,7 @@ def gate(monkeypatch):
     gate.open.set()
 
 
-def test_a_new_version_loads_in_the_background_and_the_old_one_is_unloaded(directory, toy, gate):
+def test_new_version_replaces_the_old_one_in_the_background(directory, toy, gate):
     with ServingDouble(directory, "toy") as server:
         gate.open.clear()
         add(directory, toy, 2)
@@ -86,7 +86,7 @@ def test_a_new_version_loads_in_the_background_and_the_old_one_is_unloaded(direc
         assert (status_of(server), status_of(server, 2)) == (200, 200)
 
 
-def test_the_newest_number_is_the_newest_version_and_can_be_taken_back(directory, toy):
+def test_highest_number_is_served_and_can_be_rolled_back(directory, toy):
     add(directory, toy, 10)
     with ServingDouble(directory, "toy") as server:
         assert states(server) == {10: "AVAILABLE"}
@@ -95,7 +95,7 @@ def test_the_newest_number_is_the_newest_version_and_can_be_taken_back(directory
         assert status_of(server) == 200
 
 
-def test_a_broken_version_blocks_a_newer_one_until_its_retries_are_over(directory, toy, gate):
+def test_broken_version_blocks_newer_ones_during_its_retries(directory, toy, gate):
     with ServingDouble(directory, "toy", retries=2, retry_seconds=0.3) as server:
         gate.open.clear()
         add(directory, toy, 2, broken=True)
@@ -111,7 +111,7 @@ def test_a_broken_version_blocks_a_newer_one_until_its_retries_are_over(director
         assert "saved_model.pb" in found["status"]["error_message"]
 
 
-def test_a_broken_version_is_loaded_again(directory, toy):
+def test_loading_a_broken_version_is_retried(directory, toy):
     with ServingDouble(directory, "toy", retries=50, retry_seconds=0.1) as server:
         add(directory, toy, 2, broken=True)
         wait_for(server, v1="AVAILABLE", v2="LOADING")
@@ -119,7 +119,7 @@ def test_a_broken_version_is_loaded_again(directory, toy):
         wait_for(server, v1="END", v2="AVAILABLE")
 
 
-def test_a_broken_newest_version_at_start_ends_the_server(directory, toy):
+def test_broken_newest_version_at_startup_ends_the_server(directory, toy):
     add(directory, toy, 2, broken=True)
     with (
         pytest.raises(RuntimeError, match="Version 2 did not load"),
@@ -128,7 +128,7 @@ def test_a_broken_newest_version_at_start_ends_the_server(directory, toy):
         pass
 
 
-def test_a_version_whose_warm_up_fails_is_not_served(directory):
+def test_version_with_failing_warmup_is_not_served(directory):
     serving_toy.save(directory / "2", warmup=["no number"])
     with (
         pytest.raises(RuntimeError, match=r"(?s)Version 2 did not load: .*StringToNumberOp"),

@@ -1,4 +1,4 @@
-"""The `.tflite` file translates as the `Translator` does, without TensorFlow."""
+"""The `.tflite` file gives the same results as `Translator`, without TensorFlow."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def translator(model_directory):
 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 3])
-def test_it_translates_as_the_translator(runner, translator, beam_size):
+def test_translations_equal_translator(runner, translator, beam_size):
     options = {"beam_size": beam_size, "length_penalty": 0.6, "max_length": 12}
     assert_same_nbest(runner.nbest(TEXTS, **options), translator.nbest(TEXTS, **options))
 
@@ -56,10 +56,10 @@ def growing_ids(translator):
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_longer_and_longer_texts_in_fresh_interpreters(device_file, translator, growing_ids):
+def test_texts_of_increasing_length_in_fresh_interpreters(device_file, translator, growing_ids):
     scores = [each.score for each in translator(GROWING, **GREEDY)]
     read = None
-    # Where sizes in the decoder's loop grew, every tenth was wrong, or every hundredth.
+    # With growing sizes in the decoder's loop, 1 in 10 to 1 in 100 results were wrong.
     for _ in range(100):
         for runtime in (Interpreter, tf.lite.Interpreter):
             translate = runtime(str(device_file)).get_signature_runner("translate")
@@ -98,7 +98,7 @@ sys.exit(cli.main(["translate", sys.argv[1]]))
 """
 
 
-def test_it_runs_where_nothing_but_its_three_packages_is_installed(device_file, runner):
+def test_runner_needs_only_its_three_packages(device_file, runner):
     done = subprocess.run(
         [sys.executable, "-c", ON_A_DEVICE, str(device_file), json.dumps(["ein Haus"])],
         input="ein Haus\n",
@@ -118,12 +118,12 @@ def test_it_runs_where_nothing_but_its_three_packages_is_installed(device_file, 
 def test_all_signatures_share_the_weights(device_file, translator):
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(device_file.read_bytes()))
     sizes = [len(each.data) for each in model.buffers if each.data is not None]
-    # Padding of a buffer and constants of the graphs are small beside another table.
+    # Buffer padding and graph constants are small compared with another table.
     assert sum(size for size in sizes if size > 100) < 1.2 * 4 * translator.model.count_params()
 
 
 @pytest.mark.parametrize("quantize", ["float16", "int8"])
-def test_quantised_files_stay_near(model_directory, tmp_path, runner, growing_ids, quantize):
+def test_quantised_files_are_close(model_directory, tmp_path, runner, growing_ids, quantize):
     path = tmp_path / "small.tflite"
     export_tflite(model_directory, path, quantize=quantize, beam_size=3, **LIMITS)
     quantised = TFLiteTranslator(path)
@@ -138,7 +138,7 @@ def test_quantised_files_stay_near(model_directory, tmp_path, runner, growing_id
     np.testing.assert_allclose(scores, scores[:1] * 50, atol=1e-5)
 
 
-def test_the_command_translates_with_the_file(device_file, runner, monkeypatch, capsys, tmp_path):
+def test_command_translates_with_the_file(device_file, runner, monkeypatch, capsys, tmp_path):
     lines = tmp_path / "lines.txt"
     lines.write_text("ein Haus\n\n", encoding="utf-8")
     with lines.open() as stream:
@@ -150,7 +150,7 @@ def test_the_command_translates_with_the_file(device_file, runner, monkeypatch, 
     assert second["translation"] == ""
 
 
-def test_the_command_line_skips_and_crops_by_the_limit_of_the_file(
+def test_command_skips_and_crops_at_the_limit_of_the_file(
     device_file, runner, monkeypatch, capsys, caplog
 ):
     limit = runner.max_source_length
@@ -167,7 +167,7 @@ def test_the_command_line_skips_and_crops_by_the_limit_of_the_file(
         assert f"the limit is {limit}" in warning
 
 
-def test_too_long_a_text_is_refused(runner):
+def test_too_long_text_is_rejected(runner):
     with pytest.raises(TextTooLong, match=r"Text 2 has .* the limit is 64"):
         runner(["ein", "e" * 10_000])
 
@@ -191,7 +191,7 @@ def test_too_long_a_text_is_refused(runner):
         ),
     ],
 )
-def test_what_is_missing_or_damaged_is_said(device_file, tmp_path, damage, error, words):
+def test_missing_or_damaged_files_are_named(device_file, tmp_path, damage, error, words):
     folder = tmp_path / "copy"
     shutil.copytree(device_file.parent, folder)
     damage(folder / device_file.name)
@@ -199,7 +199,7 @@ def test_what_is_missing_or_damaged_is_said(device_file, tmp_path, damage, error
         TFLiteTranslator(folder / device_file.name)
 
 
-def test_a_file_that_fails_its_check_is_not_there(
+def test_file_that_fails_verification_is_not_written(
     model_directory, tmp_path, monkeypatch, device_file
 ):
     content = device_file.read_bytes()
@@ -230,13 +230,13 @@ def test_a_file_that_fails_its_check_is_not_there(
         ({"max_source_length": 1}, "max_source_length must be .* of at least 2, got 1"),
     ],
 )
-def test_options_out_of_range_are_refused(model_directory, tmp_path, options, words):
+def test_options_out_of_range_are_rejected(model_directory, tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
         export_tflite(model_directory, tmp_path / "new.tflite", **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_program_in_the_docs_needs_the_runtime_alone(device_file, runner):
+def test_documented_program_needs_only_the_runtime(device_file, runner):
     program = Path(__file__).parents[2] / "docs" / "translate_on_device.py"
     done = subprocess.run(
         [sys.executable, str(program), str(device_file), "ein Haus"],
@@ -252,7 +252,7 @@ def test_the_program_in_the_docs_needs_the_runtime_alone(device_file, runner):
     assert done.stdout.count("looked at") == len(wanted.target_tokens)
 
 
-def test_ids_inside_of_the_file_are_those_of_sentencepiece(model_directory):
+def test_embedded_tokenizer_equals_sentencepiece(model_directory):
     tokenizer = Tokenizer.load(model_directory / "source.spm")
     texts = [*TEXTS, "zwei\tHäuser\nam  See", "日本語 ünï", "e\u0301 "]
     for text in texts:
@@ -263,7 +263,7 @@ def test_ids_inside_of_the_file_are_those_of_sentencepiece(model_directory):
         assert [back.numpy()[0].decode()] == tokenizer.decode([ids])
 
 
-def test_a_file_of_text_has_the_two_ops_of_tf_text_and_no_other(device_file_with_text):
+def test_text_file_has_only_the_two_tf_text_ops(device_file_with_text):
     path = device_file_with_text
     assert tflite.custom_ops(path.read_bytes()) == set(fast_sentencepiece.OPS)
     assert [each.name for each in path.parent.iterdir()] == ["text.tflite"]
@@ -271,11 +271,11 @@ def test_a_file_of_text_has_the_two_ops_of_tf_text_and_no_other(device_file_with
         TFLiteTranslator(path)
 
 
-def test_a_file_of_ids_has_builtin_ops_alone(device_file):
+def test_id_file_has_only_builtin_ops(device_file):
     assert tflite.custom_ops(device_file.read_bytes()) == set()
 
 
-def test_ops_that_are_no_builtins_are_named(model_directory, tmp_path, monkeypatch):
+def test_custom_ops_are_named(model_directory, tmp_path, monkeypatch):
     class Foreign(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([1], tf.string, "text")])
         def upper(self, text):
@@ -291,13 +291,13 @@ def test_ops_that_are_no_builtins_are_named(model_directory, tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bpe_vocabulary_is_refused_for_text():
+def test_bpe_vocabulary_is_rejected_for_text():
     tokenizer = Tokenizer.learn(["ein Haus am See"] * 3, 280, model_type="bpe")
     with pytest.raises(ValueError, match="this vocabulary is a BPE model"):
         fast_sentencepiece.tokenize(tokenizer, tf.constant(["ein"]))
 
 
-def test_other_ways_to_type_and_blanks_in_a_file_that_takes_text(
+def test_unnormalized_and_blank_texts_in_a_text_file(
     device_file_with_text, model_directory, runner
 ):
     ask = TextRunner(device_file_with_text)

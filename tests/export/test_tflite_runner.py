@@ -1,4 +1,4 @@
-"""Which signatures a `.tflite` file has, and who may run them at the same time."""
+"""Signatures of a `.tflite` file, and concurrent use by threads and processes."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_tensors_are_float32_or_int32(device_file):
     assert tensor_types(device_file) == {np.float32, np.int32}
 
 
-def test_a_file_of_an_older_version_has_the_same_beam_search(
+def test_beam_search_runs_on_files_of_older_versions(
     model_directory, tmp_path, monkeypatch, runner
 ):
     """Its mask is bool, and its metadata does not name its signatures."""
@@ -93,7 +93,7 @@ def greedy_file(model_directory, tmp_path_factory):
     return path
 
 
-def test_a_file_with_one_signature_is_greedy(greedy_file, device_file, runner):
+def test_file_with_one_signature_is_greedy(greedy_file, device_file, runner):
     assert list(Interpreter(str(greedy_file)).get_signature_list()) == ["translate"]
     # Nothing of the others is left for a runtime that reads the first graph it finds.
     (graph,) = schema.ModelT.InitFromObj(
@@ -108,7 +108,7 @@ def test_a_file_with_one_signature_is_greedy(greedy_file, device_file, runner):
         greedy(TEXTS, beam_size=3)
 
 
-def test_the_command_translates_greedily_with_one_signature(
+def test_command_searches_greedily_with_one_signature(
     greedy_file, runner, monkeypatch, capsys, tmp_path
 ):
     (tmp_path / "lines.txt").write_text("ein Haus\n", encoding="utf-8")
@@ -137,7 +137,7 @@ def test_threads_share_one_translator(runner):
                     assert_same_nbest(each, expected)
 
 
-def test_a_forked_process_translates_while_a_thread_of_its_parent_does(device_file):
+def test_forked_process_translates_during_a_parents_run(device_file):
     program = f"""
 import os, threading
 from keras_attn_nmt.export.runner import TFLiteTranslator
@@ -164,7 +164,7 @@ raise SystemExit(wrong != 0)
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=100)
 
 
-def test_a_forked_process_does_not_wait_for_a_thread_that_is_quiet():
+def test_forked_process_does_not_deadlock_on_quiet_stderr():
     quiet, forked = threading.Event(), threading.Event()
 
     def hold():

@@ -1,4 +1,4 @@
-"""Every kind of model exports; both exports compare themselves with the `Translator` as they do."""
+"""Every kind of model exports; both exports verify themselves against `Translator`."""
 
 import json
 
@@ -93,13 +93,13 @@ def wanted(monkeypatch):
     ],
     indirect=True,
 )
-def test_both_exports_compare_themselves_with_the_translator(variant, wanted, tmp_path):
+def test_both_exports_verify_against_translator(variant, wanted, tmp_path):
     # They ask all that they have written, and raise where an answer is not that of the model.
     shortlist = (variant / SHORTLIST).exists()
     version = export_saved_model(variant, tmp_path / "served", **OPTIONS, shortlist=shortlist)
     assert json.loads((version / saved_model.METADATA).read_text())["shortlist"] == shortlist
     translations = wanted["nbest"]["translation"]
-    # Not nothing alone, which would be compared with nothing.
+    # Not only empty results, which would be compared with empty ones.
     assert len(set(translations[:, 0])) > 2
     path = export_tflite(
         variant,

@@ -1,4 +1,4 @@
-"""The model of Bahdanau, Cho & Bengio (ICLR 2015, arXiv:1409.0473) in NumPy, for the tests alone.
+"""The model of Bahdanau, Cho & Bengio (ICLR 2015, arXiv:1409.0473) in NumPy, only for tests.
 
 Written from appendix A of the paper, and from the papers of the options, in plain loops over
 sentences and time steps, in float64, so that it can be read next to them. Nothing here was taken

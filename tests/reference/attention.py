@@ -36,7 +36,12 @@ def multiplicative_score(
     return float(query @ layer_norm(p["norm_keys"], key)) / np.sqrt(len(s))
 
 
-SCORES = {"additive": additive_score, "multiplicative": multiplicative_score}
+def dot_score(p: Params, s: np.ndarray, h: np.ndarray, shift: np.ndarray | float) -> float:
+    """s^T h, "dot" of Luong et al. 2015 (eq. 8): "general" with the identity for W_a."""
+    return multiplicative_score({**p, "W_a": np.eye(len(h))}, s, h, shift)
+
+
+SCORES = {"additive": additive_score, "multiplicative": multiplicative_score, "dot": dot_score}
 
 
 def attend(

@@ -15,7 +15,7 @@ class Encoding(NamedTuple):
     forward: the state h->_S after the last word; zero where there is no word.
     backward: the state h<-_1 after the first word, read from the right; None in one direction.
 
-    Both states are tuples: an LSTM's has its cell beside its output.
+    Both states are tuples: an LSTM's contains output and cell.
     """
 
     annotations: np.ndarray

@@ -32,7 +32,7 @@ def plan_of(lengths: np.ndarray, buckets: tuple[Bucket, ...]) -> BatchPlan:
     return BatchPlan(100, len(lengths), {}, source, target, buckets)
 
 
-def test_every_pair_has_one_bucket_that_holds_it(lengths: np.ndarray) -> None:
+def test_every_pair_fits_its_bucket(lengths: np.ndarray) -> None:
     buckets = plan_buckets(histogram_of(lengths), by_tokens(1024), max_padding=0.06, max_buckets=48)
     plan = plan_of(lengths, buckets)
     indices = plan.bucket_table()[tuple(lengths.T)]
@@ -50,7 +50,7 @@ def test_every_pair_has_one_bucket_that_holds_it(lengths: np.ndarray) -> None:
     assert plan.pairs == len(lengths)
 
 
-def test_stops_at_enough(lengths: np.ndarray) -> None:
+def test_bucketing_stops_at_the_padding_target(lengths: np.ndarray) -> None:
     histogram = histogram_of(lengths)
     counts = [
         len(plan_buckets(histogram, by_tokens(4096), max_padding=padding, max_buckets=48))
@@ -62,13 +62,13 @@ def test_stops_at_enough(lengths: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("batch_sizes", [by_tokens(2048), by_sentences(64)])
-def test_every_bucket_fills_a_batch(lengths: np.ndarray, batch_sizes) -> None:  # type: ignore[no-untyped-def]
+def test_every_bucket_fills_at_least_one_batch(lengths: np.ndarray, batch_sizes) -> None:  # type: ignore[no-untyped-def]
     buckets = plan_buckets(histogram_of(lengths), batch_sizes, max_padding=0, max_buckets=1000)
     assert len(buckets) > 10
     assert all(bucket.pairs >= bucket.batch_size for bucket in buckets)
 
 
-def test_the_best_first_cut() -> None:
+def test_first_split_is_optimal() -> None:
     lengths = np.array([[4, 4]] * 10 + [[4, 20]] * 10 + [[20, 20]] * 10)
     buckets = plan_buckets(histogram_of(lengths), by_sentences(5), max_padding=0, max_buckets=9)
     assert [(bucket.shape, bucket.pairs, bucket.batches) for bucket in buckets] == [
@@ -79,7 +79,7 @@ def test_the_best_first_cut() -> None:
     assert plan_of(lengths, buckets).padding == 0
 
 
-def test_one_pair() -> None:
+def test_single_pair() -> None:
     [bucket] = plan_buckets(
         histogram_of(np.array([[3, 5]])), by_tokens(512), max_padding=0.06, max_buckets=48
     )

@@ -30,27 +30,27 @@ def test_lines_are_paired_in_order_and_counted(tmp_path):
     assert dataset.element_spec == (tf.TensorSpec((), tf.string),) * 2
 
 
-def test_gzip_is_known_by_its_content(tmp_path):
+def test_gzip_is_detected_by_content(tmp_path):
     """A downloaded file may have lost its suffix, or been unpacked under its old name."""
     source = write(tmp_path / "a", gzip.compress(b"eins\n", mtime=0) + gzip.compress(b"zwei\n"))
     target = write(tmp_path / "b.gz", "one\ntwo\n")
     assert texts(read_lines(source, target)) == [("eins", "one"), ("zwei", "two")]
 
 
-def test_nothing_but_a_line_feed_ends_a_line(tmp_path):
+def test_only_line_feed_ends_a_line(tmp_path):
     odd = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\rh\x00"
     source = write(tmp_path / "a", f"{odd}\nzwei\n")
     target = write(tmp_path / "b", "one\ntwo\n")
     assert texts(read_lines(source, target)) == [(odd, "one"), ("zwei", "two")]
 
 
-def test_windows_line_ends_and_byte_order_mark_are_not_text(tmp_path):
+def test_crlf_and_byte_order_mark_are_stripped(tmp_path):
     source = write(tmp_path / "a", b"\xef\xbb\xbfeins\r\n\xef\xbb\xbfzwei\r\n")
     target = write(tmp_path / "b", b"one\r\ntwo\r\n")
     assert texts(read_lines(source, target)) == [("eins", "one"), ("\ufeffzwei", "two")]
 
 
-def test_more_lines_than_one_chunk(tmp_path):
+def test_lines_span_several_chunks(tmp_path):
     count = 2_500
     source = write(tmp_path / "a", "".join(f"s{i}\n" for i in range(count)))
     target = write(tmp_path / "b", "".join(f"t{i}\n" for i in range(count)))
@@ -59,7 +59,7 @@ def test_more_lines_than_one_chunk(tmp_path):
     assert texts(dataset) == [(f"s{i}", f"t{i}") for i in range(count)]
 
 
-def test_unequal_files_say_both_counts(tmp_path):
+def test_files_of_unequal_length_report_both_counts(tmp_path):
     source = write(tmp_path / "a.de", "1\n2\n3\n")
     target = write(tmp_path / "a.en", gzip.compress(b"1\n2\n", mtime=0))
     with pytest.raises(ValueError, match=r"a\.de has 3 lines and .*a\.en has 2"):
@@ -77,7 +77,7 @@ def test_unequal_files_say_both_counts(tmp_path):
         (gzip.compress(b"1\n", mtime=0)[:3] + b"rubbish", "bad.* is a damaged gzip file"),
     ],
 )
-def test_bad_files_are_refused_before_training(tmp_path, content, message):
+def test_invalid_files_are_rejected_before_training(tmp_path, content, message):
     good, bad = write(tmp_path / "good", "one\ntwo\n"), write(tmp_path / "bad", content)
     with pytest.raises(ValueError, match=message):
         read_lines(good, bad)
@@ -105,7 +105,7 @@ def test_tsv_columns(tmp_path):
     assert read_tsv(path).cardinality() == 2
 
 
-def test_tsv_with_too_few_columns_says_the_line(tmp_path):
+def test_tsv_with_too_few_columns_reports_the_line(tmp_path):
     path = write(tmp_path / "a.tsv", "eins\tone\nzwei two\n")
     with pytest.raises(ValueError, match=r"a\.tsv, line 2: found 1 tab.*expected at least 2"):
         read_tsv(path)
@@ -115,14 +115,14 @@ def test_tsv_with_too_few_columns_says_the_line(tmp_path):
         read_tsv(path, target_column=-1)
 
 
-def test_pairs_of_python(tmp_path):
+def test_from_pairs_reads_python_pairs(tmp_path):
     pairs = [("eins\n", "one\0"), (b"zwei", b"two")]
     dataset = from_pairs(pairs)
     assert texts(dataset) == texts(dataset) == [("eins\n", "one\0"), ("zwei", "two")]
     assert dataset.cardinality() == 2
 
 
-def test_a_function_is_called_for_each_epoch_and_read_lazily():
+def test_pair_function_is_called_per_epoch_and_read_lazily():
     def numbers():
         return ((f"s{i}", f"t{i}") for i in itertools.count())
 
@@ -132,7 +132,7 @@ def test_a_function_is_called_for_each_epoch_and_read_lazily():
     assert from_pairs(numbers, count=10**9).cardinality() == 10**9
 
 
-def test_an_iterator_has_one_epoch_and_the_second_is_not_silently_empty():
+def test_second_epoch_of_an_iterator_raises():
     dataset = from_pairs(iter([("eins", "one")]))
     assert texts(dataset) == [("eins", "one")]
     with pytest.raises(tf.errors.OpError, match="read only once"):
@@ -150,7 +150,7 @@ def test_an_iterator_has_one_epoch_and_the_second_is_not_silently_empty():
         ([("a", b"\xff")], "Pair 0 .*utf-8"),
     ],
 )
-def test_bad_pairs(pairs, message):
+def test_invalid_pairs(pairs, message):
     with pytest.raises(ValueError, match=message):
         from_pairs(pairs)
 
@@ -207,7 +207,7 @@ class ToyTranslate(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def test_tfds_data_sets_by_name(tmp_path, capfd, caplog):
+def test_tfds_datasets_by_name(tmp_path, capfd, caplog):
     def read(*languages):
         return read_tfds("toy_translate", "train", *languages, data_dir=tmp_path)
 
@@ -222,7 +222,7 @@ def test_tfds_data_sets_by_name(tmp_path, capfd, caplog):
     assert capfd.readouterr().out == ""
 
 
-def test_tfds_mistakes(tmp_path):
+def test_tfds_errors(tmp_path):
     with pytest.raises(ValueError, match=r"'de' and 'fr'\. It has: de, dst, en, fr, it, ru, src"):
         read_tfds("toy_translate", "train", "de", "fr", tmp_path)
     with pytest.raises(
@@ -235,7 +235,7 @@ def test_tfds_mistakes(tmp_path):
         read_tfds("toy_translate", "train", "de", "en", tmp_path, manual_dir=tmp_path / "nowhere")
 
 
-def test_stock_data_sets_of_tfds(tmp_path):
+def test_stock_tfds_datasets(tmp_path):
     with tfds.testing.mock_data(num_examples=3):
         dataset = read_tfds("wmt14_translate/fr-en", "train", "fr", "en", tmp_path)
         assert len(texts(dataset)) == 3
@@ -261,7 +261,7 @@ SWAPPED = [("house", "Haus"), ("lake", "See")]
         (ROWS, {"source_column": 2}, "Source and target are both in column 2"),
     ],
 )
-def test_the_columns_of_a_tsv_follow_its_header_or_the_recipe(tmp_path, content, settings, wanted):
+def test_tsv_columns_follow_header_or_recipe(tmp_path, content, settings, wanted):
     write(tmp_path / "train.tsv", content)
     data = DataRecipe("tsv", folder=str(tmp_path), train="train.tsv", **settings)
     if isinstance(wanted, str):
@@ -271,7 +271,7 @@ def test_the_columns_of_a_tsv_follow_its_header_or_the_recipe(tmp_path, content,
         assert texts(load_split(data, "train")) == wanted
 
 
-def test_a_tilde_in_the_folder_is_the_home_directory(tmp_path, monkeypatch):
+def test_tilde_in_folder_expands_to_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "corpus").mkdir()
     write(tmp_path / "corpus" / "a.tsv", ROWS)

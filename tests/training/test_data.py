@@ -49,7 +49,7 @@ def test_batch_contract(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("order", ["shuffled", "epochs", "in_order"])
-def test_every_pair_once_per_epoch(
+def test_each_pair_occurs_once_per_epoch(
     order: str, batched: BatchedPairs, texts: Texts, tokenizer: Tokenizer
 ) -> None:
     epoch = {
@@ -62,7 +62,7 @@ def test_every_pair_once_per_epoch(
     assert len(batches) == len(epoch) == batched.plan.steps_per_epoch
 
 
-def test_plan_is_what_comes_out(batched: BatchedPairs) -> None:
+def test_plan_matches_batches(batched: BatchedPairs) -> None:
     plan = batched.plan
     source, labels, shapes = 0, 0, collections.Counter[tuple[int, int]]()
     positions = 0
@@ -155,7 +155,7 @@ def test_order_is_a_function_of_seed_and_epoch(batched: BatchedPairs) -> None:
     assert batches_of(batched.epochs(1, seed=0)) == batches_of(batched.epochs(1, seed=0))
 
 
-def test_order_survives_another_process(texts: Texts, tokenizer: Tokenizer) -> None:
+def test_order_is_reproducible_across_processes(texts: Texts, tokenizer: Tokenizer) -> None:
     """A second object from the same corpus stands for the process that resumes."""
     first, second = (
         BatchedPairs(dataset(texts), tokenizer, tokenizer, tokens_per_batch=512, cache=cache)
@@ -165,7 +165,7 @@ def test_order_survives_another_process(texts: Texts, tokenizer: Tokenizer) -> N
     assert first.plan == second.plan
 
 
-def test_each_iteration_is_shuffled_anew(batched: BatchedPairs) -> None:
+def test_each_iteration_is_reshuffled(batched: BatchedPairs) -> None:
     shuffled = batched.shuffled(seed=1)
     iterations = [batches_of(shuffled) for _ in range(3)]
     assert iterations[0] != iterations[1] != iterations[2] != iterations[0]
@@ -175,7 +175,7 @@ def test_each_iteration_is_shuffled_anew(batched: BatchedPairs) -> None:
     assert not set(iterations[0]) & set(iterations[1])
 
 
-def test_in_order_never_changes(batched: BatchedPairs) -> None:
+def test_in_order_is_deterministic(batched: BatchedPairs) -> None:
     assert batches_of(batched.in_order()) == batches_of(batched.in_order())
 
 
@@ -216,7 +216,7 @@ def test_corpus_is_read_once_with_a_cache(
         )
 
 
-def test_a_corpus_that_changes_is_noticed(texts: Texts, tokenizer: Tokenizer) -> None:
+def test_changed_corpus_is_detected(texts: Texts, tokenizer: Tokenizer) -> None:
     current = texts[:100]
     text = tf.TensorSpec([], tf.string)
     pairs = tf.data.Dataset.from_generator(lambda: iter(current), output_signature=(text, text))
@@ -229,7 +229,7 @@ def test_a_corpus_that_changes_is_noticed(texts: Texts, tokenizer: Tokenizer) ->
         batches_of(batched.in_order())
 
 
-def test_datasets_outlive_their_maker(texts: Texts, tokenizer: Tokenizer) -> None:
+def test_datasets_outlive_their_tokenizer(texts: Texts, tokenizer: Tokenizer) -> None:
     own = Tokenizer(tokenizer.model_proto)
     made = BatchedPairs(dataset(texts), own, own, tokens_per_batch=512, cache=False).shuffled()
     del own
@@ -238,7 +238,7 @@ def test_datasets_outlive_their_maker(texts: Texts, tokenizer: Tokenizer) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:.*shuffle=True.*")
-def test_fit_sees_every_pair_once_per_epoch(
+def test_fit_visits_each_pair_once_per_epoch(
     batched: BatchedPairs, texts: Texts, tokenizer: Tokenizer
 ) -> None:
     class Recorder(keras.layers.Layer):
@@ -273,7 +273,7 @@ ALIGNED = [
 
 
 @pytest.mark.parametrize(("segmentation_samples", "dropout_passes"), [(1, 1), (2, 1), (1, 2)])
-def test_tokens_are_linked_as_their_words_are(
+def test_token_alignment_follows_word_alignment(
     tokenizer: Tokenizer, segmentation_samples: int, dropout_passes: int
 ) -> None:
     rows = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*ALIGNED, strict=True))))
@@ -305,7 +305,7 @@ def test_tokens_are_linked_as_their_words_are(
     assert seen == segmentation_samples * dropout_passes * len(ALIGNED)
 
 
-def test_links_to_words_that_are_not_there_are_refused(tokenizer: Tokenizer) -> None:
+def test_links_to_missing_words_are_rejected(tokenizer: Tokenizer) -> None:
     for links in ("0-0 1-1", "2-0"):
         rows = tf.data.Dataset.from_tensors(("ein Haus", "Park", links))
         with pytest.raises(

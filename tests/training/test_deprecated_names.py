@@ -76,7 +76,7 @@ def test_recipe(tmp_path, kind, section, old, new, value):
     assert getattr(recipe, section) == kind()
 
 
-def test_directories_of_an_older_release(tmp_path):
+def test_directories_from_older_releases(tmp_path):
     recipe = load_recipe("multi30k")
     old = json.loads(json.dumps(recipe.to_dict()))
     old["vocabulary"]["samples"] = old["vocabulary"].pop("segmentation_samples")
@@ -99,7 +99,7 @@ def test_decoder():
         AttentionDecoder(4, initial_units=2, initial_state_units=2)
 
 
-def test_keras_file_of_an_older_release(tmp_path):
+def test_keras_file_from_older_releases(tmp_path):
     model = build_model(ModelConfig(20, 20, 4, 4, decoder_units=8, attention_units=4))
     new, old = tmp_path / "new.keras", tmp_path / "old.keras"
     model.save(new)

@@ -38,7 +38,7 @@ def unpack(folder, name):
     packed.unlink()
 
 
-def test_reads_a_folder_in_its_order(folder, tmp_path):
+def test_local_folder_preserves_order(folder, tmp_path):
     unpack(folder, "train.de")
     for split, stem in {"train": "train", "validation": "val", "test": "test_2016_flickr"}.items():
         dataset = read_tfds(
@@ -49,7 +49,7 @@ def test_reads_a_folder_in_its_order(folder, tmp_path):
         assert texts(dataset) == expected
 
 
-def test_missing_file_is_named_and_nothing_is_left_half_prepared(folder, tmp_path):
+def test_missing_file_is_named_and_no_partial_dataset_remains(folder, tmp_path):
     (folder / "val.en.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"no val\.en\.gz or val\.en in .*toy"):
         read_tfds("multi30k/de-en", "test", "de", "en", tmp_path / "data", manual_dir=folder)
@@ -62,7 +62,7 @@ def test_files_must_be_aligned(folder, tmp_path):
         read_tfds("multi30k/de-en", "test", "de", "en", tmp_path / "data", manual_dir=folder)
 
 
-def test_unknown_pair_lists_the_known_ones(tmp_path):
+def test_unknown_language_pair_lists_known_pairs(tmp_path):
     with pytest.raises(ValueError, match=r"'de-cs'.*de-en, de-fr, en-de, en-fr, fr-de, fr-en"):
         read_tfds("multi30k/de-cs", "test", "de", "cs", tmp_path)
 
@@ -92,12 +92,12 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_downloads(repository, tmp_path):
+def test_files_are_downloaded(repository, tmp_path):
     dataset = read_tfds("multi30k/en-de", "validation", "en", "de", tmp_path / "data")
     assert texts(dataset) == [(f"en val {i}é", f"de val {i}é") for i in range(3)]
 
 
-def test_a_download_that_is_not_the_known_file_is_refused(repository, tmp_path):
+def test_download_with_wrong_checksum_is_rejected(repository, tmp_path):
     (repository / "train.de.gz").write_bytes(gzip.compress(b"something else\n"))
     with pytest.raises(Exception, match=r"Artifact http.*train\.de\.gz.*wrong checksum"):
         read_tfds("multi30k/en-de", "validation", "en", "de", tmp_path / "data")
@@ -107,7 +107,7 @@ def test_a_download_that_is_not_the_known_file_is_refused(repository, tmp_path):
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"no Multi30k files in {REAL}")
-def test_the_real_files(tmp_path):
+def test_real_files(tmp_path):
     read = functools.partial(read_tfds, "multi30k/de-en", manual_dir=REAL, data_dir=tmp_path)
     sizes = [read(split, "de", "en").cardinality() for split in ("train", "validation", "test")]
     assert sizes == [29_000, 1_014, 1_000]

@@ -46,7 +46,7 @@ def book():
         ),
     ],
 )
-def test_words_values_as_both_languages_do(book, kind, value, source, target):
+def test_values_are_verbalised_in_both_languages(book, kind, value, source, target):
     assert book.pair(kind, value) == (source, target)
 
 
@@ -67,13 +67,13 @@ def test_words_values_as_both_languages_do(book, kind, value, source, target):
         ("es ru", "cardinal", 2000, "0-0 1p0 0p1 1p1"),
     ],
 )
-def test_words_that_say_the_same_are_linked(languages, kind, value, links):
+def test_words_with_the_same_meaning_are_aligned(languages, kind, value, links):
     book = Phrasebook(*languages.split())
     phrase = Phrase(kind, value, *book.pair(kind, value))
     assert format_gold(book.alignment(phrase)) == links
 
 
-def test_an_aligned_data_set_has_the_same_phrases_and_links_of_their_words(tmp_path):
+def test_aligned_dataset_adds_alignments_to_the_same_phrases(tmp_path):
     name = "phrases/fr-en.50-20-20.seed3"
     plain = read_tfds(name, "test", "fr", "en", data_dir=tmp_path)
     aligned = read_tfds(
@@ -88,7 +88,7 @@ def test_an_aligned_data_set_has_the_same_phrases_and_links_of_their_words(tmp_p
         assert all(i < words[0] and j < words[1] for i, j in possible)
 
 
-def test_texts_can_be_typed(book):
+def test_texts_contain_only_typable_characters(book):
     """CLDR is full of no-break spaces and direction marks, which no user's input has."""
     texts = itertools.chain.from_iterable(
         Phrasebook(*pair).pairs("train", 2_000) for pair in (("fr", "ar"), ("he", "en"))
@@ -100,7 +100,7 @@ def test_texts_can_be_typed(book):
 
 
 @pytest.mark.parametrize("code", ["de", "ja", "lt", "pt_BR", "fa", "hu"])
-def test_what_is_cached_reads_as_the_libraries_write_it(code):
+def test_cached_texts_equal_library_output(code):
     language, rng = Language(code), random.Random(5)
     for _ in range(400):
         day = KINDS["date_full"].draw(rng)
@@ -121,7 +121,7 @@ def canonical(value):
 
 
 @pytest.mark.parametrize("languages", [("de", "en"), ("en", "de"), ("fr", "en")])
-def test_one_source_has_one_target_and_splits_share_neither_values_nor_texts(languages):
+def test_sources_are_unambiguous_and_splits_are_disjoint(languages):
     sizes = {"train": 50_000, "validation": 1_000, "test": 1_000}
     targets: dict[str, str] = {}
     values: dict[object, str] = {}
@@ -134,14 +134,14 @@ def test_one_source_has_one_target_and_splits_share_neither_values_nor_texts(lan
 
 
 @pytest.mark.parametrize("code", ["ar", "be", "cy", "ja", "kk", "pt_BR", "sr", "th", "tr", "vi"])
-def test_odd_languages_are_unambiguous_too(code):
+def test_difficult_languages_are_unambiguous(code):
     for languages in ((code, "en"), ("en", code)):
         targets: dict[str, str] = {}
         for source, target in Phrasebook(*languages).pairs("train", 1_500):
             assert targets.setdefault(source, target) == target
 
 
-def test_a_value_is_in_one_split_whatever_it_stands_for():
+def test_split_of_a_value_is_independent_of_kind():
     assert split_of(1990) == split_of(Money(Decimal("1990.00"), "EUR"))
     assert split_of(Money(Decimal("12.50"), "EUR")) == split_of(Money(Decimal("12.5"), "USD"))
     assert {split_of(n) for n in range(100)} == {"train"}
@@ -155,7 +155,7 @@ def test_a_value_is_in_one_split_whatever_it_stands_for():
     ]
 
 
-def test_about_a_tenth_of_the_values_is_held_out():
+def test_one_tenth_of_values_is_held_out():
     counts = {split: 0 for split in SPLITS}
     for number in range(100, 10_100):
         counts[split_of(number)] += 1
@@ -171,12 +171,12 @@ def test_small_numbers_are_well_represented(book):
     assert set(range(30)) <= set(numbers)
 
 
-def test_held_out_pairs_come_up_once(book):
+def test_held_out_pairs_are_distinct(book):
     pairs = list(book.pairs("test", 3_000))
     assert len(set(pairs)) == 3_000
 
 
-def test_a_split_without_more_pairs_says_how_many_it_has():
+def test_exhausted_split_reports_its_size():
     clock = Phrasebook("de", "en", ["time_short"])
     with pytest.raises(ValueError, match=r"only (\d+) distinct test pairs.*time_short") as error:
         list(clock.pairs("test", 1_440))
@@ -184,7 +184,7 @@ def test_a_split_without_more_pairs_says_how_many_it_has():
     assert len(list(clock.pairs("test", count))) == count
 
 
-def test_same_seed_same_pairs_anywhere(book):
+def test_pairs_are_a_function_of_the_seed(book):
     first = list(book.pairs("train", 300, seed=3))
     assert first == list(Phrasebook("de", "en").pairs("train", 300, seed=3))
     assert first != list(book.pairs("train", 300, seed=4))
@@ -193,7 +193,7 @@ def test_same_seed_same_pairs_anywhere(book):
     assert [phrase.value for phrase in drawn] == [143_894, 9_952, 8, 266_673, 728_163, 82]
 
 
-def test_kinds_that_a_language_lacks_are_left_out_and_named(caplog):
+def test_unsupported_kinds_are_skipped_and_logged(caplog):
     with caplog.at_level(logging.INFO, logger="keras_attn_nmt"):
         book = Phrasebook("fr", "en")
     # French years read like numbers; English ones do not.
@@ -221,7 +221,7 @@ def test_regional_variants_and_spellings():
         (("th", "en", ["ordinal"]), "none of these kinds: ordinal"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_invalid_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         Phrasebook(*arguments)
 
@@ -244,7 +244,7 @@ def texts(dataset):
     return [(source.decode(), target.decode()) for source, target in dataset.as_numpy_iterator()]
 
 
-def test_tfds_data_set_has_the_phrases_of_the_book(book, tmp_path, monkeypatch, no_network, capfd):
+def test_tfds_dataset_equals_phrasebook(book, tmp_path, monkeypatch, no_network, capfd):
     monkeypatch.setattr(phrases, "_SHARD", 40)
     name = "phrases/de-en.100-20-30.seed7"
     for split, size in {"train": 100, "validation": 20, "test": 30}.items():
@@ -257,7 +257,7 @@ def test_tfds_data_set_has_the_phrases_of_the_book(book, tmp_path, monkeypatch, 
     assert sorted(texts(reverse)) == sorted((t, s) for s, t in book.pairs("test", 30, seed=7))
 
 
-def test_configuration_name_says_all_that_the_content_depends_on():
+def test_configuration_name_determines_content():
     base = PhrasesConfig(train_size=100)
     others = [
         PhrasesConfig(train_size=101),
@@ -290,12 +290,12 @@ def test_configuration_name_says_all_that_the_content_depends_on():
         ("de-en.9-9-9.seed0.babel0.1.num2words0.1", "another version of babel"),
     ],
 )
-def test_bad_configuration_names(name, message):
+def test_invalid_configuration_names(name, message):
     with pytest.raises(ValueError, match=message):
         PhrasesConfig.parse(name)
 
 
-def test_builder_takes_a_configuration(tmp_path):
+def test_builder_accepts_a_configuration(tmp_path):
     config = PhrasesConfig(train_size=5, validation_size=5, test_size=5, kinds=("cardinal",))
     for _ in range(2):
         builder = Phrases(config=config, data_dir=tmp_path)

@@ -5,14 +5,14 @@ import pytest
 from keras_attn_nmt.training.recipe_files import load_recipe, recipe_names
 
 
-def test_every_recipe_of_the_package_is_valid():
+def test_bundled_recipes_are_valid():
     names = {"bahdanau2015", "multi30k", "multi30k-fast", "phrases", "tanaka_enja"}
     assert names <= set(recipe_names())
     for name in recipe_names():
         assert load_recipe(name).data.corpus
 
 
-def test_the_papers_recipe_is_the_papers():
+def test_bahdanau2015_recipe_matches_the_paper():
     recipe = load_recipe("bahdanau2015")
     assert recipe.model["reset_after"] is False
     assert recipe.model["readout"] == "maxout"
@@ -20,7 +20,7 @@ def test_the_papers_recipe_is_the_papers():
     assert (recipe.training.optimizer, recipe.training.clip_norm) == ("adadelta", 1.0)
 
 
-def test_overrides_are_read_as_toml_and_as_plain_words():
+def test_overrides_accept_toml_values_and_bare_words():
     recipe = load_recipe(
         "multi30k",
         ["training.epochs=3", "model.cell=lstm", "data.folder=/data", "training.learning_rate=1"],
@@ -69,7 +69,7 @@ def test_overrides_are_read_as_toml_and_as_plain_words():
         (["training.schedule=plateau"], "warmup_steps"),
     ],
 )
-def test_what_is_not_known_is_refused(overrides, message):
+def test_unknown_settings_are_rejected(overrides, message):
     with pytest.raises(ValueError, match=message):
         load_recipe("multi30k", overrides)
 
@@ -111,10 +111,10 @@ def test_unknown_recipes_and_files(tmp_path):
         ),
     ],
 )
-def test_what_would_be_ignored_is_refused(overrides, setting, tmp_path):
+def test_overrides_without_effect_are_rejected(overrides, setting, tmp_path):
     with pytest.raises(ValueError, match=f"The override: {setting} has no effect"):
         load_recipe("multi30k", overrides)
-    # What an override switches off may stay in the recipe; in a file alone it is refused.
+    # A recipe may keep a setting that an override disables; a file without overrides may not.
     assert load_recipe("multi30k", overrides[:-1])
     path = tmp_path / "mine.toml"
     path.write_text('[data]\ncorpus = "phrases"\ntest = "other"\n')
@@ -122,7 +122,7 @@ def test_what_would_be_ignored_is_refused(overrides, setting, tmp_path):
         load_recipe(path)
 
 
-def test_a_file_is_judged_with_its_overrides(tmp_path):
+def test_recipe_is_validated_after_overrides(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('[training]\nschedule = "cosine"\nplateau_factor = 0.3\n')
     recipe = load_recipe(path, ["training.schedule=plateau"])

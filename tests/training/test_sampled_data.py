@@ -31,9 +31,7 @@ def sampled(texts: Texts, tokenizer: Tokenizer, **settings: object) -> BatchedPa
     return BatchedPairs(dataset(texts), tokenizer, tokenizer, **arguments)
 
 
-def test_samples_are_the_same_texts_in_other_tokens(
-    texts: Texts, sampled_tokenizer: Tokenizer
-) -> None:
+def test_samples_resegment_the_same_texts(texts: Texts, sampled_tokenizer: Tokenizer) -> None:
     batched = sampled(texts, sampled_tokenizer)
     assert batched.plan.pairs == batched.plan.pairs_read == 3 * len(texts)
     batches = batches_of(batched.epochs(1))
@@ -47,7 +45,7 @@ def test_samples_are_the_same_texts_in_other_tokens(
     assert batched.plan.source_tokens > 3.3 * usual.plan.source_tokens
 
 
-def test_samples_are_the_same_in_every_epoch(texts: Texts, tokenizer: Tokenizer) -> None:
+def test_samples_are_equal_in_every_epoch(texts: Texts, tokenizer: Tokenizer) -> None:
     def rows(batches: tf.data.Dataset) -> collections.Counter:
         pairs = (zip(batch[0], batch[2], strict=True) for batch in batches_of(batches))
         unpadded = (
@@ -86,7 +84,7 @@ for inputs, labels in batched.epochs(1, seed=5).as_numpy_iterator():
 """
 
 
-def test_samples_are_a_function_of_the_seed_in_every_process(
+def test_samples_are_reproducible_across_processes(
     texts: Texts, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     texts = texts[:100]
@@ -111,7 +109,7 @@ def test_samples_are_a_function_of_the_seed_in_every_process(
     assert printed(4) == other.stdout.splitlines() != printed(3)
 
 
-def test_every_sample_chunk_and_side_draws_for_itself(
+def test_samples_chunks_and_sides_are_drawn_independently(
     sampled_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_chunks, "_CHUNK_PAIRS", 32)
@@ -127,7 +125,7 @@ def test_every_sample_chunk_and_side_draws_for_itself(
     assert len(set(drawn)) == len(drawn) == 8
 
 
-def test_a_sample_that_is_too_long_gives_way(tokenizer: Tokenizer) -> None:
+def test_too_long_samples_fall_back_to_the_best_segmentation(tokenizer: Tokenizer) -> None:
     text = "zwei Männer im Park"
     [ids] = tokenizer.encode([text])
     texts = [(text, "zwei"), ("zwei", text + " und Garten")] * 50
@@ -138,7 +136,7 @@ def test_a_sample_that_is_too_long_gives_way(tokenizer: Tokenizer) -> None:
     assert texts_of(batches_of(batched.in_order()), tokenizer) == kept
 
 
-def test_sampled_datasets_outlive_their_maker(texts: Texts, tokenizer: Tokenizer) -> None:
+def test_sampled_datasets_outlive_their_tokenizer(texts: Texts, tokenizer: Tokenizer) -> None:
     own = Tokenizer(tokenizer.model_proto)
     made = sampled(texts, own, cache=False).shuffled()
     del own

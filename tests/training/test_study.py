@@ -14,7 +14,7 @@ from keras_attn_nmt.training.study import run_study
 PAIRS = [(f"{'a ' * (n % 7)}a{n}", f"b{n}") for n in range(500)]
 
 
-def test_sentences_are_put_together_to_all_lengths():
+def test_sentences_are_concatenated_to_all_lengths():
     long = concatenated(from_pairs(PAIRS), 30, seed=1)
     rows = decoded(long)
     assert int(long.cardinality()) == len(rows) < len(PAIRS)
@@ -28,33 +28,33 @@ def test_sentences_are_put_together_to_all_lengths():
     assert np.histogram(lengths, bins=3, range=(0, 30))[0].min() > len(rows) / 6
 
 
-def test_a_sentence_longer_than_all_that_is_wanted_stays_whole():
+def test_sentence_above_the_maximum_length_is_not_split():
     long = concatenated(from_pairs([("a b c", "x"), ("d", "y")]), 1)
     assert list(long.as_numpy_iterator()) == [(b"a b c", b"x"), (b"d", b"y")]
 
 
-def test_a_pair_with_an_empty_side_is_put_together_with_nothing():
+def test_pairs_with_an_empty_side_are_not_concatenated():
     pairs = [("a", "w"), ("b", " "), ("c", "x"), ("", "y"), ("d", "z")]
     rows = decoded(concatenated(from_pairs(pairs), 50))
     assert sorted(rows) == [["", "y"], ["a c d", "w x z"], ["b", " "]]
 
 
-def test_sentences_that_max_length_would_leave_out_are_not_put_together():
+def test_max_length_below_concatenated_length_is_rejected():
     with pytest.raises(ValueError, match=r"set data\.max_length to about 160"):
         load_recipe("multi30k", ["data.concatenate=80"])
 
 
-def test_the_test_set_has_short_and_long_sentences_once(recipe):
+def test_test_set_has_short_and_concatenated_sentences_once(recipe):
     sources, references = study._test_pairs(recipe)
-    alone = study._test_pairs(replace(recipe, data=replace(recipe.data, concatenate=0)))
-    assert sources[:100] == alone[0]
+    single = study._test_pairs(replace(recipe, data=replace(recipe.data, concatenate=0)))
+    assert sources[:100] == single[0]
     assert len(references) == len(sources) > 110
     together = sources[100:]
     assert max(len(source.split()) for source in together) > 8
-    assert not set(together) & set(alone[0])
+    assert not set(together) & set(single[0])
 
 
-def test_bleu_is_that_of_sentences_of_like_length():
+def test_bleu_is_computed_by_sentence_length():
     sources = ["a b"] * 20 + ["a b c d e f"] * 25 + ["a " * 50] * 3
     references = ["one two three four"] * 48
     translations = ["one two three four"] * 20 + ["five six seven eight"] * 28
@@ -88,7 +88,7 @@ def recipe(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", list(study.SYSTEMS))
-def test_every_system_has_the_budget_of_the_first(recipe, name):
+def test_systems_have_equal_parameter_counts(recipe, name):
     first = study._parameters({**recipe.model, **study.SYSTEMS["attention"]}, recipe)
     fitted = study._recipe_of(recipe, name)
     assert study._parameters(fitted.model, recipe) == pytest.approx(first, rel=0.04)
@@ -97,7 +97,7 @@ def test_every_system_has_the_budget_of_the_first(recipe, name):
 
 
 @pytest.mark.slow
-def test_a_study_writes_table_pictures_and_report(recipe, tmp_path):
+def test_study_writes_table_plots_and_report(recipe, tmp_path):
     pytest.importorskip("sklearn")
     names = ["fixed-vector"]
     report = run_study(recipe, tmp_path, names, quiet=True)
@@ -119,7 +119,7 @@ def test_a_study_writes_table_pictures_and_report(recipe, tmp_path):
         run_study(recipe, tmp_path, ["transformer"])
 
 
-def test_groups_are_of_what_lies_together():
+def test_clusters_group_neighbouring_vectors():
     pytest.importorskip("sklearn")
     centres = 10 * np.eye(study_plots.GROUPS)
     truth = np.arange(5 * study_plots.GROUPS) % study_plots.GROUPS

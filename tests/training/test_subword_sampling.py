@@ -22,7 +22,7 @@ def learn(model_type: str, **settings: object) -> Tokenizer:
     return Tokenizer.learn(SENTENCES, 340, model_type=model_type, **settings)
 
 
-def test_every_text_survives(tokenizer: Tokenizer) -> None:
+def test_sampling_is_lossless(tokenizer: Tokenizer) -> None:
     texts = [*ODD_TEXTS, *SENTENCES]
     generator = random.Random(1)
     for alpha in (0.1, 0.5, 1.0):
@@ -32,7 +32,7 @@ def test_every_text_survives(tokenizer: Tokenizer) -> None:
         assert drawn != tokenizer.encode(texts)
 
 
-def test_a_generator_of_the_same_seed_draws_the_same(tokenizer: Tokenizer) -> None:
+def test_sampling_is_a_function_of_the_seed(tokenizer: Tokenizer) -> None:
     def drawn(seed: int) -> list[list[int]]:
         sampler, generator = SubwordSampler(tokenizer, 0.3), random.Random(seed)
         return [sampler(text, generator) for text in SENTENCES]
@@ -42,7 +42,7 @@ def test_a_generator_of_the_same_seed_draws_the_same(tokenizer: Tokenizer) -> No
     assert len({tuple(sampler(SENTENCES[0], generator)) for _ in range(50)}) > 10
 
 
-def test_a_unigram_model_draws_in_proportion_to_smoothed_probabilities() -> None:
+def test_unigram_sampling_follows_smoothed_probabilities() -> None:
     tokenizer, text, alpha, draws = learn("unigram"), "lachen und", 0.4, 20_000
     names = tokenizer.pieces(range(tokenizer.vocabulary_size))
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model_proto)
@@ -69,7 +69,7 @@ def test_a_unigram_model_draws_in_proportion_to_smoothed_probabilities() -> None
         assert counts[each] / draws == pytest.approx(share, abs=5 * deviation), each
 
 
-def test_a_bpe_model_leaves_out_merges() -> None:
+def test_bpe_sampling_drops_merges() -> None:
     tokenizer = learn("bpe")
     texts = [*ODD_TEXTS, *SENTENCES]
     generator = random.Random(0)
@@ -89,7 +89,7 @@ def test_a_bpe_model_leaves_out_merges() -> None:
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_unknown_characters_without_bytes(model_type: str) -> None:
+def test_unknown_characters_without_byte_fallback(model_type: str) -> None:
     tokenizer = learn(model_type, byte_fallback=False)
     sampler = SubwordSampler(tokenizer, 0.3)
     ids = sampler("Haus 日本 Haus日", random.Random(0))

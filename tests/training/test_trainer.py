@@ -1,6 +1,7 @@
 """A training from recipe to model directory: what is written, and that a stop costs nothing."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,10 +61,8 @@ def weights_of(directory):
 
 
 @pytest.mark.slow
-def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
-    corpus, tmp_path, monkeypatch
-):
-    # What has a state that the next epoch needs; schedules by step need Adam's count alone.
+def test_resumed_run_ends_at_the_same_weights(corpus, tmp_path, monkeypatch):
+    # Settings with state across epochs; schedules by step only need Adam's iteration count.
     overrides = [
         "training.ema_momentum=0.9",
         "training.r_drop=0.5",
@@ -81,6 +80,7 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
     # BLEU stays at 0, so that the third epoch has half the learning rate.
     rates = [epoch["learning_rate"] for epoch in whole["history"]]
     assert rates == pytest.approx([0.003, 0.003, 0.0015])
+    assert "val_perplexity" in whole["metrics"]
 
     atomic_write = writing.atomic_write
 
@@ -119,7 +119,7 @@ def test_a_training_resumed_after_a_full_disk_ends_at_the_same_weights(
             assert resumed["history"][-1][name] == pytest.approx(value, rel=1e-4)
 
 
-def test_what_is_validated_and_saved_is_the_average_of_the_weights():
+def test_averaged_weights_are_validated_and_saved():
     seen = {"step": [], "validation": [], "epoch end": []}
 
     class Watch(keras.callbacks.Callback):
@@ -151,15 +151,29 @@ def test_what_is_validated_and_saved_is_the_average_of_the_weights():
     assert not np.allclose(averages[2], seen["step"][2], rtol=1e-3)
 
 
-def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
-    recipe = small(corpus, "training.epochs=1", "data.validation=''")
+@pytest.fixture
+def aligned(corpus, tmp_path):
+    """A copy of the corpus in which word n is aligned with word n."""
+    folder = shutil.copytree(corpus, tmp_path / "aligned")
+    sentences = (folder / "train.de").read_text().splitlines()
+    links = [" ".join(f"{i}-{i}" for i in range(len(line.split()))) for line in sentences]
+    (folder / "train.align").write_text("\n".join(links) + "\n")
+    return folder
+
+
+def test_model_directory_is_complete_and_documents_the_run(aligned, tmp_path):
+    guided = ("data.alignment=align", "training.guided_alignment=1.0")
+    guided += ("training.learning_rate=0.02", "training.warmup_steps=0")
+    recipe = small(aligned, "training.epochs=6", "data.validation=''", *guided)
     report = train(recipe, tmp_path / "model", quiet=True)
+    losses = [epoch["attention_loss"] for epoch in report["history"]]
+    assert losses[-1] < 0.85 * losses[0]
     written = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.keras", "config.json", "source.spm", "target.spm", "training.json"} <= written
     assert json.loads((tmp_path / "model" / model_directory.TRAINING).read_text()) == report
     assert report["pairs"] == 190  # Of 200: the others are for validation.
     assert report["recipe"] == recipe.to_dict()
-    assert {"val_bleu", "val_loss", "val_perplexity", "loss"} <= set(report["metrics"])
+    assert {"val_bleu", "val_loss", "loss"} <= set(report["metrics"])
     assert report["bleu_signature"].startswith("nrefs:1|case:mixed")
     # No optimizer state: about the weights.
     size = (tmp_path / "model" / model_directory.MODEL).stat().st_size
@@ -170,12 +184,12 @@ def test_a_model_directory_is_whole_and_tells_how_it_was_made(corpus, tmp_path):
         train(recipe, tmp_path / "model")
 
 
-def test_nothing_to_resume_is_said(corpus, tmp_path):
+def test_resume_without_checkpoint_raises(corpus, tmp_path):
     with pytest.raises(FileNotFoundError, match="Nothing to resume"):
         train(small(corpus), tmp_path / "none", resume=True)
 
 
-def test_an_epoch_whose_model_was_not_written_is_kept(corpus, tmp_path, monkeypatch):
+def test_epoch_is_kept_if_the_model_cannot_be_written(corpus, tmp_path, monkeypatch):
     recipe = small(corpus, "training.epochs=2")
     atomic_write = writing.atomic_write
 
@@ -205,7 +219,7 @@ def test_an_epoch_whose_model_was_not_written_is_kept(corpus, tmp_path, monkeypa
     assert model_directory.load_model(tmp_path / "model").search == search
 
 
-def test_a_directory_is_trained_into_by_one_process_at_a_time(corpus, tmp_path):
+def test_output_directory_is_locked_by_one_process(corpus, tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(f'[data]\nfolder = "{corpus}"\n')
     command = [sys.executable, "-m", "keras_attn_nmt.cli", "train", str(recipe), "--output"]
@@ -217,7 +231,7 @@ def test_a_directory_is_trained_into_by_one_process_at_a_time(corpus, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_an_output_that_cannot_be_written_is_said_before_any_data_are_read(corpus, tmp_path):
+def test_unwritable_output_is_rejected_before_reading_data(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     recipe = small(corpus, "data.train=missing")
     with pytest.raises(FileExistsError, match="is a file; expected a directory"):
@@ -232,36 +246,29 @@ def test_data_errors_leave_no_directory(corpus, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
-def test_attention_is_guided_by_given_alignments(corpus, tmp_path):
+def test_missing_or_wrong_alignments_are_rejected(aligned, tmp_path):
     with pytest.raises(
         ValueError, match=r"The corpus lines has no word alignments: set data.align"
     ):
-        train(small(corpus, "training.guided_alignment=1.0"), tmp_path / "a", quiet=True)
-    sentences = (corpus / "train.de").read_text().splitlines()
-    links = [" ".join(f"{i}-{i}" for i in range(len(line.split()))) for line in sentences]
-    (corpus / "train.align").write_text("\n".join(links) + "\n")
-    overrides = ("data.alignment=align", "training.guided_alignment=1.0")
-    overrides += ("training.epochs=6", "training.learning_rate=0.02", "training.warmup_steps=0")
-    report = train(small(corpus, *overrides), tmp_path / "b", quiet=True)
-    losses = [epoch["attention_loss"] for epoch in report["history"]]
-    assert losses[-1] < 0.85 * losses[0]
-    (corpus / "train.align").write_text("\n".join(["", "7-0", *links[2:]]) + "\n")
+        train(small(aligned, "training.guided_alignment=1.0"), tmp_path / "model")
+    recipe = small(aligned, "data.alignment=align", "training.guided_alignment=1.0")
+    lines = (aligned / "train.align").read_text().splitlines()
+    (aligned / "train.align").write_text("\n".join(["", "7-0", *lines[2:]]) + "\n")
     with pytest.raises(ValueError, match=r"train\.align, line 2: link 7-0 is out of range"):
-        train(small(corpus, *overrides), tmp_path / "c", quiet=True)
-    (corpus / "train.align").write_text("0-0\n")
+        train(recipe, tmp_path / "model")
+    (aligned / "train.align").write_text("0-0\n")
     with pytest.raises(ValueError, match="must align line n"):
-        train(small(corpus, *overrides), tmp_path / "c", quiet=True)
+        train(recipe, tmp_path / "model")
 
 
-def test_the_best_epoch_is_the_earliest_of_equals():
+def test_best_epoch_is_the_earliest_on_ties():
     history = [{"val_loss": 2.0, "val_bleu": 1.0}, {"val_loss": 1.0, "val_bleu": 3.0}]
     history.append({"val_loss": 1.0, "val_bleu": 3.0})
     assert callbacks.best_epoch(history, "val_loss") == 1
     assert callbacks.best_epoch(history, "val_bleu") == 1
 
 
-def test_a_nan_loss_stops_the_training():
+def test_nan_loss_stops_training():
     progress = callbacks.Progress(steps=5, tokens=100, epochs=1, quiet=True)
     progress.on_epoch_begin(0)
     with pytest.raises(ValueError, match=r"loss became nan in batch 3 of this epoch"):

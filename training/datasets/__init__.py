@@ -1,4 +1,4 @@
-"""Data sets of this package, registered with TFDS by importing them."""
+"""TFDS data sets of this package, registered on import."""
 
 from keras_attn_nmt.training.datasets.multi30k import Multi30k
 from keras_attn_nmt.training.datasets.phrases import Phrases, PhrasesConfig

@@ -1,4 +1,4 @@
-"""The TFDS data set `multi30k`: captions of photos in German, English and French."""
+"""The TFDS data set `multi30k`: image captions in German, English and French."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/
 
 LANGUAGES = ("de", "en", "fr")
 
-# How the files of each split begin.
+# File name prefix of each split.
 STEMS = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
 
 # Size in bytes and SHA-256 of the files at URL.
@@ -67,8 +67,8 @@ class Multi30k(tfds.core.GeneratorBasedBuilder):
     """Multi30k, task 1: 29,000 training, 1,014 validation and 1,000 test (2016, Flickr) captions.
 
     Configurations are ordered pairs of de, en and fr, such as `de-en`. Files are downloaded from
-    the public repository multi30k/dataset, or read from a folder that has them, plain or gzip,
-    under the same names (`train.de` or `train.de.gz`, ...). For non-commercial research.
+    the public repository multi30k/dataset, or read from a folder with the same file names, plain
+    or gzip (`train.de` or `train.de.gz`, ...). For non-commercial research.
 
     Example:
 
@@ -112,18 +112,18 @@ class Multi30k(tfds.core.GeneratorBasedBuilder):
             supervised_keys=languages,
             homepage="https://github.com/multi30k/dataset",
             citation=_CITATION,
-            # Keeps the order of the files, so that translations can be compared line by line.
+            # Preserves the order of the files, for line-by-line comparison.
             disable_shuffling=True,
         )
 
     def download_and_prepare(
         self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any
     ) -> None:
-        """As for every TFDS builder; `download_config.manual_dir` is the folder to read, if any.
+        """Prepares the data set; reads `download_config.manual_dir` instead of downloading, if set.
 
         Raises:
-            FileNotFoundError: the folder lacks a file; says which.
-            ValueError: the files of a split do not have the same number of lines, or are not UTF-8.
+            FileNotFoundError: A file is missing from the folder; the message names it.
+            ValueError: The files of a split differ in their number of lines, or are not UTF-8.
         """
         folder = download_config.manual_dir if download_config is not None else None
         self._folder = None if folder is None else Path(folder).expanduser()
@@ -162,5 +162,5 @@ def _find(folder: Path, name: str) -> Path:
             return candidate
     raise FileNotFoundError(
         f"There is no {name} or {name.removesuffix('.gz')} in {folder}. "
-        f"Multi30k has it at {URL}{name}."
+        f"Download it from {URL}{name}."
     )

@@ -1,11 +1,12 @@
-"""Numbers, dates, times and amounts of money, worded in one language and in another.
+"""Parallel phrases: numbers, dates, times and amounts of money, verbalised in two languages.
 
-num2words writes numbers out and Babel formats dates, times and money as CLDR has them, so this is
-real language with real reordering (`einundvierzig` -> `forty-one`) for every pair that both speak.
+num2words spells out numbers; Babel formats dates, times and money by CLDR. The pairs are therefore
+natural language with natural reordering (`einundvierzig` -> `forty-one`), for every language pair
+that both libraries support.
 
-Both languages word a value by the same kind and format, and a source text has exactly one right
-target text. Which split a phrase belongs to depends on its value alone: a value held out from
-training occurs there in no kind, neither as a number nor as a year nor as an amount of money.
+Both languages verbalise a value in the same kind and format, and each source text has exactly one
+correct target text. The split of a phrase depends only on its value: a held-out value never occurs
+in training in any kind (number, year or amount of money).
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from keras_attn_nmt.training.datasets.wording import Language
 
 logger = logging.getLogger(__name__)
 
-# A kind is left out if fewer than a quarter of so many values can be worded in both languages.
+# A kind is skipped if both languages verbalise fewer than a quarter of this many random values.
 _PROBES = 100
-# So many draws in a row without a phrase that is new: there are none left.
-_PATIENCE = 200_000
+# A split counts as exhausted after this many consecutive rejected draws.
+_MAX_REJECTED = 200_000
 
 
 class Phrase(NamedTuple):
-    """A value of a kind, worded in both languages."""
+    """A value, verbalised in both languages."""
 
     kind: str
     value: Value
@@ -41,7 +42,7 @@ class Phrase(NamedTuple):
 
 
 class Phrasebook:
-    """Phrases in two languages, made on the fly: any number of them, reproducibly, in flat memory.
+    """Generates reproducible phrase pairs on the fly, in constant memory.
 
     Example:
 
@@ -51,15 +52,15 @@ class Phrasebook:
 
     Args:
         source_language: Such as `de`, `pt_BR` or `en-GB`; see `wording.supported_languages`.
-        target_language: Likewise.
-        kinds: Names of `values.KINDS` to draw from; all by default.
+        target_language: Same for the target.
+        kinds: Names of `values.KINDS` to draw from; defaults to all.
 
     Attributes:
-        kinds: The kinds that both languages have.
-        left_out: The others.
+        kinds: The kinds that both languages support.
+        left_out: The other requested kinds.
 
     Raises:
-        ValueError: an unsupported language, an unknown kind, or no kind that both languages have.
+        ValueError: A language or kind is unknown, or both languages have no kind in common.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class Phrasebook:
         if unknown := sorted(set(kinds or ()) - set(KINDS)):
             raise ValueError(f"Unknown kinds: {', '.join(unknown)}. Known: {', '.join(KINDS)}.")
         wanted = [name for name in KINDS if kinds is None or name in kinds]
-        self._rivals = {
+        self._preceding = {
             name: [KINDS[k] for k in wanted[:i] if KINDS[k].family == KINDS[name].family]
             for i, name in enumerate(wanted)
         }
-        self.kinds = tuple(name for name in wanted if self._has(KINDS[name]))
+        self.kinds = tuple(name for name in wanted if self._supports(KINDS[name]))
         self.left_out = tuple(name for name in wanted if name not in self.kinds)
         pair = f"{self.source.code}-{self.target.code}"
         if not self.kinds:
@@ -85,28 +86,28 @@ class Phrasebook:
             logger.info("phrases %s: no %s in this pair", pair, ", ".join(self.left_out))
 
     def pair(self, kind: str, value: Value) -> tuple[str, str] | None:
-        """Words a value in both languages; None where that is not possible without ambiguity.
+        """Verbalises a value in both languages; `None` if unsupported or ambiguous.
 
         Args:
-            kind: Name of one of the kinds that this book was asked for.
-            value: A value of that kind.
+            kind: Name of one of the requested kinds.
+            value: A value of this kind.
         """
         source = self.source.word(KINDS[kind], value)
         target = self.target.word(KINDS[kind], value)
         if source is None or target is None:
             return None
-        for rival in self._rivals[kind]:
-            # 2010 reads "zweitausendzehn" as a number and as a year, but "two thousand and ten" and
-            # "twenty ten": the source text belongs to the first kind.
+        for other in self._preceding[kind]:
+            # 2010 is "zweitausendzehn" both as a number and as a year, but "two thousand and ten"
+            # and "twenty ten" in English: the first kind takes the source text.
             if (
-                self.source.word(rival, value) == source
-                and self.target.word(rival, value) != target
+                self.source.word(other, value) == source
+                and self.target.word(other, value) != target
             ):
                 return None
         return source, target
 
     def alignment(self, phrase: Phrase) -> GoldAlignment:
-        """Which words of the two texts say the same of the value; see `provenance`."""
+        """The gold word alignment of a phrase; see `provenance`."""
         kind = KINDS[phrase.kind]
         return gold_alignment(
             functools.partial(self.source.word, kind),
@@ -117,46 +118,46 @@ class Phrasebook:
     def pairs(
         self, split: str, count: int | None = None, seed: int = 0
     ) -> Iterator[tuple[str, str]]:
-        """Pairs of (source, target) of a split: as many as `count`, or without end; see `draw`."""
+        """`count` pairs `(source, target)` of a split, or infinitely many; see `draw`."""
         phrases = itertools.islice(self.draw(split, seed), count)
         return ((phrase.source, phrase.target) for phrase in phrases)
 
     def draw(self, split: str, seed: int = 0) -> Iterator[Phrase]:
-        """Phrases of a split, drawn at random without end.
+        """Infinitely many random phrases of a split.
 
-        The same arguments give the same phrases with the same versions of num2words and Babel.
-        Those of `train` come up as often as they are drawn, those of the other splits only once.
+        Reproducible for fixed arguments and versions of num2words and Babel. `train` samples with
+        replacement, the other splits without.
 
         Raises:
-            ValueError: unknown split; and from the iterator, when a split has no more phrases.
+            ValueError: The split is unknown; from the iterator: the split is exhausted.
         """
         if split not in SPLITS:
             raise ValueError(f"Unknown split {split!r}. Splits: {', '.join(SPLITS)}.")
         return self._draw(split, random.Random(f"{split} {seed}"))
 
-    def _has(self, kind: Kind) -> bool:
+    def _supports(self, kind: Kind) -> bool:
         rng = random.Random(0)
-        worded = sum(self.pair(kind.name, kind.draw(rng)) is not None for _ in range(_PROBES))
-        return worded >= _PROBES / 4
+        supported = sum(self.pair(kind.name, kind.draw(rng)) is not None for _ in range(_PROBES))
+        return supported >= _PROBES / 4
 
     def _draw(self, split: str, rng: random.Random) -> Iterator[Phrase]:
         kinds = [KINDS[name] for name in self.kinds]
         bounds = list(itertools.accumulate(kind.weight for kind in kinds))
         seen: set[str] = set()
-        in_vain = 0
+        rejected = 0
         while True:
             kind = kinds[bisect.bisect(bounds, rng.random() * bounds[-1])]
             value = kind.draw(rng)
             pair = self.pair(kind.name, value) if split_of(value) == split else None
             if pair is None or pair[0] in seen:
-                in_vain += 1
-                if in_vain == _PATIENCE:
+                rejected += 1
+                if rejected == _MAX_REJECTED:
                     raise ValueError(
                         f"{self.source.code}-{self.target.code} has only {len(seen)} distinct "
                         f"{split} pairs of the kinds {', '.join(self.kinds)}. Ask for fewer."
                     )
                 continue
-            in_vain = 0
+            rejected = 0
             if split != "train":
                 seen.add(pair[0])
             yield Phrase(kind.name, value, *pair)

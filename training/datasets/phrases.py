@@ -1,4 +1,4 @@
-"""The TFDS data set `phrases`: a `Phrasebook` written to disk, so that it can be read by name."""
+"""The TFDS data set `phrases`: a `Phrasebook` written to disk, loaded by name."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.alignment import format_gold
 from keras_attn_nmt.training.datasets.values import SPLITS
 
-# Other data sets can do without the libraries that word phrases.
+# Imported lazily: other data sets need neither Babel nor num2words.
 if TYPE_CHECKING:
     from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 
-# The feature with the links.
+# Name of the feature with the word alignment.
 ALIGNMENT = "alignment"
 
 _LIBRARIES = ("babel", "num2words")
@@ -43,18 +43,18 @@ Example = tuple[int, dict[str, str]]
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class PhrasesConfig(tfds.core.BuilderConfig):
-    """Which phrases: everything that their content depends on is in the configuration's name.
+    """Configuration of `phrases`; its name contains everything that determines the content.
 
     Args:
         source_language: Such as `de`; see `wording.supported_languages`.
-        target_language: Likewise.
+        target_language: Same for the target.
         train_size: Number of training pairs.
         validation_size: Number of distinct validation pairs.
         test_size: Number of distinct test pairs.
-        seed: Another seed draws other pairs; held-out values stay the same.
-        kinds: Names of `values.KINDS`; all that the pair has by default.
-        aligned: Whether examples have a third text, `"alignment"`: which words say the same, as
-            links in the Pharaoh format, `0-0` for sure or `0p1` possibly (`provenance`).
+        seed: Random seed of the pairs; held-out values do not depend on it.
+        kinds: Names of `values.KINDS`; defaults to all that the language pair supports.
+        aligned: Whether examples have a third text, `"alignment"`: word links in the Pharaoh
+            format, sure (`0-0`) or possible (`0p1`); see `provenance`.
     """
 
     name: str = dataclasses.field(init=False, default="")
@@ -100,15 +100,15 @@ class PhrasesConfig(tfds.core.BuilderConfig):
 
     @classmethod
     def parse(cls, name: str) -> PhrasesConfig:
-        """Reads a name such as `de-en` or `de-en.50000-1000-1000.seed0`; the rest is default.
+        """Parses a name such as `de-en` or `de-en.50000-1000-1000.seed0`; the rest has defaults.
 
         Raises:
-            ValueError: it is no such name, or names versions of libraries that are not installed.
+            ValueError: The name is invalid, or names library versions that are not installed.
         """
         match = _NAME.fullmatch(name)
         if match is None:
             raise ValueError(
-                f"phrases has no configuration {name!r}. Expected SOURCE-TARGET with, if you like, "
+                f"phrases has no configuration {name!r}. Expected SOURCE-TARGET, optionally with "
                 "sizes of train, validation and test, seed, kinds and 'aligned': 'de-en', "
                 "'fr-en.50000-1000-1000.seed0' or "
                 "'de-en.5000-100-100.seed1.cardinal+date_full.aligned'."
@@ -118,8 +118,8 @@ class PhrasesConfig(tfds.core.BuilderConfig):
             installed = _version(library)
             if given.pop(library, installed) != installed:
                 raise ValueError(
-                    f"{name} was made with another version of {library}; {installed} is installed "
-                    "and may word phrases differently. Leave the versions out to make it anew."
+                    f"{name} was generated with another version of {library}; {installed} is "
+                    "installed and may differ. Omit the versions to regenerate it."
                 )
         arguments: dict[str, Any] = {
             key: int(text) if text.isdecimal() else text for key, text in given.items()
@@ -141,22 +141,22 @@ def _default_configs() -> list[PhrasesConfig]:
 
 
 class _OnFirstUse:
-    """TFDS's list of configurations, which needs Babel and num2words for their names."""
+    """TFDS' list of configurations, created lazily: names contain library versions."""
 
     def __get__(self, instance: object, owner: type) -> list[PhrasesConfig]:
         return _default_configs()
 
 
 class Phrases(ShardBasedBuilder):
-    """Numbers, dates, times and amounts of money in two languages, made on the fly, no download.
+    """Numbers, dates, times and amounts of money in two languages, generated without a download.
 
     Example:
 
         read_tfds("phrases/de-en.50000-1000-1000.seed0", "train", "de", "en")
 
     Args:
-        config: A `PhrasesConfig` or a name that `PhrasesConfig.parse` reads.
-        **kwargs: As for every TFDS builder: `data_dir`, `version`, `file_format`.
+        config: A `PhrasesConfig`, or a name for `PhrasesConfig.parse`.
+        **kwargs: Arguments of every TFDS builder: `data_dir`, `version`, `file_format`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -166,7 +166,7 @@ class Phrases(ShardBasedBuilder):
         if isinstance(config, str):
             config = PhrasesConfig.parse(config)
         if config is not None:
-            # TFDS accepts the one object that it knows by a name.
+            # TFDS requires the registered object of a name, not an equal one.
             config = self.builder_configs.setdefault(config.name, config)
         super().__init__(config=config, **kwargs)
 
@@ -188,7 +188,7 @@ class Phrases(ShardBasedBuilder):
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> Mapping[str, Sequence[Callable[[], Iterator[Example]]]]:
-        # Not a GeneratorBasedBuilder: that one shuffles in memory, and these come shuffled.
+        # Phrases are drawn in random order; a GeneratorBasedBuilder would shuffle in memory.
         shards = {}
         for split, size in self.builder_config.sizes.items():
             examples = self._examples(split, size)
@@ -201,8 +201,10 @@ class Phrases(ShardBasedBuilder):
     def _examples(self, split: str, size: int) -> Iterator[Example]:
         config = self.builder_config
         book = config.phrasebook()
+        # A third of the training phrases occurred before.
+        links = functools.lru_cache(2**16)(lambda phrase: format_gold(book.alignment(phrase)))
         for number, phrase in enumerate(itertools.islice(book.draw(split, config.seed), size)):
             texts = {config.source_language: phrase.source, config.target_language: phrase.target}
             if config.aligned:
-                texts[ALIGNMENT] = format_gold(book.alignment(phrase))
+                texts[ALIGNMENT] = links(phrase)
             yield number, texts

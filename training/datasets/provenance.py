@@ -1,7 +1,7 @@
-"""Which words of a phrase say which part of its value: the gold alignment of two wordings of it.
+"""Gold word alignments of phrases, from the parts of the value that each word expresses.
 
-A value is worded again with one part of it changed, another digit, month or currency: words that
-are no longer there say that part. So it works for any language, without knowing any.
+One part of a value (a digit, the month, the currency) is changed and the value verbalised again:
+the words that change express this part. The method is independent of the language.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Worded = Callable[[Value], str | None]
 
 
 class WordParts(NamedTuple):
-    """What a word says.
+    """The parts of a value that a word expresses.
 
     Attributes:
-        named: Parts that it names: `two` in `two hundred` is a digit.
-        needed: Parts that it would not be there without, as `hundred`; those named are among them.
+        named: Parts that the word names: `two` in `two hundred` names a digit.
+        needed: Parts that the word depends on, like `hundred`; includes `named`.
     """
 
     named: set[str]
@@ -29,11 +29,11 @@ class WordParts(NamedTuple):
 
 
 def parts_of_words(word: Worded, value: Value) -> list[WordParts]:
-    """The parts of a value that each word of its text says.
+    """The parts of a value that each word of its text expresses.
 
     Args:
-        word: Gives the text of a value, or None.
-        value: A value that has one.
+        word: Verbalises a value, or returns `None`.
+        value: A value with a text.
     """
     words = _words(word(value))
     found = [WordParts(set(), set()) for _ in words]
@@ -41,7 +41,7 @@ def parts_of_words(word: Worded, value: Value) -> list[WordParts]:
         texts = [text for text in map(word, others) if text is not None]
         changes = [_changed(words, _words(text)) for text in texts]
         for index in set.intersection(*changes) if changes else ():
-            # What several parts share is said by the words that none of them takes away alone.
+            # A group of parts is expressed by the words that no single part accounts for.
             if len(part) == 1 or not found[index].needed:
                 found[index].needed.update(part)
             if replaced:
@@ -50,11 +50,20 @@ def parts_of_words(word: Worded, value: Value) -> list[WordParts]:
 
 
 def _words(text: str | None) -> list[str]:
-    # "two thousand, six" and "two thousand": the comma makes no other word of it.
+    # "two thousand, six" and "two thousand": ignore the comma when comparing words.
     return [word.rstrip(",") for word in (text or "").split()]
 
 
 def _changed(words: list[str], others: list[str]) -> set[int]:
+    if len(words) == len(others):
+        different = {
+            index
+            for index, (word, other) in enumerate(zip(words, others, strict=True))
+            if word != other
+        }
+        # The usual case, without the slow matcher.
+        if len(different) <= 1:
+            return different
     matcher = difflib.SequenceMatcher(None, words, others, autojunk=False)
     return {
         index
@@ -65,15 +74,15 @@ def _changed(words: list[str], others: list[str]) -> set[int]:
 
 
 def gold_alignment(source: Worded, target: Worded, value: Value) -> GoldAlignment:
-    """How the words of two wordings of a value belong together.
+    """The gold alignment of the source and the target text of a value.
 
-    A link is possible where both words say the same part, and sure where the source word is the
-    only one that names what the target word names. Words that say none (`Uhr`, `of`) have no link.
+    A link is possible if both words express a common part, and sure if the source word is the only
+    one to name a part that the target word names. Words without a part (`Uhr`, `of`) are unlinked.
 
     Args:
-        source: Gives the source text of a value, or None.
-        target: Likewise.
-        value: A value that has both.
+        source: Verbalises a value in the source language, or returns `None`.
+        target: Same for the target language.
+        value: A value with both texts.
     """
     sources, targets = parts_of_words(source, value), parts_of_words(target, value)
     possible, sure = set(), set()

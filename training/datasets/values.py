@@ -1,4 +1,4 @@
-"""What phrases are about: numbers, dates, times and amounts of money, and how they are drawn."""
+"""The values of phrases: numbers, dates, times and amounts of money, and how they are sampled."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import NamedTuple
 SPLITS = ("train", "validation", "test")
 CURRENCIES = ("EUR", "USD", "GBP", "CHF")
 
-# Smaller numbers are the words that larger ones are made of: without "null" or "zwölf" in training
-# there would be nothing to learn them from.
+# Small numbers are the parts of large ones: "null" or "zwölf" must occur in training to be learned.
 _ALWAYS_TRAINING_BELOW = 100
 _PERCENT_VALIDATION = 5
 _PERCENT_TEST = 5
@@ -34,9 +33,9 @@ Value = int | datetime.date | datetime.time | Money
 
 
 def split_of(value: Value | Decimal) -> str:
-    """The split that a value belongs to: the same in every kind, language pair and run.
+    """The split of a value, identical for every kind, language pair and run.
 
-    1990 is one value as a number, a year and an amount of money, whatever the currency.
+    1990 is one value as a number, as a year and as an amount of money in any currency.
     """
     if isinstance(value, Money):
         whole = value.amount == int(value.amount)
@@ -52,13 +51,13 @@ def split_of(value: Value | Decimal) -> str:
 
 
 class Variants(NamedTuple):
-    """Values that are other ones in one part.
+    """Values that differ from a given value in one part.
 
     Attributes:
-        part: Names of what is different, such as `digit 2` (the hundreds) or `month`.
-        values: The other values.
-        replaced: Whether the part is another one there; otherwise it is gone, with all that is
-            said because of it (`hundred` in `two hundred`).
+        part: Names of the changed part, such as `digit 2` (the hundreds) or `month`.
+        values: The changed values.
+        replaced: Whether the part is replaced; otherwise it is removed, with the words that depend
+            on it (`hundred` in `two hundred`).
     """
 
     part: frozenset[str]
@@ -67,7 +66,7 @@ class Variants(NamedTuple):
 
 
 class _OnWeekday(datetime.date):
-    """A day that says it is on another weekday than it is, to tell words of one from the other."""
+    """A date with a false weekday, to separate the words for the weekday from those for the day."""
 
     def on(self, weekday: int) -> _OnWeekday:
         self._weekday = weekday
@@ -78,7 +77,7 @@ class _OnWeekday(datetime.date):
 
 
 def variants(value: Value) -> Iterator[Variants]:
-    """Values that differ from one in each of its parts, those in a single digit first."""
+    """Variants of a value in each of its parts, single digits first."""
     if isinstance(value, Money):
         whole = int(value.amount)
         for part, numbers, replaced in _other_numbers(whole):
@@ -112,29 +111,29 @@ def _replaced(part: str, *values: Value) -> Variants:
 
 
 def _other_numbers(number: int) -> Iterator[tuple[frozenset[str], list[int], bool]]:
-    """As `variants`, of a number."""
+    """`variants` for a number."""
     digits = {power: int(digit) for power, digit in enumerate(reversed(str(number)))}
     for power, digit in digits.items():
         part = frozenset({f"digit {power}"})
         if digit or not number:
-            # Two of them, as forms change too: Russian has one word for 1, 2 to 4, 5 thousands.
+            # Two, because inflection changes too: Russian has three forms of "thousand".
             others = sorted(set(range(1, 10)) - {digit}, key=lambda other: abs(other - digit))[:2]
             yield part, [number + (other - digit) * 10**power for other in others], True
         if digit:
             yield part, [number - digit * 10**power], False
-    # Words that no single digit takes away: "thousand" stays while there is any of them.
+    # No single digit accounts for "thousand": it remains while any of these digits does.
     thousands = [f"digit {power}" for power, digit in digits.items() if power > 2 and digit]
     if thousands:
         yield frozenset(thousands), [number % 1000], False
 
 
 def _below(rng: random.Random, limit: int) -> int:
-    # Of all its methods, Python promises only for random() the same numbers in every version.
+    # Python guarantees reproducibility across versions only for random().
     return int(rng.random() * limit)
 
 
 def _number(rng: random.Random, digits: int) -> int:
-    """Each number of digits comes up as often as any other, so small numbers come up often."""
+    """Uniform in the number of digits, so that small numbers are frequent."""
     length = 1 + _below(rng, digits)
     low = 10 ** (length - 1) if length > 1 else 0
     return low + _below(rng, 10**length - low)
@@ -158,20 +157,20 @@ def _price(rng: random.Random) -> Money:
 
 
 def _written_price(rng: random.Random) -> Money:
-    # Neither part is zero: num2words words that oddly ("zero cents") or leaves the currency out.
+    # No part is zero: num2words writes "zero cents" or omits the currency.
     return _money(rng, 1 + _number(rng, 3), 1 + _below(rng, 99))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kind:
-    """A way to word values.
+    """A way to verbalise values.
 
     Attributes:
         name: Its name.
-        weight: How often it comes up, relative to the other kinds.
-        family: Kinds that word the same values, so that two of them may happen to give one text.
-        form: Which of the family's forms this is.
-        draw: Draws a value at random.
+        weight: Relative sampling weight.
+        family: Group of kinds with the same values, whose texts may coincide.
+        form: Its form within the family.
+        draw: Samples a value.
     """
 
     name: str

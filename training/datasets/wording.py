@@ -1,4 +1,4 @@
-"""How a language words values: num2words writes them out, Babel formats them as CLDR has it."""
+"""Verbalises values in a language: num2words spells them out, Babel formats them by CLDR."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ with extra("train"):
     from babel.numbers import format_currency
     from num2words import CONVERTER_CLASSES
 
-# Languages that the libraries know by other names. num2words writes Serbian in Latin script.
+# Language codes that differ in the libraries. num2words writes Serbian in Latin script.
 _NUM2WORDS_NAMES = {"kk": "kz"}
 _BABEL_NAMES = {"sr": "sr_Latn"}
 
-# Where num2words 0.5.14 words two numbers alike: az 10,000 and 11,000; tr 100,013 and 101,013;
+# num2words 0.5.14 gives two numbers the same text: az 10,000 and 11,000; tr 100,013 and 101,013;
 # be 70th and 80th.
 _DEFECTS = {("az", "cardinal"), ("tr", "cardinal"), ("be", "ordinal")}
 
-# Direction marks, which nobody types.
+# Direction marks, absent from typed text.
 _MARKS = dict.fromkeys(map(ord, "\u200e\u200f\u061c"))
 
 
 class Language:
-    """One language: how it words values.
+    """Verbalises values in one language.
 
     Args:
-        code: Such as `de`, `pt_BR` or `en-GB`.
+        code: Language code, such as `de`, `pt_BR` or `en-GB`.
 
     Raises:
-        ValueError: num2words or Babel does not speak it; says which languages both do.
+        ValueError: num2words or Babel does not support it; the message lists supported ones.
     """
 
     def __init__(self, code: str) -> None:
         self.code, self._words, self._locale = _find_language(code)
         self._converter = _small_number_converter(self._words)
         self._dates: dict[tuple[str, int, int, int], list[str]] = {}
-        self._told_apart: dict[str, set[str]] = {}
+        self._distinct: dict[str, set[str]] = {}
         self._forms: dict[str, Callable[..., str | None]] = {
             "number": self._spell,
             "date": self._format_date,
@@ -54,11 +54,11 @@ class Language:
             "money": self._format_money,
             "written_money": self._spell_money,
         }
-        # Most numbers that are drawn are small ones drawn before.
+        # Most drawn numbers are small and repeat.
         self._number_text = functools.lru_cache(maxsize=2**16)(self._text)
 
     def word(self, kind: Kind, value: Value) -> str | None:
-        """The text of a value, or None where this language has none of this kind."""
+        """The text of a value, or `None` if this language does not support the kind."""
         if isinstance(value, int):
             return self._number_text(kind, value)
         if isinstance(value, Money) and value.currency not in self._currencies(kind):
@@ -66,21 +66,21 @@ class Language:
         return self._text(kind, value)
 
     def _currencies(self, kind: Kind) -> set[str]:
-        """The currencies that it tells apart: in Arabic, num2words calls all of them riyal."""
-        if kind.name not in self._told_apart:
+        """The currencies with distinct texts: in Arabic, num2words calls all of them riyal."""
+        if kind.name not in self._distinct:
             texts = {c: self._text(kind, Money(Decimal("2.50"), c)) for c in CURRENCIES}
             seen = collections.Counter(texts.values())
-            self._told_apart[kind.name] = {c for c, text in texts.items() if seen[text] == 1}
-        return self._told_apart[kind.name]
+            self._distinct[kind.name] = {c for c, text in texts.items() if seen[text] == 1}
+        return self._distinct[kind.name]
 
     def _text(self, kind: Kind, value: Value) -> str | None:
         try:
             text = self._forms[kind.family](value, kind.form)
-        except Exception:  # num2words: KeyError, TypeError, IndexError, ..., whatever comes up
+        except Exception:  # num2words raises KeyError, TypeError, IndexError, ...
             return None
         if text is None:
             return None
-        # Splits at no-break spaces too, of which CLDR has many and a keyboard has none.
+        # Also replaces no-break spaces, frequent in CLDR but not in typed text.
         return " ".join(text.translate(_MARKS).split()) or None
 
     def _spell(self, number: int, form: str) -> str | None:
@@ -88,7 +88,7 @@ class Language:
             return None
         text: str = getattr(self._converter, f"to_{form}")(number)
         if form == "ordinal" and text == self._converter.to_cardinal(number):
-            # Languages that num2words has no ordinals of get their cardinals.
+            # num2words returns cardinals for languages without ordinals.
             return None
         return text
 
@@ -103,20 +103,20 @@ class Language:
         return format_time(time, form, locale=self._locale)
 
     def _format_date(self, day: datetime.date, form: str) -> str | None:
-        # Only its digits change from one year to another in which a day falls on the same weekday.
+        # Years in which a day falls on the same weekday differ only in their digits.
         key = (form, day.month, day.day, day.weekday())
         if key not in self._dates:
             text = format_date(day, form, locale=self._locale)
             self._dates[key] = text.split(f"{day.year}")
         around = self._dates[key]
         if len(around) == 1:
-            # A year of two digits, which could be in either century.
+            # A two-digit year is ambiguous.
             return None
         return f"{day.year}".join(around)
 
 
 def supported_languages() -> list[str]:
-    """Codes of the languages that num2words and Babel both speak, Babel's own variants aside."""
+    """Codes of the languages that num2words and Babel both support, without Babel's variants."""
     names = {words: code for code, words in _NUM2WORDS_NAMES.items()}
     codes = (names.get(words, words) for words in CONVERTER_CLASSES)
     return sorted(code for code in codes if _babel_locale(code) is not None)
@@ -130,7 +130,7 @@ def _babel_locale(code: str) -> Locale | None:
 
 
 def _small_number_converter(words: str) -> Any:
-    """num2words' converter without the names of 10^9 to 10^600, all of which it tries first."""
+    """num2words' converter without the names of 10^9 to 10^600, which it would try first."""
     converter = copy.copy(CONVERTER_CLASSES[words])
     cards = getattr(converter, "cards", {})
     converter.cards = type(cards)((n, name) for n, name in cards.items() if n <= 10**6)
@@ -138,10 +138,10 @@ def _small_number_converter(words: str) -> Any:
 
 
 def _find_language(code: str) -> tuple[str, str, Locale]:
-    """The code in Babel's spelling, its name in num2words, and its locale."""
+    """Babel's code of a language, its num2words name and its locale."""
     locale = _babel_locale(code.replace("-", "_"))
     if locale is not None:
-        # Only num2words' own variants are listed there: en_GB writes its numbers as en does.
+        # Falls back to the language of a variant that num2words lacks: en_GB to en.
         spelling = next((c for c, name in _BABEL_NAMES.items() if name == str(locale)), str(locale))
         for name in (spelling, locale.language):
             words = _NUM2WORDS_NAMES.get(name, name)
@@ -155,6 +155,6 @@ def _find_language(code: str) -> tuple[str, str, Locale]:
     close = difflib.get_close_matches(code.lower(), names, n=1)
     hint = f" Did you mean {names[close[0]]!r}?" if close else ""
     raise ValueError(
-        f"num2words and Babel do not both speak {code!r}.{hint} "
-        f"Supported, regional variants aside: {', '.join(supported)}."
+        f"num2words and Babel do not both support {code!r}.{hint} "
+        f"Supported, without regional variants: {', '.join(supported)}."
     )
