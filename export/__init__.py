@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.export.saved_model import export_saved_model
     from keras_attn_nmt.export.serving_config import export_serving
     from keras_attn_nmt.export.tflite import export_tflite
+    from keras_attn_nmt.export.web import export_web
 
 _MODULES = {
     "ExportError": "errors",
@@ -23,6 +24,7 @@ _MODULES = {
     "export_saved_model": "saved_model",
     "export_serving": "serving_config",
     "export_tflite": "tflite",
+    "export_web": "web",
 }
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "export_saved_model",
     "export_serving",
     "export_tflite",
+    "export_web",
 ]
 
 

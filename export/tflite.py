@@ -67,6 +67,7 @@ def export_tflite(
     length_penalty: float | None = None,
     text: bool = False,
     signatures: Sequence[str] | None = None,
+    energies: bool = False,
 ) -> Path:
     """Exports a model directory as a `.tflite` file of builtin ops, plus its vocabularies.
 
@@ -87,6 +88,8 @@ def export_tflite(
             two SentencePiece ops. Greedy search only; no vocabulary files are written.
         signatures: Signatures of the file: defaults to all three (only `translate` with `text`), or
             `("translate",)`, greedy search only, for runtimes limited to one signature.
+        energies: Adds the attention energies before the softmax to the outputs of `decode_step`,
+            unless the model has no attention.
 
     Returns:
         The written file.
@@ -146,7 +149,7 @@ def export_tflite(
             "source_vocabulary_sha256": files.source_tokenizer.digest,
             "target_vocabulary_sha256": files.target_tokenizer.digest,
         }
-    content = _convert(files, metadata)
+    content = _convert(files, metadata, energies)
     own = [Path(model, SOURCE), Path(model, TARGET)]
     names = [output] if text else [output, *vocabularies]
     with contextlib.ExitStack() as stack:  # Replaces the files after all are complete.
@@ -173,8 +176,8 @@ def _check_signatures(signatures: Sequence[str] | None, text: bool) -> list[str]
     return [name for name in possible if name in chosen]
 
 
-def _convert(files: ModelFiles, metadata: dict[str, Any]) -> bytes:
-    functions = _functions(files, metadata)
+def _convert(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> bytes:
+    functions = _functions(files, metadata, energies)
     module = tf.Module()
     module.functions = functions
     with tempfile.TemporaryDirectory() as directory:
@@ -216,7 +219,7 @@ def custom_ops(content: bytes) -> set[str]:
     return {code.customCode.decode() for code in codes if code.customCode}
 
 
-def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
+def _functions(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> dict[str, Any]:
     """The signatures of the file as concrete functions with fixed shapes."""
     limit = metadata["max_source_length"]
     decoder = _DeviceDecoder(files.model, limit)
@@ -255,11 +258,14 @@ def _functions(files: ModelFiles, metadata: dict[str, Any]) -> dict[str, Any]:
         empty = inputs["annotations"][:, :, :0]
         memory = EncodedSource(*(inputs.get(name, empty) for name in EncodedSource._fields))
         state = tuple(inputs[name] for name in sorted(set(inputs) - set(EncodedSource._fields)))
+        shown = energies and decoder.decoder.attention is not None
+        extra = {"energies": decoder.energies(tokens, state, memory)} if shown else {}
         logits, state, attention = decoder.step(tokens, state, memory)
         normalizer = ops.logsumexp(logits, axis=-1, keepdims=True)
         return {
             "log_probabilities": logits - normalizer,
             "attention": attention,
+            **extra,
             **_named(state),
         }
 

@@ -37,6 +37,8 @@ IMPORTING = (
     "export.tflite",
     "export.tflite_check",
     "export.warmup",
+    "export.web",
+    "export.web_energies",
     "plots",
     "training.datasets.phrasebook",
     "training.datasets.wording",

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from keras_attn_nmt.text import alignment
 from keras_attn_nmt.text.pieces import spelled
 
 HOSTILE = "</script><b>&amp;<!--"
-AXE = "axe-core@4.10.3"
 PIECES = [
     ["▁ein", "und", "vierzig", "▁Jahre", "</s>"],
     ["▁", "ein", "▁▁", "▁Haus", "▁", "</s>"],
@@ -375,20 +373,6 @@ def test_scripts_agree_with_python(opened):
             )
             expected = alignment.fold_attention(weights, others, pieces)
             np.testing.assert_allclose(np.reshape(got, expected.shape), expected, atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """The script of axe-core, which finds what keeps people out."""
-    if not shutil.which("npm"):
-        pytest.skip("no npm here to get axe-core with")
-    folder = tmp_path_factory.mktemp("axe")
-    command = ["npm", "pack", "--silent", "--prefer-offline", AXE]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"npm cannot get axe-core: {done.stderr.strip()[-200:]}")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,4 +1,4 @@
-"""Export commands: SavedModel, serving configuration and `.tflite`."""
+"""Export commands: SavedModel, serving configuration, `.tflite` and web page."""
 
 from __future__ import annotations
 
@@ -53,5 +53,23 @@ def export_tflite(options: argparse.Namespace) -> None:
         length_penalty=options.length_penalty,
         text=options.text,
         signatures=None if options.signatures == "all" else [options.signatures],
+    )
+    print(json.dumps({"path": str(path)}) if options.json else path)
+
+
+def export_web(options: argparse.Namespace) -> None:
+    check_folder_output(options.output)
+    from keras_attn_nmt import export
+
+    path = export.export_web(
+        options.models,
+        options.output,
+        single_file=options.single_file,
+        quantize=options.quantize,
+        max_source_length=options.max_source_length,
+        max_target_length=options.max_target_length,
+        steps=options.steps,
+        examples=options.example,
+        runtime=options.runtime,
     )
     print(json.dumps({"path": str(path)}) if options.json else path)

@@ -105,6 +105,24 @@ def add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> N
         add_batch_size(group)
 
 
+def add_device_options(parser: argparse.ArgumentParser, quantize: str) -> None:
+    """Adds the options of a `.tflite` file; `quantize` is the default."""
+    parser.add_argument(
+        "--quantize",
+        default=quantize,
+        choices=("none", "float16", "int8"),
+        help=f"weight quantization: full, half or quarter size (default: {quantize})",
+    )
+    for side in ("source", "target"):
+        parser.add_argument(
+            f"--max-{side}-length",
+            type=positive,
+            default=64,
+            metavar="N",
+            help=f"maximum {side} length in tokens (default: 64)",
+        )
+
+
 def add_too_long(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--too-long",

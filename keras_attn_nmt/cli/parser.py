@@ -10,6 +10,7 @@ from keras_attn_nmt.cli import alignments, evaluations, exports, trainings, tran
 from keras_attn_nmt.cli.options import (
     PROGRAM,
     Parser,
+    add_device_options,
     add_given_pairs,
     add_recipe,
     add_recipe_values,
@@ -157,20 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("model", help="model directory")
     command.add_argument("--output", required=True, metavar="FILE", help="NAME.tflite")
-    command.add_argument(
-        "--quantize",
-        default="none",
-        choices=("none", "float16", "int8"),
-        help="weight quantization: full, half or quarter size (default: none)",
-    )
-    for side in ("source", "target"):
-        command.add_argument(
-            f"--max-{side}-length",
-            type=positive,
-            default=64,
-            metavar="N",
-            help=f"maximum {side} length in tokens (default: 64)",
-        )
+    add_device_options(command, quantize="none")
     command.add_argument(
         "--beam-size",
         type=positive,
@@ -194,6 +182,44 @@ def build_parser() -> argparse.ArgumentParser:
         default="all",
         choices=("all", "translate"),
         help="translate: greedy search only, for runtimes limited to one signature (default: all)",
+    )
+
+    command = add(
+        "web",
+        exports.export_web,
+        "Export a web page that translates offline in the browser, with the attention live.",
+        "model --output web --single-file",
+        parent=export,
+    )
+    command.add_argument(
+        "models", nargs="+", metavar="MODEL", help="model directory; several are shown side by side"
+    )
+    command.add_argument(
+        "--output", required=True, metavar="DIR", help="folder of the page, replaced as a whole"
+    )
+    command.add_argument(
+        "--single-file",
+        action="store_true",
+        help="one index.html that runs by double click, instead of a folder for a web server",
+    )
+    add_device_options(command, quantize="int8")
+    command.add_argument(
+        "--steps",
+        action="store_true",
+        help="add a step-through of the decoder: energies, softmax, context, candidates",
+    )
+    command.add_argument(
+        "--example",
+        action="append",
+        default=[],
+        type=utf8_text,
+        metavar="TEXT",
+        help="sentence to offer as a button (repeatable)",
+    )
+    command.add_argument(
+        "--runtime",
+        metavar="DIR",
+        help="folder with the npm archives of LiteRT.js (default: fetched and cached)",
     )
 
     command = add(

@@ -10,7 +10,9 @@ from keras import ops
 
 from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.shortlist import Shortlist
+from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.decoder import EncodedSource
+from keras_attn_nmt.recurrence import loop, scores
 from keras_attn_nmt.recurrence.cells import State
 from keras_attn_nmt.recurrence.products import apply_2d
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
@@ -152,3 +154,24 @@ class IncrementalDecoder:
         else:
             logits = features if self.parts.output is None else self.parts.output(features)
         return ops.cast(logits, "float32"), advanced, attention
+
+    def energies(self, tokens: Any, state: State, memory: EncodedSource) -> Any:
+        """Attention energies e_ij of the position that `step` decodes, before the softmax.
+
+        Args:
+            tokens: Previous tokens, int32, `(batch, hypotheses)`.
+            state: Tensors `(batch, hypotheses, units)`.
+            memory: The `EncodedSource` from `encode`.
+
+        Returns:
+            float32, `(batch, hypotheses, source_length)`, at padding, too.
+
+        Raises:
+            ValueError: The model has no attention.
+        """
+        if self.decoder.attention is None:
+            raise ValueError("The model has no attention, so it has no energies.")
+        gates = self.decoder.embed_gates(self.parts.embed(tokens, training=False))
+        _, query_shift = loop.split_gates(cells.recurrent_weights(self.decoder.cell), gates)
+        weights = self.decoder.attention.weights_of_step()
+        return scores.attention_energies(weights, memory.keys, state[0], query_shift)

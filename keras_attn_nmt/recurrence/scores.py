@@ -157,6 +157,28 @@ class Attended(NamedTuple):
     mask: Any | None
 
 
+def attention_energies(
+    weights: AttentionWeights, keys: Any, state: Any, query_shift: Any = None
+) -> Any:
+    """The energies e_ij of one step, before the masked softmax.
+
+    Args:
+        weights: The weights of the layer.
+        keys: `(batch, source_length, key_units)`.
+        state: `(batch, decoder_units)`, or `(batch, queries, decoder_units)`.
+        query_shift: As in `attend`.
+
+    Returns:
+        float32, `(batch, queries, source_length)`; one query for a state without that axis.
+    """
+    query = weights.normalize_query(weights.project_query(state, query_shift))
+    if len(state.shape) == 2:
+        query = ops.expand_dims(query, 1)
+    energies = weights.score.forward(query, keys, *weights.score.weights)
+    # Softmax in float32: half precision loses small weights.
+    return ops.cast(energies, "float32")
+
+
 def attend(
     weights: AttentionWeights, source: Attended, state: Any, query_shift: Any = None
 ) -> tuple[Any, Any]:
@@ -175,12 +197,7 @@ def attend(
         sentence gives zeros.
     """
     single = len(state.shape) == 2
-    query = weights.normalize_query(weights.project_query(state, query_shift))
-    if single:
-        query = ops.expand_dims(query, 1)
-    energies = weights.score.forward(query, source.keys, *weights.score.weights)
-    # Softmax in float32: half precision loses small weights.
-    energies = ops.cast(energies, "float32")
+    energies = attention_energies(weights, source.keys, state, query_shift)
     if source.mask is None:
         attention_weights = ops.softmax(energies, axis=-1)
     else:

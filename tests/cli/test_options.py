@@ -16,6 +16,7 @@ from keras_attn_nmt.cli.parser import build_parser
         ["evaluate", "x", "--source", "y", "--source", "z"],
         ["attention", "x", "y", "--output", "a.png", "--out", "b.png"],
         ["export", "tflite", "x", "--output", "a.tflite", "--output", "b.tflite"],
+        ["export", "web", "x", "--output", "a", "--quantize", "none", "--quantize", "int8"],
         ["study", "x", "--output", "y", "--systems", "attention", "--systems", "fixed-vector"],
         ["train", "phrases", "--output", "x", "--output", "y"],
     ],

@@ -1,0 +1,237 @@
+"""Model directories to a web page that translates offline, with the attention live.
+
+    index.html  page.js, page.css, ...   the page, which loads everything into a worker
+    worker.js   litert.js, litert.wasm   the worker, and LiteRT.js (see `web_runtime`)
+    models.json models/NAME.tflite       the models, with NAME.source.spm and NAME.target.spm
+
+or all of it in one `index.html`, which runs without a server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from keras_attn_nmt import __version__
+from keras_attn_nmt.export import web_single_file
+from keras_attn_nmt.export.errors import ExportError
+from keras_attn_nmt.export.runner import TFLiteTranslator
+from keras_attn_nmt.export.tflite import export_tflite
+from keras_attn_nmt.export.web_energies import check_energies
+from keras_attn_nmt.export.web_runtime import runtime_files
+from keras_attn_nmt.model_directory import SOURCE, TARGET
+from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, ATTENTION_STYLES, asset
+from keras_attn_nmt.text.tokenizer import Tokenizer
+from keras_attn_nmt.writing import check_folder_output
+
+PAGE, MODELS = "index.html", "models.json"
+FILES = (
+    PAGE,
+    "page.css",
+    "page.js",
+    "resources.js",
+    "results.js",
+    "sentences.js",
+    "step_view.js",
+    "translations.js",
+    "decoding.js",
+    "sentencepiece.js",
+    "worker.js",
+    "LICENSE",
+)
+_VIEW = b"<!-- scripts of the attention view -->"
+# In the page; a folder whose page has it may be replaced.
+GENERATOR = '<meta name="generator" content="keras_attn_nmt'
+
+logger = logging.getLogger(__name__)
+
+
+def export_web(
+    models: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    single_file: bool = False,
+    quantize: str = "int8",
+    max_source_length: int = 64,
+    max_target_length: int = 64,
+    steps: bool = False,
+    examples: Sequence[str] = (),
+    runtime: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Exports models as a web page that translates in the browser, without a server behind it.
+
+    Needs the extra `device`, and for the first export npm or a network: the runtime, LiteRT.js, is
+    fetched, checked and cached.
+
+    Args:
+        models: Model directory, or several for translations side by side.
+        output: Folder of the page. A page that an earlier export wrote there is replaced once the
+            new one is complete; any other folder that is not empty is refused.
+        single_file: Write one `index.html` that runs by double click, instead of a folder for a
+            static web server.
+        quantize: Weights: `"int8"`, `"float16"` or `"none"`; see `export_tflite`.
+        max_source_length: Maximum source length in tokens, `</s>` included.
+        max_target_length: Maximum target length in tokens, `</s>` included.
+        steps: Add the step-through: energies, softmax, context and candidates of every step.
+        examples: Sentences that the page offers as buttons.
+        runtime: Folder with the npm archives of LiteRT.js, for use without a network; see
+            `web_runtime.runtime_files`.
+
+    Returns:
+        The page, `output/index.html`.
+
+    Raises:
+        FileExistsError: The output folder holds something else.
+        FileNotFoundError: A model directory or one of its files is missing.
+        ValueError: There is no model, or see `export_tflite`.
+        ExportError: The page cannot read a vocabulary, the runtime is not the pinned one, or see
+            `export_tflite`; no file is written.
+        OSError: The runtime cannot be downloaded, or the disk is full or not writable.
+    """
+    directories = [models] if isinstance(models, str | os.PathLike) else list(models)
+    if not directories:
+        raise ValueError("models is empty: pass at least one model directory.")
+    output = Path(output)
+    check_folder_output(output)
+    _check_replaceable(output)
+    if isinstance(examples, str):
+        raise ValueError("examples must be a list of sentences, got one string: wrap it in [].")
+    for directory in directories:
+        for side, name in (("source", SOURCE), ("target", TARGET)):
+            check_vocabulary(Tokenizer.load(Path(directory, name)), side)
+    files = _page_files() | runtime_files(runtime)
+    with _replaced_folder(output) as folder:
+        (folder / "models").mkdir()
+        described = []
+        for directory, name in zip(directories, model_names(directories), strict=True):
+            path = export_tflite(
+                directory,
+                folder / "models" / f"{name}.tflite",
+                quantize=quantize,
+                max_source_length=max_source_length,
+                max_target_length=max_target_length,
+                beam_size=1,
+                signatures=None if steps else ("translate",),
+                energies=steps,
+            )
+            if steps:
+                check_energies(path)
+            described.append(_described(name, path))
+        size = sum(path.stat().st_size for path in (folder / "models").iterdir())
+        page = {
+            "steps": steps,
+            "examples": list(examples),
+            "bytes": size + len(files["litert.wasm"]),
+            "models": described,
+        }
+        files[MODELS] = (json.dumps(page, indent=2, ensure_ascii=False) + "\n").encode()
+        if single_file:
+            for path in sorted((folder / "models").iterdir()):
+                files[f"models/{path.name}"] = path.read_bytes()
+            shutil.rmtree(folder / "models")
+            files = {PAGE: web_single_file.joined(files)}
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    logger.info("%s: %.1f MB", output / PAGE, size / 1e6)
+    return output / PAGE
+
+
+def check_vocabulary(tokenizer: Tokenizer, side: str) -> None:
+    """Checks that `sentencepiece.js` reads a vocabulary.
+
+    Raises:
+        ExportError: It has a feature that is not implemented there.
+    """
+    from sentencepiece import sentencepiece_model_pb2 as proto
+
+    model = proto.ModelProto.FromString(tokenizer.model_proto)  # type: ignore[attr-defined]
+    trainer = model.trainer_spec
+    reasons = {
+        "its model type is neither unigram nor BPE": trainer.model_type
+        not in (trainer.UNIGRAM, trainer.BPE),
+        "it treats white space as a suffix": trainer.treat_whitespace_as_suffix,
+        "it has a denormalizer": bool(model.denormalizer_spec.precompiled_charsmap),
+        "a piece contains NUL": any("\0" in piece.piece for piece in model.pieces),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise ExportError(f"The page cannot read the {side} vocabulary: {reason}.")
+
+
+def model_names(directories: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Short distinct names of model directories: as many last parts of the paths as needed.
+
+    Raises:
+        ValueError: A directory is given twice.
+
+    Example:
+        >>> model_names(["study/attention/model", "study/fixed/model"])
+        ['attention-model', 'fixed-model']
+    """
+    parts = [Path(os.path.abspath(directory)).parts[1:] for directory in directories]
+    for number in range(1, max(map(len, parts)) + 1):
+        names = ["-".join(each[-number:]) for each in parts]
+        names = [re.sub(r"[^\w.-]+", "-", name) for name in names]
+        if len(set(names)) == len(names):
+            return names
+    raise ValueError("A model directory is given twice: each needs a name of its own on the page.")
+
+
+def _described(name: str, path: Path) -> dict[str, Any]:
+    return {
+        "name": name,
+        "metadata": TFLiteTranslator(path).metadata,
+        "bytes": path.stat().st_size,
+        "tflite": f"models/{path.name}",
+        "sourceVocabulary": f"models/{path.with_suffix('.source.spm').name}",
+        "targetVocabulary": f"models/{path.with_suffix('.target.spm').name}",
+    }
+
+
+def _page_files() -> dict[str, bytes]:
+    own = resources.files("keras_attn_nmt.export").joinpath("web_page")
+    files = {name: own.joinpath(name).read_bytes() for name in FILES}
+    files |= {name: asset(name).encode() for name in (*ATTENTION_STYLES, *ATTENTION_SCRIPTS)}
+    scripts = "\n".join(f'<script src="{name}"></script>' for name in ATTENTION_SCRIPTS)
+    page = files[PAGE].replace(_VIEW, scripts.encode())
+    files[PAGE] = page.replace(b"VERSION", __version__.encode(), 1)
+    return files
+
+
+def _check_replaceable(output: Path) -> None:
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    page = output / PAGE
+    if not page.is_file() or GENERATOR not in page.read_text("utf-8", errors="replace")[:2000]:
+        raise FileExistsError(
+            f"{output} was not written by keras-attn-nmt export web: use another --output."
+        )
+
+
+@contextlib.contextmanager
+def _replaced_folder(output: Path) -> Iterator[Path]:
+    """Yields a temporary sibling folder that takes the place of `output` on success."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as directory:
+        folder, former = Path(directory, "new"), Path(directory, "former")
+        folder.mkdir()  # Readable by a web server, unlike the temporary folder itself.
+        yield folder
+        if output.exists():
+            _check_replaceable(output)
+            output.rename(former)
+        try:
+            folder.rename(output)
+        except OSError:
+            if former.exists():
+                former.rename(output)
+            raise

@@ -1,0 +1,336 @@
+"""The exported page translates in a real browser as `TFLiteTranslator` does in Python."""
+
+import base64
+import contextlib
+import functools
+import gzip
+import http.server
+import json
+import re
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from questions import TEXTS
+
+from keras_attn_nmt.export import ExportError, TFLiteTranslator, export_web, web_runtime
+from keras_attn_nmt.text.blank import BLANK
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
+LIMITS = {"max_source_length": 24, "max_target_length": 12}
+SENTENCES = [text for text in TEXTS if text.strip()]
+LONG = "ein Haus am See " * 10
+SEVERAL = "Ein Haus am See. " * 3 + "Zwei kleine Häuser am See."
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    """A folder with the archives of LiteRT.js."""
+    try:
+        web_runtime.runtime_files()
+    except OSError as error:
+        pytest.skip(str(error))
+    return web_runtime.cache_folder()
+
+
+@pytest.fixture(scope="module")
+def exported(model_directory, runtime, made_once):
+    """A folder with a float32 model, and a single file with an int8 one and the step-through."""
+
+    def export(folder):
+        options = {**LIMITS, "examples": SENTENCES[:2]}
+        export_web(model_directory, folder / "folder", quantize="none", **options)
+        export_web(model_directory, folder / "single", single_file=True, steps=True, **options)
+
+    return made_once("web", export)
+
+
+@pytest.fixture(scope="module")
+def translators(exported, tmp_path_factory):
+    """`TFLiteTranslator`s of the files inside of the pages."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    page = (exported / "single" / "index.html").read_text("utf-8")
+    for name, packed in re.findall(r'data-name="models/([\w.]+)">([\w+/=]+)<', page):
+        (folder / name).write_bytes(gzip.decompress(base64.b64decode(packed)))
+    return {
+        "folder": TFLiteTranslator(exported / "folder" / "models" / "model.tflite"),
+        "single": TFLiteTranslator(folder / "model.tflite"),
+    }
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The address of a server of the folder."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+class WebPage:
+    """An exported page in a browser: types, waits, and reads what is there."""
+
+    def __init__(self, page, address):
+        self.page = page
+        self.problems = []
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("console", lambda message: self.problems.append(message.text))
+        page.on("request", functools.partial(self._check_origin, address))
+        page.goto(address)
+        page.locator("#progress").wait_for(state="hidden")
+
+    def _check_origin(self, address, request):
+        if not request.url.startswith((address, "blob:", "data:")):
+            self.problems.append(f"a request to {request.url}")
+
+    def type(self, text):
+        self.page.fill("#text", text)
+        self.wait()
+
+    def wait(self):
+        self.page.locator("#results[aria-busy=false]").wait_for()
+
+    def translations(self):
+        return self.page.locator(".page-translation").all_inner_texts()
+
+    def json(self):
+        with self.page.expect_download() as download:
+            self.page.get_by_role("button", name="Download as JSON").click()
+        return json.loads(download.value.path().read_text("utf-8"))
+
+    def screenshot(self, name):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"web_{name}.png", full_page=True)
+
+
+@pytest.fixture(params=["folder", "single"])
+def shape(request):
+    return request.param
+
+
+@pytest.fixture
+def open_page(browser, exported):
+    """Opens a page by its shape; nothing must have gone wrong in it at the end."""
+    with contextlib.ExitStack() as stack:
+        opened = []
+
+        def open_page(shape, folder=None, **options):
+            page = stack.enter_context(contextlib.closing(browser.new_page(**options)))
+            address = (exported / "single" / "index.html").as_uri()
+            if shape == "folder":
+                address = stack.enter_context(served(folder or exported / "folder"))
+            opened.append(WebPage(page, address))
+            return opened[-1]
+
+        yield open_page
+        assert [problem for page in opened for problem in page.problems] == []
+
+
+def test_the_page_translates_as_python(open_page, translators, shape):
+    page = open_page(shape)
+    tolerance = {"folder": 1e-5, "single": 5e-3}[shape]
+    translations = translators[shape](SENTENCES, beam_size=1)
+    for text, wanted in zip(SENTENCES, translations, strict=True):
+        page.type(text)
+        assert page.page.locator(".page-translation").text_content() == wanted.text
+        found = page.json()
+        assert found["source"] == text
+        assert found["translation"] == wanted.text
+        assert found["complete"] == wanted.complete
+        assert found["source_tokens"] == wanted.source_tokens
+        assert found["target_tokens"] == wanted.target_tokens
+        np.testing.assert_allclose(found["attention"], wanted.attention, atol=tolerance)
+        np.testing.assert_allclose(found["token_scores"], wanted.token_scores, atol=10 * tolerance)
+        np.testing.assert_allclose(found["score"], wanted.score, atol=10 * tolerance)
+    page.screenshot(shape)
+
+
+def test_each_line_is_a_sentence(open_page, translators, shape):
+    page = open_page(shape, viewport={"width": 360, "height": 800}, color_scheme="dark")
+    page.type("\n\n".join(SENTENCES))
+    wanted = [found.text for found in translators[shape](SENTENCES)]
+    assert page.page.locator(".page-translation").all_text_contents() == wanted
+    assert page.page.locator("details.page-details[open]").count() == 0
+    page.screenshot(f"{shape}_lines")
+    page.type(" \n\u200b")
+    assert page.translations() in ([], [""])
+
+
+def test_a_line_that_is_too_long_is_split_at_sentence_ends(open_page, translators):
+    page = open_page("folder")
+    page.type(SEVERAL)
+    assert page.page.locator(".page-source").all_text_contents() == [
+        *["Ein Haus am See."] * 3,
+        "Zwei kleine Häuser am See.",
+    ]
+    assert page.page.locator(".page-error:visible").count() == 0
+
+
+def test_a_sentence_that_is_too_long_says_so(open_page):
+    page = open_page("folder")
+    page.type(LONG)
+    error = page.page.locator(".page-error:visible").inner_text()
+    assert "too long" in error and "limit 24" in error
+    page.screenshot("too_long")
+    page.type("ein Haus")
+    assert page.page.locator(".page-error:visible").count() == 0
+    assert page.page.locator(".attention-unit").count() > 0
+
+
+def test_everything_is_in_reach_of_the_keyboard(open_page):
+    page = open_page("single")
+    keyboard, focused = page.page.keyboard, page.page.locator("*:focus")
+    keyboard.press("Tab")
+    assert focused.get_attribute("id") == "text"
+    keyboard.press("Tab")
+    keyboard.press("Enter")
+    page.wait()
+    assert page.page.input_value("#text") == SENTENCES[0]
+    reached = set()
+    while len(reached) < 30:
+        keyboard.press("Tab")
+        if not focused.count():  # The end of the page.
+            break
+        name = focused.evaluate("each => each.className || each.textContent || each.type")
+        if name == "attention-unit":
+            keyboard.press("ArrowRight")
+        if name == "Step by step":
+            keyboard.press("Enter")
+        reached.add(name)
+    assert {"attention-unit", "Attention", "Copy", "JSON", "Step by step", "range"} <= reached
+    announced = page.page.locator("#announcement:not(:empty)")
+    assert announced.text_content() == page.page.locator(".page-translation").text_content()
+
+
+def test_steps_show_how_each_token_came_about(open_page, translators):
+    page = open_page("single")
+    page.type(SENTENCES[1])
+    page.page.get_by_text("Step by step").click()
+    page.page.locator(".step-view input").press("End")
+    found = page.json()
+    steps, attention = found["steps"], np.array(found["attention"])
+    count, length = len(found["target_tokens"]), len(found["source_tokens"])
+    assert page.page.locator(".step-label").inner_text() == f"Step {count} of {count}"
+    assert page.page.locator(".step-table tbody tr").count() == length
+    assert np.shape(found["annotations"])[0] == length
+    energies = np.array([step["energies"] for step in steps])
+    softmax = np.exp(energies - energies.max(axis=1, keepdims=True))
+    softmax /= softmax.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(softmax, attention, atol=5e-3)
+    for step, token, score in zip(
+        steps, found["target_tokens"], found["token_scores"], strict=True
+    ):
+        assert step["candidates"][0] == {"token": token, "score": score}
+        assert len(step["candidates"]) == 5
+    page.screenshot("steps")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_keeps_nobody_out(open_page, axe, scheme):
+    page = open_page("single", color_scheme=scheme, viewport={"width": 360, "height": 800})
+    page.type(SENTENCES[0])
+    page.page.get_by_text("Step by step").click()
+    page.page.get_by_text("Licence of the runtime").click()
+    page.page.get_by_text("www.apache.org").wait_for()
+    page.page.evaluate(axe)
+    found = page.page.evaluate("axe.run()")["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
+
+
+def test_a_runtime_that_fails_says_so(open_page, exported, tmp_path):
+    folder = shutil.copytree(exported / "folder", tmp_path / "web")
+    with open(folder / "decoding.js", "a") as script:
+        script.write(
+            "const greedily = Decoding.greedily;\n"
+            "Decoding.greedily = async (model, source) => {\n"
+            "  const found = await greedily(model, source);\n"
+            "  return source.length < 4 ? found : {...found, tokens: [3, 1234567]};\n"
+            "};\n"
+        )
+    page = open_page("folder", folder)
+    page.type("ein Haus am See")
+    error = page.page.locator(".page-error:visible").inner_text()
+    assert "The runtime failed on this sentence" in error and "a token out of range" in error
+    assert page.page.locator(".page-translation:visible").count() == 0
+    page.type("ein")
+    assert page.page.locator(".page-error:visible").count() == 0
+
+
+@pytest.fixture(scope="module")
+def decoding(browser):
+    """A page with `decoding.js` alone."""
+    page = browser.new_page()
+    page.evaluate((ROOT / "export" / "web_page" / "decoding.js").read_text("utf-8"))
+    yield page
+    page.close()
+
+
+GOOD = {"tokens": [3, 4, 2], "tokenScores": [-1, 0, -0.5], "attention": [[0.5, 0.5]] * 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tokens": []}, "no token"),
+        ({"tokens": [3, 0, 2]}, "out of range"),
+        ({"tokens": [3, 9, 2]}, "out of range"),
+        ({"tokens": [2, 3, 2]}, "after the end"),
+        ({"tokenScores": [-1, 1, 0]}, "wrong score"),
+        ({"tokenScores": [-1, None, 0]}, "wrong score"),
+        ({"attention": [[0.5, 0.5], [0.5, 0.6], [1, 0]]}, "attention"),
+        ({"attention": [[0, 0], [0.5, 0.5], [1, 0]]}, "attention"),
+        ({"attention": [[2, -1]] * 3}, "attention"),
+        ({"attention": [[None, 1]] * 3}, "attention"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_refused(decoding, change, reason):
+    # JSON has no NaN, which null stands for.
+    check = """answer => Decoding.check(
+      JSON.parse(JSON.stringify(answer), (_, each) => each === null ? NaN : each), 2, 9)"""
+    decoding.evaluate(check, GOOD)
+    decoding.evaluate(check, {**GOOD, "attention": [[0, 0]] * 3})
+    with pytest.raises(sync_api.Error, match=f"cannot be: .*{reason}"):
+        decoding.evaluate(check, {**GOOD, **change})
+
+
+def test_blank_is_what_it_is_in_python(decoding):
+    characters = [chr(code) for code in range(0x3100)] + ["\ufeff", "\ufffe"]
+    found = decoding.evaluate("texts => texts.map(Decoding.isBlank)", characters)
+    assert {text for text, blank in zip(characters, found, strict=True) if blank} == set(BLANK)
+    assert decoding.evaluate("Decoding.isBlank('')")
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["core", "wasm-utils"])
+def test_a_runtime_with_one_other_bit_is_refused(runtime, tmp_path, number):
+    folder = shutil.copytree(runtime, tmp_path / "runtime")
+    path = folder / (web_runtime.CORE, web_runtime.WASM_UTILS)[number].archive
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ExportError, match=r"damaged, or is not @litertjs.*SHA-512"):
+        web_runtime.runtime_files(folder)
