@@ -30,9 +30,13 @@ SENTENCES = (
     "zweitausenddreihundertfünfundvierzigste",
     "Freitag, 24. Dezember 2027",
 )
-# For legible pictures: whole English words (forty - one) and attention that is guided by the gold
-# alignment of the corpus, as it is diffuse after three epochs without.
-SETTINGS = ("vocabulary.target_size=500", "training.guided_alignment=0.5")
+# For legible pictures: whole English words (forty - one), and attention that is sharp after three
+# epochs.
+SETTINGS = (
+    "vocabulary.target_size=500",
+    "model.query_previous_token=true",
+    "training.guided_alignment=0.5",
+)
 REPORT = "report.json"
 # Marks a directory whose content the next demo may replace.
 MARK = "demo.txt"
