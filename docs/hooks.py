@@ -1,4 +1,4 @@
-"""Lays the package out for mkdocstrings, and makes a page of the tutorial, which is a notebook."""
+"""Lays the package out for mkdocstrings, and adds two pages: the tutorial, and the demo's web page."""
 
 import json
 import shutil
@@ -9,6 +9,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # The `paths` of mkdocstrings in mkdocs.yml.
 LAID_OUT = ROOT / "build" / "documented"
 NOTEBOOK, PAGE = "tutorial.ipynb", "tutorial.md"
+# Written by `make demo`; too large for the repository.
+DEMO, DEMO_PAGE = ROOT / "build" / "demo" / "web" / "index.html", "demo.html"
+DEMO_MARK = "<!-- link to the demo -->"
+DEMO_LINK = (
+    f"**[Try it with the demo's model]({DEMO_PAGE})**: one file, which can be saved and mailed."
+)
 DOWNLOAD = f"[Download this page as a Jupyter notebook]({NOTEBOOK})"
 
 
@@ -22,11 +28,13 @@ def on_startup(**_: Any) -> None:
 
 
 def on_files(files: Any, config: Any, **_: Any) -> Any:
-    """Adds the page beside the notebook, which stays for download."""
+    """Adds the tutorial's page, beside the notebook for download, and the demo's page if there."""
     from mkdocs.structure.files import File
 
     content = to_markdown((ROOT / "docs" / NOTEBOOK).read_text("utf-8"))
     files.append(File.generated(config, PAGE, content=content))
+    if DEMO.is_file():
+        files.append(File.generated(config, DEMO_PAGE, content=DEMO.read_bytes()))
     return files
 
 
@@ -35,6 +43,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri == PAGE:
         title, rest = markdown.split("\n", 1)
         return f"{title}\n\n{DOWNLOAD}\n{rest}"
+    markdown = markdown.replace(DEMO_MARK, DEMO_LINK if DEMO.is_file() else "")
     return markdown.replace(f"{NOTEBOOK})", f"{PAGE})")
 
 

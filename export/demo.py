@@ -1,8 +1,9 @@
-"""The export step of the demo: SavedModel and `.tflite` file."""
+"""The export step of the demo: SavedModel, `.tflite` file and web page."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from typing import Any
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.saved_model import export_saved_model
 from keras_attn_nmt.export.tflite import export_tflite
+from keras_attn_nmt.export.web import export_web
+from keras_attn_nmt.export.web_runtime import runtime_files
+
+logger = logging.getLogger(__name__)
 
 # Programs that run the exported models.
 _SAVED_MODEL = """
@@ -31,27 +36,38 @@ print(json.dumps([each.text for each in found]))
 
 
 def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str, Any]]) -> bool:
-    """Exports `output/model` to both formats, and translates with each in a separate process.
+    """Exports `output/model`, and translates with SavedModel and `.tflite` in separate processes.
 
     Args:
-        output: Output directory of `run_demo`; `served/1/` and `demo.tflite` are added.
+        output: Output directory of `run_demo`; `served/1/`, `demo.tflite` and, if the runtime of
+            the page can be fetched, `web/index.html` are added.
         translations: Translations of the demo, with `source`, `translation` and `lengths` in
             tokens; `saved_model` and `tflite` are added.
 
     Returns:
-        Whether both exports agree with the trained model.
+        Whether SavedModel and `.tflite` file agree with the trained model.
     """
     output = Path(output)
     served = export_saved_model(output / "model", output / "served")
     # Room for the longest, as its user may have given one of any length.
     longest = max([64, *(max(each["lengths"]) for each in translations)])
-    device = export_tflite(
-        output / "model",
-        output / "demo.tflite",
-        max_source_length=longest,
-        max_target_length=longest,
-    )
+    limits = {"max_source_length": longest, "max_target_length": longest}
+    device = export_tflite(output / "model", output / "demo.tflite", **limits)
     sources = [each["source"] for each in translations]
+    try:
+        runtime_files()
+    except OSError as error:
+        logger.warning("no web page: %s", error)
+    else:
+        page = export_web(
+            output / "model",
+            output / "web",
+            single_file=True,
+            steps=True,
+            examples=sources,
+            **limits,
+        )
+        logger.info("  open %s in a browser to translate there", page)
     same = True
     for name, program, path in (
         ("saved_model", _SAVED_MODEL, served),

@@ -121,7 +121,7 @@ def _run(
         )
     agree = None
     if export is not None:
-        logger.info("4/4 exporting to TensorFlow Serving and TensorFlow Lite")
+        logger.info("4/4 exporting to TensorFlow Serving, TensorFlow Lite and a web page")
         agree = export(output, translations)
         logger.info(
             "  in separate processes, SavedModel and .tflite file %s with the trained model",

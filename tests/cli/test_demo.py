@@ -27,3 +27,5 @@ def test_demo_writes_model_plots_and_exports(capfd, monkeypatch, tmp_path):
         assert picture.read_bytes().startswith(b"\x89PNG")
     assert list((tmp_path / "demo" / "served").iterdir())
     assert list((tmp_path / "demo").glob("*.tflite"))
+    # Without npm and a network, the demo has no page and says so.
+    assert (tmp_path / "demo" / "web" / "index.html").is_file() != ("no web page" in err)
