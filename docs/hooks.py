@@ -1,4 +1,4 @@
-"""Lays the package out for mkdocstrings, and adds two pages: the tutorial, and the demo's web page."""
+"""Lays the package out for mkdocstrings; adds the tutorial and the demo's web page."""
 
 import json
 import shutil
@@ -12,9 +12,7 @@ NOTEBOOK, PAGE = "tutorial.ipynb", "tutorial.md"
 # Written by `make demo`; too large for the repository.
 DEMO, DEMO_PAGE = ROOT / "build" / "demo" / "web" / "index.html", "demo.html"
 DEMO_MARK = "<!-- link to the demo -->"
-DEMO_LINK = (
-    f"**[Try it with the demo's model]({DEMO_PAGE})**: one file, which can be saved and mailed."
-)
+DEMO_LINK = f"**[Try it with the demo's model]({DEMO_PAGE})**: one file to save or mail."
 DOWNLOAD = f"[Download this page as a Jupyter notebook]({NOTEBOOK})"
 
 
