@@ -220,6 +220,7 @@ def test_everything_is_in_reach_of_the_keyboard(open_page):
             keyboard.press("ArrowRight")
         if name == "Step by step":
             keyboard.press("Enter")
+            page.page.locator(".step-view").wait_for()
         reached.add(name)
     assert {"attention-unit", "Attention", "Copy", "JSON", "Step by step", "range"} <= reached
     announced = page.page.locator("#announcement:not(:empty)")
