@@ -74,8 +74,9 @@ class BatchedPairs:
         sampling_seed: Seed of the sampling.
         dropout_passes: Number of times a batch repeats its pairs, in addition to
             `tokens_per_batch` and not counted in the plan: 2 for `RDropCrossentropy`.
-        samples: Deprecated alias of `segmentation_samples`.
-        copies: Deprecated alias of `dropout_passes`.
+
+    The former names `samples` and `copies` of `segmentation_samples` and `dropout_passes` are
+    deprecated.
 
     Attributes:
         plan: `BatchPlan` with kept and dropped pairs, tokens, padding, buckets, `steps_per_epoch`.
