@@ -30,8 +30,8 @@ SENTENCES = (
     "zweitausenddreihundertfünfundvierzigste",
     "Freitag, 24. Dezember 2027",
 )
-# For legible pictures: whole English words (forty - one) and sharp attention, which is diffuse after
-# three epochs without these settings.
+# For legible pictures: whole English words (forty - one) and sharp attention, which would be
+# diffuse after three epochs.
 SETTINGS = (
     "vocabulary.target_size=500",
     "model.query_previous_token=true",
