@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import re
 import textwrap
-import unicodedata
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -16,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_attn_nmt.extras import extra
+from keras_attn_nmt.plot_fonts import choose_fonts, is_control, spell_out, warn_of_missing
 from keras_attn_nmt.text.alignment import (
     SPACE,
     GoldAlignment,
@@ -27,8 +24,6 @@ from keras_attn_nmt.text.pieces import BYTE_PIECE, pieces_of_words, spelled
 from keras_attn_nmt.translation import Translation
 
 with extra("train"):
-    import matplotlib
-    from matplotlib import font_manager
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
@@ -53,11 +48,6 @@ COLORBAR_FONT = 9.0
 SMALLEST_COLORBAR_WITH_MIDDLE = 0.8
 # Visible on black, grey and white.
 LINK_COLOUR = "#ff5a1f"
-
-CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
-# Fonts of Matplotlib that are not text fonts: mathematical ones with special encodings, and
-# one with placeholder glyphs.
-UNSUITABLE_FONTS = re.compile("Last Resort|STIX|cm[a-z]+10")
 
 
 def plot_attention(
@@ -119,9 +109,9 @@ def plot_attention(
     outlines = _outlines(alignment, source_tokens, target_tokens)
     title = title or ""
     source_texts, target_texts = _token_texts(source_tokens), _token_texts(target_tokens)
-    families, missing = _choose_fonts(set().union(title, *source_texts, *target_texts))
+    families, missing = choose_fonts(set().union(title, *source_texts, *target_texts))
     if missing:
-        _warn_of_missing(missing)
+        warn_of_missing(missing)
     # No TeX or mathtext: dollar signs in tokens are literal.
     style: dict[str, Any] = {"family": families, "parse_math": False, "usetex": False}
 
@@ -164,7 +154,7 @@ def plot_attention(
         _add_colorbar(figure, image)
     if title:
         lines = [
-            textwrap.fill(_spell_out(line, missing), TITLE_WIDTH) for line in title.splitlines()
+            textwrap.fill(spell_out(line, missing), TITLE_WIDTH) for line in title.splitlines()
         ]
         axes.set_title("\n".join(lines), fontsize=LARGEST_FONT, **style)
     _fit_figure(figure)
@@ -329,7 +319,7 @@ def _byte_texts(pieces: Sequence[str]) -> list[str]:
     # Invalid bytes decode to lone surrogates, which encode to one byte.
     for character in encoded.decode("utf-8", "surrogateescape"):
         length = len(character.encode("utf-8", "surrogateescape"))
-        if _is_control(character):
+        if is_control(character):
             texts.extend(pieces[len(texts) : len(texts) + length])
         elif length == 1:
             texts.append(character)
@@ -338,73 +328,6 @@ def _byte_texts(pieces: Sequence[str]) -> list[str]:
     return texts
 
 
-def _choose_fonts(characters: Collection[str]) -> tuple[list[str], set[str]]:
-    """Font families that together cover the characters, and the uncovered characters."""
-    families: list[str] = []
-    missing = {character for character in characters if not _is_control(character)}
-    for family in matplotlib.rcParams["font.family"]:
-        path = font_manager.findfont(font_manager.FontProperties(family=[family]))
-        families.append(font_manager.get_font(path).family_name)
-        missing -= _coverage(path, missing)
-    if missing:
-        _register_new_fonts()
-    while missing:
-        found = {
-            (entry.fname, entry.name): _coverage(entry.fname, missing)
-            for entry in font_manager.fontManager.ttflist
-            if not UNSUITABLE_FONTS.match(entry.name)
-        }
-        # Ties: prefer "Noto Sans" to "Noto Serif" and "Noto Sans Display".
-        best = max(found, key=lambda font: (len(found[font]), "Sans" in font[1], -len(font[1])))
-        if not found[best]:
-            break
-        families.append(best[1])
-        missing -= found[best]
-    return families, missing
-
-
-def _coverage(path: str, characters: Collection[str]) -> set[str]:
-    """The characters covered by a font file."""
-    charmap = font_manager.get_font(path).get_charmap()
-    return {character for character in characters if ord(character) in charmap}
-
-
-def _register_new_fonts() -> None:
-    """Adds fonts that were installed after Matplotlib built its font cache."""
-    known = {entry.fname for entry in font_manager.fontManager.ttflist}
-    for path in font_manager.findSystemFonts():
-        if path not in known:
-            # Skip damaged and unsupported (colour emoji) fonts.
-            with contextlib.suppress(Exception):
-                font_manager.fontManager.addfont(path)
-
-
-def _warn_of_missing(missing: Collection[str]) -> None:
-    shown = "".join(sorted(missing)[:20]) + ("…" if len(missing) > 20 else "")
-    warnings.warn(
-        f"No installed font has {len(missing)} of the characters: {shown} They are shown as "
-        "code points (U+...). Install a font that covers them, such as Noto Sans CJK for Chinese, "
-        "Japanese and Korean or the Noto font of another script (Debian and Ubuntu: apt-get "
-        "install fonts-noto-cjk fonts-noto-core), and plot again.",
-        stacklevel=3,
-    )
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in CONTROL_CATEGORIES
-
-
-def _spell_out(text: str, missing: Collection[str]) -> str:
-    """Replaces characters without glyph by their code point, "U+65E5"."""
-    undrawable = {character for character in text if character in missing or _is_control(character)}
-    if not undrawable:
-        return text
-    words = "".join(
-        f" U+{ord(character):04X} " if character in undrawable else character for character in text
-    )
-    return " ".join(words.split())
-
-
 def _label(text: str, missing: Collection[str]) -> str:
-    label = _spell_out(text, missing)
+    label = spell_out(text, missing)
     return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
