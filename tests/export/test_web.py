@@ -17,6 +17,7 @@ from questions import TEXTS
 
 from keras_attn_nmt.export import ExportError, TFLiteTranslator, export_web, web_runtime
 from keras_attn_nmt.text.blank import BLANK
+from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
 
@@ -150,11 +151,9 @@ def open_page(browser, exported):
         assert [problem for page in opened for problem in page.problems] == []
 
 
-def test_the_page_translates_as_python(open_page, translators, shape):
-    page = open_page(shape)
-    tolerance = {"folder": 1e-5, "single": 5e-3}[shape]
-    translations = translators[shape](SENTENCES, beam_size=1)
-    for text, wanted in zip(SENTENCES, translations, strict=True):
+def check_translations(page, translator, sentences, tolerance):
+    """Types sentences, and compares what the page saves as JSON with `TFLiteTranslator`."""
+    for text, wanted in zip(sentences, translator(sentences, beam_size=1), strict=True):
         page.type(text)
         assert page.page.locator(".page-translation").text_content() == wanted.text
         found = page.json()
@@ -166,7 +165,27 @@ def test_the_page_translates_as_python(open_page, translators, shape):
         np.testing.assert_allclose(found["attention"], wanted.attention, atol=tolerance)
         np.testing.assert_allclose(found["token_scores"], wanted.token_scores, atol=10 * tolerance)
         np.testing.assert_allclose(found["score"], wanted.score, atol=10 * tolerance)
+
+
+TOLERANCES = {"folder": 1e-5, "single": 5e-3}
+
+
+def test_the_page_translates_as_python(open_page, translators, shape):
+    page = open_page(shape)
+    check_translations(page, translators[shape], SENTENCES, TOLERANCES[shape])
     page.screenshot(shape)
+
+
+@pytest.mark.slow
+@pytest.mark.release
+def test_two_hundred_held_out_phrases(open_page, translators, shape):
+    translator = translators[shape]
+    phrases = [source for source, _ in Phrasebook("de", "en").pairs("test", 400)]
+    lengths = map(len, translator.source_tokenizer.encode(phrases))
+    limit = LIMITS["max_source_length"]
+    fitting = [text for text, length in zip(phrases, lengths, strict=True) if length < limit][:200]
+    assert len(fitting) == 200
+    check_translations(open_page(shape), translator, fitting, TOLERANCES[shape])
 
 
 def test_each_line_is_a_sentence(open_page, translators, shape):
