@@ -15,7 +15,6 @@ from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.saved_model import export_saved_model
 from keras_attn_nmt.export.tflite import export_tflite
 from keras_attn_nmt.export.web import export_web
-from keras_attn_nmt.export.web_runtime import runtime_files
 
 logger = logging.getLogger(__name__)
 
@@ -54,20 +53,13 @@ def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str,
     limits = {"max_source_length": longest, "max_target_length": longest}
     device = export_tflite(output / "model", output / "demo.tflite", **limits)
     sources = [each["source"] for each in translations]
+    web = {"single_file": True, "steps": True, "examples": sources}
     try:
-        runtime_files()
-    except OSError as error:
-        logger.warning("no web page: %s", error)
-    else:
-        page = export_web(
-            output / "model",
-            output / "web",
-            single_file=True,
-            steps=True,
-            examples=sources,
-            **limits,
-        )
+        page = export_web(output / "model", output / "web", **web, **limits)
         logger.info("  open %s in a browser to translate there", page)
+    except (OSError, ExportError) as error:
+        # Its runtime is fetched from npm; the demo is complete without.
+        logger.warning("no web page: %s", error)
     same = True
     for name, program, path in (
         ("saved_model", _SAVED_MODEL, served),

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -24,14 +25,15 @@ from typing import Any
 from keras_attn_nmt import __version__
 from keras_attn_nmt.export import web_single_file
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.runner import TFLiteTranslator
+from keras_attn_nmt.export.load_for_export import languages
+from keras_attn_nmt.export.runner import read_metadata
 from keras_attn_nmt.export.tflite import export_tflite
 from keras_attn_nmt.export.web_energies import check_energies
 from keras_attn_nmt.export.web_runtime import runtime_files
 from keras_attn_nmt.model_directory import SOURCE, TARGET
 from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, ATTENTION_STYLES, asset
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.writing import check_folder_output
+from keras_attn_nmt.writing import atomic_write, check_folder_output
 
 PAGE, MODELS = "index.html", "models.json"
 FILES = (
@@ -47,6 +49,11 @@ FILES = (
     "sentencepiece.js",
     "worker.js",
     "LICENSE",
+)
+RUNTIME_FILES = ("litert.js", "litert_wasm.js", "litert.wasm", "NOTICE")
+# All that a folder of a page has, models aside.
+WRITTEN = frozenset(
+    (*FILES, *ATTENTION_SCRIPTS, *ATTENTION_STYLES, *RUNTIME_FILES, MODELS, "models")
 )
 _VIEW = b"<!-- scripts of the attention view -->"
 # In the page; a folder whose page has it may be replaced.
@@ -90,9 +97,10 @@ def export_web(
         The page, `output/index.html`.
 
     Raises:
-        FileExistsError: The output folder holds something else.
+        FileExistsError: The output folder contains files that no export wrote.
         FileNotFoundError: A model directory or one of its files is missing.
-        ValueError: There is no model, or see `export_tflite`.
+        ValueError: There is no model, a model is given twice or is inside of the output folder,
+            source languages differ, or see `export_tflite`.
         ExportError: The page cannot read a vocabulary, the runtime is not the pinned one, or see
             `export_tflite`; no file is written.
         OSError: The runtime cannot be downloaded, or the disk is full or not writable.
@@ -100,19 +108,19 @@ def export_web(
     directories = [models] if isinstance(models, str | os.PathLike) else list(models)
     if not directories:
         raise ValueError("models is empty: pass at least one model directory.")
-    output = Path(output)
-    check_folder_output(output)
-    _check_replaceable(output)
     if isinstance(examples, str):
         raise ValueError("examples must be a list of sentences, got one string: wrap it in [].")
+    output = _checked_output(output, directories)
+    names = model_names(directories)
+    _check_languages(directories)
     for directory in directories:
         for side, name in (("source", SOURCE), ("target", TARGET)):
-            check_vocabulary(Tokenizer.load(Path(directory, name)), side)
+            check_vocabulary(Tokenizer.load(Path(directory, name)), f"{side} vocabulary")
     files = _page_files() | runtime_files(runtime)
     with _replaced_folder(output) as folder:
         (folder / "models").mkdir()
         described = []
-        for directory, name in zip(directories, model_names(directories), strict=True):
+        for directory, name in zip(directories, names, strict=True):
             path = export_tflite(
                 directory,
                 folder / "models" / f"{name}.tflite",
@@ -140,14 +148,15 @@ def export_web(
             shutil.rmtree(folder / "models")
             files = {PAGE: web_single_file.joined(files)}
         for name, content in files.items():
-            (folder / name).write_bytes(content)
+            with atomic_write(folder / name) as temporary:
+                temporary.write_bytes(content)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     logger.info("%s: %.1f MB", output / PAGE, size / 1e6)
     return output / PAGE
 
 
-def check_vocabulary(tokenizer: Tokenizer, side: str) -> None:
-    """Checks that `sentencepiece.js` reads a vocabulary.
+def check_vocabulary(tokenizer: Tokenizer, name: str) -> None:
+    """Checks that `sentencepiece.js` can read a vocabulary, which the error calls by its name.
 
     Raises:
         ExportError: It has a feature that is not implemented there.
@@ -165,7 +174,10 @@ def check_vocabulary(tokenizer: Tokenizer, side: str) -> None:
     }
     for reason, applies in reasons.items():
         if applies:
-            raise ExportError(f"The page cannot read the {side} vocabulary: {reason}.")
+            raise ExportError(
+                f"The page cannot read the {name}: {reason}. Train the model with a vocabulary of "
+                "Tokenizer.learn, as recipes do."
+            )
 
 
 def model_names(directories: Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -178,19 +190,41 @@ def model_names(directories: Sequence[str | os.PathLike[str]]) -> list[str]:
         >>> model_names(["study/attention/model", "study/fixed/model"])
         ['attention-model', 'fixed-model']
     """
-    parts = [Path(os.path.abspath(directory)).parts[1:] for directory in directories]
-    for number in range(1, max(map(len, parts)) + 1):
-        names = ["-".join(each[-number:]) for each in parts]
-        names = [re.sub(r"[^\w.-]+", "-", name) for name in names]
-        if len(set(names)) == len(names):
+    paths = [Path(os.path.realpath(directory)) for directory in directories]
+    if twice := [str(path) for path in paths if paths.count(path) > 1]:
+        raise ValueError(f"The model directory {twice[0]} is given twice: pass it once.")
+    names = [""] * len(paths)
+    for number in range(1, max(len(path.parts) for path in paths)):
+        last = ["-".join(path.parts[1:][-number:]) for path in paths]
+        names = [re.sub(r"[^\w.-]+", "-", name) or "model" for name in last]
+        if len(set(map(_file_key, names))) == len(names):
             return names
-    raise ValueError("A model directory is given twice: each needs a name of its own on the page.")
+    return [f"{name}-{number}" for number, name in enumerate(names, 1)]
+
+
+def _file_key(name: str) -> str:
+    """Equal for names that are one file on some file system."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _check_languages(directories: Sequence[str | os.PathLike[str]]) -> None:
+    """Raises `ValueError` if models of one page read different languages."""
+    known: dict[str, str | os.PathLike[str]] = {}
+    for directory in directories:
+        if source := languages(directory).get("source_language"):
+            known.setdefault(source, directory)
+    if len(known) > 1:
+        (first, model), (second, other) = list(known.items())[:2]
+        raise ValueError(
+            f"Models on one page translate the same text, but {model} reads {first!r} and {other} "
+            f"reads {second!r}: export one page each."
+        )
 
 
 def _described(name: str, path: Path) -> dict[str, Any]:
     return {
         "name": name,
-        "metadata": TFLiteTranslator(path).metadata,
+        "metadata": read_metadata(path),
         "bytes": path.stat().st_size,
         "tflite": f"models/{path.name}",
         "sourceVocabulary": f"models/{path.with_suffix('.source.spm').name}",
@@ -208,13 +242,42 @@ def _page_files() -> dict[str, bytes]:
     return files
 
 
+def _checked_output(
+    output: str | os.PathLike[str], directories: Sequence[str | os.PathLike[str]]
+) -> Path:
+    """The real path of the output folder, which an export may create or replace."""
+    output = Path(os.path.realpath(output))
+    if os.path.ismount(output) or output == Path.cwd():
+        raise FileExistsError(f"{output} cannot be replaced as a whole: use a folder inside of it.")
+    check_folder_output(output)
+    check_folder_output(output.parent)
+    for directory in directories:
+        if output in (model := Path(os.path.realpath(directory)), *model.parents):
+            raise ValueError(
+                f"The model {directory} is inside of the output folder {output}, which an export "
+                "replaces: use another --output."
+            )
+    _check_replaceable(output)
+    return output
+
+
 def _check_replaceable(output: Path) -> None:
+    """Raises `FileExistsError` unless a folder is empty or has nothing but an earlier export."""
     if not output.is_dir() or not any(output.iterdir()):
         return
     page = output / PAGE
     if not page.is_file() or GENERATOR not in page.read_text("utf-8", errors="replace")[:2000]:
         raise FileExistsError(
             f"{output} was not written by keras-attn-nmt export web: use another --output."
+        )
+    foreign = [path.name for path in output.iterdir() if path.name not in WRITTEN]
+    models = output / "models"
+    if models.is_dir():
+        foreign += [p.name for p in models.iterdir() if p.suffix not in (".tflite", ".spm")]
+    if foreign:
+        raise FileExistsError(
+            f"{output} has other files than an exported page, which would be deleted "
+            f"({', '.join(sorted(foreign)[:3])}): use another --output."
         )
 
 

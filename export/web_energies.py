@@ -43,5 +43,5 @@ def check_energies(path: Path) -> None:
     if not difference <= TOLERANCE:
         raise ExportError(
             "The attention weights of this model are not the softmax of its energies (they differ "
-            f"by {difference:.2g}), so there is no step-through: export it without steps."
+            f"by {difference:.2g}), so there is no step-through: export it without steps (--steps)."
         )

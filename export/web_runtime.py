@@ -173,15 +173,18 @@ def _archive(package: Package, folder: str | os.PathLike[str] | None) -> bytes:
             return content
         logger.warning("%s is damaged: getting it again", cached)
     content = _fetched(package)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(cached) as temporary:
-        temporary.write_bytes(content)
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(cached) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        logger.warning("%s is not cached: %s", package.name, error)
     return content
 
 
 def cache_folder() -> Path:
     """Where the archives are kept: below `XDG_CACHE_HOME`, by default `~/.cache`."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(root, "keras_attn_nmt", "litertjs")
 
 

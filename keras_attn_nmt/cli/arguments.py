@@ -20,6 +20,14 @@ def search_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def check_n_best(n_best: int, beam_size: int) -> None:
+    """Raises `UsageError` if a beam has fewer hypotheses than `--n-best`."""
+    if n_best > beam_size:
+        raise UsageError(
+            f"--n-best {n_best} requires --beam-size {n_best} or larger, got {beam_size}."
+        )
+
+
 def check_both_sides(options: argparse.Namespace) -> None:
     """Raises `UsageError` unless both or neither of `--source` and `--target` are given."""
     if (options.source is None) != (options.target is None):

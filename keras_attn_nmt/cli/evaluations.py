@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.cli.arguments import (
     UsageError,
+    check_n_best,
     given_pairs,
     model_languages,
     search_options,
@@ -31,6 +32,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
     if (options.source is None) != (options.reference is None):
         raise UsageError("give both --source and --reference, or neither.")
+    if options.output and options.html and Path(options.output) == Path(options.html):
+        raise UsageError(f"--output and --html are both {options.html}: name two files.")
     for path in (options.output, options.html):
         if path:
             check_file_output(path)
@@ -51,6 +54,9 @@ def evaluate(options: argparse.Namespace) -> None:
     else:
         _print_scores(result)
     # After the scores are printed, so that a failure loses no results.
+    if options.save_search:
+        given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
+        save_search(options.model, translator.search.replaced(**given))
     if options.html:
         used = translator.search.replaced(
             beam_size=options.beam_size,
@@ -58,9 +64,6 @@ def evaluate(options: argparse.Namespace) -> None:
             max_length=options.max_length,
         )
         _write_report(options, dataclasses.asdict(used), sources, found, references, result)
-    if options.save_search:
-        given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
-        save_search(options.model, translator.search.replaced(**given))
 
 
 def _write_report(
@@ -134,6 +137,8 @@ def attention(options: argparse.Namespace) -> None:
     from keras_attn_nmt.translator import Translator
 
     translator = Translator.load(options.model)
+    if options.n_best:
+        check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
     if options.reference is None:
         (hypotheses,) = translator.nbest([options.sentence], **search_options(options))
     else:

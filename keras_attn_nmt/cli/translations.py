@@ -8,7 +8,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_attn_nmt.cli.arguments import UsageError, model_languages, search_options
+from keras_attn_nmt.cli.arguments import (
+    UsageError,
+    check_n_best,
+    model_languages,
+    search_options,
+)
 from keras_attn_nmt.cli.results import as_json, one_line
 from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
@@ -30,7 +35,7 @@ _FEWEST_ON_MAP, _MOST_ON_MAP = 5, 5000
 
 def translate(options: argparse.Namespace) -> None:
     if options.beam_size:  # Otherwise the default is only known once the model is loaded.
-        _check_n_best(options.n_best, options.beam_size)
+        check_n_best(options.n_best, options.beam_size)
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):
@@ -44,7 +49,7 @@ def translate(options: argparse.Namespace) -> None:
 
         translator = Translator.load(options.model)
     search = search_options(options)
-    _check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
+    check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
     done = cut = 0
     for lines in arriving_lines(stream, search["batch_size"] * BATCHES_AHEAD, INPUT):
         texts, error = fit_lines(lines, translator, options.too_long, done)
@@ -68,13 +73,6 @@ def translate(options: argparse.Namespace) -> None:
         logging.warning("%d translations reached the maximum length, see --max-length", cut)
 
 
-def _check_n_best(n_best: int, beam_size: int) -> None:
-    if n_best > beam_size:
-        raise UsageError(
-            f"--n-best {n_best} requires --beam-size {n_best} or larger, got {beam_size}."
-        )
-
-
 def embeddings(options: argparse.Namespace) -> None:
     if options.method and not options.html:
         raise UsageError("--method is the projection of a map: it needs --html.")
@@ -89,15 +87,18 @@ def embeddings(options: argparse.Namespace) -> None:
     translator = Translator.load(options.model)
     # Of the map: each different line once.
     collected: dict[str, np.ndarray] = {}
-    done = 0
+    done = left_out = 0
     for lines in arriving_lines(stream, _EMBEDDED, INPUT):
         texts, error = fit_lines(lines, translator, options.too_long, done)
         # No texts after a line that stops the command.
         for line, text, vector in zip(lines, texts, translator.embed(texts), strict=False):
             done += 1
             if options.html:
-                if not is_blank(text):
-                    collected[line] = vector
+                if not is_blank(text) and line not in collected:
+                    if len(collected) < _MOST_ON_MAP:
+                        collected[line] = vector
+                    else:
+                        left_out += 1
                 continue
             numbers = [round(float(value), 6) for value in vector]
             if options.json:
@@ -107,6 +108,8 @@ def embeddings(options: argparse.Namespace) -> None:
         flush_output()
         if error:
             raise error
+    if left_out:
+        logging.warning("the map has the first %d sentences, not %d more", _MOST_ON_MAP, left_out)
     if options.html:
         _write_map(options, collected)
 
@@ -117,9 +120,7 @@ def _write_map(options: argparse.Namespace, collected: dict[str, np.ndarray]) ->
 
     from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours, principal_components
 
-    texts = list(collected)[:_MOST_ON_MAP]
-    if len(texts) < len(collected):
-        logging.warning("the map has %d of %d sentences", len(texts), len(collected))
+    texts = list(collected)
     if len(texts) < _FEWEST_ON_MAP:
         raise ValueError(
             f"A map needs at least {_FEWEST_ON_MAP} different sentences, got {len(texts)}."

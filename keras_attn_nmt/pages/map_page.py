@@ -72,11 +72,14 @@ def map_page(
     Raises:
         ValueError: There are no sentences, or not as many points, neighbours or groups.
     """
-    lengths = [len(each) for each in (*projections.values(), neighbours)]
-    if not texts or any(length != len(texts) for length in lengths):
+    given = {**projections, "neighbours": neighbours}
+    if groups is not None:
+        given["groups"] = groups
+    lengths = {name: len(each) for name, each in given.items()}
+    if not texts or not projections or set(lengths.values()) != {len(texts)}:
         raise ValueError(
-            f"A map needs a point and neighbours for each of its sentences: got {len(texts)} "
-            f"sentences, and {lengths} points and neighbours."
+            "A map needs a projection, and one point, list of neighbours and group for each of its "
+            f"{len(texts)} sentences, got {lengths}."
         )
     data: dict[str, Any] = {
         "title": title,

@@ -7,6 +7,7 @@ import re
 import shutil
 import types
 import urllib.error
+from pathlib import Path
 
 import pytest
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
@@ -49,9 +50,8 @@ def quick(monkeypatch, device_file):
             shutil.copy(device_file.with_suffix(suffix), output.with_suffix(suffix))
         return output
 
-    known = types.SimpleNamespace(metadata={"source_language": "de"})
     monkeypatch.setattr(web, "export_tflite", export_tflite)
-    monkeypatch.setattr(web, "TFLiteTranslator", lambda _: known)
+    monkeypatch.setattr(web, "read_metadata", lambda _: {"source_language": "de"})
     monkeypatch.setattr(web, "runtime_files", lambda _: RUNTIME)
 
 
@@ -69,7 +69,9 @@ def test_a_folder_has_all_that_its_page_names(quick, model_directory, tmp_path):
     assert {"page.js", "attention_view.js", "sentencepiece.js", "litert.js"} <= set(named)
     assert [name for name in named if not (folder / name).is_file()] == []
     assert "Apache License" in (folder / "LICENSE").read_text("utf-8")
-    assert folder.stat().st_mode & 0o777 == 0o755
+    # A web server may read it, unlike a temporary folder.
+    (tmp_path / "other").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_the_licence_is_that_of_the_project(request):
@@ -101,9 +103,9 @@ def test_a_script_with_an_end_tag_is_refused(quick, model_directory, tmp_path, m
 def test_a_page_is_replaced_as_a_whole(quick, model_directory, tmp_path, monkeypatch):
     output = tmp_path / "web"
     export_web(model_directory, output)
-    (output / "old.txt").touch()
+    (output / "models" / "old.tflite").touch()
     export_web(model_directory, output)
-    assert not (output / "old.txt").exists()
+    assert not (output / "models" / "old.tflite").exists()
     before = sorted(output.rglob("*"))
 
     def fail(*_, **__):
@@ -123,12 +125,55 @@ def test_another_folder_is_not_replaced(quick, model_directory, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
+@pytest.mark.parametrize("name", ["CNAME", "models/notes.txt"])
+def test_a_page_with_other_files_is_not_replaced(quick, model_directory, tmp_path, name):
+    export_web(model_directory, tmp_path / "web")
+    (tmp_path / "web" / name).touch()
+    with pytest.raises(FileExistsError, match=f"would be deleted .{Path(name).name}"):
+        export_web(model_directory, tmp_path / "web")
+    assert (tmp_path / "web" / name).is_file()
+
+
+def test_the_working_directory_is_not_replaced(quick, model_directory, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileExistsError, match="use a folder inside of it"):
+        export_web(model_directory, ".")
+
+
+def test_a_model_inside_of_the_output_is_not_deleted(quick, model_directory, tmp_path):
+    model = shutil.copytree(model_directory, tmp_path / "web" / "model")
+    with pytest.raises(ValueError, match="is inside of the output folder"):
+        export_web(model, tmp_path / "web")
+    assert (model / "model.keras").is_file()
+
+
+def test_a_symbolic_link_stays_one(quick, model_directory, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    export_web(model_directory, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "index.html").is_file()
+
+
+def test_models_of_other_source_languages_are_refused(
+    quick, model_directory, tmp_path, monkeypatch
+):
+    other = shutil.copytree(model_directory, tmp_path / "other")
+    monkeypatch.setattr(
+        web, "languages", lambda each: {"source_language": "fr" if each == other else "de"}
+    )
+    with pytest.raises(ValueError, match=r"reads 'de' and .*other reads 'fr'"):
+        export_web([model_directory, other], tmp_path / "web")
+
+
 @pytest.mark.parametrize(
     ("directories", "names"),
     [
         (["study/attention", "study/fixed vector"], ["attention", "fixed-vector"]),
         (["a/model", "b/model"], ["a-model", "b-model"]),
         (["model/"], ["model"]),
+        (["a/Model", "b/model"], ["a-Model", "b-model"]),
+        (["/x/fixed vector", "/x/fixed-vector"], ["x-fixed-vector-1", "x-fixed-vector-2"]),
     ],
 )
 def test_models_have_short_names(directories, names):
@@ -168,12 +213,12 @@ def _denormalizer(model):
 )
 def test_a_vocabulary_that_the_page_cannot_read_is_refused(model_directory, change, reason):
     tokenizer = Tokenizer.load(model_directory / "source.spm")
-    web.check_vocabulary(tokenizer, "source")
+    web.check_vocabulary(tokenizer, "source vocabulary")
     model = ModelProto.FromString(tokenizer.model_proto)
     change(model)
     changed = types.SimpleNamespace(model_proto=model.SerializeToString())
-    with pytest.raises(ExportError, match=f"source vocabulary: .*{reason}"):
-        web.check_vocabulary(changed, "source")
+    with pytest.raises(ExportError, match=f"read the source vocabulary: .*{reason}"):
+        web.check_vocabulary(changed, "source vocabulary")
 
 
 def test_the_bundle_has_neither_imports_nor_exports():
