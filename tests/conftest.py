@@ -1,10 +1,10 @@
 """Shared fixtures: quiet TensorFlow, seeded random numbers."""
 
 import os
-from pathlib import Path
 import shutil
 import subprocess
 import tarfile
+from pathlib import Path
 
 # Before anything imports a backend.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
