@@ -122,7 +122,7 @@ def test_a_notebook_gets_a_frame():
 def test_a_page_needs_a_source_for_each_translation():
     with pytest.raises(ValueError, match="got 0 translations and 0 sources"):
         attention_page([], [])
-    with pytest.raises(ValueError, match="for each of its sentences"):
+    with pytest.raises(ValueError, match="for each of its 1 sentences"):
         map_page({"PCA": np.zeros((2, 2))}, ["a"], [[]])
 
 
@@ -349,6 +349,14 @@ def test_a_map_shows_a_sentence_and_its_neighbours(opened):
     page.get_by_label("Search").fill("sentence 7")
     page.locator(".map-matches button").click()
     assert page.locator(".map-sentence").inner_text() == "sentence 7"
+
+
+def test_a_map_needs_a_group_for_each_sentence():
+    points, neighbours = {"PCA": np.eye(2)}, [[1], [0]]
+    with pytest.raises(ValueError, match="'groups': 1"):
+        map_page(points, ["a", "b"], neighbours, groups=[0])
+    with pytest.raises(ValueError, match="needs a projection"):
+        map_page({}, ["a", "b"], neighbours)
 
 
 def test_a_phone_scrolls_nothing_but_the_map(opened):

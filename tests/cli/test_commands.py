@@ -12,6 +12,7 @@ import sacrebleu
 from command_line import run
 
 from keras_attn_nmt import Translator, model_directory
+from keras_attn_nmt.cli import translations
 
 
 def test_help_does_not_import_tensorflow():
@@ -220,6 +221,8 @@ def test_attention_writes_a_page_of_the_best_translations(capfd, monkeypatch, mo
     assert out == found[0]["translation"] + "\n"
     code, _, _ = run(capfd, monkeypatch, [*arguments, "--n-best", "2"])
     assert (code, len(page_data(page)["translations"])) == (0, 2)
+    code, _, err = run(capfd, monkeypatch, [*arguments, "--n-best", "9"])
+    assert code == 2 and "--n-best 9 requires --beam-size 9" in err
     arguments = ["attention", model, "ein Haus", "--output", str(page), "--reference", "am See"]
     code, _, _ = run(capfd, monkeypatch, arguments)
     (found,) = page_data(page)["translations"]
@@ -246,7 +249,7 @@ def test_evaluate_writes_a_page_of_all_sentences(capfd, monkeypatch, model, tmp_
     assert [(each["words"], each["sentences"]) for each in data["by_length"]] == [(5, 1), (10, 1)]
 
 
-def test_embeddings_draw_a_map(capfd, monkeypatch, model, tmp_path):
+def test_embeddings_draw_a_map(capfd, monkeypatch, model, tmp_path, caplog):
     page = tmp_path / "map.html"
     text = b"ein\n\nzwei\nHaus\nSee\nein\nam See\n"
     code, out, _ = run(capfd, monkeypatch, ["embeddings", model, "--html", str(page)], text)
@@ -257,6 +260,11 @@ def test_embeddings_draw_a_map(capfd, monkeypatch, model, tmp_path):
     code, out, err = run(capfd, monkeypatch, ["embeddings", model, "--html", str(page)], b"ein\n")
     assert (code, out) == (1, "")
     assert "at least 5 different sentences, got 1" in err
+    monkeypatch.setattr(translations, "_MOST_ON_MAP", 5)
+    longer = text + b"zwei kleine\nzwei kleine\n"
+    code, _, _ = run(capfd, monkeypatch, ["embeddings", model, "--html", str(page)], longer)
+    assert (code, page_data(page)["texts"]) == (0, data["texts"])
+    assert "the map has the first 5 sentences, not 2 more" in caplog.text
     pytest.importorskip("sklearn")
     arguments = ["embeddings", model, "--html", str(page), "--method", "tsne", "--json"]
     code, out, _ = run(capfd, monkeypatch, arguments, text)

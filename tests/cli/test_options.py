@@ -53,6 +53,14 @@ def test_reference_excludes_search_options(capfd, monkeypatch, tmp_path, option)
     assert f"{option[0]} is a search option" in err
 
 
+def test_evaluate_needs_two_names_for_two_files(capfd, monkeypatch, tmp_path):
+    path = str(tmp_path / "result")
+    arguments = ["evaluate", "missing", "--output", path, "--html", path]
+    code, out, err = run(capfd, monkeypatch, arguments)
+    assert (code, out) == (2, "")
+    assert f"--output and --html are both {path}" in err
+
+
 @pytest.mark.parametrize("locale", ["ascii", "iso-8859-1"])
 def test_arguments_are_utf8_in_any_locale(monkeypatch, locale):
     typed = "fünf".encode().decode(locale, "surrogateescape")
