@@ -1,5 +1,7 @@
 """A small model with random weights."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.model_directory import ModelFiles
 from keras_attn_nmt.text.tokenizer import Tokenizer
+from keras_attn_nmt.translator import Translator
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,24 @@ def model(tmp_path_factory):
     directory = tmp_path_factory.mktemp("cli") / "model"
     model_directory.save_model(directory, ModelFiles(network, config, tokenizer, tokenizer))
     return str(directory)
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """Models that are loaded already, by directory and the time of its configuration."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def load_once(loaded, monkeypatch):
+    """Commands share a loaded model, whose search is traced once, until its files change."""
+    load = Translator.load
+
+    def load_or_reuse(directory):
+        path = Path(directory, model_directory.CONFIG)
+        key = str(directory), path.stat().st_mtime_ns if path.is_file() else None
+        if key not in loaded:
+            loaded[key] = load(directory)
+        return loaded[key]
+
+    monkeypatch.setattr(Translator, "load", load_or_reuse)
