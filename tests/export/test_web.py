@@ -1,68 +1,25 @@
 """In a browser, the exported page agrees with `TFLiteTranslator` in Python."""
 
 import base64
-import contextlib
-import functools
 import gzip
-import http.server
 import json
 import re
 import shutil
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
-from questions import TEXTS
+from web_browser import LIMITS, SENTENCES
 
 from keras_attn_nmt import ModelConfig, Tokenizer, build_model
 from keras_attn_nmt.decoding.search_options import SearchOptions
-from keras_attn_nmt.export import ExportError, TFLiteTranslator, export_web, web_runtime
+from keras_attn_nmt.export import TFLiteTranslator, export_web
 from keras_attn_nmt.model_directory import ModelFiles, save_model
-from keras_attn_nmt.text.blank import BLANK
 from keras_attn_nmt.training.datasets.phrasebook import Phrasebook
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
 
-ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "build" / "screenshots"
-LIMITS = {"max_source_length": 24, "max_target_length": 12}
-SENTENCES = [text for text in TEXTS if text.strip()]
 LONG = "ein Haus am See " * 10
 SEVERAL = "Ein Haus am See. " * 3 + "Zwei kleine Häuser am See."
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def runtime():
-    """A folder with the archives of LiteRT.js."""
-    try:
-        web_runtime.runtime_files()
-    except OSError as error:
-        pytest.skip(str(error))
-    return web_runtime.cache_folder()
-
-
-@pytest.fixture(scope="module")
-def exported(model_directory, runtime, made_once):
-    """A folder with a float32 model, and a single file with an int8 one and the step-through."""
-
-    def export(folder):
-        options = {**LIMITS, "examples": SENTENCES[:2]}
-        export_web(model_directory, folder / "folder", quantize="none", **options)
-        export_web(model_directory, folder / "single", single_file=True, steps=True, **options)
-
-    return made_once("web", export)
 
 
 @pytest.fixture(scope="module")
@@ -105,80 +62,9 @@ def translators(exported, tmp_path_factory):
     }
 
 
-@contextlib.contextmanager
-def served(folder):
-    """The address of a server of the folder."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
-class WebPage:
-    """An exported page in a browser."""
-
-    def __init__(self, page, address):
-        self.page = page
-        self.problems = []
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", lambda message: self.problems.append(message.text))
-        page.on("request", functools.partial(self._check_origin, address))
-        page.goto(address)
-        page.locator("#progress").wait_for(state="hidden")
-
-    def _check_origin(self, address, request):
-        if not request.url.startswith((address, "blob:", "data:")):
-            self.problems.append(f"a request to {request.url}")
-
-    def type(self, text):
-        self.page.fill("#text", text)
-        self.wait()
-
-    def wait(self):
-        self.page.locator("#results[aria-busy=false]").wait_for(state="attached")
-
-    def translations(self):
-        return self.page.locator(".page-translation").all_inner_texts()
-
-    def json(self):
-        with self.page.expect_download() as download:
-            self.page.get_by_role("button", name="Download as JSON").click()
-        return json.loads(download.value.path().read_text("utf-8"))
-
-    def screenshot(self, name):
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"web_{name}.png", full_page=True)
-
-
 @pytest.fixture(params=["folder", "single"])
 def shape(request):
     return request.param
-
-
-@pytest.fixture
-def open_page(browser, exported):
-    """Opens a page by its shape; fails if it logged anything or sent a request elsewhere."""
-    with contextlib.ExitStack() as stack:
-        opened = []
-
-        def open_page(shape, folder=None, **options):
-            page = stack.enter_context(contextlib.closing(browser.new_page(**options)))
-            address = (exported / "single" / "index.html").as_uri()
-            if shape == "folder":
-                address = stack.enter_context(served(folder or exported / "folder"))
-            opened.append(WebPage(page, address))
-            return opened[-1]
-
-        yield open_page
-        assert [problem for page in opened for problem in page.problems] == []
 
 
 def check_translations(page, translator, sentences, tolerance):
@@ -312,103 +198,6 @@ def test_the_page_has_no_serious_axe_violation(open_page, axe, scheme):
     assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
 
 
-@pytest.fixture
-def changed_folder(exported, tmp_path):
-    """A copy of the folder with code appended to a script."""
-
-    def change(name, code):
-        folder = shutil.copytree(exported / "folder", tmp_path / "web")
-        with open(folder / name, "a") as script:
-            script.write(code)
-        return folder
-
-    return change
-
-
-def test_a_failed_run_is_reported_and_tried_again(open_page, changed_folder):
-    folder = changed_folder(
-        "decoding.js",
-        (
-            "const greedily = Decoding.greedily;\n"
-            "Decoding.greedily = async (model, source) => {\n"
-            "  const found = await greedily(model, source);\n"
-            "  if (source.length < 4 || globalThis.failed > 1) return found;\n"
-            "  globalThis.failed = (globalThis.failed ?? 0) + 1;\n"
-            "  return {...found, tokens: [3, 1234567]};\n"
-            "};\n"
-        ),
-    )
-    page = open_page("folder", folder)
-    page.type("ein Haus am See")
-    error = page.page.locator(".page-error:visible").inner_text()
-    assert "The runtime failed on this sentence" in error and "a token out of range" in error
-    assert page.page.locator(".page-translation:visible").count() == 0
-    page.type("ein")
-    assert page.page.locator(".page-error:visible").count() == 0
-    for visible in (1, 0):
-        page.type("ein Haus am See")
-        assert page.page.locator(".page-error:visible").count() == visible
-        page.type("ein")
-
-
-def test_a_worker_that_dies_is_reported(open_page, changed_folder):
-    code = (
-        "self.addEventListener('message', ({data}) => {\n"
-        "  if (data.text === 'ein') setTimeout(() => { throw new Error('out of memory'); });\n"
-        "});\n"
-    )
-    page = open_page("folder", changed_folder("worker.js", code))
-    page.type("ein Haus")
-    page.page.fill("#text", "ein")
-    page.page.get_by_text("cannot translate here").wait_for()
-    assert "out of memory" in page.page.locator("#status").inner_text()
-    assert page.page.locator("#text").is_disabled()
-    assert page.page.locator("#examples button").first.is_disabled()
-    assert page.page.locator("#results").get_attribute("aria-busy") == "false"
-
-
-def test_half_of_a_character_is_explained(open_page):
-    page = open_page("folder")
-    page.page.evaluate(
-        "document.getElementById('text').value = 'ein \\ud83d Haus';"
-        "document.getElementById('text').dispatchEvent(new Event('input'))"
-    )
-    page.wait()
-    assert "half of a character" in page.page.locator(".page-error:visible").inner_text()
-
-
-def test_unknown_characters_are_explained(open_page, changed_folder):
-    # The vocabulary has byte fallback, so nothing is unknown without this.
-    code = (
-        "const encode = SentencePiece.prototype.encode;\n"
-        "SentencePiece.prototype.encode = function (text) {\n"
-        "  const known = encode.call(this, text.replace('?', ''));\n"
-        "  return text.includes('?') ? [...known, 3] : known;\n"
-        "};\n"
-    )
-    page = open_page("folder", changed_folder("sentencepiece.js", code))
-    note = page.page.get_by_text("not in the model's vocabulary")
-    page.type("ein Haus?")
-    assert note.is_visible()
-    page.type("ein Haus")
-    assert not note.is_visible()
-
-
-def test_a_licence_that_was_not_loaded_is_requested_again(open_page):
-    page = open_page("folder")
-    summary, text = page.page.get_by_text("Licence of the runtime"), page.page.locator("pre")
-    page.page.route("**/NOTICE", lambda route: route.abort())
-    summary.click()
-    page.page.get_by_text("cannot be loaded").wait_for()
-    page.page.unroute("**/NOTICE")
-    summary.click()
-    summary.click()
-    page.page.get_by_text("www.apache.org").wait_for()
-    assert "cannot be loaded" not in text.inner_text()
-    assert all("ERR_FAILED" in problem for problem in page.problems)
-    page.problems.clear()
-
-
 def test_six_hundred_lines(open_page, changed_folder):
     # A search that takes no time.
     code = (
@@ -492,87 +281,3 @@ def test_right_to_left_text(open_page):
     assert boxes[0] > boxes[-1]
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 360
     page.screenshot("right_to_left")
-
-
-@pytest.fixture(scope="module")
-def decoding(browser):
-    """An empty page with `decoding.js` and `sentences.js`."""
-    page = browser.new_page()
-    for name in ("decoding.js", "sentences.js"):
-        page.add_script_tag(path=ROOT / "export" / "web_page" / name)
-    yield page
-    page.close()
-
-
-GOOD = {"tokens": [3, 4, 2], "tokenScores": [-1, 0, -0.5], "attention": [[0.5, 0.5]] * 3}
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"tokens": []}, "no token"),
-        ({"tokens": [3, 0, 2]}, "out of range"),
-        ({"tokens": [3, 9, 2]}, "out of range"),
-        ({"tokens": [2, 3, 2]}, "after the end"),
-        ({"tokenScores": [-1, 1, 0]}, "wrong score"),
-        ({"tokenScores": [-1, None, 0]}, "wrong score"),
-        ({"attention": [[0.5, 0.5], [0.5, 0.6], [1, 0]]}, "attention"),
-        ({"attention": [[0, 0], [0.5, 0.5], [1, 0]]}, "attention"),
-        ({"attention": [[2, -1]] * 3}, "attention"),
-        ({"attention": [[None, 1]] * 3}, "attention"),
-        ({"attention": [[0, 0]] * 3}, "attention that does not sum to 1"),
-    ],
-)
-def test_an_invalid_result_is_refused(decoding, change, reason):
-    # JSON has no NaN: null represents it.
-    check = """answer => Decoding.check(
-      JSON.parse(JSON.stringify(answer), (_, each) => each === null ? NaN : each),
-      {sourceLength: 2, vocabularySize: 9, attends: true})"""
-    decoding.evaluate(check, GOOD)
-    with pytest.raises(sync_api.Error, match=f"invalid: .*{reason}"):
-        decoding.evaluate(check, {**GOOD, **change})
-    without = check.replace("attends: true", "attends: false")
-    decoding.evaluate(without, {**GOOD, "attention": [[0, 0]] * 3})
-    with pytest.raises(sync_api.Error, match="attention that does not sum to 0"):
-        decoding.evaluate(without, GOOD)
-
-
-def test_the_best_candidates_are_those_of_sorting(decoding):
-    scores = np.random.default_rng(0).integers(0, 30, 100) / 10
-    found = decoding.evaluate("scores => Decoding.best(scores)", scores.tolist())
-    order = np.argsort(-scores[2:], kind="stable")[:5] + 2
-    assert [each["id"] for each in found] == order.tolist()
-    assert [each["score"] for each in found] == scores[order].tolist()
-
-
-def test_without_a_segmenter_numbers_stay_whole(decoding):
-    split = """text => {
-      const {Segmenter} = Intl;
-      delete Intl.Segmenter;
-      const found = Sentences.ofLine(text);
-      Intl.Segmenter = Segmenter;
-      return found;
-    }"""
-    assert decoding.evaluate(split, "Es kostet 3.50 Euro. Gut! ") == [
-        "Es kostet 3.50 Euro.",
-        "Gut!",
-    ]
-    assert decoding.evaluate(split, "你好。再见。") == ["你好。", "再见。"]
-
-
-def test_blank_characters_are_those_of_python(decoding):
-    characters = [chr(code) for code in range(0x3100)] + ["\ufeff", "\ufffe"]
-    found = decoding.evaluate("texts => texts.map(Sentences.isBlank)", characters)
-    assert {text for text, blank in zip(characters, found, strict=True) if blank} == set(BLANK)
-    assert decoding.evaluate("Sentences.isBlank('')")
-
-
-@pytest.mark.parametrize("number", [0, 1], ids=["core", "wasm-utils"])
-def test_a_runtime_with_one_other_bit_is_refused(runtime, tmp_path, number):
-    folder = shutil.copytree(runtime, tmp_path / "runtime")
-    path = folder / (web_runtime.CORE, web_runtime.WASM_UTILS)[number].archive
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ExportError, match=r"damaged, or is not @litertjs.*SHA-512"):
-        web_runtime.runtime_files(folder)
