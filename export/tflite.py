@@ -138,6 +138,7 @@ def export_tflite(
         "max_target_length": search.max_length,
         "beam_size": search.beam_size,
         "length_penalty": search.length_penalty,
+        "attention": IncrementalDecoder(files.model).decoder.attention is not None,
         "quantization": quantize,
         "text": text,
         "signatures": signatures,

@@ -10,6 +10,7 @@ or all of it in one `index.html`, which runs without a server.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -139,6 +140,7 @@ def export_web(
             "steps": steps,
             "examples": list(examples),
             "bytes": size + len(files["litert.wasm"]),
+            "runtime": _versioned("litert.wasm", files["litert.wasm"]),
             "models": described,
         }
         files[MODELS] = (json.dumps(page, indent=2, ensure_ascii=False) + "\n").encode()
@@ -222,14 +224,25 @@ def _check_languages(directories: Sequence[str | os.PathLike[str]]) -> None:
 
 
 def _described(name: str, path: Path) -> dict[str, Any]:
+    files = {
+        "tflite": path,
+        "sourceVocabulary": path.with_suffix(".source.spm"),
+        "targetVocabulary": path.with_suffix(".target.spm"),
+    }
     return {
         "name": name,
         "metadata": read_metadata(path),
         "bytes": path.stat().st_size,
-        "tflite": f"models/{path.name}",
-        "sourceVocabulary": f"models/{path.with_suffix('.source.spm').name}",
-        "targetVocabulary": f"models/{path.with_suffix('.target.spm').name}",
+        **{
+            kind: _versioned(f"models/{file.name}", file.read_bytes())
+            for kind, file in files.items()
+        },
     }
+
+
+def _versioned(name: str, content: bytes) -> str:
+    """A URL that changes with the content, so that browsers do not mix files of two exports."""
+    return f"{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _page_files() -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -23,7 +24,19 @@ PIECES = [
     ["▁ein", "und", "vierzig", "▁Jahre", "</s>"],
     ["▁", "ein", "▁▁", "▁Haus", "▁", "</s>"],
     ["▁a", "<0xE6>", "<0x97>", "<0xA5>", "<0xE6>", "b▁", "c", "<0x0A>", "<0x41>"],
-    ["a<0xE6>", "<0xC3>", "</s>", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "<0xFF>", "\u202e"],
+    [
+        "a<0xE6>",
+        "<0xc3>",
+        "<0xBc>",
+        "<0xC3>",
+        "</s>",
+        "<0xF0>",
+        "<0x9F>",
+        "<0x98>",
+        "<0x80>",
+        "<0xFF>",
+        "\u202e",
+    ],
     [],
 ]
 SENTENCES = {
@@ -132,6 +145,7 @@ def test_pages_need_neither_tensorflow_nor_matplotlib():
         "print([m for m in ('keras', 'tensorflow', 'matplotlib', 'sklearn') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"
 
 
@@ -277,11 +291,42 @@ def test_downloads_are_the_translation(opened, tmp_path):
     assert saved.value.path().read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_large_picture_has_a_lower_resolution(opened):
+    found = translation(["▁ein", "</s>"], ["▁a"] * 999)
+    page = opened(found.to_html())
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="PNG").click()
+    width, height = struct.unpack(">II", saved.value.path().read_bytes()[16:24])
+    assert 0 < width < height <= 16_384
+
+
+def test_a_picture_that_the_browser_cannot_draw(opened):
+    page = opened(translation(*SENTENCES["number"]).to_html())
+    page.evaluate("() => { HTMLCanvasElement.prototype.toBlob = (done) => done(null); }")
+    page.get_by_role("button", name="PNG").click()
+    page.get_by_text("The picture is too large for this browser.").wait_for()
+
+
+def test_pointer_moves_within_a_unit_update_nothing(opened):
+    page = opened(translation(*SENTENCES["number"]).to_html())
+    page.evaluate(
+        "window.selected = [];"
+        "addEventListener('attention-select', ({detail}) => selected.push(detail.target))"
+    )
+    box = page.locator("canvas").bounding_box()
+    for step in range(4):
+        page.mouse.move(box["x"] + 100 + step, box["y"] + box["height"] / 2)
+    selected = page.evaluate("selected")
+    assert len(selected) == 1 and selected[0] is not None
+
+
 def test_the_translation_is_copied(opened):
     permissions = ["clipboard-read", "clipboard-write"]
     page = opened(translation(*SENTENCES["number"]).to_html(), permissions=permissions)
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy").focus()
+    page.keyboard.press("Enter")
     page.get_by_text("Copied").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Copy"
     assert page.evaluate("navigator.clipboard.readText()") == "forty-one years"
 
 
@@ -338,6 +383,19 @@ def test_a_report_is_sorted_searched_and_opened(opened):
     rows.first.locator("canvas").wait_for()
 
 
+def test_a_report_destroys_the_views_that_it_removes(opened):
+    page = opened(report(list(SENTENCES)))
+    page.evaluate(
+        "() => { window.destroyed = 0; const {destroy} = AttentionView.prototype;"
+        "AttentionView.prototype.destroy = function () { destroyed++; destroy.call(this); }; }"
+    )
+    page.locator(".report-sentence summary").first.click()
+    page.locator(".report-sentence canvas").wait_for()
+    page.get_by_label("Search").fill("two dogs")
+    page.get_by_label("Search").fill("")
+    assert page.evaluate("destroyed") == 1
+
+
 def test_a_map_shows_a_sentence_and_its_neighbours(opened):
     page = opened(sentence_map())
     vectors = np.random.default_rng(0).normal(size=(12, 4))
@@ -384,7 +442,7 @@ def test_scripts_agree_with_python(opened):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_keep_nobody_out(opened, axe, scheme):
+def test_pages_have_no_serious_axe_violation(opened, axe, scheme):
     for name, html in every_page():
         page = opened(html, color_scheme=scheme, viewport={"width": 360, "height": 700})
         if name == "report":

@@ -1,13 +1,11 @@
 "use strict";
 
-// Greedy search with a compiled `.tflite` file, and the checks of its answers. In the worker.
+// Greedy search with a compiled `.tflite` file, and validation of its results. Runs in the worker.
 globalThis.Decoding = (() => {
   const PAD = 0, BOS = 1, EOS = 2;
   const CANDIDATES = 5;
-  // keras_attn_nmt/text/blank.py: white space as in Python, and invisible characters.
-  const BLANK = /^[\s\u001c-\u001f\u0085\u00ad\u200b\u200e\u200f\u2060\ufeff]*$/u;
 
-  // Runs one signature: plain arrays in and out, by name. LiteRT.js frees no tensor by itself.
+  // Runs one signature on named arrays. LiteRT.js does not free tensors: delete them here.
   async function run(compiled, signature, inputs) {
     const tensors = {};
     let outputs = {};
@@ -38,7 +36,7 @@ globalThis.Decoding = (() => {
     return Array.from(data.subarray(index * shape[2], index * shape[2] + length));
   }
 
-  // The signature `translate` searches by itself.
+  // The signature `translate` contains the search.
   async function greedily({compiled, metadata}, source) {
     const inputs = padded(source, metadata.max_source_length);
     const found = await run(compiled, "translate", inputs);
@@ -55,7 +53,7 @@ globalThis.Decoding = (() => {
     };
   }
 
-  // The same search, step by step, with everything that there is to see in each.
+  // The same search with `decode_step`, which also returns energies and candidates of each step.
   async function bySteps({compiled, metadata}, source) {
     const inputs = padded(source, metadata.max_source_length);
     const memory = await run(compiled, "encode", inputs);
@@ -77,34 +75,41 @@ globalThis.Decoding = (() => {
       const energies = step.energies ? row(step.energies, 0, source.length) : [];
       found.steps.push({energies, candidates});
     }
-    // Without attention, there is one vector for the sentence.
+    // Without attention, the sentence is one vector.
     const places = Math.min(source.length, memory.annotations.shape[1]);
     found.annotations = Array.from({length: places}, (_, place) => row(memory.annotations, place));
     return found;
   }
 
-  // Padding and the start are no candidates.
+  // The candidates with the highest scores; PAD and BOS are excluded.
   function best(scores) {
-    const ids = Array.from(scores.keys()).slice(EOS).sort((a, b) => scores[b] - scores[a]);
-    return ids.slice(0, CANDIDATES).map((id) => ({id, score: scores[id]}));
+    const found = [];
+    for (let id = EOS; id < scores.length; id++) {
+      const score = scores[id];
+      if (found.length === CANDIDATES && score <= found.at(-1).score) continue;
+      const place = found.findIndex((each) => each.score < score);
+      found.splice(place < 0 ? found.length : place, 0, {id, score});
+      found.splice(CANDIDATES);
+    }
+    return found;
   }
 
-  // A run that failed leaves memory that nobody has written, and LiteRT.js 2.5.3 says nothing.
-  function check({tokens, tokenScores, attention}, sourceLength, vocabularySize) {
+  // A failed run returns uninitialized memory, and LiteRT.js 2.5.3 reports no error.
+  function check({tokens, tokenScores, attention}, {sourceLength, vocabularySize, attends}) {
     const refuse = (reason) => {
-      throw new Error(`The runtime gave an answer that cannot be: ${reason}.`);
+      throw new Error(`The result of the runtime is invalid: ${reason}.`);
     };
     if (!tokens.length) refuse("no token");
     if (tokens.some((id) => id < EOS || id >= vocabularySize)) refuse("a token out of range");
     if (tokens.slice(0, -1).includes(EOS)) refuse("tokens after the end");
-    // Above 0 by rounding only.
+    // Rounding may give slightly more than 0.
     if (!tokenScores.every((score) => score <= 1e-3 && score > -Infinity)) refuse("a wrong score");
-    if (attention.flat().every((weight) => weight === 0)) return;  // A model without attention.
+    const wanted = attends ? 1 : 0;
     for (const weights of attention) {
       const sum = weights.reduce((total, weight) => total + weight, 0);
       const inside = weights.every((weight) => weight >= 0 && weight <= 1.01);
-      if (weights.length !== sourceLength || !inside || !(Math.abs(sum - 1) < 1e-2)) {
-        refuse("attention that does not sum to 1");
+      if (weights.length !== sourceLength || !inside || !(Math.abs(sum - wanted) < 1e-2)) {
+        refuse(`attention that does not sum to ${wanted}`);
       }
     }
   }
@@ -118,5 +123,5 @@ globalThis.Decoding = (() => {
     return links.filter(Boolean).join(" ");
   }
 
-  return {EOS, isBlank: (text) => BLANK.test(text), greedily, bySteps, check, pharaoh};
+  return {EOS, greedily, bySteps, best, check, pharaoh};
 })();

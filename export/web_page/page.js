@@ -1,24 +1,27 @@
 "use strict";
 
-/** The page: what is typed in goes to the worker, and what comes back is shown. */
+/** The page: sends the typed text to the worker, and shows its translations. */
 class Page {
   static DEBOUNCE_MS = 150;
-  // A screen reader waits until one has stopped typing.
+  // Screen readers announce translations after a pause in typing.
   static QUIET_MS = 900;
+  // More translations at once are only counted.
+  static MOST_ANNOUNCED = 3;
   static WORKER = [
-    "attention_text.js", "sentencepiece.js", "litert.js", "litert_wasm.js", "decoding.js",
-    "worker.js",
+    "attention_text.js", "sentences.js", "sentencepiece.js", "litert.js", "litert_wasm.js",
+    "decoding.js", "worker.js",
   ];
 
   #parts = Object.fromEntries(
     Array.from(document.querySelectorAll("[id]"), (each) => [each.id, each]));
   #models = [];
-  #translations;
+  #size = "";
+  #translations = null;
+  #lines = new TypedLines();
   #results = [];
-  // Words, or subwords; null is what suits a translation.
+  // Words or subwords; null selects by translation.
   #words = null;
-  // Lines that were too long for a model, and the sentences they were split into.
-  #split = new Map();
+  #announced = new Set();
   #timers = {};
 
   async start() {
@@ -30,6 +33,26 @@ class Page {
   }
 
   async #load() {
+    Page.#checkBrowser();
+    this.#say("Loading the models and the runtime \u2026");
+    const page = JSON.parse(await Resources.text("models.json"));
+    this.#models = page.models;
+    this.#describe(page.examples);
+    this.#listen();
+    const [message, buffers] = await this.#fetched(page);
+    const url = await Resources.scriptUrl(...Page.WORKER);
+    const translations = new Translations(url, {
+      onResult: ({milliseconds}) => this.#received(milliseconds),
+      onFailure: (error) => this.#fail(error),
+    });
+    await translations.load(message, buffers).finally(() => URL.revokeObjectURL(url));
+    this.#translations = translations;
+    this.#say("");
+    this.#parts.progress.hidden = true;
+    this.#update();
+  }
+
+  static #checkBrowser() {
     if (!globalThis.WebAssembly) throw new Error("This browser has no WebAssembly.");
     if (!globalThis.DecompressionStream && Resources.embedded) {
       throw new Error("This browser is too old: it has no DecompressionStream.");
@@ -39,22 +62,10 @@ class Page {
         "It must come from a web server, for example 'python3 -m http.server' in this folder. " +
         "A page that was exported as a single file runs without one.");
     }
-    this.#say("Loading the models and the runtime \u2026");
-    const {models, steps, examples, bytes} = JSON.parse(await Resources.text("models.json"));
-    this.#models = models;
-    this.#describe(models, steps, examples);
-    this.#listen();
-    const [message, buffers] = await this.#fetched(models, bytes);
-    this.#translations = new Translations(
-      await Resources.scriptUrl(...Page.WORKER), (...answer) => this.#answered(...answer));
-    await this.#translations.load(message, buffers);
-    this.#say("");
-    this.#parts.progress.hidden = true;
-    this.#update();
   }
 
-  // The message for the worker, with everything that it needs.
-  async #fetched(models, total) {
+  // The `load` message of the worker, and the buffers to transfer.
+  async #fetched({models, runtime, bytes: total}) {
     let loaded = 0;
     const read = async (name) => {
       const content = await Resources.bytes(name, (length) => {
@@ -69,27 +80,28 @@ class Page {
       const {name, metadata} = model;
       return {name, metadata, tflite, sourceVocabulary, targetVocabulary};
     };
-    const [wasm, ...given] = await Promise.all([read("litert.wasm"), ...models.map(complete)]);
+    const [wasm, ...given] = await Promise.all([read(runtime), ...models.map(complete)]);
     return [{wasm, models: given}, [wasm, ...given.map(({tflite}) => tflite)]];
   }
 
-  #describe(models, steps, examples) {
+  #describe(examples) {
     const {title, label, text, facts} = this.#parts;
-    const {source_language: source, target_language: target} = models[0].metadata;
-    const [from, to] = [source, target].map(Sentences.languageName);
+    const names = (side) => [...new Set(this.#models.map(({metadata}) => metadata[side]))]
+      .map(PageElements.languageName).filter(Boolean).join(", ");
+    const [from, to] = [names("source_language"), names("target_language")];
     if (from && to) title.textContent = document.title = `${from} \u2192 ${to}`;
     if (from) label.textContent = from;
-    text.lang = source ?? "";
-    document.body.classList.toggle("page-side-by-side", models.length > 1);
-    const size = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-    this.#parts.models = models.map(({name, bytes}) => `${name}, ${size(bytes)}`).join("; ");
+    text.lang = this.#models[0].metadata.source_language ?? "";
+    document.body.classList.toggle("page-side-by-side", this.#models.length > 1);
+    const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+    this.#size = this.#models.map(({name, bytes}) => `${name}, ${megabytes(bytes)}`).join("; ");
     facts.textContent = this.#facts();
     this.#addExamples(examples);
   }
 
   #facts(milliseconds) {
     const took = milliseconds === undefined ? "" : ` \u00b7 ${milliseconds.toFixed(0)} ms`;
-    return `${this.#parts.models}${took} \u00b7 runs offline in this page`;
+    return `${this.#size}${took} \u00b7 runs offline in this page`;
   }
 
   #addExamples(sentences) {
@@ -112,74 +124,94 @@ class Page {
       clearTimeout(this.#timers.input);
       this.#timers.input = setTimeout(() => this.#update(), Page.DEBOUNCE_MS);
     });
-    this.#parts.licence.addEventListener("toggle", async () => {
+    this.#parts.licence.addEventListener("toggle", () => this.#showLicence());
+  }
+
+  async #showLicence() {
+    const {licence, "licence-text": text} = this.#parts;
+    if (!licence.open) return;
+    try {
       const texts = await Promise.all(["NOTICE", "LICENSE"].map((name) => Resources.text(name)));
-      this.#parts["licence-text"].textContent = texts.join("\n\n");
-    }, {once: true});
+      text.textContent = texts.join("\n\n");
+    } catch (error) {
+      text.textContent = `The licence cannot be loaded (${error.message}). Open it again to retry.`;
+    }
   }
 
-  // The sentences of the text, those that were too long in parts.
-  #sentences() {
-    const lines = Sentences.ofLines(this.#parts.text.value);
-    return lines.flatMap((line) => this.#split.get(line) ?? [line]);
-  }
-
+  // The text has changed.
   #update() {
     if (!this.#translations) return;
-    const sentences = this.#sentences();
-    this.#show(sentences);
+    this.#lines.read(this.#parts.text.value, this.#parts.text.lang);
+    this.#request();
+  }
+
+  #request() {
     this.#translations.want(
-      sentences.flatMap((text) => this.#models.map(({name}) => ({model: name, text}))));
+      this.#lines.sentences.flatMap((text) => this.#models.map(({name}) => ({model: name, text}))));
+    this.#show();
+  }
+
+  // Many results may come per frame, but the page changes only once.
+  #received(milliseconds) {
+    if (milliseconds !== undefined) this.#parts.facts.textContent = this.#facts(milliseconds);
+    this.#timers.frame ??= requestAnimationFrame(() => {
+      this.#timers.frame = null;
+      this.#refresh();
+    });
+  }
+
+  #refresh() {
+    if (!this.#translations) return;
+    const isTooLong = (text) => this.#models.some(
+      ({name}) => this.#translations.result(name, text)?.error?.kind === "too-long");
+    const tooLong = this.#lines.whole.filter(isTooLong);
+    if (this.#lines.split(tooLong, this.#parts.text.lang)) this.#request();
+    else this.#show();
+  }
+
+  #show() {
+    const {sentences} = this.#lines;
+    this.#resize(sentences.length);
+    const isKnown = (text) => this.#models.every(({name}) => this.#translations.result(name, text));
+    this.#parts.results.ariaBusy = String(!sentences.every(isKnown));
+    const options = {single: sentences.length === 1, words: this.#words};
+    sentences.forEach((text, index) => {
+      const resultOf = (model) => this.#translations.result(model, text);
+      this.#results[index].show(text, resultOf, options);
+    });
     this.#announce();
   }
 
-  #answered(model, text, answer) {
-    if (answer.error?.kind === "too-long" && !this.#split.has(text)) {
-      const parts = Sentences.ofLine(text, this.#parts.text.lang);
-      if (parts.length > 1) {
-        this.#split.set(text, parts);
-        this.#update();
-        return;
-      }
-    }
-    if (answer.milliseconds !== undefined) {
-      this.#parts.facts.textContent = this.#facts(answer.milliseconds);
-    }
-    this.#show(this.#sentences());
-    this.#announce();
-  }
-
-  #show(sentences) {
+  // Adds or removes results at the end.
+  #resize(count) {
     const page = {
       models: this.#models,
       onWords: (words) => {
         this.#words = words;
-        this.#show(this.#sentences());
+        this.#refresh();
       },
     };
-    while (this.#results.length > sentences.length) this.#results.pop().destroy();
-    while (this.#results.length < sentences.length) {
+    while (this.#results.length > count) this.#results.pop().destroy();
+    while (this.#results.length < count) {
       const result = new SentenceResult(page);
       this.#results.push(result);
       this.#parts.results.append(result.root);
     }
-    const alone = sentences.length === 1;
-    const known = ({name}, text) => Boolean(this.#translations.answer(name, text));
-    const done = sentences.every((text) => this.#models.every((model) => known(model, text)));
-    this.#parts.results.ariaBusy = String(!done);
-    sentences.forEach((text, index) => {
-      const answers = (model) => this.#translations.answer(model, text);
-      this.#results[index].show(text, answers, {alone, words: this.#words});
-    });
   }
 
+  // Tells a screen reader which translations are new, once all are known.
   #announce() {
+    const {results: section, announcement} = this.#parts;
     clearTimeout(this.#timers.announcement);
     this.#timers.announcement = setTimeout(() => {
-      const texts = this.#parts.results.querySelectorAll(
-        ".page-translation:not([hidden]), .page-error:not([hidden])");
-      const said = Array.from(texts, (each) => each.textContent);
-      this.#parts.announcement.textContent = said.join("\n");
+      if (section.ariaBusy === "true") return;
+      const results = this.#results.flatMap((each) => each.texts);
+      const keyOf = (texts) => texts.join("\n");
+      const changed = results.filter((texts) => !this.#announced.has(keyOf(texts)));
+      this.#announced = new Set(results.map(keyOf));
+      if (!changed.length) return;
+      announcement.textContent = changed.length > Page.MOST_ANNOUNCED
+        ? `${changed.length} translations` : changed.map(([, text]) => text).join("\n");
     }, Page.QUIET_MS);
   }
 
@@ -189,10 +221,15 @@ class Page {
   }
 
   #fail(error) {
+    this.#translations?.stop();
+    this.#translations = null;
+    clearTimeout(this.#timers.announcement);
+    const {status, progress, text, examples, results} = this.#parts;
     this.#say(`This page cannot translate here. ${error?.message ?? error}`);
-    this.#parts.status.classList.add("page-error");
-    this.#parts.progress.hidden = true;
-    this.#parts.text.disabled = true;
+    status.classList.add("page-error");
+    progress.hidden = true;
+    results.ariaBusy = "false";
+    for (const control of [text, ...examples.children]) control.disabled = true;
   }
 }
 

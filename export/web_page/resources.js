@@ -1,16 +1,18 @@
 "use strict";
 
-// The files of the page: blocks of compressed data in it, or its neighbours on the server.
+// The files of the page: compressed data blocks of a single file, or files of the web server.
 class Resources {
-  // Whether the page is one file.
+  // Whether the page is a single file.
   static get embedded() {
     return Boolean(document.querySelector("script[data-name]"));
   }
 
-  // `progress` is called with the number of bytes that came, now and then.
+  // `name` may end with a version, "models/model.tflite?v=0123456789ab". `progress` is called with
+  // the number of bytes of each chunk.
   static async bytes(name, progress = () => {}) {
-    const element = document.querySelector(`script[data-name="${CSS.escape(name)}"]`);
-    const stream = element ? Resources.embeddedStream(element) : await Resources.requested(name);
+    const [path] = name.split("?");
+    const element = document.querySelector(`script[data-name="${CSS.escape(path)}"]`);
+    const stream = element ? Resources.#unpacked(element) : await Resources.#requested(name);
     const parts = [];
     for (const reader = stream.getReader(); ;) {
       const {done, value} = await reader.read();
@@ -25,24 +27,24 @@ class Resources {
     return new TextDecoder().decode(await Resources.bytes(name));
   }
 
-  static embeddedStream(element) {
+  static #unpacked(element) {
     const plain = element.type !== "application/octet-stream";
     if (plain) return new Blob([element.textContent]).stream();
     const packed = Uint8Array.from(atob(element.textContent), (each) => each.charCodeAt(0));
     return new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   }
 
-  static async requested(name) {
-    const response = await fetch(name);
+  // Files without a version in their name are revalidated: a later export may have replaced them.
+  static async #requested(name) {
+    const response = await fetch(name, {cache: name.includes("?v=") ? "default" : "no-cache"});
     if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
     return response.body;
   }
 
-  // An address for a script; several scripts of a page of one file become one.
+  // The URL of one script made of several. A worker from a blob has the page's security policy; one
+  // from a server would have that of its response, which is none on most servers.
   static async scriptUrl(...names) {
-    if (!Resources.embedded) return new URL(names.at(-1), document.baseURI).href;
     const texts = await Promise.all(names.map((name) => Resources.text(name)));
-    const blob = new Blob([texts.join("\n")], {type: "text/javascript"});
-    return URL.createObjectURL(blob);
+    return URL.createObjectURL(new Blob([texts.join("\n")], {type: "text/javascript"}));
   }
 }

@@ -1,12 +1,12 @@
 "use strict";
 
-/** One sentence with its translations, one below or beside the other for each model. */
+/** One sentence with its translation by each model. */
 class SentenceResult {
   #element = PageElements.element;
   #columns = new Map();
   #source;
 
-  // `page` is `{models, steps, onWords}`.
+  // `page` is `{models, onWords}`.
   constructor(page) {
     const element = this.#element;
     this.#source = element("p", {class: "page-source", dir: "auto"});
@@ -20,11 +20,17 @@ class SentenceResult {
     this.root = element("article", {class: "page-sentence"}, this.#source, columns);
   }
 
-  // Shows what is known of a sentence; `alone` if there is no other.
-  show(text, answers, {alone, words}) {
-    this.#source.textContent = text;
-    this.#source.hidden = alone;
-    for (const [name, column] of this.#columns) column.show(answers(name), {alone, words});
+  // Shows a sentence with the results so far; `single` if the text has no other.
+  show(text, resultOf, {single, words}) {
+    // Assigning the same text would cause a layout.
+    if (this.#source.textContent !== text) this.#source.textContent = text;
+    this.#source.hidden = single;
+    for (const [name, column] of this.#columns) column.show(resultOf(name), {single, words});
+  }
+
+  // The source with each translation or error.
+  get texts() {
+    return Array.from(this.#columns.values(), ({text}) => [this.#source.textContent, text]);
   }
 
   destroy() {
@@ -35,10 +41,15 @@ class SentenceResult {
 
 /** The translation of a sentence by one model, with its attention. */
 class ModelResult {
+  static #UNKNOWN_PIECE = "<unk>";
+  static #UNKNOWN =
+    "Some characters of this sentence are not in the model's vocabulary and are not translated.";
   static #MESSAGES = {
     "too-long": ({message}) =>
       `This sentence is too long for the model (${message}). Shorten it, or put its parts on ` +
-      "lines of their own.",
+      "separate lines.",
+    surrogate: () =>
+      "This sentence contains half of a character, such as a damaged emoji. Type it again.",
     runtime: ({message}) =>
       `The runtime failed on this sentence (${message}). Change it, or reload the page.`,
   };
@@ -48,10 +59,11 @@ class ModelResult {
   #parts;
   #view = null;
   #stepView = null;
-  #answer = null;
-  // The translation in the view, which may have changed between words and subwords by itself.
+  #result = null;
+  // The translation in the view, where the user may have switched between words and subwords.
   #shown = null;
   #words;
+  // Whether the user opened or closed the attention; null selects by the number of sentences.
   #opened = null;
 
   constructor(model, page) {
@@ -61,7 +73,7 @@ class ModelResult {
     const text = element("p", {class: "page-translation", dir: "auto"});
     text.lang = model.metadata.target_language ?? "";
     const view = element("div", {class: "page-view"});
-    view.addEventListener("attention-words", ({detail}) => page.onWords(detail.words, this));
+    view.addEventListener("attention-words", ({detail}) => page.onWords(detail.words));
     view.addEventListener("attention-select", ({detail: {target, words}}) => {
       if (target !== null && !words) this.#stepView?.select(target);
     });
@@ -69,40 +81,61 @@ class ModelResult {
       "details", {class: "page-details"}, element("summary", {}, "Attention"), view);
     const steps = element(
       "details", {class: "page-details"}, element("summary", {}, "Step by step"));
-    this.#parts = {text, view, attention, steps, error: element("p", {class: "page-error"})};
-    attention.hidden = steps.hidden = this.#parts.error.hidden = true;
-    const title = page.models.length > 1 ? [element("h2", {class: "page-model"}, model.name)] : [];
+    const error = element("p", {class: "page-error"});
+    const unknown = element("p", {class: "page-note"}, ModelResult.#UNKNOWN);
+    this.#parts = {text, view, attention, steps, error, unknown};
+    for (const part of [attention, steps, error, unknown]) part.hidden = true;
     this.root = element(
       "section", {class: "page-model-result", "aria-label": `Translation by ${model.name}`},
-      ...title, text, this.#parts.error, attention, steps);
+      ...this.#title(), text, unknown, error, attention, steps);
     attention.addEventListener("toggle", () => this.#showView());
     steps.addEventListener("toggle", () => this.#showSteps());
-    // Only a click is the user's choice; `toggle` comes for ours, too.
+    // Only a click is the user's choice: `toggle` is also fired when the script opens it.
     attention.firstChild.addEventListener("click", () => (this.#opened = !attention.open));
   }
 
-  show(answer, {alone, words}) {
-    const {text, error, attention, steps} = this.#parts;
-    this.root.classList.toggle("page-waiting", !answer);
-    if (!answer) return;
-    const changed = answer !== this.#answer || words !== this.#words;
-    this.#answer = answer;
+  // The translation or the error.
+  get text() {
+    const {text, error} = this.#parts;
+    return error.hidden ? text.textContent : error.textContent;
+  }
+
+  // One of several models is named, with its target language if others have another.
+  #title() {
+    const {models} = this.#page;
+    if (models.length < 2) return [];
+    const languages = models.map(({metadata}) => metadata.target_language);
+    const language = PageElements.languageName(this.#model.metadata.target_language);
+    const differs = new Set(languages).size > 1 && language;
+    const title = differs ? `${this.#model.name} \u2192 ${language}` : this.#model.name;
+    return [PageElements.element("h2", {class: "page-model"}, title)];
+  }
+
+  show(result, {single, words}) {
+    this.root.classList.toggle("page-waiting", !result);
+    if (!result) return;
+    const changed = result !== this.#result || words !== this.#words;
+    this.#result = result;
     this.#words = words;
-    attention.open = this.#opened ?? alone;
-    if (!changed) return;
-    const {translation, error: failure} = answer;
+    this.#parts.attention.open = this.#opened ?? single;
+    if (changed) this.#update(result);
+  }
+
+  #update({translation, error: failure}) {
+    const {text, error, unknown, attention, steps} = this.#parts;
     error.textContent = failure ? ModelResult.#MESSAGES[failure.kind](failure) : "";
     error.hidden = !failure;
     text.textContent = translation?.translation ?? "";
     text.hidden = attention.hidden = !translation;
+    unknown.hidden = !translation?.source_tokens.includes(ModelResult.#UNKNOWN_PIECE);
     steps.hidden = !translation?.steps?.length;
     this.#showView();
     this.#showSteps();
   }
 
-  // A view that nobody sees is not made.
+  // The view is created when it is opened.
   #showView() {
-    const translation = this.#answer?.translation;
+    const translation = this.#result?.translation;
     if (!translation || !this.#parts.attention.open) return;
     const {source_language, target_language} = this.#model.metadata;
     this.#view ??= new AttentionView(this.#parts.view, {
@@ -116,7 +149,7 @@ class ModelResult {
 
   #showSteps() {
     const {steps} = this.#parts;
-    const translation = this.#answer?.translation;
+    const translation = this.#result?.translation;
     if (!translation?.steps?.length || !steps.open) return;
     if (!this.#stepView) {
       const container = PageElements.element("div");

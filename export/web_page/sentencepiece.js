@@ -4,8 +4,8 @@
 // differently where segmentations have the same score.
 //
 // C++ works on UTF-8 bytes, and so does this file: `bytes` is a string with one character for each
-// byte, which can be cut, joined, compared and looked up like any string. Only what `SentencePiece`
-// takes and returns are ordinary strings.
+// byte, which can be cut, joined, compared and looked up like any string. Arguments
+// and return values of `SentencePiece` are ordinary strings.
 //
 // Reference: Kudo & Richardson, "SentencePiece: A simple and language independent subword tokenizer
 // and detokenizer for Neural Text Processing", EMNLP 2018.
@@ -95,7 +95,7 @@
     return fields;
   }
 
-  /** What encoding and decoding depend on in a ModelProto. */
+  /** The fields of a ModelProto that encoding and decoding depend on. */
   function readModel(array) {
     const none = new Uint8Array();
     const last = (fields, number, otherwise) => fields.get(number)?.at(-1) ?? otherwise;
@@ -122,7 +122,7 @@
     };
   }
 
-  /** Throws an Error for what Python reads but this file does not. */
+  /** Throws an Error for features that Python supports but this file does not. */
   function checkModel({ pieces, type, spaceAsSuffix, denormalizes }) {
     const special = [PAD, BOS, EOS, UNK].map((id) => pieces[id]?.type);
     const reasons = [
@@ -204,7 +204,7 @@
     }
   }
 
-  /** Puts an item where it belongs in a sorted array. */
+  /** Inserts an item into a sorted array. */
   function insert(sorted, item, compare) {
     let low = 0;
     for (let high = sorted.length; low < high; ) {
@@ -317,7 +317,7 @@
       return normalized;
     }
 
-    /** What the text at a position becomes, and how many bytes of it. */
+    /** The normalized text at a position, and the number of bytes that it replaces. */
     #normalizedAt(bytes, start) {
       const userDefined = this.#userDefined.longest(bytes, start);
       const rule = userDefined ? null : this.#model.rules?.longest(bytes, start);
@@ -384,7 +384,7 @@
 
     return (bytes) => {
       const merges = []; // The next one is the last.
-      const parts = new Map(); // Of unused pieces, which are but steps to longer ones.
+      const parts = new Map(); // Of unused pieces, which are only intermediate merges.
       const propose = (left, right) => {
         if (!right || left.frozen || right.frozen) return;
         const merged = left.bytes + right.bytes;

@@ -1,21 +1,33 @@
 "use strict";
 
-// Splits what was typed in into sentences to translate.
+// Splits text into sentences. Runs in the page and in the worker.
 class Sentences {
-  // One for each line that has text.
-  static ofLines(text) {
-    return text.split(/\r\n|\r|\n|\u2028|\u2029/).filter((line) => line.trim());
+  // As in keras_attn_nmt/text/blank.py: Python's white space, and invisible characters.
+  static #BLANK = /^[\s\u001c-\u001f\u0085\u00ad\u200b\u200e\u200f\u2060\ufeff]*$/u;
+  static #LINE_END = /\r\n|\r|\n|\u2028|\u2029/;
+  // For browsers without Intl.Segmenter. "3.50" is not split, "24. Dezember" is.
+  static #SENTENCE_END = /(?<=[.!?…])\s+|(?<=[。！？])\s*(?=\S)/u;
+
+  static isBlank(text) {
+    return Sentences.#BLANK.test(text);
   }
 
-  // For a line that is too long for a model.
+  // The lines of a text that are not blank.
+  static ofText(text) {
+    return text.split(Sentences.#LINE_END).filter((line) => !Sentences.isBlank(line));
+  }
+
+  // The sentences of a line.
   static ofLine(line, language) {
-    if (!globalThis.Intl?.Segmenter) return line.split(/(?<=[.!?…。！？])\s*(?=\S)/u);
+    if (!globalThis.Intl?.Segmenter) {
+      return line.split(Sentences.#SENTENCE_END).filter((part) => !Sentences.isBlank(part));
+    }
     const segmenter = new Intl.Segmenter(Sentences.locale(language), {granularity: "sentence"});
     const parts = Array.from(segmenter.segment(line), ({segment}) => segment.trim());
-    return parts.filter(Boolean);
+    return parts.filter((part) => !Sentences.isBlank(part));
   }
 
-  // A model may name its language in any way; `undefined` is the browser's.
+  // A valid locale; `undefined`, the browser's default, for other names of languages.
   static locale(language) {
     try {
       return language ? Intl.getCanonicalLocales(language)[0] : undefined;
@@ -23,15 +35,40 @@ class Sentences {
       return undefined;
     }
   }
+}
 
-  // "German" for "de".
-  static languageName(language) {
-    const locale = Sentences.locale(language);
-    if (!locale) return "";
-    try {
-      return new Intl.DisplayNames(["en"], {type: "language"}).of(locale) ?? "";
-    } catch {
-      return "";
+/** The lines of the text field. A line that is too long for a model is split into sentences. */
+class TypedLines {
+  #lines = [];
+  // The sentences of each line that was split.
+  #split = new Map();
+
+  // A line that the user continues to edit stays split.
+  read(text, language) {
+    const lines = Sentences.ofText(text);
+    const edited = lines.filter(
+      (line, index) => this.#split.has(line) || this.#split.has(this.#lines[index]));
+    this.#lines = lines;
+    this.#split = new Map();
+    this.split(edited, language);
+  }
+
+  // Splits lines; returns whether there are more sentences than before.
+  split(lines, language) {
+    const former = this.#split.size;
+    for (const line of lines) {
+      const parts = Sentences.ofLine(line, language);
+      if (parts.length > 1) this.#split.set(line, parts);
     }
+    return this.#split.size > former;
+  }
+
+  // Lines that are one sentence so far.
+  get whole() {
+    return this.#lines.filter((line) => !this.#split.has(line));
+  }
+
+  get sentences() {
+    return this.#lines.flatMap((line) => this.#split.get(line) ?? [line]);
   }
 }

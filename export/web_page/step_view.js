@@ -1,7 +1,7 @@
 "use strict";
 
 /**
- * What the decoder computes in each step, for a translation with `steps` and `annotations`:
+ * The computations of each decoder step, for a translation with `steps` and `annotations`:
  *
  *   energies e_ij, their softmax a_ij, the context c_i = sum_j a_ij h_j, and the best candidates
  *
@@ -10,9 +10,9 @@
  */
 globalThis.StepView = (() => {
   const {element} = PageElements;
-  // A canvas is as wide as its vector has numbers, and the style sheet stretches it.
+  // Custom properties for the colours of a vector's numbers.
   const [POSITIVE, NEGATIVE] = ["--accent", "--page-negative"];
-  // Few numbers are much larger than all others, which would be too pale beside them.
+  // The quantile of absolute values with full colour: with the maximum, most would be too pale.
   const SATURATED = 0.97;
 
   function percent(share) {
@@ -41,6 +41,10 @@ globalThis.StepView = (() => {
     #container;
     #id = `step-${(StepView.#made += 1)}`;
     #translation = null;
+    // For all steps: the range of energies, and the number with full colour.
+    #energies;
+    #scale;
+    #colours;
     #slider;
     #parts;
     #dark = matchMedia("(prefers-color-scheme: dark)");
@@ -54,9 +58,13 @@ globalThis.StepView = (() => {
       this.#parts = {
         label: element("label", {class: "step-label", for: this.#id}),
         sentence: element("p", {class: "step-sentence", dir: "auto"}),
-        // What scrolls must be reached by the keyboard.
+        // Scrollable areas must be reachable by keyboard.
         table: element("div", {
-          class: "step-scroll", tabindex: "0", role: "region", "aria-label": "Numbers of the step"}),
+          class: "step-scroll",
+          tabindex: "0",
+          role: "region",
+          "aria-label": "Numbers of the step",
+        }),
         candidates: element("ol", {class: "step-candidates"}),
       };
       const {label, sentence, table, candidates} = this.#parts;
@@ -72,6 +80,7 @@ globalThis.StepView = (() => {
 
     /** Goes to a step, counted from 0. */
     select(index) {
+      if (this.#slider.value === String(index + 1)) return;
       this.#slider.value = String(index + 1);
       this.#show();
     }
@@ -79,6 +88,8 @@ globalThis.StepView = (() => {
     show(translation) {
       this.#translation = translation;
       this.#slider.max = String(translation.steps.length);
+      this.#energies = StepView.range(translation.steps.flatMap(({energies}) => energies));
+      this.#scale = StepView.scale(translation.annotations);
       this.#show();
     }
 
@@ -89,6 +100,7 @@ globalThis.StepView = (() => {
       const [chosen] = AttentionText.tokenTexts([targets[index]]);
       const before = AttentionText.spelled(targets.slice(0, index));
       const {label, sentence, table, candidates} = this.#parts;
+      this.#colours = [POSITIVE, NEGATIVE].map((name) => colour(this.#container, name));
       label.textContent = `Step ${index + 1} of ${steps.length}`;
       this.#slider.setAttribute("aria-valuetext", `${label.textContent}, writes ${chosen}`);
       sentence.replaceChildren(before || "\u2026", " ", element("strong", {}, chosen));
@@ -106,9 +118,7 @@ globalThis.StepView = (() => {
       const {source_tokens: sources, attention, steps, annotations} = this.#translation;
       const {energies} = steps[index];
       if (!energies.length) return this.#sentenceVector(annotations[0]);
-      const all = steps.flatMap((step) => step.energies);
-      const [lowest, highest] = [Math.min(...all), Math.max(...all)];
-      const scale = StepView.scale(annotations);
+      const [lowest, highest] = this.#energies;
       const weights = attention[index];
       const height = (energy) => (energy - lowest) / (highest - lowest || 1);
       const rows = AttentionText.tokenTexts(sources).map((text, j) => element(
@@ -116,13 +126,13 @@ globalThis.StepView = (() => {
         element("th", {scope: "row", dir: "auto"}, text),
         element("td", {}, bar(height(energies[j]), energies[j].toFixed(2))),
         element("td", {}, bar(weights[j], percent(weights[j]))),
-        element("td", {}, this.#strip(annotations[j], 1, scale)),
-        element("td", {}, this.#strip(annotations[j], weights[j], scale))));
+        element("td", {}, this.#strip(annotations[j])),
+        element("td", {}, this.#strip(annotations[j], weights[j]))));
       const context = StepView.weightedSum(weights, annotations);
       const foot = element(
         "tr", {},
         element("th", {scope: "row", colspan: "4"}, "context c = \u03a3 a h"),
-        element("td", {}, this.#strip(context, 1, scale)));
+        element("td", {}, this.#strip(context)));
       const heads = ["source", "energy e", "softmax a", "annotation h", "a h"];
       return element(
         "table", {class: "step-table"},
@@ -135,24 +145,32 @@ globalThis.StepView = (() => {
       return element(
         "div", {class: "step-vector"},
         element("p", {}, "This model has no attention: the context of every step is one vector."),
-        this.#strip(vector, 1, StepView.scale([vector])));
+        this.#strip(vector));
     }
 
-    /** A vector as a strip of colour: one hue above zero, another below. */
-    #strip(vector, weight, scale) {
+    /**
+     * A vector as a strip of colour: one hue above zero, another below. The canvas has a pixel for
+     * each number, and the style sheet stretches it.
+     */
+    #strip(vector, weight = 1) {
       const canvas = element("canvas", {
         class: "step-strip", width: String(vector.length), height: "1", "aria-hidden": "true"});
       const context = canvas.getContext("2d");
       const image = context.createImageData(vector.length, 1);
-      const positive = colour(this.#container, POSITIVE);
-      const negative = colour(this.#container, NEGATIVE);
+      const [positive, negative] = this.#colours;
       vector.forEach((value, place) => {
         const hue = value < 0 ? negative : positive;
-        const share = Math.min(Math.abs(value * weight) / (scale || 1), 1);
+        const share = Math.min(Math.abs(value * weight) / (this.#scale || 1), 1);
         image.data.set([hue[0], hue[1], hue[2], Math.round(255 * share)], 4 * place);
       });
       context.putImageData(image, 0, 0);
       return canvas;
+    }
+
+    static range(numbers) {
+      return numbers.reduce(
+        ([lowest, highest], each) => [Math.min(lowest, each), Math.max(highest, each)],
+        [Infinity, -Infinity]);
     }
 
     static scale(vectors) {

@@ -1,71 +1,108 @@
 "use strict";
 
-/**
- * The worker, and what it has translated. One text at a time: what is asked for while one types
- * replaces what was, so that nothing is translated that nobody waits for.
- */
+/** The worker with its results. It translates one text at a time, and only requested ones. */
 class Translations {
+  // Results that are kept although the last request does not name them.
   static KEPT = 500;
 
   #worker;
-  #known = new Map();
-  #wanted = [];
+  #results = new Map();
+  // Keys that the worker has yet to translate, the next one last.
+  #waiting = [];
   #running = null;
   #count = 0;
-  #onAnswer;
+  #onResult;
+  #onFailure;
 
-  // `onAnswer(model, text, answer)`; an answer is `{translation, milliseconds}` or `{error}`.
-  constructor(workerUrl, onAnswer) {
+  /**
+   * `onResult(result)` is called for each result, and `onFailure(error)` if the worker fails after
+   * loading.
+   */
+  constructor(workerUrl, {onResult, onFailure}) {
     this.#worker = new Worker(workerUrl);
-    this.#onAnswer = onAnswer;
+    this.#onResult = onResult;
+    this.#onFailure = onFailure;
   }
 
-  // Resolves to the seconds it took, once every model can translate.
+  // Resolves once every model is loaded.
   load(message, buffers) {
     return new Promise((resolve, reject) => {
-      this.#worker.addEventListener("error", (event) => {
-        event.preventDefault();
-        reject(new Error(event.message || "the worker does not start"));
-      });
-      this.#worker.addEventListener("message", ({data}) => {
-        if (data.type === "ready") resolve(data.seconds);
-        else if (data.kind === "load") reject(new Error(data.message));
-        else this.#answered(data);
-      });
+      let fail = reject;
+      const listeners = {
+        error: (event) => {
+          event.preventDefault();
+          fail(new Error(event.message || "The worker failed."));
+        },
+        messageerror: () => fail(new Error("A message of the worker cannot be read.")),
+        message: ({data}) => {
+          if (data.type === "ready") {
+            fail = this.#onFailure;
+            resolve();
+          } else if (data.kind === "load") {
+            fail(new Error(data.message));
+          } else {
+            this.#received(data);
+          }
+        },
+      };
+      for (const [name, listener] of Object.entries(listeners)) {
+        this.#worker.addEventListener(name, listener);
+      }
       this.#worker.postMessage({type: "load", ...message}, buffers);
     });
   }
 
-  answer(model, text) {
-    return this.#known.get(`${model}\n${text}`);
+  stop() {
+    this.#worker.terminate();
   }
 
-  // Translates `[{model, text}]` in this order, and nothing else from now on.
+  static #key(model, text) {
+    return `${model}\n${text}`;
+  }
+
+  /** `{translation, milliseconds}`, `{error: {kind, message}}`, or undefined if not yet known. */
+  result(model, text) {
+    return this.#results.get(Translations.#key(model, text));
+  }
+
+  // Requests the translations of `[{model, text}]` in this order, and drops earlier requests.
   want(wanted) {
-    this.#wanted = wanted.filter(({model, text}) => !this.answer(model, text));
+    const keyed = ({model, text}) => [Translations.#key(model, text), {model, text}];
+    const requests = new Map(wanted.map(keyed));
+    this.#forget(requests);
+    this.#waiting = Array.from(requests).filter(([key]) => !this.#results.has(key)).reverse();
     this.#next();
+  }
+
+  // Failures of the runtime may pass; of other results, the oldest go that are not requested.
+  #forget(requests) {
+    let surplus = this.#results.size - Translations.KEPT;
+    for (const [key, {error}] of this.#results) {
+      const old = surplus > 0 && !requests.has(key);
+      if (!old && error?.kind !== "runtime") continue;
+      this.#results.delete(key);
+      surplus -= 1;
+    }
   }
 
   #next() {
-    if (this.#running || !this.#wanted.length) return;
-    this.#running = {...this.#wanted.shift(), id: (this.#count += 1)};
-    if (this.answer(this.#running.model, this.#running.text)) {
-      this.#running = null;
-      this.#next();
-      return;
+    while (!this.#running && this.#waiting.length) {
+      const [key, request] = this.#waiting.pop();
+      if (!this.#results.has(key)) this.#translate(key, request);
     }
-    this.#worker.postMessage({type: "translate", ...this.#running});
   }
 
-  #answered({id, type, kind, message, translation, milliseconds}) {
+  #translate(key, request) {
+    this.#running = {key, id: (this.#count += 1)};
+    this.#worker.postMessage({type: "translate", id: this.#running.id, ...request});
+  }
+
+  #received({id, type, kind, message, translation, milliseconds}) {
     if (id !== this.#running?.id) return;
-    const {model, text} = this.#running;
+    const result = type === "error" ? {error: {kind, message}} : {translation, milliseconds};
+    this.#results.set(this.#running.key, result);
     this.#running = null;
-    const answer = type === "error" ? {error: {kind, message}} : {translation, milliseconds};
-    this.#known.set(`${model}\n${text}`, answer);
-    // The oldest first, as a Map keeps the order.
-    if (this.#known.size > Translations.KEPT) this.#known.delete(this.#known.keys().next().value);
-    this.#onAnswer(model, text, answer);
     this.#next();
+    this.#onResult(result);
   }
 }

@@ -1,14 +1,9 @@
 "use strict";
 
 // Translates in a worker: SentencePiece, then the `.tflite` file in LiteRT.js, then SentencePiece.
-//
-// In a page of one file, these scripts stand before this one.
-if (!globalThis.LiteRT) {
-  importScripts(
-    "attention_text.js", "sentencepiece.js", "litert.js", "litert_wasm.js", "decoding.js");
-}
+// The page joins this script with those it needs: see `Page.WORKER`.
 
-// An error that the page explains by its kind.
+// An error of a kind for which the page has a message.
 class TranslationError extends Error {
   constructor(kind, message) {
     super(message);
@@ -28,13 +23,14 @@ class TranslationModel {
     const options = {accelerator: "wasm"};
     const compiled = await LiteRT.loadAndCompile(new Uint8Array(given.tflite), options);
     const model = new TranslationModel(given, compiled);
-    // The first run takes long, and shows whether there is one at all.
+    // The first run is slow, and verifies that the runtime works.
     await model.decoded([Decoding.EOS]);
     return model;
   }
 
   async translate(text) {
-    const source = Decoding.isBlank(text) ? [] : [...this.source.encode(text), Decoding.EOS];
+    if (/\p{Surrogate}/u.test(text)) throw new TranslationError("surrogate", "a lone surrogate");
+    const source = Sentences.isBlank(text) ? [] : [...this.source.encode(text), Decoding.EOS];
     const limit = this.metadata.max_source_length;
     if (source.length > limit) {
       throw new TranslationError("too-long", `${source.length} tokens, limit ${limit}`);
@@ -48,7 +44,11 @@ class TranslationModel {
     const search = stepwise ? Decoding.bySteps : Decoding.greedily;
     try {
       const found = await search(this, source);
-      Decoding.check(found, source.length, this.target.size);
+      Decoding.check(found, {
+        sourceLength: source.length,
+        vocabularySize: this.target.size,
+        attends: this.metadata.attention,
+      });
       return found;
     } catch (error) {
       throw new TranslationError("runtime", String(error?.message ?? error));
@@ -89,10 +89,10 @@ const NO_GPU = {
 
 async function load({wasm, models: given}) {
   const start = performance.now();
-  // LiteRT.js asks for a GPU even where a model is to run without, and warns if there is none.
+  // LiteRT.js requests a GPU even for models that run on WebAssembly, and warns without one.
   Object.defineProperty(navigator, "gpu", {value: NO_GPU, configurable: true});
   const messages = [];
-  // LiteRT.js takes the binary from here in place of a request; what it logs is no error.
+  // LiteRT.js takes the binary from here instead of a request; its log is not an error.
   self.Module = {
     wasmBinary: new Uint8Array(wasm),
     print: () => {},
@@ -115,7 +115,7 @@ async function translate({id, model, text}) {
   self.postMessage({type: "translation", id, model, translation, milliseconds});
 }
 
-// One message after the other: a model is not to be run twice at once.
+// One message at a time: a model cannot run twice in parallel.
 let done = Promise.resolve();
 self.addEventListener("message", ({data}) => {
   const answer = data.type === "load" ? load : translate;

@@ -9,6 +9,8 @@ globalThis.AttentionMap = (() => {
   // The bar and number of each row's probability.
   const [BAR, NUMBER] = [44, 34];
   const [LEGEND, LEGEND_WIDTH] = [58, 210];
+  // What every browser on a desktop draws: longest side and area of a canvas, in pixels.
+  const [LONGEST_SIDE, LARGEST_AREA] = [16_384, 2 ** 26];
   // Of a saved picture: resolution, margin, width of its text and of maps with large cells.
   const [SCALE, MARGIN, TEXT_WIDTH, PICTURE_WIDTH] = [2, 28, 460, 1100];
 
@@ -23,12 +25,12 @@ globalThis.AttentionMap = (() => {
   }
 
   /**
-   * Where everything is, in CSS pixels: cells shrink so that the map fits into `width`, but not
-   * below a size at which labels are readable.
+   * The layout in CSS pixels: cells shrink so that the map fits into `width`, but not below a size
+   * at which labels are readable.
    */
   function layout(context, data, width) {
     const [rows, columns] = [data.targets.length, data.sources.length];
-    // Bold, as a chosen label is.
+    // Bold, like the active label.
     context.font = fontOf(13, 700);
     const widest = (units) =>
       Math.max(0, ...units.map(({label}) => context.measureText(shortened(context, label)).width));
@@ -63,8 +65,8 @@ globalThis.AttentionMap = (() => {
   }
 
   /**
-   * Paints the map. `active` is `{source, target}`, null where nothing is chosen; `directions` are
-   * those of both sides' scripts, "ltr" or "rtl".
+   * Paints the map. `active` is `{source, target}`, null for none; `directions` are the text
+   * directions of both sides, "ltr" or "rtl".
    */
   function paint(context, data, place, {theme, active, directions}) {
     const {cell, left, top, rows, columns} = place;
@@ -159,7 +161,13 @@ globalThis.AttentionMap = (() => {
     return lines.filter(Boolean);
   }
 
-  /** A picture of source, translation and map on a canvas of its own. */
+  /** The resolution of a canvas: `wanted` pixels per CSS pixel, or fewer if it is too large. */
+  function resolution(width, height, wanted) {
+    const area = Math.sqrt(LARGEST_AREA / (width * height));
+    return Math.min(wanted, LONGEST_SIDE / width, LONGEST_SIDE / height, area);
+  }
+
+  /** A picture of source, translation and map on a new canvas. */
   function picture(translation, data, {theme, directions}) {
     const canvas = document.createElement("canvas");
     const context = canvas.getContext("2d");
@@ -173,11 +181,12 @@ globalThis.AttentionMap = (() => {
       ...linesOf(translation.translation, 600, "ink", directions.target),
     ];
     const header = lines.length * 22 + 14;
-    canvas.width = SCALE * (width + 2 * MARGIN);
-    canvas.height = SCALE * (header + place.height + 2 * MARGIN);
-    context.scale(SCALE, SCALE);
+    const size = [width + 2 * MARGIN, header + place.height + 2 * MARGIN];
+    const scale = resolution(...size, SCALE);
+    [canvas.width, canvas.height] = size.map((length) => Math.floor(scale * length));
+    context.scale(scale, scale);
     context.fillStyle = theme.paper;
-    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillRect(0, 0, ...size);
     context.translate(MARGIN, MARGIN);
     context.textBaseline = "top";
     context.textAlign = "start";
@@ -192,5 +201,5 @@ globalThis.AttentionMap = (() => {
     return canvas;
   }
 
-  return {layout, paint, cellAt, picture};
+  return {layout, paint, cellAt, resolution, picture};
 })();

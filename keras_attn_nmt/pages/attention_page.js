@@ -1,6 +1,6 @@
 "use strict";
 
-/** A page of translations: a list to choose from if there are several, and the view of one. */
+/** A page of translations: a list of several, and the view of the chosen one. */
 (() => {
   const {decimal, element, pageData} = PageElements;
   const data = pageData();
@@ -11,7 +11,7 @@
     targetLanguage: data.target_language,
   });
 
-  /** What tells the translations apart: of an n-best list, the translations themselves. */
+  /** A list of the sources, or for an n-best list of the translations. */
   function chooser() {
     const sameSource = translations.every(({source}) => source === translations[0].source);
     const items = translations.map((translation, index) => {

@@ -5,10 +5,14 @@ globalThis.AttentionText = (() => {
   // SentencePiece's symbol for a space, and the end of a sentence.
   const SPACE = "\u2581";
   const END = "</s>";
-  const BYTE = /^<0x([0-9A-F]{2})>$/;
-  // Control symbols, such as `</s>` and `<unk>`, are no text of any language.
+  const BYTE = /^<0x[0-9A-Fa-f]{2}>$/;
+  // Control symbols, such as `</s>` and `<unk>`.
   const SYMBOL = /^<.+>$/;
   const CONTROL = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+  // For screen readers, the name of a word includes its strongest links: maximum number and
+  // minimum weight.
+  const [MOST_SAID, LEAST_SAID] = [3, 0.1];
 
   const bytesOf = (pieces) => Uint8Array.from(pieces, (piece) => parseInt(piece.slice(3, 5), 16));
 
@@ -155,5 +159,27 @@ globalThis.AttentionText = (() => {
     };
   }
 
-  return {wordOfTokens, foldAttention, hasNoSpaces, spelled, tokenTexts, prepare};
+  /** The largest of some weights with the texts of their units: "einundvierzig 0.93". */
+  function strongest(weights, units, spell) {
+    const order = [...weights.keys()].sort((a, b) => weights[b] - weights[a]);
+    return order
+      .filter((index, rank) => rank === 0 || weights[index] >= LEAST_SAID)
+      .slice(0, MOST_SAID)
+      .filter((index) => weights[index] > 0)
+      .map((index) => `${spell(units[index].text)} ${weights[index].toFixed(2)}`)
+      .join(", ");
+  }
+
+  /** The scores of a translation: "score −0.12", "chrF 61.3". */
+  function scoresOf({score, chrf, bleu, complete}) {
+    const named = {score, chrF: chrf, BLEU: bleu};
+    const texts = Object.entries(named)
+      .filter(([, value]) => Number.isFinite(value))
+      .map(([name, value]) => `${name} ${PageElements.decimal(value, name === "score" ? 2 : 1)}`);
+    return complete === false ? [...texts, "cut at the maximum length"] : texts;
+  }
+
+  return {
+    wordOfTokens, foldAttention, hasNoSpaces, spelled, tokenTexts, prepare, strongest, scoresOf,
+  };
 })();

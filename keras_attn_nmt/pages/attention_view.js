@@ -1,58 +1,38 @@
 "use strict";
 
 /**
- * The view of one translation: its words, what each looked at, and the attention as a heat map.
+ * The view of one translation: its words, their attention, and a heat map of it.
  * Needs elements.js, attention_text.js and attention_map.js before it.
  *
  *   const view = new AttentionView(container, {sourceLanguage: "de", targetLanguage: "en"});
  *   view.show(translation, {words: true});  // as `keras-attn-nmt translate --json` prints it
  *   view.destroy();
  *
- * Without `words`, words are shown unless a side has only one, as in scripts without spaces; once
- * the user has chosen, that choice stays. The option `toggle: false` hides the choice.
+ * Without `words`, words are shown unless a side has only one, as in scripts without spaces, or as
+ * the user chose before. The option `toggle: false` hides the choice.
  *
- * Events on the container: `attention-select` with `{source, target, words}`, the indices of what
- * is hovered or focused, null for none; `attention-words` with `{words}` when the user chooses.
+ * Events on the container: `attention-select` with `{source, target, words}`, the indices of the
+ * hovered or focused unit, null for none; `attention-words` with `{words}` when the user chooses.
  */
 globalThis.AttentionView = (() => {
-  const {element, download, copyText, decimal, languageName, moveFocus} = PageElements;
-  // What a screen reader says of a word: so many others at most, and none below this weight.
-  const [MOST_SAID, LEAST_SAID] = [3, 0.1];
-  // Target units of which the summary of the heat map tells.
+  const {element, download, copyText, languageName, moveFocus} = PageElements;
+  const {strongest, scoresOf} = AttentionText;
+  // Maximum number of target units in the summary of the heat map.
   const MOST_SUMMARIZED = 12;
-  // Threads between the lines below this weight would not be seen.
+  // Minimum weight of a visible thread.
   const FAINTEST = 0.04;
   const NONE = Object.freeze({source: null, target: null});
   const SVG = "http://www.w3.org/2000/svg";
   const HINT = "Point at a word, or move to it with Tab and arrow keys, to see what it looked at.";
   const NO_ATTENTION =
-    "This model has no attention: it reads the whole source into one vector, and each word of " +
-    "the translation is made from that alone.";
+    "This model has no attention: the encoder compresses the source into one vector, and the " +
+    "decoder generates each word of the translation from it.";
   const THEME = ["ink", "paper", "muted", "accent", "cell", "line"];
 
-  /** The largest of some weights with the texts of their units: "einundvierzig 0.93". */
-  function strongest(weights, units, spell) {
-    const order = [...weights.keys()].sort((a, b) => weights[b] - weights[a]);
-    return order
-      .filter((index, rank) => rank === 0 || weights[index] >= LEAST_SAID)
-      .slice(0, MOST_SAID)
-      .filter((index) => weights[index] > 0)
-      .map((index) => `${spell(units[index].text)} ${weights[index].toFixed(2)}`)
-      .join(", ");
-  }
-
-  /** Text whose direction leaves that of its surroundings alone. */
+  /** Text whose direction does not affect the surrounding text. */
   const isolated = (text) => `\u2068${text}\u2069`;
 
   const note = (text) => element("p", {class: "attention-note"}, text);
-
-  function scoresOf({score, chrf, bleu, complete}) {
-    const named = {score, chrF: chrf, BLEU: bleu};
-    const texts = Object.entries(named)
-      .filter(([, value]) => Number.isFinite(value))
-      .map(([name, value]) => `${name} ${decimal(value, name === "score" ? 2 : 1)}`);
-    return complete === false ? [...texts, "cut at the maximum length"] : texts;
-  }
 
   class AttentionView {
     static wordOfTokens = AttentionText.wordOfTokens;
@@ -67,7 +47,7 @@ globalThis.AttentionView = (() => {
     #name = `attention-${(AttentionView.#made += 1)}`;
     #translation = null;
     #data = null;
-    // Whether words are shown, and what the user chose.
+    // Whether words are shown, and the user's choice.
     #words = true;
     #chosen = null;
     #parts = {};
@@ -75,7 +55,7 @@ globalThis.AttentionView = (() => {
     #hovered = null;
     #focused = null;
     #width = 0;
-    // The view changes its own height, which is no reason to do it again.
+    // Only the width matters: the view changes its own height.
     #observer = new ResizeObserver(() => {
       if (this.#container.clientWidth !== this.#width) this.#resize();
     });
@@ -110,7 +90,7 @@ globalThis.AttentionView = (() => {
       this.#build();
     }
 
-    /** Lights what belongs to a source or target unit: `{source: 2, target: null}`. No event. */
+    /** Highlights the attention of a unit, such as `{source: 2, target: null}`; fires no event. */
     select({source = null, target = null} = NONE) {
       this.#hovered = source === null && target === null ? null : {source, target};
       this.#light();
@@ -140,7 +120,7 @@ globalThis.AttentionView = (() => {
       this.#resize();
     }
 
-    /** One side's units, of which Tab reaches one and arrow keys the others. */
+    /** One side's units: Tab moves to the first, arrow keys to the others. */
     #line(side, units) {
       const language = this.#options[`${side}Language`];
       const caption = [languageName(language) || (side === "source" ? "Source" : "Translation")];
@@ -174,7 +154,7 @@ globalThis.AttentionView = (() => {
       line.addEventListener("keydown", (event) => moveFocus(event, line, options));
       this.#parts[side] = {line, options};
       const title = element("p", {class: "attention-caption"}, caption.join(" \u00b7 "));
-      // Captions outside leave the room between the lines to the threads.
+      // Threads are between the lines, captions are not.
       const inside = side === "source" ? [title, line] : [line, title];
       return element("div", {class: "attention-side"}, ...inside);
     }
@@ -187,7 +167,7 @@ globalThis.AttentionView = (() => {
       return element("div", {class: "attention-side"}, title, text);
     }
 
-    /** What a unit is called: "forty-one, probability 0.98, looked at einundvierzig 0.93". */
+    /** A unit's accessible name: "forty-one, probability 0.98, looked at einundvierzig 0.93". */
     #nameOf(side, index, spell = String) {
       const {sources, targets, probabilities, weights} = this.#data;
       if (side === "source") {
@@ -208,7 +188,7 @@ globalThis.AttentionView = (() => {
       canvas.addEventListener("pointermove", pointed);
       canvas.addEventListener("pointerdown", pointed);
       canvas.addEventListener("pointerleave", ({pointerType}) => {
-        // A finger that was lifted leaves, too.
+        // A lifted finger also leaves the canvas.
         if (pointerType === "mouse") this.#hover(null);
       });
       this.#parts.canvas = canvas;
@@ -268,39 +248,55 @@ globalThis.AttentionView = (() => {
     }
 
     async #copy() {
-      const {status} = this.#parts;
       try {
         await copyText(this.#translation.translation);
-        status.textContent = "Copied";
+        this.#report("Copied");
       } catch {
-        status.textContent = "The browser does not allow copying";
+        this.#report("The browser does not allow copying");
       }
+    }
+
+    #report(message) {
+      const {status} = this.#parts;
+      status.textContent = message;
       setTimeout(() => (status.textContent = ""), 2500);
     }
 
     #savePicture() {
       const look = {theme: this.#theme(), directions: this.#directions};
       const canvas = AttentionMap.picture(this.#translation, this.#data, look);
-      canvas.toBlob((blob) => download(blob, "attention.png"), "image/png");
+      canvas.toBlob((blob) => {
+        if (blob) download(blob, "attention.png");
+        else this.#report("The picture is too large for this browser.");
+      }, "image/png");
     }
 
+    // Pointer moves are frequent: the same unit needs no update.
     #hover(unit) {
+      const former = this.#hovered ?? NONE;
+      const {source, target} = unit ?? NONE;
+      if (source === former.source && target === former.target) return;
       this.#hovered = unit;
-      this.#light();
-      this.#fire("attention-select", {...this.#active, words: this.#words});
+      this.#activate();
     }
 
     #focus(side, index) {
       this.#focused = index === null ? null : {...NONE, [side]: index};
-      // A tap on the heat map takes the focus away and must not be undone by that.
-      this.#hover(index === null ? this.#hovered : null);
+      // A tap on the heat map removes the focus, but keeps its own unit.
+      if (index !== null) this.#hovered = null;
+      this.#activate();
+    }
+
+    #activate() {
+      this.#light();
+      this.#fire("attention-select", {...this.#active, words: this.#words});
     }
 
     #fire(name, detail) {
       this.#container.dispatchEvent(new CustomEvent(name, {detail, bubbles: true}));
     }
 
-    /** Shows what belongs to the active unit, everywhere. */
+    /** Highlights the attention of the active unit in the lines, the text and the heat map. */
     #light() {
       if (!this.#parts.target) return;
       const active = this.#active;
@@ -371,7 +367,7 @@ globalThis.AttentionView = (() => {
         this.#place = AttentionMap.layout(canvas.getContext("2d"), this.#data, box.clientWidth);
         canvas.style.width = `${this.#place.width}px`;
         canvas.style.height = `${this.#place.height}px`;
-        // What scrolls must be reached by the keyboard.
+        // Scrollable areas must be reachable by keyboard.
         const scrolls = this.#place.width > box.clientWidth;
         const attributes = {tabindex: "0", role: "region", "aria-label": "Heat map, scrollable"};
         for (const [name, value] of Object.entries(attributes)) {
@@ -386,9 +382,10 @@ globalThis.AttentionView = (() => {
       const {canvas} = this.#parts;
       if (!canvas) return;
       const context = canvas.getContext("2d");
-      const scale = devicePixelRatio;
-      canvas.width = Math.round(this.#place.width * scale);
-      canvas.height = Math.round(this.#place.height * scale);
+      const {width, height} = this.#place;
+      const scale = AttentionMap.resolution(width, height, devicePixelRatio);
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(height * scale);
       context.setTransform(scale, 0, 0, scale, 0, 0);
       const look = {theme: this.#theme(), active, directions: this.#directions};
       AttentionMap.paint(context, this.#data, this.#place, look);

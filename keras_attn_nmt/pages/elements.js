@@ -21,20 +21,22 @@ globalThis.PageElements = (() => {
 
   async function copyText(text) {
     if (isSecureContext && origin !== "null") return navigator.clipboard.writeText(text);
-    // Pages from a file, an insecure server or in a notebook's frame have only the older way.
+    // Pages from a file, from an insecure server or in a notebook's frame need the older method.
+    const focused = document.activeElement;
     const area = element("textarea", {class: "attention-offscreen"});
     area.value = text;
     document.body.append(area);
     area.select();
     const copied = document.execCommand("copy");
     area.remove();
+    focused?.focus({preventScroll: true});
     if (!copied) throw new Error("not allowed");
   }
 
   /** A number with a true minus sign. */
   const decimal = (value, places) => value.toFixed(places).replace("-", "\u2212");
 
-  /** "German" for "de". */
+  /** "German" for "de"; other names of languages are unchanged. */
   function languageName(code) {
     try {
       return code && new Intl.DisplayNames(["en"], {type: "language"}).of(code);

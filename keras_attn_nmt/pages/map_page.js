@@ -1,11 +1,11 @@
 "use strict";
 
-/** A map of sentences: point at one, or choose it from the list, to read it and its neighbours. */
+/** A map of sentences: one that is pointed at or selected is shown with its neighbours. */
 (() => {
   const {element, pageData} = PageElements;
   const SVG = "http://www.w3.org/2000/svg";
   const [SIDE, MARGIN, RADIUS] = [600, 14, 4.5];
-  // Sentences in the list at once.
+  // Maximum number of sentences in the list.
   const LISTED = 60;
   const {title, language, projections, texts, neighbours, groups} = pageData();
   const names = Object.keys(projections);

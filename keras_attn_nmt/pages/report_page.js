@@ -1,6 +1,6 @@
 "use strict";
 
-/** A test set to read through: sorted and searched, with the attention of a sentence on demand. */
+/** A test set: its sentences can be sorted, searched and opened to see their attention. */
 (() => {
   const {decimal, element, pageData} = PageElements;
   // Sentences shown at once.
@@ -20,6 +20,8 @@
     "place in the test set": ({index}) => index,
   };
   const state = {key: "chrF", descending: false, search: "", shown: PART};
+  // Of the opened sentences in the list.
+  const views = [];
   const list = element("ol", {class: "report-list"});
   const count = element("p", {class: "report-found", role: "status"});
   const more = element("button", {type: "button", class: "report-more"}, "Show more");
@@ -32,9 +34,12 @@
       .sort((a, b) => order * (key(a) - key(b)) || a.index - b.index);
   }
 
-  /** Adds what is not shown yet, or with `anew` everything. */
+  /** Appends the next part of the list, or with `anew` builds it again. */
   function update(anew) {
-    if (anew) state.shown = PART;
+    if (anew) {
+      state.shown = PART;
+      views.splice(0).forEach((view) => view.destroy());
+    }
     const found = chosen();
     const from = anew ? 0 : state.shown - PART;
     const rows = found.slice(from, state.shown).map(row);
@@ -51,14 +56,16 @@
     return element("li", {}, details);
   }
 
-  /** The view is made only when it is asked for: a page may have thousands of sentences. */
+  /** Views are created on demand: a page may have thousands of sentences. */
   function open(details, {index}) {
     const container = element("div", {class: "report-view"});
     details.append(container);
-    new AttentionView(container, {
+    const view = new AttentionView(container, {
       sourceLanguage: data.source_language,
       targetLanguage: data.target_language,
-    }).show(data.sentences[index]);
+    });
+    view.show(data.sentences[index]);
+    views.push(view);
   }
 
   function summary({source, translation, reference, chrf, bleu, score, words, complete}) {
@@ -79,7 +86,7 @@
     );
   }
 
-  /** A translation whose words that the reference does not have are marked. */
+  /** A translation, with its words that are not in the reference marked. */
   function compared(translation, reference) {
     const known = new Set(reference.toLowerCase().split(/\s+/));
     if (!translation.trim()) return [element("em", {}, "(empty)")];

@@ -3,6 +3,7 @@
 Its directory keeps the options of its search, which the exports take over.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import web_browser
 from questions import LIMITS, OPTIONS
 
 SAVE = """
@@ -196,3 +198,71 @@ def device_file_with_text(model_directory, made_once):
         export_tflite(model_directory, folder / "text.tflite", text=True, **LIMITS)
 
     return made_once("text", export) / "text.tflite"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
+    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    """A folder with the archives of LiteRT.js."""
+    from keras_attn_nmt.export import web_runtime
+
+    try:
+        web_runtime.runtime_files()
+    except OSError as error:
+        pytest.skip(str(error))
+    return web_runtime.cache_folder()
+
+
+@pytest.fixture(scope="module")
+def exported(model_directory, runtime, made_once):
+    """A folder with a float32 model, and a single file with an int8 one and the step-through."""
+    from keras_attn_nmt.export import export_web
+
+    def export(folder):
+        options = {**web_browser.LIMITS, "examples": web_browser.SENTENCES[:2]}
+        export_web(model_directory, folder / "folder", quantize="none", **options)
+        export_web(model_directory, folder / "single", single_file=True, steps=True, **options)
+
+    return made_once("web", export)
+
+
+@pytest.fixture
+def open_page(browser, exported):
+    """Opens a page by its shape; fails if it logged anything or sent a request elsewhere."""
+    with contextlib.ExitStack() as stack:
+        opened = []
+
+        def open_page(shape, folder=None, **options):
+            page = stack.enter_context(contextlib.closing(browser.new_page(**options)))
+            address = (exported / "single" / "index.html").as_uri()
+            if shape == "folder":
+                address = stack.enter_context(web_browser.served(folder or exported / "folder"))
+            opened.append(web_browser.WebPage(page, address))
+            return opened[-1]
+
+        yield open_page
+        assert [problem for page in opened for problem in page.problems] == []
+
+
+@pytest.fixture
+def changed_folder(exported, tmp_path):
+    """A copy of the folder with code appended to a script."""
+
+    def change(name, code):
+        folder = shutil.copytree(exported / "folder", tmp_path / "web")
+        with open(folder / name, "a") as script:
+            script.write(code)
+        return folder
+
+    return change

@@ -64,8 +64,12 @@ def test_a_folder_has_all_that_its_page_names(quick, model_directory, tmp_path):
     described = json.loads((folder / "models.json").read_text("utf-8"))
     assert described["examples"] == ["ein Haus"]
     (model,) = described["models"]
-    named += [model[kind] for kind in ("tflite", "sourceVocabulary", "targetVocabulary")]
-    named += re.findall(r'"(\w+\.js)"', (folder / "worker.js").read_text("utf-8"))
+    named += re.findall(r'"(\w+\.js)"', (folder / "page.js").read_text("utf-8"))
+    kinds = ("tflite", "sourceVocabulary", "targetVocabulary")
+    for url in (described["runtime"], *(model[kind] for kind in kinds)):
+        name, _, version = url.partition("?v=")
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest().startswith(version)
+        assert len(version) == 12
     assert {"page.js", "attention_view.js", "sentencepiece.js", "litert.js"} <= set(named)
     assert [name for name in named if not (folder / name).is_file()] == []
     assert "Apache License" in (folder / "LICENSE").read_text("utf-8")

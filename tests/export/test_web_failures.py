@@ -1,0 +1,191 @@
+"""Failures that the page explains, results that it refuses, and its text functions."""
+
+import shutil
+
+import numpy as np
+import pytest
+from web_browser import ROOT
+
+from keras_attn_nmt.export import ExportError, web_runtime
+from keras_attn_nmt.text.blank import BLANK
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
+
+
+def test_a_failed_run_is_reported_and_tried_again(open_page, changed_folder):
+    folder = changed_folder(
+        "decoding.js",
+        (
+            "const greedily = Decoding.greedily;\n"
+            "Decoding.greedily = async (model, source) => {\n"
+            "  const found = await greedily(model, source);\n"
+            "  if (source.length < 4 || globalThis.failed > 1) return found;\n"
+            "  globalThis.failed = (globalThis.failed ?? 0) + 1;\n"
+            "  return {...found, tokens: [3, 1234567]};\n"
+            "};\n"
+        ),
+    )
+    page = open_page("folder", folder)
+    page.type("ein Haus am See")
+    error = page.page.locator(".page-error:visible").inner_text()
+    assert "The runtime failed on this sentence" in error and "a token out of range" in error
+    assert page.page.locator(".page-translation:visible").count() == 0
+    page.type("ein")
+    assert page.page.locator(".page-error:visible").count() == 0
+    for visible in (1, 0):
+        page.type("ein Haus am See")
+        assert page.page.locator(".page-error:visible").count() == visible
+        page.type("ein")
+
+
+def test_a_worker_that_dies_is_reported(open_page, changed_folder):
+    code = (
+        "self.addEventListener('message', ({data}) => {\n"
+        "  if (data.text === 'ein') setTimeout(() => { throw new Error('out of memory'); });\n"
+        "});\n"
+    )
+    page = open_page("folder", changed_folder("worker.js", code))
+    page.type("ein Haus")
+    page.page.fill("#text", "ein")
+    page.page.get_by_text("cannot translate here").wait_for()
+    assert "out of memory" in page.page.locator("#status").inner_text()
+    assert page.page.locator("#text").is_disabled()
+    assert page.page.locator("#examples button").first.is_disabled()
+    assert page.page.locator("#results").get_attribute("aria-busy") == "false"
+
+
+def test_the_worker_has_the_policy_of_the_page(open_page, changed_folder):
+    code = (
+        "let message = 'evaluated';\n"
+        "try { new Function(''); } catch (error) { message = error.name; }\n"
+        "setTimeout(() => { throw new Error(message); }, 1000);\n"
+    )
+    page = open_page("folder", changed_folder("worker.js", code))
+    page.page.get_by_text("EvalError").wait_for()
+    page.problems.clear()  # The violation is logged.
+
+
+def test_half_of_a_character_is_explained(open_page):
+    page = open_page("folder")
+    page.page.evaluate(
+        "document.getElementById('text').value = 'ein \\ud83d Haus';"
+        "document.getElementById('text').dispatchEvent(new Event('input'))"
+    )
+    page.wait()
+    assert "half of a character" in page.page.locator(".page-error:visible").inner_text()
+
+
+def test_unknown_characters_are_explained(open_page, changed_folder):
+    # The vocabulary has byte fallback, so nothing is unknown without this.
+    code = (
+        "const encode = SentencePiece.prototype.encode;\n"
+        "SentencePiece.prototype.encode = function (text) {\n"
+        "  const known = encode.call(this, text.replace('?', ''));\n"
+        "  return text.includes('?') ? [...known, 3] : known;\n"
+        "};\n"
+    )
+    page = open_page("folder", changed_folder("sentencepiece.js", code))
+    note = page.page.get_by_text("not in the model's vocabulary")
+    page.type("ein Haus?")
+    assert note.is_visible()
+    page.type("ein Haus")
+    assert not note.is_visible()
+
+
+def test_a_licence_that_was_not_loaded_is_requested_again(open_page):
+    page = open_page("folder")
+    summary, text = page.page.get_by_text("Licence of the runtime"), page.page.locator("pre")
+    page.page.route("**/NOTICE", lambda route: route.abort())
+    summary.click()
+    page.page.get_by_text("cannot be loaded").wait_for()
+    page.page.unroute("**/NOTICE")
+    summary.click()
+    summary.click()
+    page.page.get_by_text("www.apache.org").wait_for()
+    assert "cannot be loaded" not in text.inner_text()
+    assert all("ERR_FAILED" in problem for problem in page.problems)
+    page.problems.clear()
+
+
+@pytest.fixture(scope="module")
+def decoding(browser):
+    """An empty page with `decoding.js` and `sentences.js`."""
+    page = browser.new_page()
+    for name in ("decoding.js", "sentences.js"):
+        page.add_script_tag(path=ROOT / "export" / "web_page" / name)
+    yield page
+    page.close()
+
+
+GOOD = {"tokens": [3, 4, 2], "tokenScores": [-1, 0, -0.5], "attention": [[0.5, 0.5]] * 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tokens": []}, "no token"),
+        ({"tokens": [3, 0, 2]}, "out of range"),
+        ({"tokens": [3, 9, 2]}, "out of range"),
+        ({"tokens": [2, 3, 2]}, "after the end"),
+        ({"tokenScores": [-1, 1, 0]}, "wrong score"),
+        ({"tokenScores": [-1, None, 0]}, "wrong score"),
+        ({"attention": [[0.5, 0.5], [0.5, 0.6], [1, 0]]}, "attention"),
+        ({"attention": [[0, 0], [0.5, 0.5], [1, 0]]}, "attention"),
+        ({"attention": [[2, -1]] * 3}, "attention"),
+        ({"attention": [[None, 1]] * 3}, "attention"),
+        ({"attention": [[0, 0]] * 3}, "attention that does not sum to 1"),
+    ],
+)
+def test_an_invalid_result_is_refused(decoding, change, reason):
+    # JSON has no NaN: null represents it.
+    check = """answer => Decoding.check(
+      JSON.parse(JSON.stringify(answer), (_, each) => each === null ? NaN : each),
+      {sourceLength: 2, vocabularySize: 9, attends: true})"""
+    decoding.evaluate(check, GOOD)
+    with pytest.raises(sync_api.Error, match=f"invalid: .*{reason}"):
+        decoding.evaluate(check, {**GOOD, **change})
+    without = check.replace("attends: true", "attends: false")
+    decoding.evaluate(without, {**GOOD, "attention": [[0, 0]] * 3})
+    with pytest.raises(sync_api.Error, match="attention that does not sum to 0"):
+        decoding.evaluate(without, GOOD)
+
+
+def test_the_best_candidates_are_those_of_sorting(decoding):
+    scores = np.random.default_rng(0).integers(0, 30, 100) / 10
+    found = decoding.evaluate("scores => Decoding.best(scores)", scores.tolist())
+    order = np.argsort(-scores[2:], kind="stable")[:5] + 2
+    assert [each["id"] for each in found] == order.tolist()
+    assert [each["score"] for each in found] == scores[order].tolist()
+
+
+def test_without_a_segmenter_numbers_stay_whole(decoding):
+    split = """text => {
+      const {Segmenter} = Intl;
+      delete Intl.Segmenter;
+      const found = Sentences.ofLine(text);
+      Intl.Segmenter = Segmenter;
+      return found;
+    }"""
+    assert decoding.evaluate(split, "Es kostet 3.50 Euro. Gut! ") == [
+        "Es kostet 3.50 Euro.",
+        "Gut!",
+    ]
+    assert decoding.evaluate(split, "你好。再见。") == ["你好。", "再见。"]
+
+
+def test_blank_characters_are_those_of_python(decoding):
+    characters = [chr(code) for code in range(0x3100)] + ["\ufeff", "\ufffe"]
+    found = decoding.evaluate("texts => texts.map(Sentences.isBlank)", characters)
+    assert {text for text, blank in zip(characters, found, strict=True) if blank} == set(BLANK)
+    assert decoding.evaluate("Sentences.isBlank('')")
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["core", "wasm-utils"])
+def test_a_runtime_with_one_other_bit_is_refused(runtime, tmp_path, number):
+    folder = shutil.copytree(runtime, tmp_path / "runtime")
+    path = folder / (web_runtime.CORE, web_runtime.WASM_UTILS)[number].archive
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ExportError, match=r"damaged, or is not @litertjs.*SHA-512"):
+        web_runtime.runtime_files(folder)
