@@ -16,6 +16,8 @@ CHOICES = {
     "source_order": ("forward", "reversed", "twice"),
     "initializer": ("glorot", "paper"),
 }
+# Scores without projections: decoder states and annotations must have equal sizes.
+UNPROJECTED = ("dot",)
 # The four special ids and at least one piece.
 SMALLEST_VOCABULARY = 5
 # Keys of `config.json` in addition to the fields of `ModelConfig`.
@@ -116,10 +118,10 @@ class ModelConfig:
             )
         check_query(self.query_previous_token, self.attention)
         annotation_units = self.encoder_units * (2 if self.bidirectional else 1)
-        if self.attention == "dot" and self.decoder_units != annotation_units:
+        if self.attention in UNPROJECTED and self.decoder_units != annotation_units:
             raise ValueError(
-                f"attention='dot' requires decoder_units equal to the annotation size, "
-                f"{annotation_units}, got {self.decoder_units}. Use decoder_units="
+                f"attention={self.attention!r} requires decoder_units equal to the annotation "
+                f"size, {annotation_units}, got {self.decoder_units}. Use decoder_units="
                 f"{annotation_units}, or attention='luong', which projects the annotations."
             )
         if self.tie_target_embeddings and self.readout == "maxout":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,11 +176,34 @@ def _load_hand_built(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
+        if missing := _unregistered_classes(path):
+            raise ValueError(
+                f"{path} contains custom classes that are not registered: {', '.join(missing)}. "
+                "Register them with keras.saving.register_keras_serializable and import their "
+                "module before Translator.load. The command line cannot import it: use "
+                "Translator.load in Python after importing the module."
+            ) from error
         raise ValueError(
-            f"{path} is damaged, or contains an unregistered custom layer: {_reason(error)} "
-            "Register custom layers with keras.saving.register_keras_serializable, and import "
-            "them before loading the model."
+            f"{path} is damaged or does not match its custom classes: {_reason(error)}"
         ) from error
+
+
+def _unregistered_classes(path: Path) -> list[str]:
+    """Names of the custom classes in a `.keras` file that this process has not registered."""
+    found = set()
+
+    def collect(value: dict[str, Any]) -> dict[str, Any]:
+        name, module = value.get("registered_name"), str(value.get("module"))
+        if name and module.partition(".")[0] not in ("keras", "builtins"):
+            found.add(name)
+        return value
+
+    try:
+        with zipfile.ZipFile(path) as file:
+            json.loads(file.read("config.json"), object_hook=collect)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return []
+    return sorted(name for name in found if keras.saving.get_registered_object(name) is None)
 
 
 def _reason(error: Exception) -> str:

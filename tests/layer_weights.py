@@ -11,7 +11,6 @@ import numpy as np
 from keras_attn_nmt.model import ModelConfig
 
 CELLS = {("gru", True): "gru_reset_after", ("gru", False): "gru", ("lstm", True): "lstm"}
-SCORES = {"bahdanau": "additive", "luong": "multiplicative", "dot": "dot", "none": "none"}
 
 
 class Values:
@@ -65,12 +64,13 @@ def encoder_params(encoder: keras.layers.Layer, values: Values) -> dict[str, Any
 
 def attention_params(attention: keras.layers.Layer, values: Values) -> dict[str, Any]:
     params: dict[str, Any] = {}
-    if hasattr(attention, "score_vector"):
+    if attention.query_projection is not None:
         params["W_a"] = values(attention.query_projection.kernel).T
         params["U_a"] = values(attention.key_projection.kernel).T
-        params["v_a"] = values(attention.score_vector)[:, 0]
     elif attention.key_projection is not None:
         params["W_a"] = values(attention.key_projection.kernel).T
+    if hasattr(attention, "score_vector"):
+        params["v_a"] = values(attention.score_vector)[:, 0]
     if attention.layer_normalization:
         params["norm_query"] = norm_params(attention.query_normalization, values)
         params["norm_keys"] = norm_params(attention.key_normalization, values)
@@ -132,7 +132,7 @@ def model_options(config: ModelConfig) -> dict[str, str]:
     """Keyword arguments of `reference.model.teacher_forced` for `config`."""
     return {
         "cell": CELLS[config.cell, config.reset_after],
-        "attention": SCORES[config.attention],
+        "attention": config.attention,
         "readout": config.readout,
         "source_order": config.source_order,
     }

@@ -19,24 +19,28 @@ from layer_checks import (
 from layer_weights import Values, attention_params
 from reference.attention import SCORES, attend
 
-from keras_attn_nmt.layers.attention import BahdanauAttention, DotAttention, LuongAttention
+from keras_attn_nmt.config import CHOICES, UNPROJECTED
+from keras_attn_nmt.layers.attention import (
+    BahdanauAttention,
+    DotAttention,
+    LuongAttention,
+    make_attention,
+)
 
 # The last sentence has no word at all.
 MASK = np.array([[True, True, True, True], [True, True, False, False], [False] * 4])
 
 
 def make(kind: str, **kwargs: Any) -> keras.layers.Layer:
-    if kind == "additive":
-        return BahdanauAttention(6, **kwargs)
-    return {"multiplicative": LuongAttention, "dot": DotAttention}[kind](**kwargs)
+    return make_attention(kind, 6, **kwargs)
 
 
 def units_of(kind: str) -> int:
-    """State size: "dot" needs that of the annotations."""
-    return 3 if kind == "dot" else 5
+    """State size: without projections, that of the annotations."""
+    return 3 if kind in UNPROJECTED else 5
 
 
-def example(rng: np.random.Generator, kind: str = "additive") -> dict[str, np.ndarray]:
+def example(rng: np.random.Generator, kind: str = "bahdanau") -> dict[str, np.ndarray]:
     return {
         "state": rng.normal(size=(3, units_of(kind))).astype("float32"),
         "annotations": rng.normal(size=(3, 4, 3)).astype("float32"),
@@ -44,8 +48,13 @@ def example(rng: np.random.Generator, kind: str = "additive") -> dict[str, np.nd
     }
 
 
-every_kind = pytest.mark.parametrize("kind", list(SCORES))
+KINDS = [kind for kind in CHOICES["attention"] if kind != "none"]
+every_kind = pytest.mark.parametrize("kind", KINDS)
 with_and_without_norm = pytest.mark.parametrize("norm", [False, True])
+
+
+def test_every_score_has_a_reference() -> None:
+    assert set(SCORES) == set(KINDS)
 
 
 @every_kind
@@ -71,8 +80,8 @@ def test_layer(rng: np.random.Generator, tmp_path: Path, kind: str, norm: bool) 
         example(rng, kind),
         tmp_path,
         source_inputs=["annotations"],
-        # Times the query it adds one number to all energies, which the softmax takes out again.
-        unused=[] if kind == "additive" else ["key_normalization/beta"],
+        # In a product with the query, it adds a constant to all energies: the softmax cancels it.
+        unused=["key_normalization/beta"] if isinstance(make(kind), LuongAttention) else [],
     )
 
 
@@ -141,6 +150,20 @@ def test_dot_is_multiplicative_without_weights(rng: np.random.Generator) -> None
     assert dot.weights == []
     with pytest.raises(ValueError, match=r"equal size, got 5 and 3"):
         DotAttention().build((None, 5), (None, None, 3))
+
+
+def test_name_without_a_layer_is_rejected() -> None:
+    with pytest.raises(ValueError, match="attention='local' has no layer"):
+        make("local")
+
+
+@every_kind
+def test_annotations_may_be_a_variable(rng: np.random.Generator, kind: str) -> None:
+    inputs = example(rng, kind)
+    attention = make(kind)
+    expected = call(attention, inputs)
+    state, annotations = (keras.Variable(inputs[name]) for name in ("state", "annotations"))
+    assert_same(attention(state.value, annotations.value, mask=MASK), expected, 1e-6)
 
 
 def test_overridden_score_is_used(rng: np.random.Generator) -> None:

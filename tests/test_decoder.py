@@ -17,10 +17,11 @@ from layer_checks import (
     slow_on_jax_after,
     to_numpy,
 )
-from layer_weights import CELLS, SCORES, Values, decoder_params
+from layer_weights import CELLS, Values, decoder_params
 from reference.decoder import decode
 from reference.encoder import Encoding
 
+from keras_attn_nmt.config import CHOICES, UNPROJECTED
 from keras_attn_nmt.layers.attention import BahdanauAttention
 from keras_attn_nmt.layers.decoder import AttentionDecoder
 
@@ -29,8 +30,8 @@ MASK = np.array([[True, True, True, True], [True, True, False, False], [False] *
 
 
 def make(**kwargs: Any) -> AttentionDecoder:
-    # "dot" needs states of the size of the annotations.
-    units = 4 if kwargs.get("attention") == "dot" else UNITS
+    # Without projections, states need the size of the annotations.
+    units = 4 if kwargs.get("attention") in UNPROJECTED else UNITS
     return AttentionDecoder(units, **{"attention_units": 6, "initial_state_units": 2, **kwargs})
 
 
@@ -50,24 +51,22 @@ def built(rng: np.random.Generator, **kwargs: Any) -> AttentionDecoder:
     return decoder
 
 
-every_attention = pytest.mark.parametrize("attention", list(SCORES))
+every_attention = pytest.mark.parametrize("attention", CHOICES["attention"])
 every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
 
 
 @every_cell
 @pytest.mark.parametrize(
     ("attention", "norm", "token"),
-    [
-        ("bahdanau", False, False),
-        ("bahdanau", True, False),
-        ("luong", False, False),
-        ("luong", True, False),
-        ("dot", False, False),
-        ("dot", True, True),
-        ("none", False, False),
-        ("bahdanau", True, True),
-        ("luong", False, True),
-    ],
+    slow_on_jax_after(
+        9,
+        [
+            (attention, *options)
+            for options in [(False, False), (True, True), (False, True), (True, False)]
+            for attention in CHOICES["attention"]
+            if attention != "none" or not any(options)
+        ],
+    ),
 )
 def test_matches_the_paper(
     rng: np.random.Generator, cell: str, reset_after: bool, attention: str, norm: bool, token: bool
@@ -92,7 +91,7 @@ def test_matches_the_paper(
             MASK[b],
             inputs["embedded"][b],
             cell=CELLS[cell, reset_after],
-            attention=SCORES[attention],
+            attention=attention,
         )
         for result, reference in zip(results, expected, strict=True):
             np.testing.assert_allclose(result[b], reference, rtol=1e-5, atol=1e-5)

@@ -10,6 +10,7 @@ from keras import ops
 from layer_checks import fewer_on_jax, gradients, randomize, slow_on_jax
 from layer_weights import CELLS
 
+from keras_attn_nmt.config import CHOICES, UNPROJECTED
 from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.attention import Attention
 from keras_attn_nmt.layers.decoder import AttentionDecoder
@@ -31,6 +32,7 @@ class SquaredDistance(Attention):
         return -ops.sum(difference**2, axis=-1)
 
 
+KINDS = [kind for kind in CHOICES["attention"] if kind != "none"]
 every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
 
 
@@ -65,14 +67,10 @@ def variable(rng: np.random.Generator, *shape: int) -> keras.Variable:
     ("attention", "norm", "token"),
     fewer_on_jax(
         [
-            ("bahdanau", True, True),
-            ("luong", True, True),
-            ("none", False, False),
+            *((kind, True, True) for kind in KINDS),
+            *((kind, False, True) for kind in [*KINDS, SquaredDistance()]),
+            *((kind, False, False) for kind in [*KINDS, "none"]),
             ("bahdanau", True, False),
-            ("bahdanau", False, False),
-            ("luong", False, False),
-            ("dot", True, True),
-            (SquaredDistance(), False, True),
         ],
         kept=2,
     ),
@@ -87,7 +85,7 @@ def test_decoder(
 ) -> None:
     if not isinstance(attention, str):
         attention = attention.from_config(attention.get_config())
-    units = 4 if attention == "dot" else 5
+    units = 4 if attention in UNPROJECTED else 5
     decoder = AttentionDecoder(
         units,
         query_previous_token=token,

@@ -1,5 +1,8 @@
 """Custom functional models: translation, saving, loading and export."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -94,6 +97,25 @@ def test_custom_model_saves_as_model_directory(trained, tmp_path):
     for ours, theirs in zip(trained(TEXTS), loaded(TEXTS), strict=True):
         assert ours.text == theirs.text
         np.testing.assert_allclose(ours.attention, theirs.attention, atol=1e-6)
+
+
+def test_unregistered_custom_class_is_named(trained, tmp_path):
+    trained.save(tmp_path / "model")
+    # A process of its own has not imported this module.
+    command = [sys.executable, "-m", "keras_attn_nmt.cli", "translate", str(tmp_path / "model")]
+    found = subprocess.run(command, input=TEXTS[0], capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "custom classes that are not registered: test_hand_built>SquaredDistance." in (
+        found.stderr
+    )
+    assert "The command line cannot import it: use Translator.load in Python" in found.stderr
+
+
+def test_damaged_file_of_a_custom_model_is_rejected(trained, tmp_path):
+    trained.save(tmp_path / "model")
+    (tmp_path / "model" / "model.keras").write_bytes(b"PK damaged")
+    with pytest.raises(ValueError, match=r"model\.keras is damaged"):
+        Translator.load(tmp_path / "model")
 
 
 def test_keras_file_saves_as_model_directory(trained, tokenizer, tmp_path):

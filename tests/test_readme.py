@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from layer_checks import gradients
 
 import keras_attn_nmt
 from keras_attn_nmt import ModelConfig, Tokenizer, Translator, build_model
@@ -121,6 +122,26 @@ def test_custom_attention_score_example_runs(rng, tmp_path):
     added["test_cosine_attention"](rng, tmp_path)
 
 
+def test_score_with_backward_pass_example_is_right(rng):
+    score = run("CONTRIBUTING.md", "def squared_distance_score")["squared_distance_score"]()
+    # Two steps, a batch of 3, 4 source positions, 5 units.
+    d_energies = rng.normal(size=(2, 3, 4)).astype("float32")
+    queries = keras.Variable(rng.normal(size=(2, 3, 5)), dtype="float32")
+    keys = keras.Variable(rng.normal(size=(3, 4, 5)), dtype="float32")
+
+    def total():
+        energies = [score.forward(queries[step][:, None], keys.value)[:, 0] for step in range(2)]
+        return sum(keras.ops.sum(e * d) for e, d in zip(energies, d_energies, strict=True))
+
+    by_queries, by_keys = gradients(total, [queries, keys])[1]
+    for step in range(2):
+        found = score.backward(d_energies[step], queries[step], keys.value)
+        np.testing.assert_allclose(found, by_queries[step], rtol=1e-5, atol=1e-5)
+    found, of_weights = score.backward_of_keys(d_energies, queries + 0.0, keys.value)
+    np.testing.assert_allclose(found, by_keys, rtol=1e-5, atol=1e-5)
+    assert of_weights == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_translation_example_runs(page, demo_model, folder):
@@ -130,7 +151,7 @@ def test_translation_example_runs(page, demo_model, folder):
 
 @pytest.mark.slow
 def test_toy_language_example_learns():
-    run("docs/python.md", "A toy language")
+    run("docs/python.md", "A toy language", 'load_model("toy.keras")')
 
 
 @pytest.mark.slow
@@ -159,3 +180,4 @@ def test_model_with_custom_score_is_exported(folder):
     assert found["found"].text == "two houses"
     assert (folder / "served/1/saved_model.pb").is_file()
     assert (folder / "by_hand.tflite").is_file()
+    run("docs/serving.md", "tf.saved_model.load")

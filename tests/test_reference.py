@@ -57,7 +57,7 @@ def test_attention_by_hand() -> None:
     p = {"v_a": np.array([1.0]), "W_a": np.zeros((1, 1)), "U_a": np.ones((1, 1))}
     annotations = np.arctanh(np.log([[1.2], [1.5], [1.9]]))
     context, weights = attend(
-        "additive", p, np.zeros(1), annotations, np.array([True, True, False])
+        "bahdanau", p, np.zeros(1), annotations, np.array([True, True, False])
     )
     np.testing.assert_allclose(weights, [1.2 / 2.7, 1.5 / 2.7, 0])
     np.testing.assert_allclose(context, weights @ annotations)

@@ -272,6 +272,11 @@ class Progress(keras.callbacks.Callback):
         self.tokens = tokens
         self.epochs = epochs
         self.quiet = quiet
+        self.bar = tqdm(disable=True)
+
+    def close(self) -> None:
+        """Leaves the bar of an interrupted epoch, so that it is not redrawn after a message."""
+        self.bar.close()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.bar = tqdm(

@@ -257,6 +257,11 @@ class TrainingRecipe:
                 "training.warmup_steps is not supported with training.schedule='plateau'."
             )
 
+    @property
+    def monitor_mode(self) -> str:
+        """`"min"` for a loss, `"max"` for BLEU, as in Keras' callbacks."""
+        return "min" if self.monitor.endswith("loss") else "max"
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:

@@ -107,7 +107,8 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
             return read_lines(_file(data, f"{stem}.{source}"), _file(data, f"{stem}.{target}"))
         return read_tfds(f"multi30k/{source}-{target}", split, source, target)
     if not name:
-        raise ValueError(f"The recipe has no {split} data: set data.{split}.")
+        other = " or evaluate another split (--split validation)" if split == "test" else ""
+        raise ValueError(f"The recipe has no {split} data: set data.{split}{other}.")
     if data.corpus == "lines":
         sources, targets = (_file(data, f"{name}.{language}") for language in (source, target))
         if not aligned:
@@ -156,6 +157,6 @@ def _file(data: DataRecipe, name: str) -> Path:
         raise FileNotFoundError(
             f"Neither {path} nor {packed.name} exists. Set the corpus folder (--set "
             "data.folder=FOLDER) or the file name (--set data.train, data.validation or "
-            "data.test), or choose another split (evaluate --split)."
+            "data.test), or evaluate another split (--split validation)."
         )
     return path

@@ -18,7 +18,6 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
 from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
-from keras_attn_nmt.layers.optimizer import FusedAdam
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.model_directory import ModelFiles
 from keras_attn_nmt.text.blank import is_blank
@@ -27,6 +26,7 @@ from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
 from keras_attn_nmt.training.evaluation import bleu_signature
+from keras_attn_nmt.training.optimizer import make_optimizer, plateau_callback
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.resuming import RECIPE, check_output, nothing_to_resume, written_epoch
@@ -181,16 +181,19 @@ def _train(
         # A kill in between leaves a best checkpoint whose model was not written.
         if history and written_epoch(output) != callbacks.best_epoch(history, settings.monitor):
             write(history, finished=False)
-        model.fit(
-            data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
-            epochs=settings.epochs,
-            initial_epoch=done,
-            steps_per_epoch=steps,
-            validation_data=validation.in_order(),
-            callbacks=listeners,
-            shuffle=False,
-            verbose=0,
-        )
+        try:
+            model.fit(
+                data.epochs(settings.epochs, initial_epoch=done, seed=settings.seed),
+                epochs=settings.epochs,
+                initial_epoch=done,
+                steps_per_epoch=steps,
+                validation_data=validation.in_order(),
+                callbacks=listeners,
+                shuffle=False,
+                verbose=0,
+            )
+        finally:
+            progress.close()
         history = keeper.history
     if len(history) < settings.epochs:
         logger.info(
@@ -260,7 +263,7 @@ def _compiled_model(recipe: Recipe, config: ModelConfig, steps: int) -> keras.Mo
     weight = settings.guided_alignment
     model = build_model(config)
     model.compile(
-        _optimizer(recipe, steps),
+        make_optimizer(settings, steps),
         loss={
             "logits": (
                 RDropCrossentropy(settings.label_smoothing, settings.r_drop)
@@ -273,29 +276,6 @@ def _compiled_model(recipe: Recipe, config: ModelConfig, steps: int) -> keras.Mo
         metrics={"logits": [TokenAccuracy(name="accuracy"), Perplexity()]},
     )
     return model
-
-
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    settings = recipe.training
-    rate: Any = settings.learning_rate
-    if settings.schedule == "cosine":
-        warmup = settings.warmup_steps
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate,
-            max(1, steps * settings.epochs - warmup),
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    elif settings.warmup_steps:
-        rate = keras.optimizers.schedules.PolynomialDecay(
-            0.0, settings.warmup_steps, end_learning_rate=rate
-        )
-    options: dict[str, Any] = {"global_clipnorm": settings.clip_norm}
-    if settings.ema_momentum:
-        options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
-    if settings.optimizer == "adadelta":  # paper, B.2
-        return keras.optimizers.Adadelta(rate, rho=0.95, epsilon=1e-6, **options)
-    return FusedAdam(rate, **options)
 
 
 def _callbacks(
@@ -320,20 +300,14 @@ def _callbacks(
         sources, references = _bleu_pairs(recipe, translator, validation_pairs)
         result.append(callbacks.ValidationBleu(translator, sources, references))
         pictures.append(callbacks.AttentionPicture(translator, sources[0], logs))
-    mode = "min" if settings.monitor.endswith("loss") else "max"
     from_logs: list[keras.callbacks.Callback] = []
     if settings.schedule == "plateau":
-        from_logs.append(
-            keras.callbacks.ReduceLROnPlateau(
-                settings.monitor,
-                factor=settings.plateau_factor,
-                patience=settings.plateau_patience,
-                mode=mode,
-            )
-        )
+        from_logs.append(plateau_callback(settings))
     if settings.patience:
         from_logs.append(
-            keras.callbacks.EarlyStopping(settings.monitor, patience=settings.patience, mode=mode)
+            keras.callbacks.EarlyStopping(
+                settings.monitor, patience=settings.patience, mode=settings.monitor_mode
+            )
         )
     keeper = callbacks.Checkpoints(
         output / model_directory.CHECKPOINTS, settings.monitor, history, from_logs, on_better

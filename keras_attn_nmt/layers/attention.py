@@ -111,7 +111,11 @@ class Attention(keras.layers.Layer, abc.ABC):
         Returns:
             `(batch, source_length, key_units)`.
         """
-        keys = annotations if self.key_projection is None else self.key_projection(annotations)
+        if self.key_projection is not None:
+            keys = self.key_projection(annotations)
+        else:
+            # A variable becomes a tensor, which a score with ops.swapaxes needs.
+            keys = ops.copy(annotations)
         return keys if self.key_normalization is None else self.key_normalization(keys)
 
     def call(
@@ -300,3 +304,28 @@ class DotAttention(LuongAttention):
                 "a bidirectional encoder, or use LuongAttention, which projects the annotations."
             )
         self._build_normalization(self.key_units)
+
+
+def make_attention(
+    kind: str, units: int, *, initializer: str = "glorot", **kwargs: Any
+) -> Attention:
+    """Creates the attention layer for a name in `CHOICES["attention"]`, except `"none"`.
+
+    Args:
+        kind: `"bahdanau"`, `"luong"` or `"dot"`.
+        units: Hidden size of Bahdanau's alignment model.
+        initializer: `"glorot"` or `"paper"` (B.1).
+        **kwargs: `layer_normalization`, `name`, `dtype` and the like.
+    """
+    paper = initializer == "paper"
+    if paper:
+        kwargs["kernel_initializer"] = keras.initializers.RandomNormal(stddev=0.001)
+    if kind == "bahdanau":
+        return BahdanauAttention(
+            units, score_initializer="zeros" if paper else "glorot_uniform", **kwargs
+        )
+    if kind == "luong":
+        return LuongAttention(**kwargs)
+    if kind == "dot":
+        return DotAttention(**kwargs)
+    raise ValueError(f"attention={kind!r} has no layer: add it to make_attention.")

@@ -11,12 +11,7 @@ from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.config import CHOICES, check_choice, check_query
 from keras_attn_nmt.deprecation import warn_of_old_name, with_new_names
 from keras_attn_nmt.layers import cells
-from keras_attn_nmt.layers.attention import (
-    Attention,
-    BahdanauAttention,
-    DotAttention,
-    LuongAttention,
-)
+from keras_attn_nmt.layers.attention import Attention, make_attention
 from keras_attn_nmt.recurrence import loop, scores
 from keras_attn_nmt.recurrence.cells import State, cell_step
 from keras_attn_nmt.recurrence.products import apply_2d, batch_matmul
@@ -174,8 +169,15 @@ class AttentionDecoder(keras.layers.Layer):
             name="initial",
         )
         self.initial_projection.build((None, self.initial_state_units or sentence_vector_shape[-1]))
-        if self.attention is None:
-            self.attention = self._make_attention()
+        if self.attention is None and self.attention_kind != "none":
+            self.attention = make_attention(
+                self.attention_kind,
+                self.attention_units,
+                initializer=self.initializer,
+                layer_normalization=self.layer_normalization,
+                dtype=self.dtype_policy,
+                name="attention",
+            )
         if self.attention is not None and self.attention.compute_dtype != self.compute_dtype:
             raise ValueError(
                 f"The attention layer computes in {self.attention.compute_dtype} and the decoder "
@@ -194,25 +196,6 @@ class AttentionDecoder(keras.layers.Layer):
                 name="token_query",
             )
             self.token_query.build((None, self.embedding_units))
-
-    def _make_attention(self) -> Attention | None:
-        if self.attention_kind == "none":
-            return None
-        common: dict[str, Any] = {
-            "layer_normalization": self.layer_normalization,
-            "dtype": self.dtype_policy,
-            "name": "attention",
-        }
-        paper = self.initializer == "paper"
-        if paper:
-            common["kernel_initializer"] = keras.initializers.RandomNormal(stddev=0.001)
-        if self.attention_kind == "luong":
-            return LuongAttention(**common)
-        if self.attention_kind == "dot":
-            return DotAttention(**common)
-        return BahdanauAttention(
-            self.attention_units, score_initializer="zeros" if paper else "glorot_uniform", **common
-        )
 
     def prepare(self, annotations: Any, sentence_vector: Any, mask: Any) -> EncodedSource:
         """Precomputes what all steps need from the source. Shapes as in the call."""

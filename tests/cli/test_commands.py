@@ -376,11 +376,7 @@ def test_embeddings_prints_one_line_per_sentence(capfd, monkeypatch, model):
         (["translate", "missing"], 1, "The model directory missing does not exist"),
         (["shortlist", "missing"], 1, "The model directory missing does not exist"),
         (["train", "nothing", "--output", "x"], 1, "Unknown recipe 'nothing'"),
-        (
-            ["train", "phrases", "--output", "x", "--set", "a.b=1"],
-            1,
-            "Unknown section of a recipe: 'a'",
-        ),
+        (["train", "phrases", "--output", "x", "--set", "a.b=1"], 1, "Unknown section of a recipe"),
         (["translate"], 2, "required: model"),
         (["translate", "x", "--beam-size", "0"], 2, "not a whole number of at least 1"),
         (["translate", "x", "--n-best", "9", "--beam-size", "5"], 2, "requires --beam-size"),

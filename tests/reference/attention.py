@@ -41,7 +41,8 @@ def dot_score(p: Params, s: np.ndarray, h: np.ndarray, shift: np.ndarray | float
     return multiplicative_score({**p, "W_a": np.eye(len(h))}, s, h, shift)
 
 
-SCORES = {"additive": additive_score, "multiplicative": multiplicative_score, "dot": dot_score}
+# By the names of `ModelConfig.attention`.
+SCORES = {"bahdanau": additive_score, "luong": multiplicative_score, "dot": dot_score}
 
 
 def attend(

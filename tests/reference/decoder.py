@@ -48,7 +48,7 @@ def decode(
     """Run over the embeddings E y_0..E y_{T-1} of the previous words, shape (T, m).
 
     c_i by attention from s_{i-1}, then s_i = RNN(s_{i-1}, [E y_{i-1}; c_i]). `attention` is
-    "additive", "multiplicative", "dot" or "none": without attention every step is given the
+    a key of `reference.attention.SCORES` or "none": without attention every step is given the
     sentence vector, and its weights are zero. With "W_y" in `p`, the query is shifted by
     W_y E y_{i-1}.
     """

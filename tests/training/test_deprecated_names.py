@@ -8,12 +8,17 @@ import keras
 import pytest
 from batch_checks import batches_of, dataset
 
-from keras_attn_nmt import AttentionDecoder, ModelConfig, build_model
+from keras_attn_nmt import AttentionDecoder, FusedAdam, ModelConfig, build_model
+from keras_attn_nmt.training import optimizer
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.recipe import Recipe, TrainingRecipe, VocabularyRecipe
 from keras_attn_nmt.training.recipe_files import load_recipe
 from keras_attn_nmt.training.resuming import RECIPE, check_same_recipe
 from keras_attn_nmt.training.splits import recorded_data
+
+
+def test_location_of_the_optimizer():
+    assert optimizer.FusedAdam is FusedAdam
 
 
 @pytest.mark.parametrize(

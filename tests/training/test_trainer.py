@@ -1,6 +1,7 @@
 """A training from recipe to model directory: what is written, and that a stop costs nothing."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.training import callbacks, load_recipe, train
+from keras_attn_nmt.training.callbacks import Progress
 from keras_attn_nmt.training.output_directory import taken
-from keras_attn_nmt.training.splits import recorded_data
+from keras_attn_nmt.training.splits import load_split, recorded_data
 from keras_attn_nmt.translator import Translator
 
 WORDS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "und": "and"}
@@ -189,7 +191,7 @@ def test_resume_without_checkpoint_raises(corpus, tmp_path):
         train(small(corpus), tmp_path / "none", resume=True)
 
 
-def test_epoch_is_kept_if_the_model_cannot_be_written(corpus, tmp_path, monkeypatch):
+def test_epoch_is_kept_if_the_model_cannot_be_written(corpus, tmp_path, monkeypatch, capsys):
     recipe = small(corpus, "training.epochs=2")
     atomic_write = writing.atomic_write
 
@@ -206,13 +208,18 @@ def test_epoch_is_kept_if_the_model_cannot_be_written(corpus, tmp_path, monkeypa
     search = SearchOptions(2, 0.5, 30)
     model_directory.save_search(tmp_path / "model", search)
 
-    def stopped(*_, **__):
+    def stopped(*_, callbacks, **__):
+        for callback in callbacks:
+            if isinstance(callback, Progress):
+                callback.on_epoch_begin(1)
         raise KeyboardInterrupt
 
     # No later epoch may be better: the model is written before the next one.
     monkeypatch.setattr(keras.Model, "fit", stopped)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, tmp_path / "model", resume=True, quiet=True)
+        train(recipe, tmp_path / "model", resume=True)
+    # The bar is closed, so it is not redrawn below a message.
+    assert re.search(r"epoch 2/2.*\n$", capsys.readouterr().err)
     so_far = json.loads((tmp_path / "model" / model_directory.TRAINING).read_text())
     assert (so_far["finished"], so_far["best_epoch"]) == (False, 1)
     assert so_far["resumed_after_epoch"] == 1
@@ -244,6 +251,12 @@ def test_data_errors_leave_no_directory(corpus, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"data\.folder"):
         train(small(corpus, "data.train=missing"), tmp_path / "runs" / "model")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["missing", "''"])
+def test_missing_test_split_suggests_validation(corpus, name):
+    with pytest.raises((FileNotFoundError, ValueError), match="--split validation"):
+        load_split(small(corpus, f"data.test={name}").data, "test")
 
 
 def test_missing_or_wrong_alignments_are_rejected(aligned, tmp_path):
