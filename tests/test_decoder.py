@@ -14,6 +14,7 @@ from layer_checks import (
     flat,
     gradients,
     randomize,
+    slow_on_jax,
     slow_on_jax_after,
     to_numpy,
 )
@@ -214,6 +215,7 @@ def test_query_options_require_attention() -> None:
         make(attention="none", query_previous_token=True)
 
 
+@slow_on_jax
 def test_query_projections_are_initialized_independently() -> None:
     decoder = make(query_previous_token=True, initializer="paper")
     decoder.build((None, None, UNITS), (None, None, 4), (None, 4))

@@ -14,6 +14,7 @@ from layer_checks import (
     flat,
     gradients,
     randomize,
+    slow_on_jax,
     to_numpy,
 )
 from layer_weights import CELLS, Values, encoder_params
@@ -92,6 +93,7 @@ def test_empty_sentence_gives_zeros(rng: np.random.Generator, cell: str, reset_a
         np.testing.assert_array_equal(gradient, 0)
 
 
+@slow_on_jax
 def test_dropout_is_between_layers_and_only_in_training(rng: np.random.Generator) -> None:
     inputs = example(rng)
     one, two = BidirectionalEncoder(2, 1, dropout=0.5), BidirectionalEncoder(2, 2, dropout=0.5)

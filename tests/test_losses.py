@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from layer_checks import gradients, to_numpy
+from layer_checks import gradients, slow_on_jax, to_numpy
 from reference.losses import crossentropy, divergence
 
 from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
@@ -141,6 +141,7 @@ def test_gradient_of_r_drop(readings: np.ndarray) -> None:
         assert gradient[position] == pytest.approx(slope / 2e-5, abs=1e-6)
 
 
+@slow_on_jax
 def test_guided_alignment_is_the_mean_over_aligned_positions(rng: np.random.Generator) -> None:
     attention = rng.dirichlet(np.ones(4), size=(2, 3)).astype("float32")
     gold = np.zeros((2, 3, 4), "float32")

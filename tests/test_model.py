@@ -190,6 +190,7 @@ def test_saves_and_loads(tmp_path: Path, name: str) -> None:
     assert_same(call(loaded, BATCH), call(model, BATCH), 0)
 
 
+@slow_on_jax
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision(policy: str) -> None:
     half = made("default", policy)
@@ -203,6 +204,7 @@ def test_half_precision(policy: str) -> None:
     assert_same(outputs, call(made("default"), BATCH), 0.06)
 
 
+@slow_on_jax
 @pytest.mark.parametrize(
     "rate",
     fewer_on_jax(["embedding_dropout", "annotation_dropout", "readout_dropout", "word_dropout"]),
