@@ -50,12 +50,23 @@ def export_demo(output: str | os.PathLike[str], translations: Sequence[dict[str,
     served = export_saved_model(output / "model", output / "served")
     # Room for the longest, as its user may have given one of any length.
     longest = max([64, *(max(each["lengths"]) for each in translations)])
-    limits = {"max_source_length": longest, "max_target_length": longest}
-    device = export_tflite(output / "model", output / "demo.tflite", **limits)
+    device = export_tflite(
+        output / "model",
+        output / "demo.tflite",
+        max_source_length=longest,
+        max_target_length=longest,
+    )
     sources = [each["source"] for each in translations]
-    web = {"single_file": True, "steps": True, "examples": sources}
     try:
-        page = export_web(output / "model", output / "web", **web, **limits)
+        page = export_web(
+            output / "model",
+            output / "web",
+            single_file=True,
+            steps=True,
+            examples=sources,
+            max_source_length=longest,
+            max_target_length=longest,
+        )
         logger.info("  open %s in a browser to translate there", page)
     except (OSError, ExportError) as error:
         # Its runtime is fetched from npm; the demo is complete without.
