@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-from pathlib import Path
 
 # Before anything imports a backend.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,9 +17,8 @@ import pytest
 @pytest.hookimpl(tryfirst=True)  # Before xdist reads the marks.
 def pytest_collection_modifyitems(items):
     """Distributes slow tests first and one by one, the other tests file by file."""
-    here = Path(__file__).parent
     # Small files last, so that both processes end at about the same time.
-    items.sort(key=lambda item: (not item.get_closest_marker("slow"), item.path.parent == here))
+    items.sort(key=lambda item: (not item.get_closest_marker("slow"), -item.path.stat().st_size))
     for item in items:
         # Tests of one file share its fixtures.
         if not any(map(item.get_closest_marker, ("slow", "xdist_group"))):
