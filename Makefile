@@ -9,6 +9,9 @@ DOCS := .venv-docs/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses masks metrics model products readout search))
 
+# In the order of tests/conftest.py: xdist's own has the slow tests last, when one process is idle.
+TWO := -n 2 --dist loadgroup --no-loadscope-reorder
+
 # JAX compiles most of the time: once for both workers, and for the next run.
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
@@ -41,12 +44,12 @@ docs: .venv-docs/ready
 
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg.
 test: lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
-	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(TWO) -m 'not slow'
+	$(ON_JAX) $(BIN)/python -m pytest $(TWO) -m 'not slow' $(MODEL_TESTS)
 
 test-all: lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not release'
-	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(TWO) -m 'not release'
+	$(ON_JAX) $(BIN)/python -m pytest $(TWO) -m 'not slow' $(MODEL_TESTS)
 
 # Before a release, with test-lowest, test-next, test-jax, test-torch and test-arm.
 test-release: .venv/ready
@@ -54,7 +57,7 @@ test-release: .venv/ready
 
 # Every case on JAX, too, where each compiles for seconds: before a release.
 test-jax: .venv/ready
-	$(ON_JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
+	$(ON_JAX) $(BIN)/python -m pytest $(TWO) $(MODEL_TESTS)
 
 # mypy cannot know of package_dir in setup.cfg, so it reads a copy that is laid out as installed.
 lint: .venv/ready
@@ -72,8 +75,8 @@ format: .venv/ready
 	$(BIN)/ruff format .
 
 test-lowest: .venv-lowest/ready
-	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest -n 2 --dist loadgroup
-	$(ON_JAX) $(LOWEST)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest $(TWO)
+	$(ON_JAX) $(LOWEST)/python -m pytest $(TWO) $(MODEL_TESTS)
 
 test-arm: .venv/ready
 	mkdir -p build/arm
@@ -112,12 +115,12 @@ test-arm: .venv/ready
 
 # Before a release: the core's tests with the Keras to come.
 test-next: .venv-next/ready
-	KERAS_BACKEND=tensorflow $(NEXT)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
-	$(ON_JAX) $(NEXT)/python -m pytest -n 2 --dist loadgroup $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(NEXT)/python -m pytest $(TWO) $(MODEL_TESTS)
+	$(ON_JAX) $(NEXT)/python -m pytest $(TWO) $(MODEL_TESTS)
 
 # With its own environment: PyTorch brings CUDA along, and only Keras' third backend needs it.
 test-torch: .venv-torch/ready
-	CUDA_VISIBLE_DEVICES= KERAS_BACKEND=torch $(TORCH)/python -m pytest -n 2 --dist loadgroup \
+	CUDA_VISIBLE_DEVICES= KERAS_BACKEND=torch $(TORCH)/python -m pytest $(TWO) \
 		$(MODEL_TESTS) tests/test_hand_built.py
 
 .venv-torch/ready: setup.cfg
