@@ -10,7 +10,7 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses masks metrics model products readout search))
 
 # In the order of tests/conftest.py: xdist's own has the slow tests last, when one process is idle.
-TWO := -n 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
 # JAX compiles most of the time: once for both workers, and for the next run.
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
@@ -44,12 +44,12 @@ docs: .venv-docs/ready
 
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg.
 test: lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(TWO) -m 'not slow'
-	$(ON_JAX) $(BIN)/python -m pytest $(TWO) -m 'not slow' $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)
 
 test-all: lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(TWO) -m 'not release'
-	$(ON_JAX) $(BIN)/python -m pytest $(TWO) -m 'not slow' $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not release'
+	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)
 
 # Before a release, with test-lowest, test-next, test-jax, test-torch and test-arm.
 test-release: .venv/ready
@@ -57,7 +57,7 @@ test-release: .venv/ready
 
 # Every case on JAX, too, where each compiles for seconds: before a release.
 test-jax: .venv/ready
-	$(ON_JAX) $(BIN)/python -m pytest $(TWO) $(MODEL_TESTS)
+	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) $(MODEL_TESTS)
 
 # mypy cannot know of package_dir in setup.cfg, so it reads a copy that is laid out as installed.
 lint: .venv/ready
@@ -75,8 +75,8 @@ format: .venv/ready
 	$(BIN)/ruff format .
 
 test-lowest: .venv-lowest/ready
-	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest $(TWO)
-	$(ON_JAX) $(LOWEST)/python -m pytest $(TWO) $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(LOWEST)/python -m pytest $(PARALLEL)
+	$(ON_JAX) $(LOWEST)/python -m pytest $(PARALLEL) $(MODEL_TESTS)
 
 test-arm: .venv/ready
 	mkdir -p build/arm
@@ -115,12 +115,12 @@ test-arm: .venv/ready
 
 # Before a release: the core's tests with the Keras to come.
 test-next: .venv-next/ready
-	KERAS_BACKEND=tensorflow $(NEXT)/python -m pytest $(TWO) $(MODEL_TESTS)
-	$(ON_JAX) $(NEXT)/python -m pytest $(TWO) $(MODEL_TESTS)
+	KERAS_BACKEND=tensorflow $(NEXT)/python -m pytest $(PARALLEL) $(MODEL_TESTS)
+	$(ON_JAX) $(NEXT)/python -m pytest $(PARALLEL) $(MODEL_TESTS)
 
 # With its own environment: PyTorch brings CUDA along, and only Keras' third backend needs it.
 test-torch: .venv-torch/ready
-	CUDA_VISIBLE_DEVICES= KERAS_BACKEND=torch $(TORCH)/python -m pytest $(TWO) \
+	CUDA_VISIBLE_DEVICES= KERAS_BACKEND=torch $(TORCH)/python -m pytest $(PARALLEL) \
 		$(MODEL_TESTS) tests/test_hand_built.py
 
 .venv-torch/ready: setup.cfg
