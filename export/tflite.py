@@ -164,7 +164,7 @@ def export_tflite(
         for path, tokenizer in zip(others, tokenizers, strict=not text):
             tokenizer.save(path)
     checked = "verified" if quantize == "none" else "run"
-    logger.info("%s: %.1f MB, %s", output, output.stat().st_size / 1e6, checked)
+    logger.info("%s: %.1f MB, %s", output.name, output.stat().st_size / 1e6, checked)
     return output
 
 
