@@ -31,7 +31,7 @@ from keras_attn_nmt.export.runner import read_metadata
 from keras_attn_nmt.export.tflite import export_tflite
 from keras_attn_nmt.export.web_energies import check_energies
 from keras_attn_nmt.export.web_runtime import runtime_files
-from keras_attn_nmt.model_directory import SOURCE, TARGET
+from keras_attn_nmt.model_directory import SOURCE, TARGET, check_complete
 from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, ATTENTION_STYLES, asset
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import atomic_write, check_folder_output
@@ -115,6 +115,7 @@ def export_web(
     names = model_names(directories)
     _check_languages(directories)
     for directory in directories:
+        check_complete(directory)
         for side, name in (("source", SOURCE), ("target", TARGET)):
             check_vocabulary(Tokenizer.load(Path(directory, name)), f"{side} vocabulary")
     files = _page_files() | runtime_files(runtime)
@@ -153,7 +154,7 @@ def export_web(
             with atomic_write(folder / name) as temporary:
                 temporary.write_bytes(content)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    logger.info("%s: %.1f MB", output / PAGE, size / 1e6)
+    logger.info("%s: %.1f MB", output / PAGE if single_file else output, size / 1e6)
     return output / PAGE
 
 
@@ -260,6 +261,10 @@ def _checked_output(
 ) -> Path:
     """The real path of the output folder, which an export may create or replace."""
     output = Path(os.path.realpath(output))
+    if output.suffix == ".html":
+        raise ValueError(
+            f"output is a folder, whose page is {PAGE}, got {output.name!r}: leave out .html."
+        )
     if os.path.ismount(output) or output == Path.cwd():
         raise FileExistsError(f"{output} cannot be replaced as a whole: use a folder inside of it.")
     check_folder_output(output)

@@ -96,6 +96,23 @@ def read_config(
         raise ValueError(f"{directory / CONFIG} is not a model config: {error}") from error
 
 
+def check_complete(directory: str | os.PathLike[str]) -> None:
+    """Raises `FileNotFoundError` if a model directory lacks files."""
+    directory = Path(directory)
+    missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
+    if len(missing) == 4:
+        raise FileNotFoundError(
+            f"The model directory {directory} "
+            f"{'has no model' if directory.is_dir() else 'does not exist'}: expected a directory "
+            f"with {MODEL}, {CONFIG}, {SOURCE} and {TARGET}, as written by train."
+        )
+    if missing:
+        raise FileNotFoundError(
+            f"The model directory {directory} is incomplete: {', '.join(missing)} missing. "
+            "Copy the missing files, or train again."
+        )
+
+
 def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     """Loads a model directory.
 
@@ -110,18 +127,7 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     """
     check_process()
     directory = Path(directory)
-    missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
-    if len(missing) == 4:
-        raise FileNotFoundError(
-            f"The model directory {directory} "
-            f"{'has no model' if directory.is_dir() else 'does not exist'}: expected a directory "
-            f"with {MODEL}, {CONFIG}, {SOURCE} and {TARGET}, as written by train."
-        )
-    if missing:
-        raise FileNotFoundError(
-            f"The model directory {directory} is incomplete: {', '.join(missing)} missing. "
-            "Copy the missing files, or train again."
-        )
+    check_complete(directory)
     config, digests, search = read_config(directory)
     sizes: tuple = (None, None)
     if config is not None:

@@ -378,7 +378,7 @@ def test_a_report_is_sorted_searched_and_opened(opened):
     page.get_by_label("Order").select_option("highest first")
     assert "New York" in rows.first.inner_text()
     page.get_by_label("Search").fill("FORTY")
-    assert page.get_by_role("status").first.inner_text() == "50 of 50 sentences"
+    assert page.get_by_role("status").first.inner_text() == "50 of 150 sentences have it"
     rows.first.locator("summary").click()
     rows.first.locator("canvas").wait_for()
 

@@ -41,9 +41,13 @@ class SentenceResult {
 
 /** The translation of a sentence by one model, with its attention. */
 class ModelResult {
-  static #UNKNOWN_PIECE = "<unk>";
-  static #UNKNOWN =
-    "Some characters of this sentence are not in the model's vocabulary and are not translated.";
+  static #NOTES = [
+    [({source_tokens}) => source_tokens.includes("<unk>"),
+      "Some characters of this sentence are not in the model's vocabulary and are not translated."],
+    [({source_tokens}) => source_tokens.some((piece) => /^<0x[0-9A-F]{2}>$/i.test(piece)),
+      "Some characters of this sentence are not in the model's vocabulary: it reads their bytes."],
+    [({complete}) => !complete, "The translation was cut at the model's maximum length."],
+  ];
   static #MESSAGES = {
     "too-long": ({message}) =>
       `This sentence is too long for the model (${message}). Shorten it, or put its parts on ` +
@@ -82,12 +86,12 @@ class ModelResult {
     const steps = element(
       "details", {class: "page-details"}, element("summary", {}, "Step by step"));
     const error = element("p", {class: "page-error"});
-    const unknown = element("p", {class: "page-note"}, ModelResult.#UNKNOWN);
-    this.#parts = {text, view, attention, steps, error, unknown};
-    for (const part of [attention, steps, error, unknown]) part.hidden = true;
+    const note = element("p", {class: "page-note"});
+    this.#parts = {text, view, attention, steps, error, note};
+    for (const part of [attention, steps, error, note]) part.hidden = true;
     this.root = element(
       "section", {class: "page-model-result", "aria-label": `Translation by ${model.name}`},
-      ...this.#title(), text, unknown, error, attention, steps);
+      ...this.#title(), text, note, error, attention, steps);
     attention.addEventListener("toggle", () => this.#showView());
     steps.addEventListener("toggle", () => this.#showSteps());
     // Only a click is the user's choice: `toggle` is also fired when the script opens it.
@@ -122,12 +126,14 @@ class ModelResult {
   }
 
   #update({translation, error: failure}) {
-    const {text, error, unknown, attention, steps} = this.#parts;
+    const {text, error, note, attention, steps} = this.#parts;
     error.textContent = failure ? ModelResult.#MESSAGES[failure.kind](failure) : "";
     error.hidden = !failure;
     text.textContent = translation?.translation ?? "";
     text.hidden = attention.hidden = !translation;
-    unknown.hidden = !translation?.source_tokens.includes(ModelResult.#UNKNOWN_PIECE);
+    const notes = translation ? ModelResult.#NOTES.filter(([applies]) => applies(translation)) : [];
+    note.textContent = notes.map(([, said]) => said).join(" ");
+    note.hidden = !notes.length;
     steps.hidden = !translation?.steps?.length;
     this.#showView();
     this.#showSteps();

@@ -79,7 +79,7 @@
     circles.forEach((circle, index) => circle.classList.toggle("map-faint", !all.has(index)));
     const listed = found.slice(0, LISTED);
     matches.replaceChildren(...listed.map((each) => element("li", {}, choice(each))));
-    count.textContent = `${listed.length} of ${found.length} sentences`;
+    count.textContent = `${found.length} of ${texts.length} sentences`;
   }
 
   /** The nearest point within a finger's reach of a place on the map. */

@@ -47,7 +47,9 @@
     else list.append(...rows);
     more.hidden = found.length <= state.shown;
     const shown = Math.min(state.shown, found.length);
-    count.textContent = `${shown} of ${found.length} sentences`;
+    count.textContent = state.search
+      ? `${found.length} of ${sentences.length} sentences have it`
+      : `${shown} of ${found.length} sentences`;
   }
 
   function row(sentence) {

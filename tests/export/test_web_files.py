@@ -129,6 +129,14 @@ def test_another_folder_is_not_replaced(quick, model_directory, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
+def test_an_output_or_model_that_cannot_be_is_rejected_first(quick, model_directory, tmp_path):
+    with pytest.raises(ValueError, match=r"output is a folder, whose page is index\.html"):
+        export_web(model_directory, tmp_path / "page.html")
+    with pytest.raises(FileNotFoundError, match=r"The model directory .*missing does not exist"):
+        export_web(tmp_path / "missing", tmp_path / "web")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["CNAME", "models/notes.txt"])
 def test_a_page_with_other_files_is_not_replaced(quick, model_directory, tmp_path, name):
     export_web(model_directory, tmp_path / "web")
