@@ -9,8 +9,7 @@ DOCS := .venv-docs/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses masks metrics model products readout search))
 
-# In the order of tests/conftest.py: xdist's own has the slow tests last, when one process is idle.
-PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 2 --dist loadgroup
 
 # JAX compiles most of the time: once for both workers, and for the next run.
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
