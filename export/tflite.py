@@ -89,7 +89,7 @@ def export_tflite(
         signatures: Signatures of the file: defaults to all three (only `translate` with `text`), or
             `("translate",)`, greedy search only, for runtimes limited to one signature.
         energies: Adds the attention energies before the softmax to the outputs of `decode_step`,
-            unless the model has no attention.
+            float32, `(1, beam_size, max_source_length)`, unless the model has no attention.
 
     Returns:
         The written file.
@@ -118,6 +118,11 @@ def export_tflite(
             f"beam_size must be 1 for a file with only the signature translate, got {beam_size}: "
             "omit it, or export text=False and all signatures."
         )
+    if energies and greedy:
+        raise ValueError(
+            "energies are an output of decode_step, which this file lacks: export text=False and "
+            "all signatures."
+        )
     output = Path(output)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"The folder {output.parent} for {output.name} does not exist.")
@@ -130,6 +135,7 @@ def export_tflite(
         max_length=max_target_length,
     )
     check_exported_beam(search)
+    decoder = _DeviceDecoder(files.model, max_source_length)
     vocabularies = [output.with_suffix(f".{side}.spm") for side in ("source", "target")]
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
@@ -138,7 +144,7 @@ def export_tflite(
         "max_target_length": search.max_length,
         "beam_size": search.beam_size,
         "length_penalty": search.length_penalty,
-        "attention": IncrementalDecoder(files.model).decoder.attention is not None,
+        "attention": decoder.decoder.attention is not None,
         "quantization": quantize,
         "text": text,
         "signatures": signatures,
@@ -150,7 +156,7 @@ def export_tflite(
             "source_vocabulary_sha256": files.source_tokenizer.digest,
             "target_vocabulary_sha256": files.target_tokenizer.digest,
         }
-    content = _convert(files, metadata, energies)
+    content = _convert(decoder, files, metadata, energies)
     own = [Path(model, SOURCE), Path(model, TARGET)]
     names = [output] if text else [output, *vocabularies]
     with contextlib.ExitStack() as stack:  # Replaces the files after all are complete.
@@ -177,8 +183,10 @@ def _check_signatures(signatures: Sequence[str] | None, text: bool) -> list[str]
     return [name for name in possible if name in chosen]
 
 
-def _convert(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> bytes:
-    functions = _functions(files, metadata, energies)
+def _convert(
+    decoder: _DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool
+) -> bytes:
+    functions = _functions(decoder, files, metadata, energies)
     module = tf.Module()
     module.functions = functions
     with tempfile.TemporaryDirectory() as directory:
@@ -220,10 +228,11 @@ def custom_ops(content: bytes) -> set[str]:
     return {code.customCode.decode() for code in codes if code.customCode}
 
 
-def _functions(files: ModelFiles, metadata: dict[str, Any], energies: bool) -> dict[str, Any]:
+def _functions(
+    decoder: _DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool
+) -> dict[str, Any]:
     """The signatures of the file as concrete functions with fixed shapes."""
     limit = metadata["max_source_length"]
-    decoder = _DeviceDecoder(files.model, limit)
     weights = files.model.weights
     values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]
 

@@ -16,11 +16,8 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)  # Before xdist reads the marks.
 def pytest_collection_modifyitems(items):
-    """Distributes slow tests first and one by one, the other tests file by file."""
-    # Small files last, so that both processes end at about the same time.
-    items.sort(key=lambda item: (not item.get_closest_marker("slow"), -item.path.stat().st_size))
+    """Distributes tests file by file, as those of one file share its fixtures; slow ones singly."""
     for item in items:
-        # Tests of one file share its fixtures.
         if not any(map(item.get_closest_marker, ("slow", "xdist_group"))):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
@@ -44,3 +41,18 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
         script = archive.extractfile("package/axe.min.js")
         assert script is not None
         return script.read().decode()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The browser of Playwright's tests; Debian's, as Playwright's own is a download."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if path is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -44,7 +44,7 @@ class ModelResult {
   static #NOTES = [
     [({source_tokens}) => source_tokens.includes("<unk>"),
       "Some characters of this sentence are not in the model's vocabulary and are not translated."],
-    [({source_tokens}) => source_tokens.some((piece) => /^<0x[0-9A-F]{2}>$/i.test(piece)),
+    [({source_tokens}) => source_tokens.some(AttentionText.isByte),
       "Some characters of this sentence are not in the model's vocabulary: it reads their bytes."],
     [({complete}) => !complete, "The translation was cut at the model's maximum length."],
   ];

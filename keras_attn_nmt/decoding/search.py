@@ -11,7 +11,6 @@ Data flow of a search:
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import keras
@@ -68,7 +67,7 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
     """
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
-    beam, alpha, max_length = dataclasses.astuple(options)
+    beam, alpha, max_length = options.beam_size, options.length_penalty, options.max_length
     memory, state = decoder.encode(source)
     state = tuple(ops.repeat(each, beam, axis=1) for each in state)
     length = ops.sum(ops.cast(source != PAD, "int32"), axis=1, keepdims=True)

@@ -5,7 +5,7 @@ globalThis.AttentionText = (() => {
   // SentencePiece's symbol for a space, and the end of a sentence.
   const SPACE = "\u2581";
   const END = "</s>";
-  const BYTE = /^<0x[0-9A-Fa-f]{2}>$/;
+  const BYTE = /^<0x[0-9A-F]{2}>$/;
   // Control symbols, such as `</s>` and `<unk>`.
   const SYMBOL = /^<.+>$/;
   const CONTROL = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
@@ -179,7 +179,10 @@ globalThis.AttentionText = (() => {
     return complete === false ? [...texts, "cut at the maximum length"] : texts;
   }
 
+  const isByte = (piece) => BYTE.test(piece);
+
   return {
-    wordOfTokens, foldAttention, hasNoSpaces, spelled, tokenTexts, prepare, strongest, scoresOf,
+    wordOfTokens, foldAttention, hasNoSpaces, isByte, spelled, tokenTexts, prepare, strongest,
+    scoresOf,
   };
 })();

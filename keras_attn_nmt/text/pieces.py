@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from keras_attn_nmt.text.alignment import END, SPACE, word_of_tokens
 
 # A byte piece; the same characters inside of other pieces are text.
-BYTE_PIECE = re.compile("<0x([0-9A-Fa-f]{2})>")
+BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 
 
 def pieces_of_words(tokens: Sequence[str]) -> list[list[str]]:

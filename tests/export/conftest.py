@@ -201,18 +201,6 @@ def device_file_with_text(model_directory, made_once):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
-    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def runtime():
     """A folder with the archives of LiteRT.js."""
     from keras_attn_nmt.export import web_runtime
@@ -238,13 +226,13 @@ def exported(model_directory, runtime, made_once):
 
 
 @pytest.fixture
-def open_page(browser, exported):
+def open_page(chromium, exported):
     """Opens a page by its shape; fails if it logged anything or sent a request elsewhere."""
     with contextlib.ExitStack() as stack:
         opened = []
 
         def open_page(shape, folder=None, **options):
-            page = stack.enter_context(contextlib.closing(browser.new_page(**options)))
+            page = stack.enter_context(contextlib.closing(chromium.new_page(**options)))
             address = (exported / "single" / "index.html").as_uri()
             if shape == "folder":
                 address = stack.enter_context(web_browser.served(folder or exported / "folder"))

@@ -226,6 +226,8 @@ def test_file_that_fails_verification_is_not_written(
         ({"signatures": ["translate"], "beam_size": 2}, "beam_size must be 1 for a file"),
         ({"text": True, "beam_size": 5}, "beam_size must be 1 for a file"),
         ({"text": True, "signatures": list(tflite.SIGNATURES)}, "signatures must be"),
+        ({"signatures": ["translate"], "energies": True}, "energies are an output of decode_step"),
+        ({"text": True, "energies": True}, "energies are an output of decode_step"),
         ({"max_source_length": -1}, "max_source_length must be .* of at least 2, got -1"),
         ({"max_source_length": 1}, "max_source_length must be .* of at least 2, got 1"),
     ],

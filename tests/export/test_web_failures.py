@@ -108,9 +108,9 @@ def test_a_licence_that_was_not_loaded_is_requested_again(open_page):
 
 
 @pytest.fixture(scope="module")
-def decoding(browser):
+def decoding(chromium):
     """An empty page with `decoding.js` and `sentences.js`."""
-    page = browser.new_page()
+    page = chromium.new_page()
     for name in ("decoding.js", "sentences.js"):
         page.add_script_tag(path=ROOT / "export" / "web_page" / name)
     yield page
