@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_attn_nmt.cli.arguments import UsageError, check_both_sides, given_pairs
+from keras_attn_nmt.cli.options import (
+    Commands,
+    add_given_pairs,
+    positive,
+)
 from keras_attn_nmt.cli.streams import say
 from keras_attn_nmt.writing import check_folder_output
 
@@ -19,6 +24,44 @@ if TYPE_CHECKING:
 
 # Batches scored at a time: enough to group pairs of similar length.
 _BATCHES = 8
+
+
+def add_commands(commands: Commands) -> None:
+    command = commands.add(
+        "align",
+        align,
+        "Word alignment from attention, one line in Pharaoh format (0-0 2-1) per sentence pair.",
+        "model --source test.de --target test.en > test.align",
+    )
+    command.add_argument("model", help="model directory")
+    add_given_pairs(command, split="test")
+    command.add_argument(
+        "--gold",
+        metavar="FILE",
+        help="gold alignment with sure (0-0) and possible (0p0) links: prints the alignment error "
+        "rate to stderr",
+    )
+
+    command = commands.add(
+        "shortlist",
+        shortlist,
+        "Learn a vocabulary shortlist: the target pieces each source piece may translate to.",
+        "model",
+    )
+    command.add_argument("model", help="model directory; shortlist.npz is written there")
+    add_given_pairs(command, split="train")
+    for name, default, about in (
+        ("candidates", 50, "target pieces per source piece"),
+        ("common", 100, "frequent target pieces that are always allowed"),
+        ("pairs", 200_000, "maximum number of sentence pairs to read"),
+    ):
+        command.add_argument(
+            f"--{name}",
+            type=positive,
+            default=default,
+            metavar="N",
+            help=f"{about} (default: {default})",
+        )
 
 
 def align(options: argparse.Namespace) -> None:

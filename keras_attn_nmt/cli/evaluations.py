@@ -16,11 +16,80 @@ from keras_attn_nmt.cli.arguments import (
     model_languages,
     search_options,
 )
+from keras_attn_nmt.cli.options import (
+    Commands,
+    add_search_options,
+    add_split,
+    positive,
+    utf8_text,
+)
 from keras_attn_nmt.cli.results import as_json, one_line
 from keras_attn_nmt.writing import atomic_write, check_file_output, check_folder_output, write_text
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
+
+
+def add_commands(commands: Commands) -> None:
+    command = commands.add(
+        "evaluate",
+        evaluate,
+        "Measure BLEU, chrF and speed on a test set.",
+        "model --source test.de --reference test.en",
+    )
+    command.add_argument("model", help="model directory")
+    command.add_argument(
+        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
+    )
+    command.add_argument(
+        "--reference",
+        action="append",
+        metavar="FILE",
+        help="reference translations, one per line (repeatable for multiple references)",
+    )
+    add_split(command)
+    command.add_argument(
+        "--tokenize", default="13a", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)"
+    )
+    command.add_argument("--output", metavar="FILE", help="write the translations to this file")
+    command.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with every sentence, its scores and attention, worst first",
+    )
+    command.add_argument(
+        "--save-search",
+        action="store_true",
+        help="store beam size, length penalty and maximum length as the model's defaults (tune "
+        "them on validation data)",
+    )
+    add_search_options(command)
+
+    command = commands.add(
+        "attention",
+        attention,
+        "Translate one sentence and show its attention, as a picture or as an interactive page.",
+        'model "einundvierzig" --output attention.html',
+    )
+    command.add_argument("model", help="model directory")
+    command.add_argument("sentence", type=utf8_text, help="source sentence")
+    command.add_argument(
+        "--output", required=True, metavar="FILE", help=".png, .svg, .pdf or .html"
+    )
+    command.add_argument(
+        "--n-best",
+        type=positive,
+        metavar="N",
+        help="translations to choose from in an .html page (default: the beam size)",
+    )
+    command.add_argument("--words", action="store_true", help="plot words instead of subwords")
+    command.add_argument(
+        "--reference",
+        type=utf8_text,
+        metavar="TEXT",
+        help="plot the attention for this translation (no search)",
+    )
+    add_search_options(command)
 
 
 def evaluate(options: argparse.Namespace) -> None:

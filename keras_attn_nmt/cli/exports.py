@@ -5,7 +5,129 @@ from __future__ import annotations
 import argparse
 import json
 
+from keras_attn_nmt.cli.options import (
+    Commands,
+    add_device_options,
+    add_search_options,
+    not_negative,
+    positive,
+    utf8_text,
+)
 from keras_attn_nmt.writing import check_file_output, check_folder_output
+
+
+def add_commands(commands: Commands) -> None:
+    whats = commands.group("export", "Export a model for a server or a device.")
+
+    command = whats.add(
+        "saved-model",
+        export_saved_model,
+        "Export a SavedModel for TensorFlow Serving: text in, text and attention out.",
+        "model --output served",
+    )
+    command.add_argument("model", help="model directory")
+    command.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="base directory; versions become DIR/1, DIR/2, ...",
+    )
+    command.add_argument(
+        "--version", type=positive, metavar="N", help="version number (default: next)"
+    )
+    add_search_options(command, batch=False)
+
+    command = whats.add(
+        "serving",
+        export_serving,
+        "Write the serving configuration of a SavedModel: config files, compose.yaml and a README.",
+        'served --name captions --text "Zwei Hunde spielen im Schnee."',
+    )
+    command.add_argument("directory", metavar="DIR", help="output directory of export saved-model")
+    command.add_argument("--name", help="model name on the server (default: the directory name)")
+    command.add_argument(
+        "--cores",
+        type=positive,
+        metavar="N",
+        help="CPU cores of the server (default: those of this machine)",
+    )
+    command.add_argument(
+        "--text",
+        type=utf8_text,
+        help="example sentence for the README (default: words from the vocabulary)",
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+    command = whats.add(
+        "tflite",
+        export_tflite,
+        "Export a .tflite file for devices, with attention, from TensorFlow Lite builtin ops only.",
+        "model --output model.tflite --quantize int8",
+    )
+    command.add_argument("model", help="model directory")
+    command.add_argument("--output", required=True, metavar="FILE", help="NAME.tflite")
+    add_device_options(command, quantize="none")
+    command.add_argument(
+        "--beam-size",
+        type=positive,
+        metavar="K",
+        help="maximum beam size (default: the model's setting, usually 5; 1 for greedy-only files)",
+    )
+    command.add_argument(
+        "--length-penalty",
+        type=not_negative,
+        metavar="A",
+        help="exponent of the length penalty (default: the model's setting, usually 1.0)",
+    )
+
+    command.add_argument(
+        "--text",
+        action="store_true",
+        help="text in, text out: requires TF Text's SentencePiece ops on the device",
+    )
+    command.add_argument(
+        "--signatures",
+        default="all",
+        choices=("all", "translate"),
+        help="translate: greedy search only, for runtimes limited to one signature (default: all)",
+    )
+
+    command = whats.add(
+        "web",
+        export_web,
+        "Export a web page that translates offline in the browser, with the attention live.",
+        "model --output web --single-file",
+    )
+    command.add_argument(
+        "models", nargs="+", metavar="MODEL", help="model directory; several are shown side by side"
+    )
+    command.add_argument(
+        "--output", required=True, metavar="DIR", help="folder of the page, replaced as a whole"
+    )
+    command.add_argument(
+        "--single-file",
+        action="store_true",
+        help="one index.html that runs by double click, instead of a folder for a web server",
+    )
+    add_device_options(command, quantize="int8")
+    command.add_argument(
+        "--steps",
+        action="store_true",
+        help="add a step-through of the decoder: energies, softmax, context, candidates",
+    )
+    command.add_argument(
+        "--example",
+        action="append",
+        default=[],
+        type=utf8_text,
+        metavar="TEXT",
+        help="sentence to offer as a button (repeatable)",
+    )
+    command.add_argument(
+        "--runtime",
+        metavar="DIR",
+        help="folder with the npm archives of LiteRT.js (default: fetched and cached)",
+    )
 
 
 def export_saved_model(options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+from collections.abc import Callable
 from typing import Any
 
 from keras_attn_nmt.cli.too_long import TOO_LONG
@@ -43,6 +44,39 @@ class _StoreOnce(argparse.Action):
             raise argparse.ArgumentError(self, "given twice: it takes a single value")
         self.given = True
         setattr(namespace, self.dest, values)
+
+
+class Commands:
+    """Adds subcommands to a parser.
+
+    Args:
+        parser: The parser.
+        dest: Attribute of the parsed options that gets the name of the subcommand.
+        metavar: Placeholder of the subcommand in help texts.
+        prefix: The words before the name of a subcommand, for its example.
+    """
+
+    def __init__(
+        self, parser: argparse.ArgumentParser, dest: str, metavar: str, prefix: str = PROGRAM
+    ):
+        self._subparsers = parser.add_subparsers(dest=dest, required=True, metavar=metavar)
+        self._prefix = prefix
+
+    def add(
+        self, name: str, run: Callable[[argparse.Namespace], None], about: str, example: str
+    ) -> argparse.ArgumentParser:
+        """Adds a command with `--json`, whose help ends with an example."""
+        command = self._subparsers.add_parser(
+            name, help=about, description=about, epilog=f"Example: {self._prefix} {name} {example}"
+        )
+        command.set_defaults(run=run)
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        return command
+
+    def group(self, name: str, about: str) -> Commands:
+        """Adds a command that has subcommands of its own."""
+        parser = self._subparsers.add_parser(name, help=about, description=about)
+        return Commands(parser, "what", "WHAT", f"{self._prefix} {name}")
 
 
 def positive(text: str) -> int:

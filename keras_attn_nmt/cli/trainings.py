@@ -5,7 +5,55 @@ from __future__ import annotations
 import argparse
 import json
 
+from keras_attn_nmt.cli.options import (
+    Commands,
+    add_recipe,
+    add_recipe_values,
+    utf8_text,
+)
 from keras_attn_nmt.writing import check_folder_output
+
+
+def add_commands(commands: Commands) -> None:
+    command = commands.add(
+        "train",
+        train,
+        "Train a model from a recipe.",
+        "multi30k --output model --set training.epochs=8",
+    )
+    add_recipe(command, output="model directory to write")
+    command.add_argument("--resume", action="store_true", help="resume an interrupted run")
+
+    command = commands.add(
+        "study",
+        study,
+        "Compare attention with baselines without attention, and plot BLEU by sentence length.",
+        "multi30k --output study --set data.concatenate=80 --set data.max_length=160",
+    )
+    add_recipe(command, output="output directory")
+    command.add_argument(
+        "--systems",
+        nargs="+",
+        metavar="NAME",
+        help="subset of systems to train: attention, fixed-vector, ... (default: all)",
+    )
+
+    command = commands.add(
+        "demo",
+        demo,
+        "Train on generated phrases, translate and plot attention (a few minutes).",
+        '--output demo --sentence "zweiundvierzig"',
+    )
+    command.add_argument("--output", default="demo", metavar="DIR", help="output directory (demo)")
+    command.add_argument(
+        "--sentence",
+        type=utf8_text,
+        metavar="TEXT",
+        help="replace the last demo sentence with this German one",
+    )
+    add_recipe_values(command)
+
+    commands.add("doctor", doctor, "Report versions, devices and detected problems.", "--json")
 
 
 def train(options: argparse.Namespace) -> None:

@@ -14,6 +14,12 @@ from keras_attn_nmt.cli.arguments import (
     model_languages,
     search_options,
 )
+from keras_attn_nmt.cli.options import (
+    Commands,
+    add_search_options,
+    add_too_long,
+    positive,
+)
 from keras_attn_nmt.cli.results import as_json, one_line
 from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
@@ -31,6 +37,45 @@ BATCHES_AHEAD = 8
 _EMBEDDED = 512
 # Sentences on a map; t-SNE needs a few.
 _FEWEST_ON_MAP, _MOST_ON_MAP = 5, 5000
+
+
+def add_commands(commands: Commands) -> None:
+    command = commands.add(
+        "translate",
+        translate,
+        "Translate standard input to standard output, line by line.",
+        "model < source.txt > translation.txt",
+    )
+    command.add_argument("model", help="model directory, or a .tflite file")
+    command.add_argument(
+        "--n-best",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="translations per line (default: 1)",
+    )
+    add_too_long(command)
+    add_search_options(command)
+    command.set_defaults(shortlist=None)  # A .tflite file has none.
+
+    command = commands.add(
+        "embeddings",
+        embeddings,
+        "Print the sentence vector of each input line, tab-separated.",
+        "model < source.txt > vectors.tsv",
+    )
+    command.add_argument("model", help="model directory")
+    command.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page with a map of the sentences, instead of printing their vectors",
+    )
+    command.add_argument(
+        "--method",
+        choices=("pca", "tsne"),
+        help="projection of the map (default: pca; tsne needs the extra study)",
+    )
+    add_too_long(command)
 
 
 def translate(options: argparse.Namespace) -> None:
