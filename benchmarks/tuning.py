@@ -76,12 +76,12 @@ def prepare(options: argparse.Namespace) -> None:
     from keras_attn_nmt.training.recipe_files import load_recipe
     from keras_attn_nmt.training.splits import load_split
     from keras_attn_nmt.training.subword_sampling import SubwordSampler
-    from keras_attn_nmt.training.trainer import learn_tokenizers
+    from keras_attn_nmt.training.vocabularies import load_given, make_tokenizers
 
     name, settings, *_ = GROUPS[options.group]
     recipe = load_recipe(name, [*settings, f"data.folder={options.corpus}"])
     pairs = load_split(recipe.data, "train")
-    tokenizers = learn_tokenizers(recipe.vocabulary, pairs)
+    tokenizers = make_tokenizers(recipe.vocabulary, pairs, load_given(recipe.vocabulary))
     texts = {"train": decoded(pairs), "validation": decoded(load_split(recipe.data, "validation"))}
     arrays: dict[str, Any] = {
         "model": json.dumps(dict(recipe.model)),

@@ -43,7 +43,8 @@ def tokenize(tokenizer: Tokenizer, text: tf.Tensor) -> tf.Tensor:
         int32, shape `(length,)`.
 
     Raises:
-        ValueError: The vocabulary is not a unigram model.
+        ValueError: The vocabulary is not a unigram model, or has another feature that TF Text's
+            TensorFlow Lite tokeniser lacks.
     """
     return _fast(tokenizer, encoding=True).tokenize(text).values
 
@@ -107,11 +108,7 @@ def pieces(tokenizer: Tokenizer) -> list[str]:
 
 def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencepieceTokenizer:
     model = _ModelProto.FromString(tokenizer.model_proto)
-    if model.trainer_spec.model_type != _UNIGRAM:
-        raise ValueError(
-            "TF Text's tokeniser for TensorFlow Lite only supports unigram models, but this "
-            "vocabulary is a BPE model: export without text, or train a unigram vocabulary."
-        )
+    _check(model)
     known = {_bytes(piece) for piece in model.pieces if piece.type == _NORMAL}
     lowest = min(piece.score for piece in model.pieces)
     written = b""
@@ -133,6 +130,29 @@ def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencep
         # An empty table of replacements; a missing one is misread as a table of arbitrary size.
         rest.normalizer_spec.precompiled_charsmap = struct.pack("<I", 0)
     return tensorflow_text.FastSentencepieceTokenizer(written + rest.SerializeToString())
+
+
+def _check(model: Any) -> None:
+    trainer, default = model.trainer_spec, type(model.trainer_spec)()
+    reasons = {
+        "is not a unigram model": trainer.model_type != _UNIGRAM,
+        "has no space before the first word (add_dummy_prefix=false)": (
+            not model.normalizer_spec.add_dummy_prefix
+        ),
+        f"decodes unknown pieces as {trainer.unk_surface!r}": (
+            trainer.unk_surface != default.unk_surface
+        ),
+        "has normalization rules for decoded texts": bool(
+            model.denormalizer_spec.precompiled_charsmap
+        ),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise ValueError(
+                f"TF Text's tokeniser for TensorFlow Lite does not support a vocabulary that "
+                f"{reason}: export without text, or train with a unigram vocabulary of "
+                "Tokenizer.learn."
+            )
 
 
 def _bytes(piece: Any) -> bytes:

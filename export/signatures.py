@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
@@ -181,14 +182,18 @@ class _TextSide(tf.Module):
     def __init__(self, tokenizer: Tokenizer):
         super().__init__()
         self.tokenizer = tokenizer.tf_tokenizer()
-        # `detokenize` strips all leading spaces instead of only the first: prepend a visible
-        # piece and remove it afterwards.
+        # `detokenize` strips all leading spaces instead of only the first, if any: prepend a
+        # visible piece and remove it afterwards.
         self._first_id, self._first_text = next(
             (number, text)
             for number in range(UNK + 1, tokenizer.vocabulary_size)
             if (text := tokenizer.decode([[number]])[0]).isprintable() and text.strip() == text
             if text
         )
+        model = sentencepiece_model_pb2.ModelProto.FromString(  # type: ignore[attr-defined]
+            tokenizer.model_proto
+        )
+        self._leading_space = _leading_space(model.normalizer_spec)
 
     def read(self, text: tf.Tensor, keep_blank: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Ids with EOS, `(batch, length)`, and their number, `(batch,)`, both int32.
@@ -224,5 +229,12 @@ class _TextSide(tf.Module):
         first = tf.fill([tf.shape(flat)[0], 1], self._first_id)
         text = self.tokenizer.detokenize(tf.concat([first, rows], axis=1))
         text = tf.strings.substr(text, len(self._first_text.encode()), -1)
-        text = tf.strings.regex_replace(text, "^ ", "")
+        text = tf.strings.regex_replace(text, *self._leading_space)
         return tf.reshape(text, tf.shape(lengths))
+
+
+def _leading_space(normalizer: Any) -> tuple[str, str]:
+    """What `Tokenizer.decode` removes from the start of a text: pattern and replacement."""
+    if normalizer.add_dummy_prefix or normalizer.remove_extra_whitespaces:
+        return "^ ", ""
+    return "^ (\u2047)", r"\1"  # Only that of an unknown piece.

@@ -97,7 +97,7 @@ def export_tflite(
     Raises:
         FileNotFoundError: The model directory or one of its files is missing.
         ValueError: The model directory is damaged, an option is out of range, Keras does not run on
-            TensorFlow, or `text` is set and the vocabulary is a BPE model.
+            TensorFlow, or `text` is set and the vocabulary is not a unigram model.
         ExportError: The model has ops that are not builtins, or the float file disagrees with the
             model; no file is written.
         OSError: The disk is full or not writable.

@@ -108,9 +108,13 @@ class DataRecipe:
 @_accepts_old_names("vocabulary")
 @dataclasses.dataclass(frozen=True)
 class VocabularyRecipe:
-    """SentencePiece vocabularies, learned on the training data.
+    """SentencePiece vocabularies, learned on the training data or given.
 
     Attributes:
+        source_model: Path of a SentencePiece model for the source language, relative to the working
+            directory, `~` is the home directory; see `Tokenizer.from_sentencepiece`. If empty, the
+            vocabulary is learned. With `shared`, the model of both languages.
+        target_model: Same for the target language.
         source_size: Number of source pieces.
         target_size: Number of target pieces.
         shared: Share one vocabulary of `source_size` pieces between both languages.
@@ -127,6 +131,8 @@ class VocabularyRecipe:
             with `bpe`, 1.2 times with 0.1 (the paper's value).
     """
 
+    source_model: str = ""
+    target_model: str = ""
     source_size: int = 8000
     target_size: int = 8000
     shared: bool = False
@@ -137,8 +143,14 @@ class VocabularyRecipe:
     segmentation_samples: int = 1
     sampling_alpha: float = 0.2
 
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The sides whose vocabulary is learned: `source` (of both if shared) and `target`."""
+        sides = ("source",) if self.shared else ("source", "target")
+        return tuple(side for side in sides if not getattr(self, f"{side}_model"))
+
     def __post_init__(self) -> None:
-        for side in ("source",) if self.shared else ("source", "target"):
+        for side in self.learned:
             size = getattr(self, f"{side}_size")
             try:
                 check_vocabulary(

@@ -44,10 +44,33 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
     "data.target_column": ("data.corpus='tsv'", lambda r: r.data.corpus == "tsv"),
     "data.alignment": ("data.corpus='lines'", lambda r: r.data.corpus == "lines"),
     "data.validation_size": ("data.corpus='phrases'", lambda r: r.data.corpus == "phrases"),
-    "vocabulary.target_size": (
-        "vocabulary.shared=false (a shared vocabulary has source_size pieces)",
-        lambda r: not r.vocabulary.shared or r.vocabulary.target_size == r.vocabulary.source_size,
+    "vocabulary.target_model": (
+        "vocabulary.shared=false (source_model is the model of both languages)",
+        lambda r: not r.vocabulary.shared,
     ),
+    "vocabulary.source_size": (
+        "a learned source vocabulary, but vocabulary.source_model is given",
+        lambda r: "source" in r.vocabulary.learned,
+    ),
+    "vocabulary.target_size": (
+        "a learned target vocabulary of its own (no vocabulary.target_model, and "
+        "vocabulary.shared=false: a shared vocabulary has source_size pieces)",
+        lambda r: (
+            "target" in r.vocabulary.learned
+            or (
+                "source" in r.vocabulary.learned
+                and r.vocabulary.target_size == r.vocabulary.source_size
+                and r.vocabulary.shared
+            )
+        ),
+    ),
+    **{
+        f"vocabulary.{name}": (
+            "a learned vocabulary, but vocabulary.source_model and target_model are given",
+            lambda r: bool(r.vocabulary.learned),
+        )
+        for name in ("model_type", "normalization", "character_coverage", "byte_fallback")
+    },
     "vocabulary.sampling_alpha": (
         "vocabulary.segmentation_samples>1",
         lambda r: r.vocabulary.segmentation_samples > 1,

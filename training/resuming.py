@@ -11,9 +11,24 @@ from keras_attn_nmt import model_directory
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.writing import write_text
 
 # Compared with the given recipe on resume.
 RECIPE = "recipe.json"
+# Key in `RECIPE` in addition to the sections: path and SHA-256 of given SentencePiece models.
+_VOCABULARY_FILES = "vocabulary_files"
+
+
+def write_recipe(output: Path, recipe: Recipe, vocabulary_files: dict[str, Any]) -> None:
+    """Writes `recipe.json` at the start of a run."""
+    values = {**recipe.to_dict(), _VOCABULARY_FILES: vocabulary_files}
+    write_text(output / RECIPE, json.dumps(values, indent=2) + "\n")
+
+
+def vocabulary_files(output: Path) -> dict[str, Any]:
+    """Path and SHA-256 of the SentencePiece models that a run was given, by side."""
+    values: dict[str, Any] = json.loads((output / RECIPE).read_text(encoding="utf-8"))
+    return values.get(_VOCABULARY_FILES) or {}
 
 
 def nothing_to_resume(output: Path) -> FileNotFoundError:
@@ -44,7 +59,9 @@ def check_same_recipe(output: Path, recipe: Recipe) -> None:
     try:
         # Settings that an older release did not have get their defaults.
         text = (output / RECIPE).read_text(encoding="utf-8")
-        before = Recipe.from_dict(json.loads(text)).to_dict()
+        values = json.loads(text)
+        values.pop(_VOCABULARY_FILES, None)
+        before = Recipe.from_dict(values).to_dict()
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{output / RECIPE} is missing or damaged ({error}): the run in {output} cannot be "

@@ -8,7 +8,7 @@ import math
 import random
 import re
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import sentencepiece
@@ -27,8 +27,24 @@ _NORMAL, _USER_DEFINED, _BYTE = 1, 4, 6
 # SentencePiece scores an unknown character this far below the lowest score.
 _UNKNOWN_PENALTY = 10.0
 
-_WORD = re.compile(f"{SPACE}?[^{SPACE}]*")
 _KEPT_WORDS, _LONGEST_KEPT_WORD = 8192, 32
+
+
+def _longest_first(symbols: Iterable[str]) -> re.Pattern[str] | None:
+    """Matches one of the symbols, the longest one at each position; `None` without symbols."""
+    sorted_symbols = sorted(filter(None, symbols), key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, sorted_symbols))})") if sorted_symbols else None
+
+
+def _word_pattern(pieces: Collection[str]) -> re.Pattern[str]:
+    """Matches a stretch of text whose segmentation is independent of the rest."""
+    letters = [piece.lstrip(SPACE) for piece in pieces]
+    if any(SPACE in each for each in letters):
+        return re.compile(".+", re.DOTALL)
+    if any(len(piece) - len(rest) > 1 for piece, rest in zip(pieces, letters, strict=True)):
+        return re.compile(f"{SPACE}*[^{SPACE}]+|{SPACE}+")
+    return re.compile(f"{SPACE}?[^{SPACE}]*")
+
 
 # At [end]: the cumulative weights of the pieces that end there, and their starts.
 _Lattice = list[tuple[list[float], list[int]]]
@@ -71,28 +87,39 @@ class SubwordSampler:
         self._alpha = alpha
         self._draw = self._by_probability if kind == _UNIGRAM else self._by_merges
         pieces = list(enumerate(model.pieces))
+        user_defined = [piece.piece for _, piece in pieces if piece.type == _USER_DEFINED]
+        self._user_defined = _longest_first(user_defined)
         self._bytes = [i for i, piece in pieces if piece.type == _BYTE]
         pieces = [(i, piece) for i, piece in pieces if piece.type in (_NORMAL, _USER_DEFINED)]
         self._ids: dict[str, int] = {piece.piece: i for i, piece in pieces}
         self._scores: dict[str, float] = {piece.piece: piece.score for _, piece in pieces}
         self._unknown_score = min(self._scores.values(), default=0.0) - _UNKNOWN_PENALTY
         self._longest = max(map(len, self._ids), default=1)
+        self._word = _word_pattern(self._ids.keys() - set(user_defined))
         self._kept_lattice = functools.lru_cache(_KEPT_WORDS)(self._lattice)
 
     def __call__(self, text: str, generator: random.Random) -> list[int]:
         """Samples the ids of a text, without BOS and EOS."""
         ids: list[int] = []
-        # Pieces contain a space only at the start, so words are independent.
-        for word in _WORD.findall(self._normalize(text)):
-            for piece in self._draw(word, generator.random):
-                known = self._ids.get(piece)
-                if known is not None:
-                    ids.append(known)
-                elif self._bytes:
-                    ids.extend(self._bytes[byte] for byte in piece.encode())
-                elif ids[-1:] != [UNK]:
-                    ids.append(UNK)
+        for piece in self._pieces(self._normalize(text), generator):
+            known = self._ids.get(piece)
+            if known is not None:
+                ids.append(known)
+            elif self._bytes:
+                ids.extend(self._bytes[byte] for byte in piece.encode())
+            elif ids[-1:] != [UNK]:
+                ids.append(UNK)
         return ids
+
+    def _pieces(self, normalized: str, generator: random.Random) -> Iterator[str]:
+        # Every other part is a user-defined symbol, which is never split or merged.
+        parts = self._user_defined.split(normalized) if self._user_defined else [normalized]
+        for number, part in enumerate(parts):
+            if number % 2:
+                yield part
+                continue
+            for word in self._word.findall(part):
+                yield from self._draw(word, generator.random)
 
     def _by_probability(self, word: str, uniform: Callable[[], float]) -> list[str]:
         """Backward sampling (Scott 2002) from the lattice of all segmentations."""

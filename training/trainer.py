@@ -28,9 +28,16 @@ from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
 from keras_attn_nmt.training.evaluation import bleu_signature
 from keras_attn_nmt.training.optimizer import make_optimizer, plateau_callback
 from keras_attn_nmt.training.output_directory import taken
-from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
-from keras_attn_nmt.training.resuming import RECIPE, check_output, nothing_to_resume, written_epoch
+from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.training.resuming import (
+    check_output,
+    nothing_to_resume,
+    vocabulary_files,
+    write_recipe,
+    written_epoch,
+)
 from keras_attn_nmt.training.splits import load_split
+from keras_attn_nmt.training.vocabularies import load_given, make_tokenizers
 from keras_attn_nmt.translator import Translator
 
 logger = logging.getLogger(__name__)
@@ -89,13 +96,13 @@ def _train(
     settings = recipe.training
     start = time.perf_counter()
 
+    given = load_given(recipe.vocabulary) if state is None else {}
     pairs, validation_pairs = (
         load_split(recipe.data, split, aligned=settings.guided_alignment > 0)
         for split in ("train", "validation")
     )
     if state is None:
-        logger.info("learning the vocabularies ...")
-        tokenizers = learn_tokenizers(recipe.vocabulary, pairs)
+        tokenizers = make_tokenizers(recipe.vocabulary, pairs, given)
     else:
         tokenizers = (
             Tokenizer.load(output / model_directory.SOURCE),
@@ -122,7 +129,7 @@ def _train(
         source_tokenizer.save(output / model_directory.SOURCE)
         target_tokenizer.save(output / model_directory.TARGET)
         model_directory.write_config(output, ModelFiles(model, config, *tokenizers, recipe.search))
-        writing.write_text(output / RECIPE, json.dumps(recipe.to_dict(), indent=2) + "\n")
+        write_recipe(output, recipe, {side: each.record() for side, each in given.items()})
     checkpoints = output / model_directory.CHECKPOINTS
     done = state["epochs"] if state else 0
     history = state["history"] if state else []
@@ -134,6 +141,7 @@ def _train(
 
     report = {
         "recipe": recipe.to_dict(),
+        "vocabulary_files": vocabulary_files(output),
         "seed": settings.seed,
         "versions": versions(),
         "device": describe_device(model),
@@ -202,35 +210,6 @@ def _train(
             *(len(history), settings.epochs, settings.monitor, settings.patience),
         )
     return write(history, finished=True)
-
-
-def learn_tokenizers(
-    vocabulary: VocabularyRecipe, pairs: tf.data.Dataset
-) -> tuple[Tokenizer, Tokenizer]:
-    """Learns the source and target tokenizers; the same object twice if shared.
-
-    Args:
-        vocabulary: The `[vocabulary]` section.
-        pairs: Training pairs from `load_split`.
-    """
-
-    def texts(*sides: int) -> Any:
-        # In batches: iterating one by one would dominate the time.
-        for chunk in pairs.batch(1024).as_numpy_iterator():
-            for pair in zip(*(chunk[side] for side in sides), strict=True):
-                yield from (text.decode("utf-8") for text in pair)
-
-    options: dict[str, Any] = {
-        name: getattr(vocabulary, name)
-        for name in ("model_type", "normalization", "character_coverage", "byte_fallback")
-    }
-    if vocabulary.shared:
-        both = Tokenizer.learn(texts(0, 1), vocabulary.source_size, **options)
-        return both, both
-    return (
-        Tokenizer.learn(texts(0), vocabulary.source_size, **options),
-        Tokenizer.learn(texts(1), vocabulary.target_size, **options),
-    )
 
 
 def _batches(

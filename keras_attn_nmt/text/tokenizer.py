@@ -5,22 +5,19 @@ TensorFlow is not required; `Tokenizer.tf_tokenizer` imports TF Text when called
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import logging
 import os
-import random
 import re
-import tempfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import sentencepiece
 
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.text.normalization import is_hangul, nfc_tsv
+from keras_attn_nmt.text import learning
+from keras_attn_nmt.text.foreign_models import load_processor, with_special_ids
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD, UNK
 from keras_attn_nmt.writing import atomic_write
 
@@ -59,7 +56,8 @@ class Tokenizer:
         model_proto: The serialized SentencePiece model, the content of an `.spm` file.
 
     Raises:
-        ValueError: The bytes are not a SentencePiece model, or its special ids differ.
+        ValueError: The bytes are not a SentencePiece model, or its special ids differ, see
+            `Tokenizer.from_sentencepiece`.
 
     Example:
         >>> tokenizer = Tokenizer.learn(["ein Haus", "zwei Häuser"], vocabulary_size=280)
@@ -77,21 +75,13 @@ class Tokenizer:
                 "Tokenizer expects the bytes of a SentencePiece model, got "
                 f"{type(model_proto).__name__}; to read a file, use Tokenizer.load(path)"
             )
-        if not model_proto:
-            raise ValueError("not a SentencePiece model: it is empty")
-        try:
-            processor = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
-        except RuntimeError as error:
-            raise ValueError(
-                f"not a SentencePiece model, or a damaged one ({len(model_proto):,} bytes: "
-                f"{error}); restore the file or learn a new vocabulary with Tokenizer.learn"
-            ) from error
+        processor = load_processor(model_proto)
         found = (processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id())
         if found != _SPECIAL_IDS:
             raise ValueError(
                 f"the SentencePiece model has pad, bos, eos, unk = {found}, expected "
-                f"{_SPECIAL_IDS}; learn it with Tokenizer.learn, or with pad_id=0, bos_id=1, "
-                "eos_id=2, unk_id=3"
+                f"{_SPECIAL_IDS}; Tokenizer.from_sentencepiece(path) moves them (in a recipe: "
+                "vocabulary.source_model and target_model)"
             )
         self._model_proto = model_proto
         self._processor = processor
@@ -141,7 +131,7 @@ class Tokenizer:
             raise ValueError(f"maximum_texts must be positive, got {maximum_texts}")
         if isinstance(texts, str):
             raise ValueError("texts must be a collection of strings, got one string: wrap it in []")
-        sample = _sample(texts, maximum_texts, seed)
+        sample = learning.sample(texts, maximum_texts, seed)
         unread = sum(_RESERVED in text for text in sample)
         if unread:
             _logger.warning(
@@ -155,7 +145,7 @@ class Tokenizer:
             options["pretokenization_delimiter"] = _BOUNDARY
             sample = [_OTHER_DIGIT.sub(f"{_BOUNDARY}\\g<0>{_BOUNDARY}", text) for text in sample]
         try:
-            with _rules(normalization, sample) as rules:
+            with learning.rules(normalization, sample) as rules:
                 sentencepiece.SentencePieceTrainer.train(
                     sentence_iterator=iter(sample),
                     model_writer=model,
@@ -178,8 +168,8 @@ class Tokenizer:
                     minloglevel=2,
                 )
         except RuntimeError as error:
-            raise _learning_error(error, vocabulary_size, character_coverage) from error
-        tokenizer = cls(_with_name(model.getvalue(), normalization))
+            raise learning.learning_error(error, vocabulary_size, character_coverage) from error
+        tokenizer = cls(learning.with_name(model.getvalue(), normalization))
         if tokenizer.vocabulary_size < vocabulary_size:
             _logger.warning(
                 "learned only %s of %s requested pieces; the %s texts support no more",
@@ -201,6 +191,32 @@ class Tokenizer:
             model_proto = file.read()
         try:
             return cls(model_proto)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+    @classmethod
+    def from_sentencepiece(cls, path: str | os.PathLike[str]) -> Tokenizer:
+        """Reads a model of any SentencePiece trainer, whatever its special ids.
+
+        The pieces of PAD, BOS, EOS and UNK are moved to ids 0 to 3, or added if the model lacks
+        them, and the others keep their order; so ids differ from those of the file, but texts have
+        the same pieces. User-defined symbols, language tags, normalization and byte pieces stay as
+        they are. The end of a sentence is called `</s>`, an unknown piece `<unk>`.
+
+        Args:
+            path: The SentencePiece model, often called `spm.model`, `spiece.model` or
+                `sentencepiece.bpe.model`.
+
+        Raises:
+            OSError: The file cannot be read (`FileNotFoundError` if it does not exist).
+            ValueError: It is not a SentencePiece model, or text would be lost: the model treats
+                white space as a suffix or does not escape it, or a piece of text is called `</s>`
+                or `<unk>`.
+        """
+        with open(path, "rb") as file:
+            model_proto = file.read()
+        try:
+            return cls(with_special_ids(model_proto))
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
 
@@ -232,7 +248,7 @@ class Tokenizer:
         """
         if isinstance(texts, str):
             raise ValueError("texts must be a collection of strings, got one string: wrap it in []")
-        checked = [_checked(text, index) for index, text in enumerate(texts)]
+        checked = [learning.checked_text(text, index) for index, text in enumerate(texts)]
         return self._processor.encode(checked) if checked else []
 
     def decode(self, ids: Iterable[Iterable[int]]) -> list[str]:
@@ -304,82 +320,3 @@ def check_vocabulary(
             f"vocabulary_size must be above {fixed} (special ids and, with byte_fallback, byte "
             f"pieces), got {vocabulary_size}"
         )
-
-
-@contextlib.contextmanager
-def _rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yields SentencePiece's training options for a normalization."""
-    if normalization != "nfc":
-        yield {"normalization_rule_name": normalization}
-        return
-    hangul = any(is_hangul(character) for text in texts for character in set(text))
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "nfc.tsv")
-        path.write_text(nfc_tsv(hangul), encoding="ascii")
-        yield {"normalization_rule_tsv": str(path)}
-
-
-def _with_name(model_proto: bytes, normalization: str) -> bytes:
-    """Stores the name of the normalization instead of the temporary rule file."""
-    # Imported here, as devices load vocabularies without protobuf.
-    from sentencepiece import sentencepiece_model_pb2
-
-    model = sentencepiece_model_pb2.ModelProto.FromString(model_proto)  # type: ignore[attr-defined]
-    model.normalizer_spec.name = normalization
-    model.normalizer_spec.ClearField("normalization_rule_tsv")
-    return model.SerializeToString(deterministic=True)
-
-
-def _checked(text: str, index: int) -> str:
-    if not isinstance(text, str):
-        raise ValueError(f"texts[{index}] must be a str, got {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"texts[{index}] contains a lone surrogate (character {error.start}, "
-            f"{text[error.start]!r}), which has no UTF-8 encoding; decode the text with "
-            "errors='replace', or remove it"
-        ) from error
-    return text
-
-
-def _sample(texts: Iterable[str], maximum: int, seed: int) -> list[str]:
-    """A uniform random sample of the non-empty texts (reservoir sampling).
-
-    The seed of SentencePiece's own sampling cannot be set.
-    """
-    generator = random.Random(seed)
-    sample: list[str] = []
-    seen = 0
-    for index, text in enumerate(texts):
-        if not _checked(text, index):
-            continue
-        if seen < maximum:
-            sample.append(text)
-        else:
-            place = generator.randrange(seen + 1)
-            if place < maximum:
-                sample[place] = text
-        seen += 1
-    if not sample:
-        raise ValueError("there is no text to learn a vocabulary from: pass at least one sentence")
-    if seen > maximum:
-        _logger.info("learning from a random sample of %s of %s texts", f"{maximum:,}", f"{seen:,}")
-    return sample
-
-
-def _learning_error(error: RuntimeError, vocabulary_size: int, coverage: float) -> ValueError:
-    too_small = re.search(r"smaller than required_chars\D*\d+ vs (\d+)", str(error))
-    if too_small:
-        return ValueError(
-            f"vocabulary_size={vocabulary_size} is too small for these texts: their characters, "
-            f"256 byte pieces and 4 special ids need at least {too_small[1]}; raise "
-            f"vocabulary_size, or lower character_coverage (now {coverage})"
-        )
-    if "sentences_.empty()" in str(error):
-        return ValueError(
-            "SentencePiece found no usable text: it skips texts that consist of line breaks or "
-            "contain its reserved character U+2585"
-        )
-    return ValueError(f"SentencePiece failed to learn a vocabulary: {error}")

@@ -295,7 +295,7 @@ def test_custom_ops_are_named(model_directory, tmp_path, monkeypatch):
 
 def test_bpe_vocabulary_is_rejected_for_text():
     tokenizer = Tokenizer.learn(["ein Haus am See"] * 3, 280, model_type="bpe")
-    with pytest.raises(ValueError, match="this vocabulary is a BPE model"):
+    with pytest.raises(ValueError, match="a vocabulary that is not a unigram model"):
         fast_sentencepiece.tokenize(tokenizer, tf.constant(["ein"]))
 
 
