@@ -168,3 +168,11 @@ class TextTooLong(ValueError):
         self.kind = kind
         self.reason = f"has {length} tokens, the limit is {limit}: split it into sentences."
         super().__init__(f"{kind.capitalize()} {index + 1} {self.reason}")
+
+
+def check_lengths(ids: list[list[int]], kind: str) -> list[list[int]]:
+    """Returns the ids; raises `TextTooLong` for the first text that has too many."""
+    for index, each in enumerate(ids):
+        if len(each) > MAX_SOURCE_LENGTH:
+            raise TextTooLong(index, len(each), MAX_SOURCE_LENGTH, kind)
+    return ids

@@ -14,24 +14,27 @@ import numpy as np
 from keras_attn_nmt import model_directory
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.batches import IDS, batches, compiled, pad, pad_rows, to_numpy
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.sampling import (
+    SamplingOptions,
+    check_seed,
+    sample,
+    uniform_numbers,
+)
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.blank import is_blank
-from keras_attn_nmt.text.special_ids import EOS, PAD
+from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
     IMPOSSIBLE,
     MAX_SOURCE_LENGTH,
-    TextTooLong,
     Translation,
+    check_lengths,
     copying_rare,
 )
-
-# On backends that compile for every shape, lengths are rounded up to a multiple of this, and the
-# number of rows to a power of two.
-LENGTH_STEP = 16
 
 
 class Translator:
@@ -68,7 +71,9 @@ class Translator:
     ):
         register_process()
         self._decoder = IncrementalDecoder(model)
-        _check_vocabularies(self._decoder, source_tokenizer, target_tokenizer)
+        self._decoder.parts.check_vocabularies(
+            source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
+        )
         self.config = getattr(model, "model_config", None)
         if self.config is None:
             self._decoder.check_steps(source_tokenizer.vocabulary_size)
@@ -78,7 +83,7 @@ class Translator:
         self.search = search or SearchOptions()
         self.max_source_length = MAX_SOURCE_LENGTH
         self._shortlist = shortlist
-        self._embed = _compiled(self._decoder.embed, model, 1)
+        self._embed = compiled(self._decoder.embed, model, IDS)
         self._searches: dict[tuple, Callable] = {}
         self._scorings: dict[float, Callable] = {}
 
@@ -149,24 +154,86 @@ class Translator:
         search = self.search.replaced(
             beam_size=beam_size, length_penalty=length_penalty, max_length=max_length
         )
-        if not isinstance(shortlist, bool):
-            raise ValueError(
-                f"shortlist must be true or false, got {type(shortlist).__name__}: pass the "
-                "shortlist itself to Translator."
-            )
         key = (search, shortlist)
         if key not in self._searches:
-            decoder = self._decoder
-            if shortlist:
-                decoder = IncrementalDecoder(self._decoder.parts, shortlist=self._known_shortlist())
-            self._searches[key] = _compiled(
-                functools.partial(searching.search, decoder, options=search), self.model, 1
+            find = functools.partial(searching.search, self._decoder_with(shortlist))
+            find = functools.partial(find, options=search)
+            self._searches[key] = compiled(find, self.model, IDS)
+        return self._found(texts, lambda ids, _: self._searches[key](ids), batch_size, copy)
+
+    def sample(
+        self,
+        texts: Sequence[str],
+        *,
+        samples: int = 1,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        seed: int = 0,
+        first_line: int = 0,
+        length_penalty: float | None = None,
+        max_length: int | None = None,
+        batch_size: int = 64,
+        copy: bool = False,
+        shortlist: bool = False,
+    ) -> list[list[Translation]]:
+        """Returns independent samples of the translations of each text, in the order drawn.
+
+        The random numbers of a sample depend on the seed, the line number and the number of the
+        sample, not on the other texts or the batch size. Scores are log-probabilities of the model
+        at temperature 1, as in `nbest`.
+
+        Args:
+            texts: See `nbest`.
+            samples: Number of samples per text.
+            temperature: The logits are divided by it; smaller values prefer likely tokens.
+            top_k: Draw from this many most likely tokens at each step; `None` draws from all.
+            seed: Seed of the random numbers, 0 to 2^64 - 1.
+            first_line: Line number of the first text, for texts that arrive in parts.
+            length_penalty: See `nbest`; affects only the scores.
+            max_length: See `nbest`.
+            batch_size: See `nbest`.
+            copy: See `nbest`.
+            shortlist: See `nbest`.
+
+        Raises:
+            TextTooLong, ValueError, RuntimeError: See `nbest`.
+        """
+        check_process()
+        check_whole("batch_size", batch_size)
+        check_whole("samples", samples)
+        check_seed(seed)
+        check_whole("first_line", first_line, least=0)
+        search = self.search.replaced(
+            beam_size=samples, length_penalty=length_penalty, max_length=max_length
+        )
+        sampling = SamplingOptions(temperature, top_k)
+        key = (search, sampling, shortlist)
+        if key not in self._searches:
+            find = functools.partial(sample, self._decoder_with(shortlist))
+            find = functools.partial(find, options=search, sampling=sampling)
+            self._searches[key] = compiled(find, self.model, IDS, ("float32", 3))
+
+        def draw(ids: np.ndarray, batch: Sequence[int]) -> searching.Hypotheses:
+            numbers = np.stack(
+                [uniform_numbers(seed, first_line + i, samples, search.max_length) for i in batch]
             )
+            return self._searches[key](ids, pad_rows(numbers, len(ids)))
+
+        return self._found(texts, draw, batch_size, copy)
+
+    def _found(
+        self,
+        texts: Sequence[str],
+        search: Callable[[np.ndarray, Sequence[int]], searching.Hypotheses],
+        batch_size: int,
+        copy: bool,
+    ) -> list[list[Translation]]:
+        """The translations that a search of padded ids and indices of their texts finds."""
         texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._source_ids(texts)
         results: list[list[Translation]] = [[] for _ in ids]
-        for batch in _batches(ids, batch_size):
-            found = _to_numpy(self._searches[key](_pad([ids[i] for i in batch], batch_size)))
+        for batch in batches(ids, batch_size):
+            found = to_numpy(search(pad([ids[i] for i in batch], batch_size), batch))
             for row, i in enumerate(batch):
                 results[i] = self._translations(ids[i], found, row)
         return copying_rare(texts, results) if copy else results
@@ -199,20 +266,19 @@ class Translator:
         check_whole("batch_size", batch_size)
         alpha = self.search.replaced(length_penalty=length_penalty).length_penalty
         if alpha not in self._scorings:
-            self._scorings[alpha] = _compiled(
-                functools.partial(searching.score, self._decoder.parts.model, length_alpha=alpha),
-                self.model,
-                2,
+            force = functools.partial(
+                searching.score, self._decoder.parts.model, length_alpha=alpha
             )
+            self._scorings[alpha] = compiled(force, self.model, IDS, IDS)
         ids = self._source_ids(texts)
         targets = self._ids(self.target_tokenizer, references, "reference")
-        targets = _fitting(targets, "reference")
+        targets = check_lengths(targets, "reference")
         results: list[Translation | None] = [None] * len(ids)
-        for batch in _batches([s + t for s, t in zip(ids, targets, strict=True)], batch_size):
-            scored = _to_numpy(
+        for batch in batches([s + t for s, t in zip(ids, targets, strict=True)], batch_size):
+            scored = to_numpy(
                 self._scorings[alpha](
-                    _pad([ids[i] for i in batch], batch_size),
-                    _pad([targets[i] for i in batch], batch_size),
+                    pad([ids[i] for i in batch], batch_size),
+                    pad([targets[i] for i in batch], batch_size),
                 )
             )
             for row, i in enumerate(batch):
@@ -229,11 +295,21 @@ class Translator:
         ids = self._source_ids(texts)
         width = self._decoder.parts.encode.outputs[1].shape[-1]
         result = np.zeros((len(ids), width), "float32")
-        for batch in _batches(ids, batch_size):
+        for batch in batches(ids, batch_size):
             result[batch] = keras.ops.convert_to_numpy(
-                self._embed(_pad([ids[i] for i in batch], batch_size))
+                self._embed(pad([ids[i] for i in batch], batch_size))
             )[: len(batch)]
         return result
+
+    def _decoder_with(self, shortlist: bool) -> IncrementalDecoder:
+        if not isinstance(shortlist, bool):
+            raise ValueError(
+                f"shortlist must be true or false, got {type(shortlist).__name__}: pass the "
+                "shortlist itself to Translator."
+            )
+        if not shortlist:
+            return self._decoder
+        return IncrementalDecoder(self._decoder.parts, shortlist=self._known_shortlist())
 
     def _known_shortlist(self) -> Shortlist:
         if self._shortlist is None:
@@ -253,7 +329,7 @@ class Translator:
         texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._ids(self.source_tokenizer, texts, "text")
         ids = [[] if is_blank(text) else each for each, text in zip(ids, texts, strict=True)]
-        return _fitting(ids, "text")
+        return check_lengths(ids, "text")
 
     def _ids(self, tokenizer: Tokenizer, texts: Sequence[str], kind: str) -> list[list[int]]:
         if isinstance(texts, (str, bytes)):
@@ -283,75 +359,3 @@ class Translator:
                 )
             )
         return results
-
-
-def _check_vocabularies(decoder: IncrementalDecoder, source: Tokenizer, target: Tokenizer) -> None:
-    parts = decoder.parts
-    sizes = {
-        "source": (source.vocabulary_size, parts.source_vocabulary_size),
-        "target": (target.vocabulary_size, parts.vocabulary_size),
-    }
-    for side, (pieces, ids) in sizes.items():
-        if ids is not None and pieces != ids:
-            raise ValueError(
-                f"The model has {ids} {side} pieces, but the vocabulary has {pieces}: use the "
-                "vocabulary that it was trained with."
-            )
-
-
-def _fitting(ids: list[list[int]], kind: str) -> list[list[int]]:
-    """Returns the ids; raises `TextTooLong` for the first text that has too many."""
-    for index, each in enumerate(ids):
-        if len(each) > MAX_SOURCE_LENGTH:
-            raise TextTooLong(index, len(each), MAX_SOURCE_LENGTH, kind)
-    return ids
-
-
-def _batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:
-    """Indices in batches of similar length, longest first."""
-    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    return [order[start : start + size] for start in range(0, len(order), size)]
-
-
-def _pad(rows: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:
-    """Padded ids, int32, `(rows, length)`; in few distinct shapes on compiling backends."""
-    height, width = len(rows), max(1, *map(len, rows))
-    if keras.backend.backend() != "tensorflow":
-        height = min(1 << (height - 1).bit_length(), batch_size)
-        width = -(-width // LENGTH_STEP) * LENGTH_STEP
-    result = np.full((height, width), PAD, "int32")
-    for row, ids in zip(result, rows, strict=False):
-        row[: len(ids)] = ids
-    return result
-
-
-def _to_numpy(found: searching.Hypotheses) -> searching.Hypotheses:
-    return searching.Hypotheses(*(keras.ops.convert_to_numpy(each) for each in found))
-
-
-def _compiled(function: Callable, model: keras.Model, arguments: int) -> Callable:
-    """Compiles a function with the backend, for ids of any batch size and length.
-
-    Args:
-        function: Function of id tensors, int32, `(batch, length)`.
-        model: The model whose current weights it uses.
-        arguments: Number of tensors it takes.
-    """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        ids = tf.TensorSpec((None, None), tf.int32)
-        return tf.function(function, input_signature=[ids] * arguments, autograph=False)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        # Weights are an argument, as jit treats closures as constants.
-        def stateless(values: list, *inputs: Any) -> Any:
-            with keras.StatelessScope(
-                state_mapping=list(zip(model.variables, values, strict=True))
-            ):
-                return function(*inputs)
-
-        compiled = jax.jit(stateless)
-        return lambda *inputs: compiled([each.value for each in model.variables], *inputs)
-    return function

@@ -186,10 +186,10 @@ def test_maximum_length_is_respected():
 
 
 @pytest.mark.parametrize("size", [40, 640, 641, 8000])
-def test_top_tokens_for_any_vocabulary_size(size):
+def testtop_tokens_for_any_vocabulary_size(size):
     logits = np.random.default_rng(size).normal(size=(3, 2, size)).astype("float32")
     logits[:, :, :EOS] = 100.0  # PAD and BOS are excluded.
-    top, ids = searching._top_tokens(ops.convert_to_tensor(logits), 5)
+    top, ids = searching.top_tokens(ops.convert_to_tensor(logits), 5)
     wanted = np.argsort(-logits[..., EOS:], axis=-1)[..., :5] + EOS
     np.testing.assert_array_equal(ops.convert_to_numpy(ids), wanted)
     np.testing.assert_array_equal(

@@ -338,7 +338,8 @@ process.join(120)
 def test_jax_compiles_few_shapes(directory):
     program = """
 import sys, jax
-from keras_attn_nmt import Translator, translator as translating
+from keras_attn_nmt import Translator
+from keras_attn_nmt.decoding import batches
 events = []
 jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: events.append(name))
 
@@ -354,7 +355,7 @@ for count in (5, 6, 8):  # Rows are padded to 8, as they were for seven.
     assert [each.text for each in translator((texts * 2)[:count])] == (wanted * 2)[:count]
 print(compiled() - before)
 # No more rows than a batch has, though the next power of two is 4.
-assert translating._pad([[1]] * 3, 3).shape[0] == 3
+assert batches.pad([[1]] * 3, 3).shape[0] == 3
 """
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run(
@@ -365,3 +366,41 @@ assert translating._pad([[1]] * 3, 3).shape[0] == 3
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "0\n"
+
+
+def test_samples_depend_on_seed_and_line_number_alone(translator):
+    options = {"samples": 2, "temperature": 0.9, "top_k": 20, "max_length": 9}
+    found = translator.sample(TEXTS, seed=5, **options)
+    texts = [[each.text for each in samples] for samples in found]
+    assert texts == [
+        [each.text for each in samples]
+        for samples in translator.sample(TEXTS, seed=5, batch_size=2, **options)
+    ]
+    parts = [
+        translator.sample([text], seed=5, first_line=line, **options)[0]
+        for line, text in enumerate(TEXTS)
+    ]
+    assert texts == [[each.text for each in samples] for samples in parts]
+    # Equal lines and the samples of a line differ from each other.
+    assert len({*texts[0], *texts[5]}) == 4
+    assert texts != [
+        [each.text for each in samples] for samples in translator.sample(TEXTS, seed=6, **options)
+    ]
+    (first, _) = found[2]
+    assert first.attention.shape == (len(first.target_tokens), len(first.source_tokens))
+    assert found[1][0].text == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": 0}, "use greedy search"),
+        ({"top_k": 0}, "top_k must be a whole number of at least 1"),
+        ({"seed": 2**64}, r"less than 2\^64"),
+        ({"samples": 0}, "samples must be"),
+        ({"first_line": -1}, "first_line must be"),
+    ],
+)
+def test_sampling_options_out_of_range_are_rejected(translator, options, message):
+    with pytest.raises(ValueError, match=message):
+        translator.sample(["ein"], **options)

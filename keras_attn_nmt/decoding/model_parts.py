@@ -101,6 +101,19 @@ class ModelParts:
         sizes = {each.input_dim for each in self.encode.layers if isinstance(each, kinds)}
         return sizes.pop() if len(sizes) == 1 else None
 
+    def check_vocabularies(self, source_size: int, target_size: int) -> None:
+        """Raises `ValueError` for vocabularies of other sizes than the model's."""
+        sizes = {
+            "source": (source_size, self.source_vocabulary_size),
+            "target": (target_size, self.vocabulary_size),
+        }
+        for side, (pieces, ids) in sizes.items():
+            if ids is not None and pieces != ids:
+                raise ValueError(
+                    f"The model has {ids} {side} pieces, but the vocabulary has {pieces}: use the "
+                    "vocabulary that it was trained with."
+                )
+
     @property
     def tied_embedding(self) -> TiedEmbedding | None:
         """The target embedding if it is tied to the output layer, otherwise `None`."""

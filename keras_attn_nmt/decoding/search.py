@@ -11,7 +11,8 @@ Data flow of a search:
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import functools
+from typing import Any, NamedTuple, Protocol
 
 import keras
 from keras import ops
@@ -49,6 +50,34 @@ class Hypotheses(NamedTuple):
     attention: Any
 
 
+class Current(NamedTuple):
+    """The hypotheses before a step.
+
+    Attributes:
+        step: Number of steps taken, int32 scalar.
+        log_probabilities: float32, `(batch, beam)`.
+        lengths: Number of tokens, int32, `(batch, beam)`.
+        ended: Whether they are finished, bool, `(batch, beam)`.
+    """
+
+    step: Any
+    log_probabilities: Any
+    lengths: Any
+    ended: Any
+
+
+class Choose(Protocol):
+    """Chooses the continuations of all hypotheses.
+
+    Returns:
+        Tokens, parent indices and token log-probabilities, each `(batch, beam)`.
+    """
+
+    def __call__(
+        self, logits: Any, current: Current, *, group: int | None
+    ) -> tuple[Any, Any, Any]: ...
+
+
 def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> Hypotheses:
     """Greedy or beam search.
 
@@ -65,6 +94,34 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
     Returns:
         `beam_size` hypotheses per sentence; `target_length` is `max_length`.
     """
+    beam = options.beam_size
+    # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
+    start = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
+    choose = functools.partial(_continuations, beam=beam, alpha=options.length_penalty)
+    return decode(decoder, source, options, choose, start, width=beam, independent=beam == 1)
+
+
+def decode(
+    decoder: IncrementalDecoder,
+    source: Any,
+    options: SearchOptions,
+    choose: Choose,
+    start: Any,
+    *,
+    width: int,
+    independent: bool,
+) -> Hypotheses:
+    """The loop of all searches: decodes `beam_size` hypotheses per sentence step by step.
+
+    Args:
+        decoder: The model.
+        source: See `search`.
+        options: `beam_size` is the number of hypotheses.
+        choose: Continues all hypotheses by one token.
+        start: Initial log-probabilities of the hypotheses, float32, `(beam_size,)`.
+        width: Number of candidates that `choose` takes from the logits with `top_tokens`.
+        independent: Each hypothesis is its own parent: the loop ignores the parents.
+    """
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
     beam, alpha, max_length = options.beam_size, options.length_penalty, options.max_length
@@ -76,12 +133,10 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
     if decoder.shortlist is not None:
         # Once per batch: the loop only computes the active columns.
         size = decoder.parts.vocabulary_size
-        vocabulary = decoder.shortlist.choose(source, size, beam)
+        vocabulary = decoder.shortlist.choose(source, size, width)
         weights, group = decoder.output_weights(vocabulary.ids), GROUP
 
-    # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
-    first = ops.expand_dims(ops.arange(beam), 0)
-    log_probabilities = ops.where(first == 0, 0.0, IMPOSSIBLE) + ops.zeros((batch, beam))
+    log_probabilities = ops.expand_dims(start, 0) + ops.zeros((batch, beam))
     lengths = ops.zeros((batch, beam), dtype="int32")
     ended = ops.broadcast_to(ops.equal(length, 0), (batch, beam))
     tokens = ops.full((batch, beam), BOS, dtype="int32")
@@ -108,15 +163,14 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
         logits, advanced, attention = decoder.step(tokens, state, memory, weights)
         if vocabulary is not None:
             logits = vocabulary.mask(logits)
-        tokens, parents, token_scores = _continuations(
-            logits, log_probabilities, lengths, ended, beam, alpha, group
-        )
+        current = Current(step, log_probabilities, lengths, ended)
+        tokens, parents, token_scores = choose(logits, current, group=group)
         if vocabulary is not None:
             tokens = ops.take(vocabulary.ids, tokens)
-        new_ended = _gather_beams(ended, parents, beam)
-        log_probabilities = _gather_beams(log_probabilities, parents, beam) + token_scores
-        lengths = _gather_beams(lengths, parents, beam) + ops.where(new_ended, 0, 1)
-        state = tuple(_gather_beams(each, parents, beam) for each in advanced)
+        new_ended = _gather_beams(ended, parents, independent)
+        log_probabilities = _gather_beams(log_probabilities, parents, independent) + token_scores
+        lengths = _gather_beams(lengths, parents, independent) + ops.where(new_ended, 0, 1)
+        state = tuple(_gather_beams(each, parents, independent) for each in advanced)
         records = (tokens, parents, token_scores, attention)
         history = tuple(
             ops.scatter_update(past, ops.reshape(step, (1, 1)), ops.expand_dims(record, 0))
@@ -125,50 +179,42 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
         ended = ops.logical_or(new_ended, ops.logical_or(ops.equal(tokens, EOS), lengths >= limits))
         return step + 1, tokens, state, log_probabilities, lengths, ended, history
 
-    start = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
-    steps, _, _, log_probabilities, lengths, _, history = ops.while_loop(unfinished, body, start)
+    carry = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
+    steps, _, _, log_probabilities, lengths, _, history = ops.while_loop(unfinished, body, carry)
     scores = log_probabilities / length_penalty(ops.cast(lengths, "float32"), alpha)
-    return _backtrace(history, steps, lengths, scores, beam)
+    return _backtrace(history, steps, lengths, scores, independent)
 
 
 def _continuations(
-    logits: Any,
-    log_probabilities: Any,
-    lengths: Any,
-    ended: Any,
-    beam: int,
-    alpha: float,
-    group: int | None,
+    logits: Any, current: Current, *, group: int | None, beam: int, alpha: float
 ) -> tuple[Any, Any, Any]:
     """The `beam` best continuations among all hypotheses of a sentence, best first.
 
     Args:
         logits: `(batch, beam, vocabulary_size)`, or `(batch, beam, columns)` with `PAD`, `BOS`,
             `EOS` as first columns; ids are then column indices.
-        log_probabilities: Of the current hypotheses, `(batch, beam)`.
-        lengths: Of the current hypotheses, int32, `(batch, beam)`.
-        ended: Whether they are finished, bool, `(batch, beam)`.
+        current: The hypotheses.
+        group: See `top_tokens`.
         beam: Beam size.
         alpha: Exponent of the length penalty.
-        group: See `_top_tokens`.
 
     Returns:
         Tokens, parent indices and token log-probabilities, each `(batch, beam)`.
     """
     width = beam if group else min(beam, logits.shape[-1] - EOS)
-    top, ids = _top_tokens(logits, width, group)
+    top, ids = top_tokens(logits, width, group)
     # Only the candidates are normalised.
     token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
     # A finished hypothesis extends only with PAD at log-probability 0.
-    ended = ops.expand_dims(ended, 2)
+    ended = ops.expand_dims(current.ended, 2)
     nothing = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)
     token_scores = ops.where(ended, nothing, token_scores)
     ids = ops.where(ended, PAD, ids)
     if beam == 1:
         return ids[..., 0], ops.zeros_like(ids[..., 0]), token_scores[..., 0]
 
-    new_lengths = ops.expand_dims(lengths, 2) + ops.where(ended, 0, 1)
-    scores = ops.expand_dims(log_probabilities, 2) + token_scores
+    new_lengths = ops.expand_dims(current.lengths, 2) + ops.where(ended, 0, 1)
+    scores = ops.expand_dims(current.log_probabilities, 2) + token_scores
     scores = scores / length_penalty(ops.cast(new_lengths, "float32"), alpha)
     flat = (-1, beam * width)
     _, chosen = ops.top_k(ops.reshape(scores, flat), beam)
@@ -180,7 +226,7 @@ def _continuations(
     )
 
 
-def _top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]:
+def top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]:
     """The `k` largest logits except those of `PAD` and `BOS`, and their ids, int32, best first.
 
     Args:
@@ -224,14 +270,16 @@ def _rows(tensor: Any, index: Any) -> Any:
     return ops.take(flat, first + index, axis=0)
 
 
-def _gather_beams(tensor: Any, parents: Any, beam: int) -> Any:
+def _gather_beams(tensor: Any, parents: Any, independent: bool) -> Any:
     """Gathers beam state by parent index: `(batch, beam, ...)` at `parents`, `(batch, beam)`."""
-    if beam == 1:
+    if independent:
         return tensor
     return _rows(tensor, parents)
 
 
-def _backtrace(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -> Hypotheses:
+def _backtrace(
+    history: Any, steps: Any, lengths: Any, scores: Any, independent: bool
+) -> Hypotheses:
     """Backtraces every hypothesis along its parents and gathers tokens, scores and attention.
 
     Args:
@@ -240,12 +288,12 @@ def _backtrace(history: Any, steps: Any, lengths: Any, scores: Any, beam: int) -
         steps: Number of steps taken, int32 scalar.
         lengths: int32, `(batch, beam)`.
         scores: `(batch, beam)`.
-        beam: Beam size.
+        independent: Each hypothesis is its own parent.
     """
     tokens, parents, token_scores, attention = history
-    max_length, batch = ops.shape(tokens)[0], ops.shape(tokens)[1]
-    own = ops.broadcast_to(ops.expand_dims(ops.arange(beam, dtype="int32"), 0), (batch, beam))
-    if beam > 1:
+    max_length, batch, beam = ops.shape(tokens)
+    if not independent:
+        own = ops.broadcast_to(ops.expand_dims(ops.arange(beam, dtype="int32"), 0), (batch, beam))
         # `path[t]` is the beam index of the hypothesis after step t; the attention of step t is
         # that of its parent.
         path = ops.zeros_like(parents)
