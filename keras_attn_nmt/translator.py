@@ -211,7 +211,9 @@ class Translator:
         if key not in self._searches:
             find = functools.partial(sample, self._decoder_with(shortlist))
             find = functools.partial(find, options=search, sampling=sampling)
-            self._searches[key] = compiled(find, self.model, IDS, ("float32", 3))
+            self._searches[key] = compiled(
+                find, self.model, IDS, ("float32", (None, samples, search.max_length))
+            )
 
         def draw(ids: np.ndarray, batch: Sequence[int]) -> searching.Hypotheses:
             numbers = np.stack(

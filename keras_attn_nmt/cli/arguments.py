@@ -20,6 +20,25 @@ def search_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The given options of `Translator.sample`; empty without `--sample`.
+
+    Raises:
+        UsageError: Options of search and sampling are mixed.
+    """
+    if options.sample is None:
+        for name in ("top_k", "seed"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"--{name.replace('_', '-')} needs --sample TEMPERATURE.")
+        return {}
+    if options.beam_size is not None:
+        raise UsageError(
+            "--sample has no beam: use either --sample or --beam-size (--n-best N draws N samples)."
+        )
+    given = {"temperature": options.sample, "top_k": options.top_k, "seed": options.seed or 0}
+    return {**given, **search_options(options)}
+
+
 def check_n_best(n_best: int, beam_size: int) -> None:
     """Raises `UsageError` if a beam has fewer hypotheses than `--n-best`."""
     if n_best > beam_size:

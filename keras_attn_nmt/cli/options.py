@@ -85,6 +85,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    value = not_negative(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def utf8_text(text: str) -> str:
     """Decodes an argument as UTF-8, independent of the locale."""
     try:
@@ -137,6 +150,29 @@ def add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> N
             "by spaces)",
         )
         add_batch_size(group)
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("sampling")
+    group.add_argument(
+        "--sample",
+        type=above_zero,
+        metavar="TEMPERATURE",
+        help="sample instead of searching; 1.0 is the model's own distribution, lower values "
+        "prefer likely tokens",
+    )
+    group.add_argument(
+        "--top-k",
+        type=positive,
+        metavar="K",
+        help="sample from the K most likely tokens at each step (default: all)",
+    )
+    group.add_argument(
+        "--seed",
+        type=whole,
+        metavar="S",
+        help="seed of the samples; a line's samples depend on it and the line number (default: 0)",
+    )
 
 
 def add_device_options(parser: argparse.ArgumentParser, quantize: str) -> None:

@@ -13,6 +13,27 @@ def one_line(text: str) -> str:
     return " ".join(text.splitlines())
 
 
+def moses_line(line: int, found: Translation) -> str:
+    """A translation in the n-best format of Moses: `id ||| text ||| features ||| score`.
+
+    Features are the log-probability and the number of tokens, from which a length penalty can be
+    tuned. `|||` in the text is escaped as Moses' tokenizer does, so that a line always has four
+    fields.
+
+    Args:
+        line: 0-based number of the input line.
+        found: The translation.
+
+    References:
+        [Moses manual](https://www2.statmt.org/moses/?n=Advanced.Search)
+    """
+    text = one_line(found.text).replace("|||", "&#124;" * 3)
+    # Adding 0.0 removes the sign of a negative zero.
+    total, score = float(found.token_scores.sum()) + 0.0, found.score + 0.0
+    features = f"LogProb= {total:.6f} Tokens= {len(found.target_tokens)}"
+    return f"{line} ||| {text} ||| {features} ||| {score:.6f}"
+
+
 def as_json(source: str, found: Translation) -> dict[str, Any]:
     """A translation with scores, alignment and attention as a JSON object."""
     from keras_attn_nmt.pages.attention_page import translation_json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,17 @@ from keras_attn_nmt.cli.arguments import (
     UsageError,
     check_n_best,
     model_languages,
+    sampling_options,
     search_options,
 )
 from keras_attn_nmt.cli.options import (
     Commands,
+    add_sampling_options,
     add_search_options,
     add_too_long,
     positive,
 )
-from keras_attn_nmt.cli.results import as_json, one_line
+from keras_attn_nmt.cli.results import as_json, moses_line, one_line
 from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
 from keras_attn_nmt.extras import extra
@@ -30,6 +33,8 @@ from keras_attn_nmt.writing import check_file_output, write_text
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from keras_attn_nmt.translation import Translation
 
 # Batches to read ahead: enough to group lines of similar length.
 BATCHES_AHEAD = 8
@@ -54,8 +59,16 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="translations per line (default: 1)",
     )
+    command.add_argument(
+        "--format",
+        default="text",
+        choices=("text", "moses"),
+        help="text: N lines per input line, empty ones if the search found fewer; moses: "
+        "'0 ||| text ||| features ||| score' with 0-based line numbers (default: text)",
+    )
     add_too_long(command)
     add_search_options(command)
+    add_sampling_options(command)
     command.set_defaults(shortlist=None)  # A .tflite file has none.
 
     command = commands.add(
@@ -79,6 +92,9 @@ def add_commands(commands: Commands) -> None:
 
 
 def translate(options: argparse.Namespace) -> None:
+    if options.json and options.format != "text":
+        raise UsageError("--json is a format of its own: remove --format.")
+    sampling = sampling_options(options)
     if options.beam_size:  # Otherwise the default is only known once the model is loaded.
         check_n_best(options.n_best, options.beam_size)
     stream = standard_input()
@@ -88,34 +104,52 @@ def translate(options: argparse.Namespace) -> None:
 
         if options.shortlist:
             raise UsageError("a .tflite file has no shortlist: remove --shortlist.")
+        if sampling:
+            raise UsageError("--sample needs a model directory: a .tflite file only searches.")
         translator = TFLiteTranslator(options.model)
     else:
         from keras_attn_nmt.translator import Translator
 
         translator = Translator.load(options.model)
     search = search_options(options)
-    check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
+    if not sampling:
+        check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
     done = cut = 0
-    for lines in arriving_lines(stream, search["batch_size"] * BATCHES_AHEAD, INPUT):
+    for lines in arriving_lines(stream, options.batch_size * BATCHES_AHEAD, INPUT):
         texts, error = fit_lines(lines, translator, options.too_long, done)
+        if sampling:
+            samples = options.n_best
+            found = translator.sample(texts, samples=samples, first_line=done, **sampling)
+        else:
+            found = translator.nbest(texts, **search)
         # No texts after a line that stops the command.
-        for source, hypotheses in zip(lines, translator.nbest(texts, **search), strict=False):
+        for source, hypotheses in zip(lines, found, strict=False):
             done += 1
             best = hypotheses[: options.n_best]
             cut += not best[0].complete
-            if options.json:
-                for rank, translation in enumerate(best, 1):
-                    row = {"line": done, "rank": rank, **as_json(source, translation)}
-                    print(json.dumps(row, ensure_ascii=False))
-            else:
-                # Always n_best lines per input line, even if the search found fewer.
-                translations = [one_line(translation.text) for translation in best]
-                print("\n".join(translations + [""] * (options.n_best - len(translations))))
+            _print_translations(options, done, source, best)
         flush_output()
         if error:
             raise error
     if cut:
         logging.warning("%d translations reached the maximum length, see --max-length", cut)
+
+
+def _print_translations(
+    options: argparse.Namespace, line: int, source: str, best: Sequence[Translation]
+) -> None:
+    """Prints the translations of a line, given its 1-based number."""
+    if options.json:
+        for rank, translation in enumerate(best, 1):
+            row = {"line": line, "rank": rank, **as_json(source, translation)}
+            print(json.dumps(row, ensure_ascii=False))
+    elif options.format == "moses":
+        for translation in best:
+            print(moses_line(line - 1, translation))
+    else:
+        # Always n_best lines per input line, even if the search found fewer.
+        translations = [one_line(translation.text) for translation in best]
+        print("\n".join(translations + [""] * (options.n_best - len(translations))))
 
 
 def embeddings(options: argparse.Namespace) -> None:

@@ -13,8 +13,8 @@ from keras_attn_nmt.text.special_ids import PAD
 # On backends that compile for every shape, lengths are rounded up to a multiple of this, and the
 # number of rows to a power of two.
 LENGTH_STEP = 16
-# dtype and rank of token ids, `(batch, length)`.
-IDS = "int32", 2
+# dtype and shape of token ids, `(batch, length)`.
+IDS = "int32", (None, None)
 
 Tensors = TypeVar("Tensors", bound=tuple)
 
@@ -47,18 +47,20 @@ def to_numpy(tensors: Tensors) -> Tensors:
     return type(tensors)(*(keras.ops.convert_to_numpy(each) for each in tensors))
 
 
-def compiled(function: Callable, model: keras.Model, *arguments: tuple[str, int]) -> Callable:
-    """Compiles a function with the backend, for tensors of any size.
+def compiled(
+    function: Callable, model: keras.Model, *arguments: tuple[str, tuple[int | None, ...]]
+) -> Callable:
+    """Compiles a function with the backend, on TensorFlow for any size of dimensions that are None.
 
     Args:
         function: Function of tensors.
         model: The model whose current weights it uses.
-        arguments: dtype and rank of each tensor, such as `IDS`.
+        arguments: dtype and shape of each tensor, such as `IDS`.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        signature = [tf.TensorSpec([None] * rank, dtype) for dtype, rank in arguments]
+        signature = [tf.TensorSpec(shape, dtype) for dtype, shape in arguments]
         return tf.function(function, input_signature=signature, autograph=False)
     if keras.backend.backend() == "jax":
         import jax
