@@ -45,20 +45,20 @@ class ModelConfig:
     """Hyperparameters of a translation model; the defaults suit corpora of 10k to 1M sentences.
 
     Args:
-        source_vocabulary_size: Number of source pieces, including the four special ids.
-        target_vocabulary_size: Number of target pieces, including the four special ids.
-        embedding_units: Size of source and target embeddings (m in the paper).
-        encoder_units: Size of the encoder state in each direction (n in the paper).
-        encoder_layers: Number of stacked encoder layers.
+        source_vocabulary_size: Number of source pieces, including the four special ids. At least 5.
+        target_vocabulary_size: Number of target pieces, including the four special ids. At least 5.
+        embedding_units: Size of source and target embeddings (m in the paper). At least 1.
+        encoder_units: Size of the encoder state in each direction (n in the paper). At least 1.
+        encoder_layers: Number of stacked encoder layers. At least 1.
         bidirectional: Whether to add a backward encoder.
-        decoder_units: Size of the decoder state (n in the paper).
+        decoder_units: Size of the decoder state (n in the paper). At least 1.
         cell: `"gru"` or `"lstm"`, in encoder and decoder.
         reset_after: GRU only. Apply the reset gate after the recurrent product (as in cuDNN) or
             before it (`False`, the paper's A.1.1).
         attention: `"bahdanau"` (additive), `"luong"` (multiplicative), `"dot"` (without weights;
             `decoder_units` must equal the annotation size) or `"none"`: the decoder reads one
             fixed-length vector (RNNencdec in the paper, Cho et al. 2014).
-        attention_units: Size of the alignment model's hidden layer (n' in the paper).
+        attention_units: Size of the alignment model's hidden layer (n' in the paper). At least 1.
         query_previous_token: Whether the query includes the previous target embedding; not in the
             paper, where s_{i-1} has not read it yet (compare Sennrich et al. 2017). See
             `AttentionDecoder`.
@@ -66,17 +66,17 @@ class ModelConfig:
             2014) and `"twice"`, the source repeated (Zaremba & Sutskever 2014).
         readout: `"tanh"` or the paper's `"maxout"` (A.2.2).
         readout_units: Size of the maxout layer (l in the paper). The tanh readout has
-            `embedding_units`.
+            `embedding_units`. At least 1.
         tie_target_embeddings: Share the output weights with the target embedding (Press & Wolf
             2017). Requires the tanh readout.
         layer_normalization: Normalise attention queries, keys and readout (Ba et al. 2016).
-        embedding_dropout: Dropout rate on source and target embeddings.
-        annotation_dropout: Dropout rate on annotations and between encoder layers.
-        readout_dropout: Dropout rate on the readout.
+        embedding_dropout: Dropout rate on source and target embeddings. In [0, 1).
+        annotation_dropout: Dropout rate on annotations and between encoder layers. In [0, 1).
+        readout_dropout: Dropout rate on the readout. In [0, 1).
         dropout_per_sentence: Whether these three use one dropout mask for all positions of a
             sentence (variational dropout, Gal & Ghahramani 2016).
         word_dropout: Rate of dropping whole source and target embeddings (Sennrich et al. 2016,
-            Edinburgh at WMT).
+            Edinburgh at WMT). In [0, 1).
         initializer: `"glorot"` (Keras' defaults) or `"paper"` (appendix B.1).
 
     Raises:

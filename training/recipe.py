@@ -50,16 +50,18 @@ class DataRecipe:
         test: Same for the test set of `evaluate`.
         source_column: `tsv`: 1-based source column. 0 uses the header, or the first column without
             a header. A first line that contains both `source_language` and `target_language` as
-            cells is a header.
-        target_column: Same for the target; 0 without a header is the second column.
+            cells is a header. At least 0.
+        target_column: Same for the target; 0 without a header is the second column. At least 0.
         alignment: `lines`: suffix of the word alignment files in Pharaoh format (`align` means
             `train.align`, ...), for `training.guided_alignment`. Optional for validation and test.
             `phrases` has its own.
-        size: `phrases`: number of training pairs; otherwise maximum number of pairs, 0 for all.
-        validation_size: `phrases`: number of validation pairs and of test pairs.
+        size: `phrases`: number of training pairs (0: 50,000); otherwise maximum number of pairs,
+            0 for all. At least 0.
+        validation_size: `phrases`: number of validation pairs and of test pairs. At least 1.
         concatenate: Concatenate consecutive pairs up to this many source words, with uniformly
             distributed limits; 0 disables it. `max_length` must be larger, about twice as large.
-        max_length: Longer pairs, in tokens, are dropped, counted and reported.
+            At least 0.
+        max_length: Longer pairs, in tokens, are dropped, counted and reported. At least 2.
         cache: Whether to cache tokenised sentences in memory.
     """
 
@@ -115,20 +117,21 @@ class VocabularyRecipe:
             directory, `~` is the home directory; see `Tokenizer.from_sentencepiece`. If empty, the
             vocabulary is learned. With `shared`, the model of both languages.
         target_model: Same for the target language.
-        source_size: Number of source pieces.
-        target_size: Number of target pieces.
+        source_size: Number of source pieces, special and byte pieces included. At least 261, or 5
+            without `byte_fallback`.
+        target_size: Same for the target.
         shared: Share one vocabulary of `source_size` pieces between both languages.
         model_type: `"unigram"` or `"bpe"`.
         normalization: `"nfc"`, `"nmt_nfkc"` or `"identity"`, see `Tokenizer.learn`.
-        character_coverage: Share of the text covered by character pieces.
+        character_coverage: Share of the text covered by character pieces. In [0.98, 1].
         byte_fallback: Encode uncovered characters as bytes instead of `<unk>`.
         segmentation_samples: Segmentations of each training pair per epoch: the deterministic one
             and sampled ones, drawn before training (subword regularization, Kudo 2018;
             BPE-dropout, Provilkov et al. 2020). Epochs get longer in proportion. Validation and
-            translation use the deterministic segmentation.
+            translation use the deterministic segmentation. At least 1.
         sampling_alpha: Smoothing or dropout rate, see `SubwordSampler`. With 6,000 pieces, German
             Multi30k text becomes 1.3 times as long with `unigram` and 0.2, twice as long with 0.1;
-            with `bpe`, 1.2 times with 0.1 (the paper's value).
+            with `bpe`, 1.2 times with 0.1 (the paper's value). In (0, 1].
     """
 
     source_model: str = ""
@@ -180,28 +183,33 @@ class TrainingRecipe:
     """Optimisation settings.
 
     Attributes:
-        seed: Seed of initialisation, dropout, data order and subword sampling.
-        epochs: Number of epochs, each of `vocabulary.segmentation_samples` passes over the data.
-        tokens_per_batch: Maximum source plus target positions per batch, padding included.
+        seed: Seed of initialisation, dropout, data order and subword sampling. At least 0.
+        epochs: Number of epochs, each of `vocabulary.segmentation_samples` passes over the data. At
+            least 1.
+        tokens_per_batch: Maximum source plus target positions per batch, padding included. At
+            least 1.
         optimizer: `"adam"` or `"adadelta"` (the paper's).
-        learning_rate: Peak learning rate.
+        learning_rate: Peak learning rate. Above 0.
         schedule: `"constant"`, `"cosine"` (to zero over all epochs) or `"plateau"` (multiplied by
             `plateau_factor` after `plateau_patience` epochs without improvement of `monitor`).
-        warmup_steps: Steps of linear warm-up; not for plateau.
-        clip_norm: Maximum global gradient norm (paper, B.2: 1).
+        warmup_steps: Steps of linear warm-up; not for plateau. At least 0.
+        clip_norm: Maximum global gradient norm (paper, B.2: 1). Above 0.
         ema_momentum: Momentum of an exponential moving average of the weights, such as 0.999, that
             is evaluated and saved instead of the last weights (Polyak & Juditsky 1992); 0 disables
-            it.
-        label_smoothing: See `MaskedCrossentropy`.
+            it. In [0, 1).
+        label_smoothing: Share of the target probability that is spread over the vocabulary, see
+            `MaskedCrossentropy`. In [0, 1).
         r_drop: Weight of the KL divergence between two dropout passes (R-Drop), see
-            `RDropCrossentropy`; 0 disables it. Doubles time and memory of a step.
-        guided_alignment: Weight of the `GuidedAlignment` loss; 0 disables it.
+            `RDropCrossentropy`; 0 disables it. Doubles time and memory of a step. At least 0.
+        guided_alignment: Weight of the `GuidedAlignment` loss, for corpora with word alignments; 0
+            disables it. At least 0.
         monitor: Metric that selects the best epoch: `"val_bleu"` or `"val_loss"`.
         patience: Early stopping after this many epochs without improvement of `monitor`; 0
-            disables it.
-        plateau_patience: See `schedule`.
-        plateau_factor: See `schedule`.
-        bleu_sentences: Validation sentences translated after each epoch; 0 disables it.
+            disables it. At least 0.
+        plateau_patience: Epochs without improvement of `monitor` before the learning rate falls,
+            see `schedule`. At least 1.
+        plateau_factor: Factor of the learning rate then, see `schedule`. In (0, 1).
+        bleu_sentences: Validation sentences translated after each epoch; 0 disables it. At least 0.
         dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
     """
 

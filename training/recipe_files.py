@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+# Files of a model directory that hold the recipe of its run. `RECIPE` is written at the start and
+# compared with the given recipe on resume.
+TRAINING, RECIPE = "training.json", "recipe.json"
 RECIPES = Path(__file__).parent / "recipes"
 MODEL_DEFAULTS = {
     field.name: field.default
@@ -142,15 +146,32 @@ def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
 
 def unused_settings(recipe: Recipe) -> dict[str, str]:
     """Non-default settings without effect, with the precondition of each."""
-    values = recipe.to_dict()
-    values["model"] = {**MODEL_DEFAULTS, **recipe.model}
-    defaults = {**Recipe().to_dict(), "model": MODEL_DEFAULTS}
-    unused = {}
-    for setting, (condition, is_used) in _USED_WHERE.items():
-        section, name = setting.split(".")
-        if values[section][name] != defaults[section][name] and not is_used(recipe):
-            unused[setting] = condition
-    return unused
+    values, defaults = all_settings(recipe), all_settings(Recipe())
+    return {
+        setting: condition
+        for setting, condition in unmet_conditions(recipe).items()
+        if values[setting] != defaults[setting]
+    }
+
+
+def unmet_conditions(recipe: Recipe) -> dict[str, str]:
+    """Settings without effect, whatever their values, with the precondition of each."""
+    return {
+        setting: condition
+        for setting, (condition, is_used) in _USED_WHERE.items()
+        if not is_used(recipe)
+    }
+
+
+def all_settings(recipe: Recipe) -> dict[str, Any]:
+    """The value of every setting by `section.key`, including default values."""
+    sections = recipe.to_dict()
+    sections["model"] = {**MODEL_DEFAULTS, **recipe.model}
+    return {
+        f"{section}.{name}": value
+        for section, values in sections.items()
+        for name, value in values.items()
+    }
 
 
 def _refuse(unused: Mapping[str, str], where: str) -> None:
@@ -158,6 +179,38 @@ def _refuse(unused: Mapping[str, str], where: str) -> None:
         raise ValueError(
             f"{where}: {setting} has no effect, as it requires {condition}. Remove it."
         )
+
+
+def find_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
+    """Loads a built-in recipe, a recipe file, or the recipe of a model directory.
+
+    Args:
+        name: As in `load_recipe`, or a model directory. A built-in recipe has precedence over a
+            directory of its name: write `./multi30k`.
+        overrides: See `load_recipe`; not for a model directory.
+
+    Raises:
+        ValueError: See `load_recipe`; or the directory has no recipe.
+    """
+    path = Path(os.path.expanduser(name))
+    if str(name) in recipe_names() or not path.is_dir():
+        return load_recipe(name, overrides)
+    if list(overrides):
+        raise ValueError(f"{path} is a model directory: overrides only apply to a recipe.")
+    for file, key in ((TRAINING, "recipe"), (RECIPE, None)):
+        try:
+            values = json.loads((path / file).read_text(encoding="utf-8"))
+            values = values[key] if key else values
+            sections = {field.name for field in dataclasses.fields(Recipe)}
+            return Recipe.from_dict({each: values[each] for each in sections & values.keys()})
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path / file} does not hold a recipe: {error}") from error
+    raise ValueError(
+        f"The directory {path} has neither {TRAINING} nor {RECIPE}: expected a recipe's name "
+        f"({', '.join(recipe_names())}), a .toml file or a model directory."
+    )
 
 
 def recipe_names() -> list[str]:

@@ -11,10 +11,9 @@ from keras_attn_nmt import model_directory
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.training.recipe_files import RECIPE
 from keras_attn_nmt.writing import write_text
 
-# Compared with the given recipe on resume.
-RECIPE = "recipe.json"
 # Key in `RECIPE` in addition to the sections: path and SHA-256 of given SentencePiece models.
 _VOCABULARY_FILES = "vocabulary_files"
 

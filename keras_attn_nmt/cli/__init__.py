@@ -63,7 +63,8 @@ def _run(options: argparse.Namespace) -> None:
         # Exports always run on TensorFlow, whatever the training backend.
         os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Keras is not installed on devices that only run `.tflite` files.
-    with quiet_stderr(), contextlib.suppress(ModuleNotFoundError):
-        import keras  # noqa: F401
+    if options.command != "recipe":  # It answers without Keras.
+        # Keras is not installed on devices that only run `.tflite` files.
+        with quiet_stderr(), contextlib.suppress(ModuleNotFoundError):
+            import keras  # noqa: F401
     options.run(options)

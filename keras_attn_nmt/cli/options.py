@@ -232,7 +232,11 @@ def add_batch_size(parser: argparse._ActionsContainer) -> None:
 
 
 def add_recipe(parser: argparse.ArgumentParser, output: str) -> None:
-    parser.add_argument("recipe", help="name of a built-in recipe, or a TOML file")
+    parser.add_argument(
+        "recipe",
+        help=f"name of a built-in recipe, or a TOML file ({PROGRAM} recipe lists them and prints "
+        "every setting)",
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help=output)
     add_recipe_values(parser)
     parser.add_argument("--quiet", action="store_true", help="hide progress bars")

@@ -24,9 +24,10 @@ class SearchOptions:
     command line and all exports of the model.
 
     Args:
-        beam_size: Beam size; 1 is greedy search.
-        length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it.
-        max_length: Maximum target length in tokens, `</s>` included.
+        beam_size: Beam size; 1 is greedy search. At least 1.
+        length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it. At
+            least 0.
+        max_length: Maximum target length in tokens, `</s>` included. At least 1.
 
     Raises:
         ValueError: A value is out of range.
