@@ -56,6 +56,12 @@ class Translation:
         """Whether the translation ends in `</s>`, i.e. was not cut at the maximum length."""
         return not self.source_tokens or self.target_tokens[-1:] == [alignment.END]
 
+    @property
+    def log_probability(self) -> float:
+        """Log-probability of the translation in nats, without length penalty."""
+        # Adding 0.0 removes the sign of a negative zero.
+        return float(self.token_scores.sum(dtype="float64")) + 0.0
+
     def word_attention(self) -> np.ndarray:
         """Attention between space-separated words, `(target words, source words)`.
 

@@ -5,8 +5,27 @@ from __future__ import annotations
 import argparse
 
 from keras_attn_nmt import __version__
-from keras_attn_nmt.cli import alignments, evaluations, exports, recipes, trainings, translations
+from keras_attn_nmt.cli import (
+    alignments,
+    evaluations,
+    exports,
+    recipes,
+    scoring,
+    trainings,
+    translations,
+)
 from keras_attn_nmt.cli.options import PROGRAM, Commands, Parser
+
+# In the order of --help.
+_GROUPS = (
+    trainings,
+    recipes,
+    translations,
+    scoring,
+    evaluations,
+    alignments,
+    exports,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -17,6 +36,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = Commands(parser, "command", "COMMAND")
-    for group in (trainings, recipes, translations, evaluations, alignments, exports):
+    for group in _GROUPS:
         group.add_commands(commands)
     return parser

@@ -28,10 +28,9 @@ def moses_line(line: int, found: Translation) -> str:
         [Moses manual](https://www2.statmt.org/moses/?n=Advanced.Search)
     """
     text = one_line(found.text).replace("|||", "&#124;" * 3)
+    features = f"LogProb= {found.log_probability:.6f} Tokens= {len(found.target_tokens)}"
     # Adding 0.0 removes the sign of a negative zero.
-    total, score = float(found.token_scores.sum()) + 0.0, found.score + 0.0
-    features = f"LogProb= {total:.6f} Tokens= {len(found.target_tokens)}"
-    return f"{line} ||| {text} ||| {features} ||| {score:.6f}"
+    return f"{line} ||| {text} ||| {features} ||| {found.score + 0.0:.6f}"
 
 
 def as_json(source: str, found: Translation) -> dict[str, Any]:

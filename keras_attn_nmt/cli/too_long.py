@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def fit_lines(
-    lines: Sequence[str], translator: Any, too_long: str, before: int
+    lines: Sequence[str], translator: Any, too_long: str, before: int, side: str = "source"
 ) -> tuple[list[str], ValueError | None]:
     """Applies a `--too-long` policy to input lines.
 
@@ -28,21 +28,24 @@ def fit_lines(
         too_long: One of `TOO_LONG`: stop at a too long line, replace it by an empty one, or crop
             it to the maximum length. The last two are logged.
         before: Number of input lines before these.
+        side: The language of the lines, `"source"` or `"target"` (only of a `Translator`).
 
     Returns:
         `(texts, error)`: a text per line, up to the first too long one if the policy is `stop`,
         and the error for that line or `None`.
     """
     tokenizer, limit = translator.source_tokenizer, translator.max_source_length
+    name = "input"
+    if side == "target":
+        tokenizer, name = translator.target_tokenizer, "target"
     texts: list[str] = []
     for line, ids in zip(lines, tokenizer.encode(lines), strict=True):
         length = len(ids) + 1  # With the end of the sentence.
         if length <= limit or is_blank(line):
             texts.append(line)
             continue
-        reason = (
-            f"Line {before + len(texts) + 1} of the input has {length} tokens, the limit is {limit}"
-        )
+        number = before + len(texts) + 1
+        reason = f"Line {number} of the {name} has {length} tokens, the limit is {limit}"
         if too_long == "stop":
             return texts, ValueError(
                 f"{reason}: split it into sentences, or use --too-long skip or --too-long crop."

@@ -30,6 +30,7 @@ def test_help_does_not_import_tensorflow():
     [
         "train",
         "translate",
+        "score",
         "evaluate",
         "attention",
         "align",
