@@ -78,9 +78,8 @@ def _open(path: Path) -> BinaryIO:
     if path.is_dir():
         raise ValueError(f"{path} is a folder; expected a text file.")
     file = path.open("rb")
-    compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    file.seek(0)
-    if not compressed:
+    # Without seeking, so that pipes can be read: --source <(zcat train.de.gz).
+    if not file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC):
         return file
     # GzipFile only closes files that it opened by name.
     file.close()

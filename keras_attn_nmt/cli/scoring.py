@@ -156,14 +156,11 @@ def _fitting(
     pairs: Sequence[Pair], translator: Any, too_long: str, before: int
 ) -> tuple[list[Pair], ValueError | None]:
     """Applies `--too-long` to both sides, see `fit_lines`; skipped pairs have an empty side."""
-    if not pairs:
-        return [], None
-    sources, targets = zip(*pairs, strict=True)
-    sources, error = fit_lines(sources, translator, too_long, before)
-    targets, target_error = fit_lines(
-        targets[: len(sources) + 1], translator, too_long, before, side="target"
-    )
-    if len(targets) < len(sources):
+    sources, error = fit_lines([source for source, _ in pairs], translator, too_long, before)
+    # Of the lines before a too long source.
+    others = [target for _, target in pairs[: len(sources)]]
+    targets, target_error = fit_lines(others, translator, too_long, before, side="target")
+    if target_error:
         error = target_error
     return list(zip(sources, targets, strict=False)), error
 
