@@ -26,6 +26,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
@@ -127,6 +128,9 @@ class Translator:
         batch_size: int = 64,
         copy: bool = False,
         shortlist: bool = False,
+        protect: Sequence[str] = (),
+        markup: bool = False,
+        stand_in: str | None = None,
     ) -> list[list[Translation]]:
         """Returns up to `beam_size` translations of each text, best first.
 
@@ -143,10 +147,15 @@ class Translator:
             copy: Copy rare words from the source, see `Translation.copying`.
             shortlist: Restrict the softmax to the model's shortlist: faster, but some translations
                 differ. Scores are log-probabilities over the shortlist.
+            protect: What comes through unchanged, see `Protection`. Tokens, scores and attention
+                of a `Translation` are those of the model, which does not see all of it.
+            markup: Translate HTML or XLIFF; see `Protection`.
+            stand_in: What the model sees of protected text; see `Protection`.
 
         Raises:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
-            ValueError: An option is out of range, or there is no shortlist.
+            ValueError: An option is out of range, there is no shortlist, or markup is not
+                well-formed.
             RuntimeError: This process was forked after a model was loaded or run.
         """
         check_process()
@@ -159,7 +168,10 @@ class Translator:
             find = functools.partial(searching.search, self._decoder_with(shortlist))
             find = functools.partial(find, options=search)
             self._searches[key] = compiled(find, self.model, IDS)
-        return self._found(texts, lambda ids, _: self._searches[key](ids), batch_size, copy)
+        plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
+        texts = [plan.text for plan in plans]
+        found = self._found(texts, lambda ids, _: self._searches[key](ids), batch_size, copy)
+        return restore_all(plans, found)
 
     def sample(
         self,

@@ -1,0 +1,319 @@
+"""Protected text: what a translation has to contain unchanged, once, and in the right place.
+
+    plan = protection.plan(text)        # plan.text is for the model
+    restored = plan.restore(translation)
+
+Placeholders, URLs and tags are taken out of the text and put back by attention (see `placement`).
+Numbers stay in the text, as models copy most of them, and are repaired by attention. Requires only
+NumPy and the translation, so that it works with every runtime.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from keras_attn_nmt.text.markup import MarkupError, Part, find_tags, parse_markup, unescape
+from keras_attn_nmt.text.placement import Mark
+from keras_attn_nmt.text.restoring import CLOSING, restored_text
+from keras_attn_nmt.text.words import is_word
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.translation import Translation
+
+DEFAULTS = "defaults"
+# In order of precedence, where two begin at the same place.
+_TO_SPACE = r"[^\s<>\"'{}]*[^\s<>\"'{}.,;:!?)\]]"
+KINDS = {
+    "url": rf"(?:https?|ftp|file)://{_TO_SPACE}|\bwww\.{_TO_SPACE}|\bmailto:[\w.+-]+@[\w.-]+\w",
+    "email": r"(?<![\w.+-])[\w.+-]+@\w[\w-]*(?:\.\w[\w-]*)+",
+    # {{x}}, ${x}, {0:.2f}, %(x)d, %1$s, %.2f; not the rest of "100 % der".
+    "placeholder": r"\{\{[^{}\n]*\}\}|\$?\{[\w.,:!#?@+*/ \[\]-]*\}"
+    r"|%\([\w.]+\)[#0 +-]*[\d.]*[a-zA-Z]"
+    r"|%(?:\d+\$)?[#0+-]*\d*(?:\.\d+)?(?:hh|ll|[hlLzjt])?[sdiufFeEgGxXcraop@](?!\w)",
+    "number": r"(?<![\w.,])[0-9]+(?:[.,:/’'-][0-9]+)*(?!\w)",
+}
+# `tag` is found by `find_tags`.
+NAMES = (*KINDS, "tag")
+# Stays in the text.
+_NUMBER = "number"
+_SEPARATING = re.compile(r"</?(?:br|hr|p|div|li|ul|ol|td|th|tr|h[1-6]|x|bx|ex|lb)\b", re.IGNORECASE)
+
+
+class Protection:
+    """What is protected in texts, and how.
+
+    Args:
+        protect: Regular expressions, and names of what is known: `"url"`, `"email"`,
+            `"placeholder"` (`{name}`, `${name}`, `{{name}}`, `%s`, `%(name)d`), `"number"`,
+            `"tag"`, or `"defaults"` for all of these.
+        markup: Texts are HTML or XLIFF: tags have to be well-formed, and remain so; `&amp;` and
+            other entities are resolved for the model, and `&`, `<` and `>` of the translation
+            escaped.
+        stand_in: What the model sees instead of protected text that is not a number or a tag: a
+            word that it was trained to copy. By default the text is taken out.
+
+    Raises:
+        ValueError: A regular expression is not valid, or matches nothing.
+
+    Example:
+        >>> protection = Protection(["placeholder"])
+        >>> protection.plan("Hallo {name}, wie geht's?").text
+        "Hallo, wie geht's?"
+    """
+
+    def __init__(
+        self, protect: Iterable[str] = (), *, markup: bool = False, stand_in: str | None = None
+    ):
+        if isinstance(protect, str):
+            raise ValueError(f"protect must be a list, got one string: write [{protect!r}].")
+        names: list[str] = []
+        for each in protect:
+            names += NAMES if each == DEFAULTS else [each]
+        if stand_in is not None and (not stand_in.strip() or stand_in != stand_in.strip()):
+            raise ValueError(f"stand_in must be a word, got {stand_in!r}.")
+        self._markup = markup
+        self._tags = "tag" in names and not markup
+        self._stand_in = stand_in
+        # What the user gives comes first.
+        own = [each for each in names if each not in NAMES]
+        self._patterns = [(each, _compiled(each)) for each in own]
+        self._patterns += [(each, re.compile(KINDS[each])) for each in KINDS if each in names]
+
+    def __bool__(self) -> bool:
+        """Whether anything is protected."""
+        return bool(self._markup or self._tags or self._patterns)
+
+    def plan(self, text: str) -> Plan:
+        """Prepares a text for the model.
+
+        Raises:
+            MarkupError: With `markup`, the text is not well-formed.
+        """
+        if not self:
+            return Plan(text, text, [], False)
+        if self._markup:
+            parts = parse_markup(text)
+        else:
+            parts = find_tags(text) if self._tags else [Part("text", text, "", 0)]
+        pieces: list[_Piece] = []
+        for part in parts:
+            if part.kind == "text":
+                pieces += self._pieces(part.raw)
+            else:
+                pieces.append(_Piece(part.kind, part.raw))
+        pieces = _merged(pieces)
+        if all(piece.kind == "text" for piece in pieces):
+            return Plan("".join(piece.form for piece in pieces), text, [], self._markup)
+        for_model, marks = _text_and_marks(pieces)
+        # Punctuation between protected text says nothing to translate.
+        return Plan(for_model if is_word(for_model) else "", text, marks, self._markup)
+
+    def _pieces(self, raw: str) -> list[_Piece]:
+        """Divides text between two tags."""
+        characters = list(raw)
+        text = raw
+        if self._markup:
+            text, characters = unescape(raw)
+        pieces, place = [], 0
+        for start, end, name in self._matches(text):
+            if place < start:
+                pieces.append(_Piece("text", "", text[place:start]))
+            written = "".join(characters[start:end])
+            if name == _NUMBER:
+                pieces.append(_Piece("kept", written, text[start:end]))
+            elif self._stand_in is not None:
+                pieces.append(_Piece("kept", written, self._stand_in))
+            else:
+                pieces.append(_Piece("single", written))
+            place = end
+        if place < len(text):
+            pieces.append(_Piece("text", "", text[place:]))
+        return pieces
+
+    def _matches(self, text: str) -> list[tuple[int, int, str]]:
+        """Start, end and name of what is protected, without overlaps: the first, then the longest
+        of one kind."""
+        found = [
+            (match.start(), rank, match.end(), name)
+            for rank, (name, pattern) in enumerate(self._patterns)
+            for match in pattern.finditer(text)
+            if match.end() > match.start()
+        ]
+        kept: list[tuple[int, int, str]] = []
+        for start, _, end, name in sorted(found):
+            if not kept or start >= kept[-1][1]:
+                kept.append((start, end, name))
+        return kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A text that is ready for the model, and what has to come back.
+
+    Attributes:
+        text: Text for the model. Blank if there is nothing to translate.
+        source: The text as given.
+        marks: Protected text and tags, in order.
+        markup: Whether to escape the translation.
+    """
+
+    text: str
+    source: str
+    marks: list[Mark]
+    markup: bool
+
+    def restore(self, translation: Translation) -> Translation:
+        """The translation with everything protected in its `text`.
+
+        Tokens, scores and attention stay those of the model, whose source is `Plan.text`.
+
+        Raises:
+            ValueError: The model has no attention.
+        """
+        text = self.restore_sentences([((0, len(self.text)), translation)])
+        return dataclasses.replace(translation, text=text)
+
+    def restore_sentences(self, sentences: Sequence[tuple[tuple[int, int], Translation]]) -> str:
+        """The translation of a text that was translated in sentences.
+
+        Args:
+            sentences: Start and end of each sentence in `text`, and its translation. White space
+                between them is kept.
+
+        Raises:
+            ValueError: The model has no attention.
+        """
+        if not self.text and self.source:
+            return self.source
+        return restored_text(self.text, self.marks, sentences, self.markup)
+
+
+def restore_all(
+    plans: Sequence[Plan], found: Sequence[Sequence[Translation]]
+) -> list[list[Translation]]:
+    """`Plan.restore` for all hypotheses of all texts."""
+    return [
+        [plan.restore(each) for each in hypotheses]
+        for plan, hypotheses in zip(plans, found, strict=True)
+    ]
+
+
+def plan_texts(protection: Protection, texts: Sequence[str]) -> list[Plan]:
+    """The plan of each text.
+
+    Raises:
+        ValueError: An element is not a string, or not well-formed; the message has its number.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise ValueError("Expected a list of strings, got one string: wrap the text in a list.")
+    plans = []
+    for number, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise ValueError(f"Text {number} must be a string, got {type(text).__name__}.")
+        try:
+            plans.append(protection.plan(text))
+        except MarkupError as error:
+            raise MarkupError(f"Text {number}: {error}") from error
+    return plans
+
+
+class _Piece(NamedTuple):
+    """Text, a tag, or protected text.
+
+    Attributes:
+        kind: `"text"`, or the kind of a `Mark`.
+        raw: As written.
+        form: What the model sees.
+    """
+
+    kind: str
+    raw: str
+    form: str = ""
+
+
+def _merged(pieces: Iterable[_Piece]) -> list[_Piece]:
+    """Joins text, and single pieces with nothing but white space between them."""
+    merged: list[_Piece] = []
+    for piece in pieces:
+        if merged and piece.kind == merged[-1].kind == "text":
+            merged[-1] = _Piece("text", "", merged.pop().form + piece.form)
+        elif merged and piece.kind == merged[-1].kind == "single":
+            merged.append(_Piece("single", merged.pop().raw + piece.raw))
+        elif (
+            len(merged) > 1
+            and piece.kind == merged[-2].kind == "single"
+            and merged[-1].kind == "text"
+            and merged[-1].form.isspace()
+        ):
+            space = merged.pop().form
+            merged.append(_Piece("single", merged.pop().raw + space + piece.raw))
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _text_and_marks(pieces: list[_Piece]) -> tuple[str, list[Mark]]:
+    """The text for the model, without the spaces around what was taken out, and its marks."""
+    text = ""
+    marks: list[Mark] = []
+    # What was taken out since the last text.
+    taken: list[_Piece] = []
+    for index, piece in enumerate(pieces):
+        if piece.form:
+            text, marks = _closed_up(text, marks, taken, piece.form)
+            added = piece.form
+            if taken and (not text or text[-1].isspace()):
+                added = added.lstrip()
+            if piece.kind == "kept":
+                span = len(text), len(text) + len(added)
+                marks.append(Mark("kept", piece.raw, span, piece.form))
+            text += added
+            if added:
+                taken = []
+        else:
+            sides = _side(pieces[:index][::-1], -1), _side(pieces[index + 1 :], 0)
+            marks.append(Mark(piece.kind, piece.raw, (len(text), len(text)), "", sides))
+            taken.append(piece)
+    return (text.rstrip() if taken else text), marks
+
+
+def _closed_up(
+    text: str, marks: list[Mark], taken: list[_Piece], following: str
+) -> tuple[str, list[Mark]]:
+    """Adapts the white space before text that follows something taken out."""
+    singles = any(piece.kind == "single" for piece in taken)
+    if singles and following[0] in CLOSING and text[-1:].isspace():
+        text = text.rstrip()
+        place = len(text)
+        marks = [
+            mark if mark.span[0] <= place else mark._replace(span=(place, place)) for mark in marks
+        ]
+    separate = singles or any(_SEPARATING.match(piece.raw) for piece in taken)
+    if separate and is_word(text[-1:]) and is_word(following[0]):
+        text += " "
+    return text, marks
+
+
+def _side(pieces: list[_Piece], index: int) -> str:
+    """The first or last character of the nearest piece that is not a tag of a pair."""
+    return next(
+        (
+            p.form[index] if p.form else p.raw[index]
+            for p in pieces
+            if p.kind not in ("open", "close")
+        ),
+        "",
+    )
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"protect: {pattern!r} is not a regular expression: {error}.") from error
+    if not pattern:
+        raise ValueError("protect: an empty regular expression matches nothing.")
+    return compiled

@@ -1,0 +1,311 @@
+"""Writes a translation with everything that was protected in its source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from keras_attn_nmt.text.markup import escape
+from keras_attn_nmt.text.placement import INSIDE, Item, Mark, best_range, place
+from keras_attn_nmt.text.words import (
+    Block,
+    Span,
+    WordAttention,
+    is_spaceless,
+    is_word,
+    piece_spans,
+    word_block,
+    word_spans,
+)
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.translation import Translation
+
+# No space before these, and none after those.
+CLOSING = ",.;:!?…)]}%»”’、。，！？：；）」』"
+OPENING = "([{«“„‘¿¡（「『"
+
+
+class _Text(NamedTuple):
+    """A source and its translation, divided into words, with their attention."""
+
+    source_words: list[Span]
+    target: str
+    target_words: list[Span]
+    attention: WordAttention
+
+
+def restored_text(
+    source: str,
+    marks: Sequence[Mark],
+    sentences: Sequence[tuple[Span, Translation]],
+    markup: bool = False,
+) -> str:
+    """The text of a translation with marks.
+
+    Args:
+        source: The text for the model.
+        marks: The marks, in order.
+        sentences: Start and end of each sentence in `source`, and its translation.
+        markup: Escape the text between tags.
+
+    Raises:
+        ValueError: There are marks, but the model has no attention.
+    """
+    if not marks:
+        text = joined_sentences(source, sentences)
+        return escape(text) if markup else text
+    merged: list[Span] = []
+    while True:
+        known = _divided(source, sentences, merged)
+        kept = [mark for mark in marks if mark.kind == "kept"]
+        found = _find_kept(kept, known)
+        ranges = [span for span in found.places.values() if span[1] - span[0] > 1]
+        if merged or not ranges:
+            break
+        # Something in several words is one word: no tag may divide it.
+        merged = [(known.target_words[a][0], known.target_words[b - 1][1]) for a, b in ranges]
+    words = [known.target[start:end] for start, end in known.target_words]
+    words = [escape(word) if markup else word for word in words]
+    gaps = _gaps(known.target, known.target_words)
+    for number, (start, _) in found.places.items():
+        words[start] = kept[number].raw
+    for start, end in found.surplus:
+        words[start:end] = [""] * (end - start)
+        gaps[start : end + 1] = [gaps[start], *[""] * (end - start - 1), ""]
+    missing = {id(kept[number]) for number in range(len(kept)) if number not in found.places}
+    items = _tree([mark for mark in marks if mark.kind != "kept" or id(mark) in missing], known)
+    every = 0, len(known.source_words)
+    place(items, known.attention, every, (0, len(words)))
+    return "".join(_written(list(_events(items, words, (0, len(words)))), gaps))
+
+
+def joined_sentences(source: str, sentences: Sequence[tuple[Span, Translation]]) -> str:
+    """The translations of the sentences, with what is between the sentences in the source."""
+    return "".join(text for text, _ in _joined(source, sentences))
+
+
+def _joined(
+    source: str, sentences: Sequence[tuple[Span, Translation]]
+) -> Iterator[tuple[str, int | None]]:
+    """The texts of a translation, and the number of the sentence that each is of, if any."""
+    last, text = 0, ""
+    for number, ((start, end), translation) in enumerate(sentences):
+        between = source[last:start]
+        if number and not between and text and translation.text:
+            # From a script without spaces to one with them.
+            spaceless = is_spaceless(text[-1]) or text[-1] in CLOSING[CLOSING.index("、") :]
+            between = "" if spaceless or is_spaceless(translation.text[0]) else " "
+        yield between, None
+        text = translation.text
+        yield text, number
+        last = end
+    yield source[last:], None
+
+
+def _divided(
+    source: str, sentences: Sequence[tuple[Span, Translation]], merged: Sequence[Span]
+) -> _Text:
+    """Divides a text into words; `merged` are spans of the translation that are one word each."""
+    target, source_words, target_words = "", [], []
+    blocks: list[Block] = []
+    for text, number in _joined(source, sentences):
+        place = len(target)
+        target += text
+        if number is None:
+            continue
+        (start, end), translation = sentences[number]
+        if translation.target_tokens and not np.any(translation.attention):
+            raise ValueError(
+                "This model has no attention, which says where protected text and tags belong: "
+                "use a model with attention, or protect nothing."
+            )
+        sides = (translation.target_tokens, text), (translation.source_tokens, source[start:end])
+        pieces = [piece_spans(*side) for side in sides]
+        words = [
+            word_spans(side[1], (end for _, end in spans))
+            for side, spans in zip(sides, pieces, strict=True)
+        ]
+        words[0] = _merge(words[0], [(a - place, b - place) for a, b in merged])
+        offsets = len(target_words), len(source_words)
+        blocks.append(
+            word_block(translation.attention, (pieces[0], pieces[1]), (words[0], words[1]), offsets)
+        )
+        target_words += [(a + place, b + place) for a, b in words[0]]
+        source_words += [(a + start, b + start) for a, b in words[1]]
+    return _Text(source_words, target, target_words, WordAttention(blocks))
+
+
+def _merge(words: list[Span], merged: Sequence[Span]) -> list[Span]:
+    for start, end in merged:
+        inside = [word for word in words if start <= word[0] and word[1] <= end]
+        if inside:
+            index = words.index(inside[0])
+            words[index : index + len(inside)] = [(start, end)]
+    return words
+
+
+class _Found(NamedTuple):
+    """Where the model's translation has kept text.
+
+    Attributes:
+        places: Target words, start and end, by the number of the mark.
+        surplus: Target words that are there once too often.
+    """
+
+    places: dict[int, Span]
+    surplus: list[Span]
+
+
+def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
+    """Assigns kept text to words of the translation: the same ones, else by attention."""
+    places: dict[int, Span] = {}
+    surplus: list[Span] = []
+    masses = [text.attention.mass(*_words_of(mark.span, text.source_words)) for mark in kept]
+    for form in dict.fromkeys(mark.form for mark in kept):
+        numbers = [number for number, mark in enumerate(kept) if mark.form == form]
+        spans = _occurrences(form, text)
+        ranked = sorted(
+            (-float(masses[number][slice(*span)].sum()), number, span)
+            for number in numbers
+            for span in spans
+        )
+        for _, number, span in ranked:
+            if number not in places and span in spans:
+                places[number] = span
+                spans.remove(span)
+        natural = kept[numbers[0]].raw == form
+        attended = np.max([masses[number] for number in numbers], axis=0)
+        surplus += [s for s in spans if not natural or attended[slice(*s)].mean() > INSIDE]
+    taken = {word for span in [*places.values(), *surplus] for word in range(*span)}
+    for number, mass in enumerate(masses):
+        if number in places:
+            continue
+        free = np.array([0.0 if word in taken else value for word, value in enumerate(mass)])
+        span, _ = best_range(free, (0, len(free)))
+        if span[0] < span[1]:
+            best = span[0] + int(free[slice(*span)].argmax())
+            word = text.target[slice(*text.target_words[best])]
+            has_digit = any(map(str.isdigit, word)) and free[best] > 0
+            if has_digit or (is_word(word) and free[best] > INSIDE):
+                places[number] = best, best + 1
+                taken.add(best)
+    return _Found(places, surplus)
+
+
+def _occurrences(form: str, text: _Text) -> list[Span]:
+    """The words of the translation that are a form, as starts and ends."""
+    starts = {start: index for index, (start, _) in enumerate(text.target_words)}
+    ends = {end: index + 1 for index, (_, end) in enumerate(text.target_words)}
+    return [
+        (starts[match.start()], ends[match.end()])
+        for match in re.finditer(re.escape(form), text.target)
+        if match.start() in starts and match.end() in ends
+    ]
+
+
+def _words_of(span: Span, words: Sequence[Span]) -> Span:
+    """The words that a span of characters has a part of; between words, the place there."""
+    start = sum(end <= span[0] for _, end in words)
+    return start, max(start, sum(word < span[1] for word, _ in words))
+
+
+def _tree(marks: Sequence[Mark], text: _Text) -> list[Item]:
+    """Nests marks: those between two tags are children of the pair."""
+    children: list[Item] = []
+    outer: list[tuple[list[Item], Item]] = []
+    for order, mark in enumerate(marks):
+        if mark.kind == "close":
+            siblings, item = outer.pop()
+            span = item.mark.span[0], mark.span[0]
+            item.source = _words_of(span, text.source_words)
+            item.children, item.closing = children, mark.raw
+            children = siblings
+            continue
+        item = Item(order, mark, _words_of((mark.span[0],) * 2, text.source_words))
+        children.append(item)
+        if mark.kind == "open":
+            outer.append((children, item))
+            children = []
+    return children
+
+
+class _Event(NamedTuple):
+    """A word, a single mark or a tag, in order of the translation."""
+
+    kind: str
+    text: str
+    word: int = 0
+    sides: tuple[str, str] = ("", "")
+
+
+def _events(items: Sequence[Item], words: Sequence[str], within: Span) -> Iterator[_Event]:
+    done = within[0]
+    for item in items:
+        for word in range(done, item.target[0]):
+            yield _Event("word", words[word], word)
+        done = max(done, item.target[0])
+        if item.children is None:
+            sides = (" ", " ") if item.mark.kind == "kept" else item.mark.sides
+            yield _Event("single", item.mark.raw, done, sides)
+            continue
+        yield _Event("open", item.mark.raw)
+        yield from _events(item.children, words, item.target)
+        yield _Event("close", item.closing)
+        done = item.target[1]
+    for word in range(done, within[1]):
+        yield _Event("word", words[word], word)
+
+
+def _written(events: Sequence[_Event], gaps: Sequence[str]) -> Iterator[str]:
+    """The texts of events with white space; that before a word is outside of its tags."""
+    last: _Event | None = None
+    tags: list[_Event] = []
+    yield gaps[0]
+    for event in events:
+        if event.kind in ("open", "close"):
+            tags.append(event)
+            continue
+        if not event.text:
+            continue
+        space = _space(last, event, gaps) if last else ""
+        first = next((place for place, tag in enumerate(tags) if tag.kind == "open"), len(tags))
+        yield from (tag.text for tag in tags[:first])
+        yield space
+        yield from (tag.text for tag in tags[first:])
+        tags = []
+        yield event.text
+        last = event
+    yield from (tag.text for tag in tags)
+    if last is None or last.kind == "word":
+        yield gaps[-1] if len(gaps) > 1 else ""
+
+
+def _space(left: _Event, right: _Event, gaps: Sequence[str]) -> str:
+    """The white space between two words, or between words and single marks."""
+    if left.kind == right.kind == "word":
+        return gaps[right.word]
+    gap = gaps[right.word]
+    if left.kind == right.kind:
+        spaced = left.sides[1].isspace() or right.sides[0].isspace()
+        return (gap or " ") if spaced else ""
+    if right.kind == "single":
+        side, beside, natural = right.sides[0], left.text[-1], OPENING
+    else:
+        side, beside, natural = left.sides[1], right.text[0], CLOSING
+    mark = right if right.kind == "single" else left
+    glued = side and not side.isspace()
+    if glued and (mark.text[0] == "<" or is_word(side) == is_word(beside)):
+        return ""
+    if not gap and (beside in natural or is_spaceless(beside)):
+        return ""
+    return (right.kind == "single" and gap) or " "
+
+
+def _gaps(text: str, words: Sequence[Span]) -> list[str]:
+    """The white space before each word and after the last."""
+    places = [0, *(place for word in words for place in word), len(text)]
+    return [text[a:b] for a, b in zip(places[::2], places[1::2], strict=True)]

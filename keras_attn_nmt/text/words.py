@@ -1,0 +1,212 @@
+"""Words and punctuation marks of a text with their attention, for text in any script.
+
+In `alignment`, words are separated by spaces. Here, punctuation marks are words of their own, and
+scripts without spaces are divided at the pieces of the vocabulary. Requires only NumPy.
+"""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_attn_nmt.text.alignment import END, SPACE
+from keras_attn_nmt.text.pieces import BYTE_PIECE
+
+Span = tuple[int, int]
+
+# Between two word characters, these continue the word: don't, forty-one.
+_JOINING = "'’-\u00ad"
+# Between two digits, these continue the number: 3.50, 9:30, 1/2.
+_IN_NUMBERS = ".,:/"
+_JOINERS = "\u200c\u200d"
+# Thai to Khmer (without Tibetan, which marks syllables), kana, Han and their supplements.
+_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+                        "\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
+
+
+class Block(NamedTuple):
+    """The attention of one sentence, a block of the attention of the whole text.
+
+    Attributes:
+        targets: Its target words, start and end.
+        sources: Its source words, start and end.
+        sums: Cumulative attention, float64, `(target words, source words + 1)`.
+    """
+
+    targets: Span
+    sources: Span
+    sums: np.ndarray
+
+
+class WordAttention:
+    """Attention between the words of a text of one or more sentences.
+
+    Each target word attends only to the source words of its own sentence, so that memory grows
+    with the length of the text, not with its square.
+
+    Args:
+        blocks: The sentences, in order.
+    """
+
+    def __init__(self, blocks: Sequence[Block]):
+        self._blocks = blocks
+        self.length = blocks[-1].targets[1] if blocks else 0
+
+    def mass(self, start: int, end: int) -> np.ndarray:
+        """Attention of each target word to source words `start` to `end`, float64, `(length,)`."""
+        result = np.zeros(self.length)
+        for (first, last), (low, high), sums in self._blocks:
+            left, right = (min(max(place, low), high) - low for place in (start, end))
+            if left < right:
+                result[first:last] = sums[:, right] - sums[:, left]
+        return result
+
+
+def is_word(text: str) -> bool:
+    """Whether a text has a letter or a digit."""
+    return any(unicodedata.category(character)[0] in "LN" for character in text)
+
+
+def is_spaceless(text: str) -> bool:
+    """Whether a text has characters of a script that is written without spaces."""
+    return bool(_SPACELESS.search(text))
+
+
+def word_spans(text: str, boundaries: Iterable[int] = ()) -> list[Span]:
+    """Start and end of each word and punctuation mark, in characters.
+
+    Args:
+        text: The text.
+        boundaries: Piece boundaries, at which words in scripts without spaces are divided.
+
+    Example:
+        >>> text = "Don't pay 3.50 (yet)..."
+        >>> [text[start:end] for start, end in word_spans(text)]
+        ["Don't", 'pay', '3.50', '(', 'yet', ')', '...']
+    """
+    known = set(boundaries)
+    spans: list[Span] = []
+    start = 0
+    for place in range(1, len(text) + 1):
+        if place < len(text) and _continues(text, place, place in known):
+            continue
+        if not text[start].isspace():
+            spans.append((start, place))
+        start = place
+    return spans
+
+
+def _continues(text: str, place: int, boundary: bool) -> bool:
+    """Whether the character at `place` belongs to the word of the character before."""
+    before, here = text[place - 1], text[place]
+    if before.isspace() or here.isspace():
+        return before.isspace() == here.isspace()
+    if here in _JOINERS or before in _JOINERS or unicodedata.category(here)[0] == "M":
+        return True
+    if _in_word(before) and _in_word(here):
+        return not (boundary and (is_spaceless(before) or is_spaceless(here)))
+    if _in_word(here) and place > 1 and _joins(text[place - 2], before, here):
+        return True
+    if _in_word(before) and place + 1 < len(text) and _joins(before, here, text[place + 1]):
+        return True
+    return before == here and not _in_word(here)
+
+
+def _in_word(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNM"
+
+
+def _joins(before: str, mark: str, after: str) -> bool:
+    if mark in _IN_NUMBERS:
+        return before.isdecimal() and after.isdecimal()
+    return mark in _JOINING and _in_word(before) and _in_word(after)
+
+
+def piece_spans(pieces: Sequence[str], text: str) -> list[Span]:
+    """Start and end of each piece in a text, in characters; empty for `</s>`.
+
+    Args:
+        pieces: The pieces of the text. Normalization may have changed some characters.
+        text: The text.
+
+    Example:
+        >>> piece_spans(["▁ein", "und", "vierzig", "▁Jahre", "</s>"], "einundvierzig Jahre")
+        [(0, 3), (3, 6), (6, 13), (13, 19), (19, 19)]
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = []
+    for piece in pieces:
+        byte = BYTE_PIECE.fullmatch(piece)
+        content = bytes.fromhex(byte[1]) if byte else b"" if piece == END else piece.encode()
+        texts.append(decoder.decode(content).replace(SPACE, " "))
+    spelled = "".join(texts)
+    # SentencePiece puts a space before the first word.
+    added = spelled[:1] == " " and not (text[:1] == " " and spelled[:2] != "  ")
+    ends = [max(0, end - added) for end in itertools.accumulate(map(len, texts))]
+    places = _mapped(spelled[added:], text)
+    ends = [places[min(end, len(places) - 1)] for end in ends]
+    return list(zip([0, *ends], ends, strict=False))
+
+
+def _mapped(known: str, text: str) -> Sequence[int]:
+    """The place in `text` of each place in `known`, which differs little from it."""
+    if known == text:
+        return range(len(text) + 1)
+    places = [0] * (len(known) + 1)
+    matcher = difflib.SequenceMatcher(None, known, text, autojunk=False)
+    for _, start, end, low, high in matcher.get_opcodes():
+        for place in range(start, end):
+            places[place] = low + (place - start) * (high - low) // (end - start)
+    places[-1] = len(text)
+    return places
+
+
+def word_block(
+    attention: npt.ArrayLike,
+    pieces: tuple[Sequence[Span], Sequence[Span]],
+    words: tuple[Sequence[Span], Sequence[Span]],
+    offsets: Span,
+) -> Block:
+    """Converts the attention of a sentence between pieces to attention between words.
+
+    Weights are summed over the pieces of a source word and averaged over those of a target word
+    (Clark et al. 2019, section 4.1), by characters where a piece belongs to several words. A piece
+    of spaces belongs to the following word.
+
+    Args:
+        attention: `(target pieces, source pieces)`.
+        pieces: Spans of the target and of the source pieces.
+        words: Spans of the target and of the source words.
+        offsets: Number of target and source words before this sentence.
+    """
+    weights = np.asarray(attention, "float64")
+    target, source = (_shares(*each) for each in zip(pieces, words, strict=True))
+    means = target / np.maximum(target.sum(axis=1, keepdims=True), 1e-9)
+    by_words = means @ weights @ source.T
+    sums = np.concatenate([np.zeros((len(by_words), 1)), by_words.cumsum(axis=1)], axis=1)
+    ends = tuple(offset + len(each) for offset, each in zip(offsets, words, strict=True))
+    return Block((offsets[0], ends[0]), (offsets[1], ends[1]), sums)
+
+
+def _shares(pieces: Sequence[Span], words: Sequence[Span]) -> np.ndarray:
+    """The share of each piece in each word, float64, `(words, pieces)`."""
+    shares = np.zeros((len(words), len(pieces)))
+    word = 0
+    for column, (start, end) in enumerate(pieces):
+        while word < len(words) and words[word][1] <= start:
+            word += 1
+        row = word
+        while row < len(words) and words[row][0] < end:
+            shares[row, column] = min(end, words[row][1]) - max(start, words[row][0])
+            row += 1
+        if row == word < len(words) and start < end:
+            shares[word, column] = 1
+    return shares / np.maximum(shares.sum(axis=0), 1)
