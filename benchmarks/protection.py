@@ -78,7 +78,7 @@ def align(
             path.write_text("".join(f"{' '.join(words)}\n" for words in side), "utf-8")
         with paths[0].open() as source, paths[1].open() as target:
             eflomal.Aligner().align(
-                source, target, links_filename_fwd=paths[2], links_filename_rev=paths[3]
+                source, target, links_filename_fwd=str(paths[2]), links_filename_rev=str(paths[3])
             )
         directions = [
             [

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_attn_nmt.export.transports import Arrays, BatchTooLarge, Grpc, Rest, Unavailable
+from keras_attn_nmt.text.paragraphs import Paragraph, translate_paragraphs
+from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
 
 FIRST_WAIT_SECONDS = 0.1
@@ -66,13 +68,54 @@ class TranslationClient:
         self._retries = retries
         self._batch_size = batch_size
 
-    def __call__(self, texts: Sequence[str]) -> list[Translation]:
-        """Translates texts and returns the best translation of each, with attention."""
-        return self._answers("serving_default", _translation, text=texts)
+    def __call__(
+        self,
+        texts: Sequence[str],
+        *,
+        protect: Sequence[str] = (),
+        markup: bool = False,
+        stand_in: str | None = None,
+    ) -> list[Translation]:
+        """Translates texts and returns the best translation of each, with attention.
 
-    def nbest(self, texts: Sequence[str]) -> list[list[Translation]]:
-        """Returns all translations of each text, best first."""
-        return self._answers("nbest", _translations, text=texts)
+        Args:
+            texts: Sentences.
+            protect: What comes through unchanged, see `Protection`; the server does not see it.
+            markup: Translate HTML or XLIFF; see `Protection`.
+            stand_in: What the model sees of protected text; see `Protection`.
+        """
+        plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
+        found = self._answers("serving_default", _translation, text=[plan.text for plan in plans])
+        return [plan.restore(each) for plan, each in zip(plans, found, strict=True)]
+
+    def nbest(
+        self,
+        texts: Sequence[str],
+        *,
+        protect: Sequence[str] = (),
+        markup: bool = False,
+        stand_in: str | None = None,
+    ) -> list[list[Translation]]:
+        """Returns all translations of each text, best first. Arguments: see `__call__`."""
+        plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
+        found = self._answers("nbest", _translations, text=[plan.text for plan in plans])
+        return restore_all(plans, found)
+
+    def paragraphs(
+        self,
+        texts: Sequence[str],
+        language: str,
+        *,
+        protect: Sequence[str] = (),
+        markup: bool = False,
+        stand_in: str | None = None,
+    ) -> list[Paragraph]:
+        """Translates texts of several sentences, see `Translator.paragraphs`.
+
+        Needs the extra `text` here; nothing on the server.
+        """
+        protection = Protection(protect, markup=markup, stand_in=stand_in)
+        return translate_paragraphs(self, texts, language, protection)
 
     def score(self, texts: Sequence[str], references: Sequence[str]) -> list[Translation]:
         """Scores given translations: token scores and attention."""

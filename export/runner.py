@@ -24,6 +24,8 @@ from keras_attn_nmt.decoding.search_options import (
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.paragraphs import Paragraph, translate_paragraphs
+from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import (
@@ -140,6 +142,9 @@ class TFLiteTranslator:
         max_length: int | None = None,
         batch_size: int = 1,
         copy: bool = False,
+        protect: Sequence[str] = (),
+        markup: bool = False,
+        stand_in: str | None = None,
     ) -> list[list[Translation]]:
         """Returns up to `beam_size` translations of each text, best first.
 
@@ -152,15 +157,17 @@ class TFLiteTranslator:
             max_length: Maximum target length in tokens, `</s>` included, limited by the export.
             batch_size: Ignored; for compatibility with `Translator`.
             copy: See `Translation.copying`.
+            protect: See `Translator.nbest`.
+            markup: See `Translator.nbest`.
+            stand_in: See `Translator.nbest`.
 
         Raises:
             TextTooLong: A text exceeds the maximum source length of the export.
-            ValueError: An option is out of range, or `beam_size` is above 1 for a file with only
-                the signature `translate`.
+            ValueError: An option is out of range, `beam_size` is above 1 for a file with only the
+                signature `translate`, or markup is not well-formed.
         """
-        if isinstance(texts, (str, bytes)):
-            raise ValueError("Expected a list of strings, got one string: wrap the text in a list.")
-        texts = list(texts)
+        plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
+        texts = [plan.text for plan in plans]
         most = self.search.beam_size
         options = self.search.replaced(
             beam_size=beam_size, length_penalty=length_penalty, max_length=max_length
@@ -195,7 +202,36 @@ class TFLiteTranslator:
             else [self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]
             for source in sources
         ]
-        return copying_rare(texts, found) if copy else found
+        return restore_all(plans, copying_rare(texts, found) if copy else found)
+
+    def paragraphs(
+        self,
+        texts: Sequence[str],
+        language: str,
+        *,
+        protect: Sequence[str] = (),
+        markup: bool = False,
+        stand_in: str | None = None,
+        **options: Any,
+    ) -> list[Paragraph]:
+        """Translates texts of several sentences, sentence by sentence. Needs the extra `text`.
+
+        Args:
+            texts: Texts of any number of sentences. White space between sentences is kept.
+            language: Code of the source language, such as `"de"`.
+            protect: See `nbest`.
+            markup: See `nbest`; a pair of tags may enclose several sentences.
+            stand_in: See `nbest`.
+            options: Other options of `nbest`.
+
+        Raises:
+            TextTooLong: A single sentence is too long.
+            ImportError: The sentence splitter is not installed.
+        """
+        protection = Protection(protect, markup=markup, stand_in=stand_in)
+        return translate_paragraphs(
+            lambda sentences: self(sentences, **options), texts, language, protection
+        )
 
     def _greedy(self, source: list[int], limit: int, alpha: float) -> list[Translation]:
         found = self._run("translate", source_ids=self._padded(source))

@@ -165,12 +165,16 @@ class TextTooLong(ValueError):
 
     Attributes:
         index: 0-based index of the text.
+        length: Its number of tokens.
+        limit: The maximum.
         kind: `"text"` or `"reference"`.
         reason: The error message without the index.
     """
 
     def __init__(self, index: int, length: int, limit: int, kind: str = "text"):
         self.index = index
+        self.length = length
+        self.limit = limit
         self.kind = kind
         self.reason = f"has {length} tokens, the limit is {limit}: split it into sentences."
         super().__init__(f"{kind.capitalize()} {index + 1} {self.reason}")

@@ -26,6 +26,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.paragraphs import Paragraph, translate_paragraphs
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -251,6 +252,35 @@ class Translator:
             for row, i in enumerate(batch):
                 results[i] = self._translations(ids[i], found, row)
         return copying_rare(texts, results) if copy else results
+
+    def paragraphs(
+        self,
+        texts: Sequence[str],
+        language: str,
+        *,
+        protect: Sequence[str] = (),
+        markup: bool = False,
+        stand_in: str | None = None,
+        **options: Any,
+    ) -> list[Paragraph]:
+        """Translates texts of several sentences, sentence by sentence. Needs the extra `text`.
+
+        Args:
+            texts: Texts of any number of sentences. White space between sentences is kept.
+            language: Code of the source language, such as `"de"`.
+            protect: See `nbest`.
+            markup: See `nbest`; a pair of tags may enclose several sentences.
+            stand_in: See `nbest`.
+            options: Other options of `nbest`.
+
+        Raises:
+            TextTooLong: A single sentence is too long.
+            ImportError: The sentence splitter is not installed.
+        """
+        protection = Protection(protect, markup=markup, stand_in=stand_in)
+        return translate_paragraphs(
+            lambda sentences: self(sentences, **options), texts, language, protection
+        )
 
     def score(
         self,

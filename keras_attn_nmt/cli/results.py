@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_attn_nmt.text.paragraphs import Paragraph
     from keras_attn_nmt.translation import Translation
 
 
@@ -33,8 +34,21 @@ def moses_line(line: int, found: Translation) -> str:
     return f"{line} ||| {text} ||| {features} ||| {found.score + 0.0:.6f}"
 
 
-def as_json(source: str, found: Translation) -> dict[str, Any]:
-    """A translation with scores, alignment and attention as a JSON object."""
-    from keras_attn_nmt.pages.attention_page import translation_json
+def as_json(source: str, found: Translation | Paragraph) -> dict[str, Any]:
+    """A translation with scores, alignment and attention as a JSON object.
 
+    A paragraph has those of each sentence.
+    """
+    from keras_attn_nmt.pages.attention_page import translation_json
+    from keras_attn_nmt.text.paragraphs import Paragraph
+
+    if isinstance(found, Paragraph):
+        pairs = zip(found.sources, found.sentences, strict=True)
+        return {
+            "source": source,
+            "translation": found.text,
+            "score": round(found.score, 6),
+            "complete": found.complete,
+            "sentences": [as_json(*pair) for pair in pairs],
+        }
     return translation_json(source, found, places=6)

@@ -18,7 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 def fit_lines(
-    lines: Sequence[str], translator: Any, too_long: str, before: int, side: str = "source"
+    lines: Sequence[str],
+    translator: Any,
+    too_long: str,
+    before: int,
+    side: str = "source",
+    names: Sequence[str] | None = None,
 ) -> tuple[list[str], ValueError | None]:
     """Applies a `--too-long` policy to input lines.
 
@@ -29,6 +34,7 @@ def fit_lines(
             it to the maximum length. The last two are logged.
         before: Number of input lines before these.
         side: The language of the lines, `"source"` or `"target"` (only of a `Translator`).
+        names: Names of the lines for messages, by default their numbers.
 
     Returns:
         `(texts, error)`: a text per line, up to the first too long one if the policy is `stop`,
@@ -44,8 +50,8 @@ def fit_lines(
         if length <= limit or is_blank(line):
             texts.append(line)
             continue
-        number = before + len(texts) + 1
-        reason = f"Line {number} of the {name} has {length} tokens, the limit is {limit}"
+        number = names[len(texts)] if names else f"Line {before + len(texts) + 1}"
+        reason = f"{number} of the {name} has {length} tokens, the limit is {limit}"
         if too_long == "stop":
             return texts, ValueError(
                 f"{reason}: split it into sentences, or use --too-long skip or --too-long crop."

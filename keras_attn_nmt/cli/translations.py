@@ -23,6 +23,7 @@ from keras_attn_nmt.cli.options import (
     add_too_long,
     positive,
 )
+from keras_attn_nmt.cli.protections import LineProtection, add_protection, check_protection
 from keras_attn_nmt.cli.results import as_json, moses_line, one_line
 from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
@@ -67,6 +68,7 @@ def add_commands(commands: Commands) -> None:
         "'0 ||| text ||| features ||| score' with 0-based line numbers (default: text)",
     )
     add_too_long(command)
+    add_protection(command)
     add_search_options(command)
     add_sampling_options(command)
     command.set_defaults(shortlist=None)  # A .tflite file has none.
@@ -97,6 +99,7 @@ def translate(options: argparse.Namespace) -> None:
     sampling = sampling_options(options)
     if options.beam_size:  # Otherwise the default is only known once the model is loaded.
         check_n_best(options.n_best, options.beam_size)
+    protection = check_protection(options)
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):
@@ -114,23 +117,27 @@ def translate(options: argparse.Namespace) -> None:
     search = search_options(options)
     if not sampling:
         check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
-    done = cut = 0
-    for lines in arriving_lines(stream, options.batch_size * BATCHES_AHEAD, INPUT):
-        texts, error = fit_lines(lines, translator, options.too_long, done)
+    protected_lines = LineProtection(options, translator, protection)
+    done = translated = cut = 0
+    batches = 1 if options.paragraphs else BATCHES_AHEAD
+    for lines in arriving_lines(stream, options.batch_size * batches, INPUT):
+        prepared = protected_lines.prepare(lines, done)
+        texts = prepared.texts
         if sampling:
             samples = options.n_best
-            found = translator.sample(texts, samples=samples, first_line=done, **sampling)
+            found = translator.sample(texts, samples=samples, first_line=translated, **sampling)
         else:
             found = translator.nbest(texts, **search)
+        translated += len(texts)
         # No texts after a line that stops the command.
-        for source, hypotheses in zip(lines, found, strict=False):
+        for source, hypotheses in zip(lines, prepared.restore(found), strict=False):
             done += 1
             best = hypotheses[: options.n_best]
             cut += not best[0].complete
             _print_translations(options, done, source, best)
         flush_output()
-        if error:
-            raise error
+        if prepared.error:
+            raise prepared.error
     if cut:
         logging.warning("%d translations reached the maximum length, see --max-length", cut)
 

@@ -120,7 +120,8 @@ def _best_free(mass: np.ndarray, free: list[Span]) -> Span:
     if score > -np.inf or not len(mass):
         return found
     word = int(mass.argmax())
-    place = min((place for span in free for place in span), key=lambda place: abs(place - word))
+    places = (place for span in free for place in span)
+    place = min(places, key=lambda place: (abs(place - word - 0.5), -place))
     return place, place
 
 

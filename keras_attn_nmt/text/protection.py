@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 DEFAULTS = "defaults"
 # In order of precedence, where two begin at the same place.
-_TO_SPACE = r"[^\s<>\"'{}]*[^\s<>\"'{}.,;:!?)\]]"
+# Up to a space, without punctuation at its end; brackets only in pairs.
+_IN_BRACKETS = r"\([^\s<>\"'{}()]*\)"
+_TO_SPACE = rf"(?:{_IN_BRACKETS}|[^\s<>\"'{{}}()])*(?:{_IN_BRACKETS}|[^\s<>\"'{{}}().,;:!?\]])"
 KINDS = {
     "url": rf"(?:https?|ftp|file)://{_TO_SPACE}|\bwww\.{_TO_SPACE}|\bmailto:[\w.+-]+@[\w.-]+\w",
     "email": r"(?<![\w.+-])[\w.+-]+@\w[\w-]*(?:\.\w[\w-]*)+",
@@ -92,8 +94,6 @@ class Protection:
         Raises:
             MarkupError: With `markup`, the text is not well-formed.
         """
-        if not self:
-            return Plan(text, text, [], False)
         if self._markup:
             parts = parse_markup(text)
         else:
@@ -104,7 +104,7 @@ class Protection:
                 pieces += self._pieces(part.raw)
             else:
                 pieces.append(_Piece(part.kind, part.raw))
-        pieces = _merged(pieces)
+        pieces = _merged(_without_empty_pairs(pieces))
         if all(piece.kind == "text" for piece in pieces):
             return Plan("".join(piece.form for piece in pieces), text, [], self._markup)
         for_model, marks = _text_and_marks(pieces)
@@ -205,16 +205,16 @@ def plan_texts(protection: Protection, texts: Sequence[str]) -> list[Plan]:
     """The plan of each text.
 
     Raises:
-        ValueError: An element is not a string, or not well-formed; the message has its number.
+        ValueError: `texts` is a single string, or a text is not well-formed.
     """
     if isinstance(texts, (str, bytes)):
         raise ValueError("Expected a list of strings, got one string: wrap the text in a list.")
     plans = []
     for number, text in enumerate(texts, 1):
-        if not isinstance(text, str):
-            raise ValueError(f"Text {number} must be a string, got {type(text).__name__}.")
         try:
-            plans.append(protection.plan(text))
+            # The tokenizer rejects what is not a string.
+            known = protection and isinstance(text, str)
+            plans.append(protection.plan(text) if known else Plan(text, text, [], False))
         except MarkupError as error:
             raise MarkupError(f"Text {number}: {error}") from error
     return plans
@@ -232,6 +232,25 @@ class _Piece(NamedTuple):
     kind: str
     raw: str
     form: str = ""
+
+
+def _without_empty_pairs(pieces: Sequence[_Piece]) -> list[_Piece]:
+    """Turns pairs of tags without any text between them into single pieces."""
+    kept: list[_Piece] = []
+    for piece in pieces:
+        kept.append(piece)
+        if piece.kind != "close":
+            continue
+        start = max(place for place, each in enumerate(kept) if each.kind == "open")
+        inside = kept[start:]
+        if not any(each.form.strip() or each.kind == "closed" for each in inside[1:-1]):
+            kept[start:] = [_Piece("single", "".join(each.raw or each.form for each in inside))]
+        else:
+            # Both are done with.
+            kept[start] = kept[start]._replace(kind="opened")
+            kept[-1] = kept[-1]._replace(kind="closed")
+    names = {"opened": "open", "closed": "close"}
+    return [piece._replace(kind=names.get(piece.kind, piece.kind)) for piece in kept]
 
 
 def _merged(pieces: Iterable[_Piece]) -> list[_Piece]:

@@ -75,7 +75,6 @@ def restored_text(
         words[start] = kept[number].raw
     for start, end in found.surplus:
         words[start:end] = [""] * (end - start)
-        gaps[start : end + 1] = [gaps[start], *[""] * (end - start - 1), ""]
     missing = {id(kept[number]) for number in range(len(kept)) if number not in found.places}
     items = _tree([mark for mark in marks if mark.kind != "kept" or id(mark) in missing], known)
     every = 0, len(known.source_words)

@@ -30,6 +30,8 @@ _JOINERS = "\u200c\u200d"
 # Thai to Khmer (without Tibetan, which marks syllables), kana, Han and their supplements.
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
                         "\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
+# Characters.
+_LONG = 2000
 
 
 class Block(NamedTuple):
@@ -160,12 +162,18 @@ def _mapped(known: str, text: str) -> Sequence[int]:
     """The place in `text` of each place in `known`, which differs little from it."""
     if known == text:
         return range(len(text) + 1)
-    places = [0] * (len(known) + 1)
-    matcher = difflib.SequenceMatcher(None, known, text, autojunk=False)
-    for _, start, end, low, high in matcher.get_opcodes():
+    shorter = min(len(known), len(text))
+    same = (place for place in range(shorter) if known[place] != text[place])
+    first = next(same, shorter)
+    opcodes = [("", first, len(known), first, len(text))]
+    # Its time grows with the square of the length, if not worse.
+    if len(known) - first < _LONG:
+        matcher = difflib.SequenceMatcher(None, known[first:], text[first:], autojunk=False)
+        opcodes = [(tag, *(first + each for each in ends)) for tag, *ends in matcher.get_opcodes()]
+    places = [*range(first), *[len(text)] * (len(known) - first + 1)]
+    for _, start, end, low, high in opcodes:
         for place in range(start, end):
             places[place] = low + (place - start) * (high - low) // (end - start)
-    places[-1] = len(text)
     return places
 
 

@@ -1,0 +1,250 @@
+"""Protected text and markup come through once each, where the attention says."""
+
+import random
+import re
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+
+from keras_attn_nmt.text.markup import MarkupError
+from keras_attn_nmt.text.protection import Protection
+from keras_attn_nmt.text.words import piece_spans, word_spans
+from keras_attn_nmt.translation import Translation
+
+
+def pieces(text):
+    """A piece for each word and punctuation mark."""
+    starts = [start for start, _ in word_spans(text)]
+    ends = [*starts[1:], len(text)][: len(starts)]
+    words = [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+    spaced = [start == 0 or text[start - 1] == " " for start in starts]
+    return ["▁" * each + word for each, word in zip(spaced, words, strict=True)] + ["</s>"]
+
+
+def translation(source, target, links):
+    """A translation word by word: target word `j` attends to source word `links[j]`."""
+    sides = [pieces(source), pieces(target)]
+    attention = np.full((len(sides[1]), len(sides[0])), 0.1 / len(sides[0]))
+    for row, column in enumerate([*links, len(sides[0]) - 1]):
+        attention[row, column] += 0.9
+    return Translation(target, 0.0, *sides, np.zeros(len(sides[1])), attention)
+
+
+def restored(source, target, links, protect=("defaults",), **options):
+    plan = Protection(protect, **options).plan(source)
+    found = plan.restore(translation(plan.text, target, links))
+    assert found.target_tokens[-1] == "</s>"
+    return found.text
+
+
+@pytest.mark.parametrize(
+    ("text", "protect", "seen"),
+    [
+        ("Hallo {name}, wie geht's?", ["placeholder"], "Hallo, wie geht's?"),
+        ("${a} und {{b}} und %s und %(c)d und {0:.2f}!", ["placeholder"], "und und und und!"),
+        ("100 % der Fälle, 5% Rabatt, {nur ein Satz ohne Ende", ["defaults"], None),
+        ("Siehe https://a.b/c?d=(e). Oder www.x.de!", ["url"], "Siehe. Oder!"),
+        ("An me+you@mail.example.org, bitte", ["email"], "An, bitte"),
+        ("ACME Pro ist da", [r"ACME \w+"], "ist da"),
+        ("3,50 Euro am 3.10.1990", ["number"], None),
+        ("Zeile eins<br/>Zeile zwei", ["tag"], "Zeile eins Zeile zwei"),
+        ("<b>Haus</b>boot", ["tag"], "Hausboot"),
+        ('er sagt <b>"Ja"</b>.', ["tag"], 'er sagt "Ja".'),
+        ("a < b & c > d", ["defaults"], None),
+        ("{a}: {b}", ["defaults"], ""),
+        (" ohne alles ", ["defaults"], None),
+    ],
+)
+def test_the_model_sees_text_without_what_is_protected(text, protect, seen):
+    assert Protection(protect).plan(text).text == (text if seen is None else seen)
+
+
+def test_tags_move_with_their_words():
+    text = "ich habe <b>das <i>rote</i> Haus</b> gestern gesehen"
+    target = "yesterday I saw the red house"
+    links = [5, 0, 6, 2, 3, 4]
+    assert restored(text, target, links) == "yesterday I saw <b>the <i>red</i> house</b>"
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "links", "wanted"),
+    [
+        ("Hallo {name}, wie geht's?", "Hello, how are you?", [0, 1, 2, 3, 3, 4],
+         "Hello {name}, how are you?"),
+        ("{a} lacht", "laughs", [0], "{a} laughs"),
+        ("wir {a} {b} lachen", "we laugh", [0, 1], "we {a} {b} laugh"),
+        ("eins<br/>zwei", "one two", [0, 1], "one<br/>two"),
+        ("eins <br/>zwei", "two one", [1, 0], "<br/>two one"),
+        ("oft schläft ({a}) er", "he sleeps often", [2, 1, 0], None),
+        ("{a}: {b}", "", [], "{a}: {b}"),
+    ],
+)  # fmt: skip
+def test_placeholders_stand_beside_their_neighbours(text, target, links, wanted):
+    found = restored(text, target, links)
+    if wanted is None:
+        assert found.count("{a}") == 1
+    else:
+        assert found == wanted
+
+
+def test_numbers_are_repaired():
+    # Copied, changed, spelled out, lost, and doubled.
+    assert restored("um 9:30 Uhr", "at 9:30", [0, 1]) == "at 9:30"
+    assert restored("im Jahr 1984 war", "was in 1983", [3, 0, 2]) == "was in 1984"
+    assert restored("2 Hunde", "two dogs", [0, 1]) == "2 dogs"
+    assert restored("Halle 7 brennt", "hall burns", [0, 2]) == "hall 7 burns"
+    assert restored("nur 5 Hunde", "only 5 5 dogs", [0, 1, 1, 2]) == "only 5 dogs"
+    # The second one is of another word.
+    assert restored("5 von fünf", "5 of 5", [0, 1, 2]) == "5 of 5"
+
+
+def test_stand_in_is_replaced_where_the_model_copied_it():
+    options = {"protect": ["placeholder"], "stand_in": "XX"}
+    plan = Protection(["placeholder"], stand_in="XX").plan("{a} ruft {b}")
+    assert plan.text == "XX ruft XX"
+    assert restored("{a} ruft {b}", "XX is called by XX", [2, 1, 1, 1, 0], **options) == (
+        "{b} is called by {a}"
+    )
+    assert restored("{a} ruft {b}", "XX calls XX XX", [0, 1, 2, 2], **options) == "{a} calls {b}"
+    assert restored("{a} ruft an", "he calls", [1, 1], **options) == "{a} he calls"
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "links", "wanted"),
+    [
+        # Siblings that want the same word: the second is empty.
+        ("<b>Feuer</b> <i>wehr</i>", "firefighters", [0], "<b>firefighters</b><i></i>"),
+        ("<a><img/></a> <b>{x}</b> Haus", "house", [0], "<a><img/></a> <b>{x}</b> house"),
+        ("<b></b> Haus", "house", [0], "<b></b> house"),
+        ("<p>das <!-- c > d --> Haus</p>", "the house", [0, 1], "<p>the <!-- c > d --> house</p>"),
+        ('<a title="a > b">Haus</a>', "house", [0], '<a title="a > b">house</a>'),
+        ("R &amp; D &lt; 3&nbsp;Euro", "R & D < 3 euros", [0, 1, 2, 3, 4, 5],
+         "R &amp; D &lt; 3 euros"),
+        ("<code>a &lt; b</code> gilt", "holds", [0], "<code>a &lt; b</code> holds"),
+        ('<span translate="no">das <b>Haus</b></span> gilt', "holds", [0],
+         '<span translate="no">das <b>Haus</b></span> holds'),
+        ('rotes <bpt id="1">&lt;b&gt;</bpt>Haus<ept id="1">&lt;/b&gt;</ept>', "house red", [1, 0],
+         '<bpt id="1">&lt;b&gt;</bpt>house<ept id="1">&lt;/b&gt;</ept> red'),
+        ('ein <g id="1">rotes <x id="2"/> Haus</g>', "a red house", [0, 1, 2],
+         'a <g id="1">red <x id="2"/> house</g>'),
+        ("https://a.b?c&#38;d oder", "or", [0], "https://a.b?c&#38;d or"),
+        ("ein<br>aus", "on off", [0, 1], "on<br>off"),
+    ],
+)  # fmt: skip
+def test_markup_is_kept(text, target, links, wanted):
+    assert restored(text, target, links, markup=True) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ein <b>Haus", "<b> in column 5 is not closed: add </b>."),
+        ("ein</b> Haus", "</b> in column 4 closes no tag"),
+        ("<b><i>x</b></i>", "</b> in column 8 does not close <i> in column 4"),
+        ("R & D", '"&" in column 3 starts no entity: write &amp;.'),
+        ("R &foo; D", '"&" in column 3 starts no entity'),
+        ("1 < 2", '"<" in column 3 starts no tag: write &lt;.'),
+        ("<ph>x", "<ph> in column 1 is not closed"),
+        ("<!-- x", "starts no tag"),
+    ],
+)
+def test_markup_that_is_not_well_formed_is_refused(text, message):
+    with pytest.raises(MarkupError, match=re.escape(message)):
+        Protection(markup=True).plan(text)
+    # Text with tags that need not be well-formed.
+    Protection(["tag"]).plan(text)
+
+
+def test_random_markup_is_there_once_and_well_formed():
+    generator = random.Random(0)
+    single = ["<x id='{}'/>", "{{n{}}}", "https://a.b/{}", "%({})s", "<!--{}-->"]
+    for _ in range(300):
+        count, parts, known, open_tags = 0, [], [], []
+        for _ in range(generator.randrange(1, 25)):
+            kind = generator.randrange(4)
+            if kind == 0:
+                parts.append(generator.choice(single).format(count := count + 1))
+                known.append(parts[-1])
+            elif kind == 1 and len(open_tags) < 4:
+                open_tags.append(f"t{(count := count + 1)}")
+                parts.append(f"<{open_tags[-1]} a='1'>")
+                known += [parts[-1], f"</{open_tags[-1]}>"]
+            elif kind == 2 and open_tags:
+                parts.append(f"</{open_tags.pop()}>")
+            else:
+                parts.append(generator.choice(["Haus", "am", ".", "See &amp; Co", "41"]))
+            parts.append(generator.choice(["", " ", " "]))
+        parts += [f"</{tag}>" for tag in reversed(open_tags)]
+        text = "".join(parts)
+        plan = Protection(["defaults"], markup=True).plan(text)
+        target = " ".join(generator.choices(["a", "house", "<", "7", ".", "41"], k=9))
+        links = [generator.randrange(len(pieces(plan.text))) for _ in range(9)]
+        found = plan.restore(translation(plan.text, target, links)).text
+        xml.etree.ElementTree.fromstring(f"<line>{found}</line>")
+        assert [found.count(each) for each in known] == [1] * len(known), (text, found)
+
+
+def test_a_pair_of_tags_encloses_several_sentences():
+    plan = Protection(markup=True).plan("Eins <b>zwei. Drei</b> vier.")
+    assert plan.text == "Eins zwei. Drei vier."
+    found = [
+        ((0, 10), translation("Eins zwei.", "One two.", [0, 1, 2])),
+        ((11, 21), translation("Drei vier.", "Three four.", [0, 1, 2])),
+    ]
+    assert plan.restore_sentences(found) == "One <b>two. Three</b> four."
+
+
+def test_a_model_without_attention_is_refused():
+    plan = Protection(["placeholder"]).plan("ein {a} Haus")
+    found = translation(plan.text, "a house", [0, 1])
+    found.attention[:] = 0
+    with pytest.raises(ValueError, match="no attention"):
+        plan.restore(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"protect": "url"}, "must be a list"),
+        ({"protect": ["a("]}, "'a[(]' is not a regular expression"),
+        ({"protect": [""]}, "matches nothing"),
+        ({"protect": ["url"], "stand_in": " "}, "stand_in must be a word"),
+    ],
+)
+def test_invalid_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Protection(options.pop("protect"), **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी भाषा।", ["हिन्दी", "भाषा", "।"]),
+        ("l'été, 1 000.5 %...", ["l'été", ",", "1", "000.5", "%", "..."]),
+        ("👩‍🚀 fliegt", ["👩‍🚀", "fliegt"]),
+        ("", []),
+    ],
+)
+def test_words_and_punctuation_marks(text, words):
+    assert [text[start:end] for start, end in word_spans(text)] == words
+
+
+def test_scripts_without_spaces_are_divided_at_pieces():
+    text = "彼は本を読む。"
+    spans = piece_spans(["▁", "彼は", "本", "を読む", "。", "</s>"], text)
+    words = word_spans(text, (end for _, end in spans))
+    assert [text[start:end] for start, end in words] == ["彼は", "本", "を読む", "。"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text", "wanted"),
+    [
+        (["▁ein", "<0xC3>", "<0xA4>", "</s>"], "einä", ["ein", "", "ä", ""]),
+        (["▁ü", "ber", "</s>"], "u\u0308ber", ["u\u0308", "ber", ""]),
+        (["▁▁zwei", "▁", "</s>"], " zwei ", [" zwei", " ", ""]),
+        (["▁a", "▁b"], "a  b", ["a", "  b"]),
+    ],
+)
+def test_pieces_are_found_in_the_text(pieces, text, wanted):
+    assert [text[start:end] for start, end in piece_spans(pieces, text)] == wanted
