@@ -11,7 +11,8 @@ import keras_attn_nmt
 # Examples of `Translator`, `TFLiteTranslator` and `TranslationClient` need a trained model.
 MODULES = (
     *("layers.attention", "layers.decoder", "layers.encoder", "layers.losses", "layers.readout"),
-    *("text.alignment", "text.pieces", "text.tokenizer", "plots"),
+    *("text.alignment", "text.markup", "text.pieces", "text.protection", "text.tokenizer"),
+    *("text.words", "plots"),
 )
 
 

@@ -23,6 +23,7 @@ OPTIONAL = {
     "num2words": "train",
     "requests": "serve",
     "sacrebleu": "train",
+    "sentencex": "text",
     "sklearn": "study",
     "tensorboard": "train",
     "tensorflow_serving": "serve",
@@ -142,6 +143,12 @@ def run_tflite() -> None:
     TFLiteTranslator("nowhere.tflite")
 
 
+def split_paragraphs() -> None:
+    from keras_attn_nmt.text.paragraphs import split_sentences
+
+    split_sentences("Ein Haus.", "de")
+
+
 def export_demo() -> None:
     from keras_attn_nmt.export.demo import export_demo  # noqa: F401
 
@@ -161,6 +168,7 @@ def export_demo() -> None:
         ("num2words", read_phrases),
         ("sklearn", study),
         ("matplotlib", study),
+        ("sentencex", split_paragraphs),
         ("requests", ask_over_rest),
         ("grpc", ask_over_grpc),
         ("tensorflow_serving", ask_over_grpc),

@@ -16,7 +16,7 @@ from keras_attn_nmt.text.words import Span, WordAttention
 # A target word is inside of a pair of tags if more than this attention is.
 INSIDE = 0.5
 # Weight of all words before and after a place, relative to the words next to it.
-_FAR = 0.5
+_FAR = 0.05
 
 
 class Mark(NamedTuple):

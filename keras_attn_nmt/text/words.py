@@ -185,9 +185,10 @@ def word_block(
 ) -> Block:
     """Converts the attention of a sentence between pieces to attention between words.
 
-    Weights are summed over the pieces of a source word and averaged over those of a target word
-    (Clark et al. 2019, section 4.1), by characters where a piece belongs to several words. A piece
-    of spaces belongs to the following word.
+    Weights are summed over the pieces of a source word, by characters where a piece belongs to
+    several words, and taken from the first piece of a target word, which decides what word it is.
+    Then they are normalized over the target words and again over the source words: attention to
+    words that many target words attend to says less.
 
     Args:
         attention: `(target pieces, source pieces)`.
@@ -197,9 +198,13 @@ def word_block(
     """
     weights = np.asarray(attention, "float64")
     target, source = (_shares(*each) for each in zip(pieces, words, strict=True))
-    means = target / np.maximum(target.sum(axis=1, keepdims=True), 1e-9)
-    by_words = means @ weights @ source.T
-    sums = np.concatenate([np.zeros((len(by_words), 1)), by_words.cumsum(axis=1)], axis=1)
+    if target.size and source.size:
+        weights = weights[(target > 0).argmax(axis=1)] @ source.T
+    else:
+        weights = np.zeros((len(target), len(source)))
+    for axis in (0, 1):
+        weights = weights / np.maximum(weights.sum(axis=axis, keepdims=True), 1e-9)
+    sums = np.concatenate([np.zeros((len(weights), 1)), weights.cumsum(axis=1)], axis=1)
     ends = tuple(offset + len(each) for offset, each in zip(offsets, words, strict=True))
     return Block((offsets[0], ends[0]), (offsets[1], ends[1]), sums)
 

@@ -78,6 +78,29 @@ def test_nbest_equals_translator(connect, translator):
             assert_same(*pair)
 
 
+def test_protected_text_and_markup_equal_translator(connect, translator):
+    texts = ["ein <b>Haus</b>", "", "zwei kleine {name} am <x id='1'/> See &amp; mehr"]
+    options = {"protect": ["defaults"], "markup": True}
+    wanted = translator(texts, **OPTIONS, **options)
+    assert all(each in wanted[2].text for each in ("{name}", "<x id='1'/>"))
+    for got, expected in zip(connect()(texts, **options), wanted, strict=True):
+        assert_same(got, expected)
+    assert connect().nbest(texts, **options)[2][0].text == wanted[2].text
+    with pytest.raises(ValueError, match="Text 1: <b> in column 1 is not closed"):
+        connect()(["<b>ein"], **options)
+
+
+def test_paragraphs_equal_translator(connect, translator):
+    pytest.importorskip("sentencex", reason="needs the extra text")
+    texts = ["Ein Haus.  Ein <b>See. Am\nSee</b>", ""]
+    wanted = translator.paragraphs(texts, "de", markup=True, **OPTIONS)
+    found = connect().paragraphs(texts, "de", markup=True)
+    assert [each.text for each in found] == [each.text for each in wanted]
+    assert [len(each.sentences) for each in found] == [4, 0]
+    with pytest.raises(TextTooLong, match="Text 2 has"):
+        connect().paragraphs(["Ein Haus.", "Ein See. " + "ein " * 1001], "de")
+
+
 def test_scores_and_embeddings_equal_translator(connect, translator):
     references = ["a house", "", "two little houses", "", "lake", "a  house "]
     scored = translator.score(TEXTS, references, length_penalty=OPTIONS["length_penalty"])

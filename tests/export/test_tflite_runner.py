@@ -121,6 +121,20 @@ def test_command_searches_greedily_with_one_signature(
     assert "export it with all signatures" in captured.err
 
 
+def test_protected_text_and_paragraphs(runner):
+    options = {"protect": ["defaults"], "markup": True}
+    (found,) = runner(["zwei <b>kleine</b> {name} am See"], **options)
+    assert all(found.text.count(each) == 1 for each in ("<b>", "</b>", "{name}"))
+    assert "".join(found.source_tokens) == "▁zwei▁kleine▁am▁See</s>"
+    pytest.importorskip("sentencex", reason="needs the extra text")
+    (paragraph,) = runner.paragraphs(["Ein Haus.  Am <i>See. Ein</i> Haus."], "de", **options)
+    first, *_, last = paragraph.sentences
+    assert paragraph.sources == ["Ein Haus.", "Am See.", "Ein Haus."]
+    assert paragraph.text.startswith(f"{first.text}  "[: len(first.text) + 2 * bool(first.text)])
+    assert paragraph.score == pytest.approx(sum(each.score for each in paragraph.sentences))
+    assert last.attention.shape == (len(last.target_tokens), len(last.source_tokens))
+
+
 def test_threads_share_one_translator(runner):
     texts = [f"{text} {number}" for number in range(8) for text in ("See", "zwei kleine Häuser")]
     for beam_size in (1, 3):
