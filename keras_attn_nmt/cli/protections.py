@@ -14,7 +14,6 @@ from keras_attn_nmt.text.markup import MarkupError
 from keras_attn_nmt.text.protection import DEFAULTS, Plan, Protection
 
 if TYPE_CHECKING:
-    from keras_attn_nmt.text.paragraphs import Paragraph
     from keras_attn_nmt.text.words import Span
     from keras_attn_nmt.translation import Translation
 
@@ -190,10 +189,8 @@ class PreparedLines:
         self._plans = plans
         self._spans = spans
 
-    def restore(
-        self, found: Sequence[Sequence[Translation]]
-    ) -> list[list[Translation]] | list[list[Paragraph]]:
-        """The hypotheses of each line, of those of the texts."""
+    def restore(self, found: Sequence[Sequence[Translation]]) -> Sequence[Sequence[Any]]:
+        """The hypotheses of each line, of those of the texts: a `Translation` or a `Paragraph`."""
         from keras_attn_nmt.text.paragraphs import join_paragraphs
         from keras_attn_nmt.text.protection import restore_all
 

@@ -109,7 +109,9 @@ def _divided(
     source: str, sentences: Sequence[tuple[Span, Translation]], merged: Sequence[Span]
 ) -> _Text:
     """Divides a text into words; `merged` are spans of the translation that are one word each."""
-    target, source_words, target_words = "", [], []
+    target = ""
+    source_words: list[Span] = []
+    target_words: list[Span] = []
     blocks: list[Block] = []
     for text, number in _joined(source, sentences):
         place = len(target)

@@ -165,13 +165,15 @@ def _mapped(known: str, text: str) -> Sequence[int]:
     shorter = min(len(known), len(text))
     same = (place for place in range(shorter) if known[place] != text[place])
     first = next(same, shorter)
-    opcodes = [("", first, len(known), first, len(text))]
+    changes = [(first, len(known), first, len(text))]
     # Its time grows with the square of the length, if not worse.
     if len(known) - first < _LONG:
         matcher = difflib.SequenceMatcher(None, known[first:], text[first:], autojunk=False)
-        opcodes = [(tag, *(first + each for each in ends)) for tag, *ends in matcher.get_opcodes()]
+        changes = [
+            (a + first, b + first, c + first, d + first) for _, a, b, c, d in matcher.get_opcodes()
+        ]
     places = [*range(first), *[len(text)] * (len(known) - first + 1)]
-    for _, start, end, low, high in opcodes:
+    for start, end, low, high in changes:
         for place in range(start, end):
             places[place] = low + (place - start) * (high - low) // (end - start)
     return places
