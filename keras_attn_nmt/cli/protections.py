@@ -11,9 +11,9 @@ from keras_attn_nmt.cli.arguments import UsageError, model_languages
 from keras_attn_nmt.cli.options import utf8_text
 from keras_attn_nmt.cli.too_long import fit_lines
 from keras_attn_nmt.text.markup import MarkupError
-from keras_attn_nmt.text.protection import DEFAULTS, Plan, Protection
 
 if TYPE_CHECKING:
+    from keras_attn_nmt.text.protection import Plan, Protection
     from keras_attn_nmt.text.words import Span
     from keras_attn_nmt.translation import Translation
 
@@ -73,6 +73,8 @@ def check_protection(options: argparse.Namespace) -> Protection:
         UsageError: Options that do not go together.
         ValueError: A regular expression is not valid.
     """
+    from keras_attn_nmt.text.protection import DEFAULTS, Protection
+
     protect = [*options.protect, *([DEFAULTS] if options.protect_defaults else [])]
     if options.stand_in is not None and not protect:
         raise UsageError("--stand-in needs --protect or --protect-defaults.")
@@ -125,6 +127,8 @@ class LineProtection:
             lines: Lines of the input.
             before: Number of input lines before these.
         """
+        from keras_attn_nmt.text.protection import Plan
+
         plans: list[Plan] = []
         error: ValueError | None = None
         for number, line in enumerate(lines, before + 1):
