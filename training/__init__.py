@@ -9,12 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_attn_nmt.training.back_translation import BackTranslationOptions, back_translate
     from keras_attn_nmt.training.evaluation import corpus_scores, evaluate
     from keras_attn_nmt.training.recipe import Recipe
     from keras_attn_nmt.training.recipe_files import load_recipe
     from keras_attn_nmt.training.trainer import train
 
 _MODULES = {
+    "BackTranslationOptions": "back_translation",
+    "back_translate": "back_translation",
     "corpus_scores": "evaluation",
     "evaluate": "evaluation",
     "Recipe": "recipe",
@@ -22,7 +25,15 @@ _MODULES = {
     "train": "trainer",
 }
 
-__all__ = ["Recipe", "corpus_scores", "evaluate", "load_recipe", "train"]
+__all__ = [
+    "BackTranslationOptions",
+    "Recipe",
+    "back_translate",
+    "corpus_scores",
+    "evaluate",
+    "load_recipe",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

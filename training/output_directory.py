@@ -38,12 +38,12 @@ def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FileExistsError(
-                f"Another process is training in {directory}: wait until it ends, or use another "
+                f"Another process is writing to {directory}: wait until it ends, or use another "
                 "directory."
             ) from error
         except OSError as error:
             logger.warning(
-                "%s cannot be locked (%s): make sure that no other process trains in it",
+                "%s cannot be locked (%s): make sure that no other process writes to it",
                 directory,
                 error.strerror,
             )

@@ -23,6 +23,7 @@ from keras_attn_nmt.quiet import quiet_stderr
 _STOPPED = {
     "train": " If an epoch was saved, the best model so far is usable, and the same command with "
     "--resume resumes the run.",
+    "back-translate": " The same command continues after the last finished part.",
     "study": " The same command resumes it after the last saved epoch.",
 }
 

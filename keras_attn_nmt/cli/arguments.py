@@ -35,7 +35,11 @@ def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             "--sample has no beam: use either --sample or --beam-size (--n-best N draws N samples)."
         )
-    given = {"temperature": options.sample, "top_k": options.top_k, "seed": options.seed or 0}
+    given = {
+        "temperature": options.sample,
+        "top_k": options.top_k or None,
+        "seed": options.seed or 0,
+    }
     return {**given, **search_options(options)}
 
 

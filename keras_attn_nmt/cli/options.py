@@ -91,6 +91,13 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def at_least_one(text: str) -> float:
+    value = not_negative(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return value
+
+
 def above_zero(text: str) -> float:
     value = not_negative(text)
     if not value:
@@ -152,20 +159,25 @@ def add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> N
         add_batch_size(group)
 
 
-def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+def add_sampling_options(
+    parser: argparse.ArgumentParser, temperature: float | None = None, top_k: int | None = None
+) -> None:
+    """Adds the options of sampling; the values are defaults of commands that always sample."""
+    about = "temperature of sampling" if temperature else "sample instead of searching"
     group = parser.add_argument_group("sampling")
     group.add_argument(
         "--sample",
         type=above_zero,
         metavar="TEMPERATURE",
-        help="sample instead of searching; 1.0 is the model's own distribution, lower values "
-        "prefer likely tokens",
+        help=f"{about}; 1.0 is the model's own distribution, lower values prefer likely tokens"
+        + (f" (default: {temperature})" if temperature else ""),
     )
     group.add_argument(
         "--top-k",
-        type=positive,
+        type=whole,
         metavar="K",
-        help="sample from the K most likely tokens at each step (default: all)",
+        help="sample from the K most likely tokens at each step, 0 for all (default: "
+        f"{top_k or 'all'})",
     )
     group.add_argument(
         "--seed",

@@ -7,6 +7,7 @@ import argparse
 from keras_attn_nmt import __version__
 from keras_attn_nmt.cli import (
     alignments,
+    back_translations,
     evaluations,
     exports,
     recipes,
@@ -22,6 +23,7 @@ _GROUPS = (
     recipes,
     translations,
     scoring,
+    back_translations,
     evaluations,
     alignments,
     exports,

@@ -31,6 +31,7 @@ def test_help_does_not_import_tensorflow():
         "train",
         "translate",
         "score",
+        "back-translate",
         "evaluate",
         "attention",
         "align",

@@ -234,7 +234,7 @@ def test_output_directory_is_locked_by_one_process(corpus, tmp_path):
         second = subprocess.run([*command, directory], capture_output=True, text=True)
         assert list(directory.iterdir()) == []
     assert second.returncode == 1
-    assert "Another process is training in" in second.stderr
+    assert "Another process is writing to" in second.stderr
     assert not (tmp_path / "model").exists()
 
 
