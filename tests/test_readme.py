@@ -142,6 +142,12 @@ def test_score_with_backward_pass_example_is_right(rng):
     assert of_weights == []
 
 
+@needs_tensorflow
+def test_rows_and_columns_example_runs():
+    found = run("docs/corpus.md", "from_pairs(rows")
+    assert [found[name].cardinality() for name in ("pairs", "more")] == [1, 2]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_translation_example_runs(page, demo_model, folder):

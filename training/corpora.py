@@ -11,7 +11,6 @@ import contextlib
 import difflib
 import functools
 import io
-import itertools
 import logging
 import os
 import random
@@ -20,20 +19,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_attn_nmt.text.alignment import check_links, parse_pharaoh
 from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.training.rows import check_arguments, encoded_pairs
+from keras_attn_nmt.training.streaming import stream
 from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
 
 logger = logging.getLogger(__name__)
-
-Pair = tuple[str, str] | tuple[bytes, bytes]
-
-# Passing single lines from Python to tf.data is 60 times as slow as chunks of this size.
-_CHUNK = 1024
 
 
 def read_lines(
@@ -66,7 +61,7 @@ def read_lines(
             source, target, links = (line.decode("utf-8") for line in lines)
             where = f"{alignment_path}, line {number}"
             check_links(parse_pharaoh(links, where), source, target, where)
-    return _stream(lambda: zip(*map(iterate_lines, paths), strict=True), count, len(paths))
+    return stream(lambda: zip(*map(iterate_lines, paths), strict=True), count, len(paths))
 
 
 def read_tsv(
@@ -116,7 +111,7 @@ def read_tsv(
     count = sum(1 for _ in rows())
     if count == 0:
         raise ValueError(f"{path} is empty. It needs at least one row.")
-    return _stream(rows, count)
+    return stream(rows, count)
 
 
 def header_columns(
@@ -137,34 +132,56 @@ def header_columns(
 
 
 def from_pairs(
-    pairs: Iterable[Pair] | Callable[[], Iterable[Pair]], count: int | None = None
+    pairs: Iterable[Any] | Callable[[], Iterable[Any]],
+    count: int | None = None,
+    *,
+    columns: tuple[str, str] | None = None,
+    missing: str = "refuse",
 ) -> tf.data.Dataset:
-    """Creates a dataset from pairs of Python strings.
+    """Creates a dataset from pairs of Python strings, rows or data frames.
 
     Args:
-        pairs: A list or other collection of `(source, target)`; a function that returns a new
-            iterator on each call, such as `lambda: book.pairs("train", 5_000_000)`; or an iterator,
-            which can be read only once.
+        pairs: A list or other collection of `(source, target)`, or of rows (dictionaries) such as
+            `{"de": ..., "en": ...}` and `{"translation": {"de": ..., "en": ...}}`, for example a
+            `datasets.Dataset`; a data frame of pandas or polars, or a dictionary of columns; a
+            function that returns one of these, or a new iterator, on each call, such as
+            `lambda: book.pairs("train", 5_000_000)`; or an iterator, which can be read only once.
         count: Number of pairs, if known; collections are counted.
+        columns: Names of the source and the target column, or field of a row; a nested field as
+            `texts.de`.
+        missing: What to do with pairs that lack a text (`None`, NaN, `pandas.NA`): `"refuse"` or
+            `"drop"`, which reports their number. Empty texts are not missing; `BatchedPairs` drops
+            their pairs.
 
     Returns:
         Dataset of `(source, target)`, tf.string of shape `()`. Its cardinality is known if the
         count is; an iterator that yields a different number then raises an error.
 
     Raises:
-        ValueError: the collection is empty or an element is not a pair of strings. Functions and
-            iterators are validated lazily.
+        ValueError: the collection is empty, an element is not a pair of strings or lacks a text
+            (with its number, from 0), or a column is unknown. Functions and iterators are validated
+            lazily.
+
+    Example:
+        >>> frame = {"id": [1, 2], "de": ["Haus", "See"], "en": ["house", "lake"]}
+        >>> from_pairs(frame, columns=("de", "en")).cardinality().numpy()
+        2
     """
+    check_arguments(pairs, columns, missing)
+
+    def encoded(pairs: Iterable[Any]) -> Iterator[tuple[bytes, bytes]]:
+        return encoded_pairs(pairs, columns, missing)
+
     if callable(pairs):
-        return _stream(lambda: _encoded(pairs()), count)
-    if iter(pairs) is pairs:
-        return _stream(_only_once(pairs), count)
-    length = sum(1 for _ in _encoded(pairs))
+        return stream(lambda: encoded(pairs()), count)
+    if isinstance(pairs, Iterator):
+        return stream(_only_once(pairs, encoded), count)
+    length = sum(1 for _ in encoded(pairs))
     if length == 0:
         raise ValueError("There are no sentence pairs: the collection is empty.")
     if count not in (None, length):
         raise ValueError(f"count={count}, but the collection has {length} pairs.")
-    return _stream(lambda: _encoded(pairs), length)
+    return stream(lambda: encoded(pairs), length)
 
 
 def concatenated(pairs: tf.data.Dataset, most_words: int, seed: int = 0) -> tf.data.Dataset:
@@ -202,7 +219,7 @@ def concatenated(pairs: tf.data.Dataset, most_words: int, seed: int = 0) -> tf.d
         if together:
             yield _joined(together)
 
-    return _stream(rows, sum(1 for _ in rows()))
+    return stream(rows, sum(1 for _ in rows()))
 
 
 def _joined(pairs: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
@@ -266,42 +283,9 @@ def read_tfds(
     return read(dataset)
 
 
-def _stream(
-    rows: Callable[[], Iterator[tuple[bytes, ...]]], count: int | None, columns: int = 2
-) -> tf.data.Dataset:
-    def chunks() -> Iterator[tuple[np.ndarray, ...]]:
-        iterator = rows()
-        while chunk := list(itertools.islice(iterator, _CHUNK)):
-            yield tuple(np.array(texts, dtype=object) for texts in zip(*chunk, strict=True))
-
-    texts = tf.TensorSpec((None,), tf.string)
-    dataset = tf.data.Dataset.from_generator(chunks, output_signature=(texts,) * columns).unbatch()
-    if count is not None:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
-    return dataset
-
-
-def _encoded(pairs: Iterable[Pair]) -> Iterator[tuple[bytes, bytes]]:
-    for index, pair in enumerate(pairs):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise ValueError(f"Pair {index} is {pair!r}; expected (source, target).")
-        try:
-            encoded = _utf8(pair[0]), _utf8(pair[1])
-        except (TypeError, UnicodeError) as error:
-            raise ValueError(f"Pair {index} is {pair!r}; expected two texts: {error}.") from error
-        yield encoded
-
-
-def _utf8(text: str | bytes) -> bytes:
-    if isinstance(text, bytes):
-        text.decode("utf-8")
-        return text
-    if not isinstance(text, str):
-        raise TypeError(f"{type(text).__name__} is not text")
-    return text.encode("utf-8")
-
-
-def _only_once(iterator: Iterable[Pair]) -> Callable[[], Iterator[tuple[bytes, bytes]]]:
+def _only_once(
+    iterator: Iterable[Any], encoded: Callable[[Iterable[Any]], Iterator[tuple[bytes, bytes]]]
+) -> Callable[[], Iterator[tuple[bytes, bytes]]]:
     """Raises on a second iteration, which would silently see an exhausted iterator."""
     started = False
 
@@ -313,7 +297,7 @@ def _only_once(iterator: Iterable[Pair]) -> Callable[[], Iterator[tuple[bytes, b
                 "pass from_pairs a list or a function that returns a new iterator."
             )
         started = True
-        return _encoded(iterator)
+        return encoded(iterator)
 
     return start
 

@@ -37,21 +37,27 @@ class DataRecipe:
     """The parallel corpus.
 
     Attributes:
-        corpus: `"phrases"`, `"multi30k"`, `"lines"` (line-aligned files), `"tsv"` or the name of
-            a TFDS translation data set, such as `"wmt14_translate/fr-en"`.
+        corpus: `"phrases"`, `"multi30k"`, `"lines"` (line-aligned files), `"tsv"`, `"jsonl"`
+            (JSON lines), `"tmx"` (translation memory) or the name of a TFDS translation data set,
+            such as `"wmt14_translate/fr-en"`.
         source_language: Source language, as a code such as `de`.
         target_language: Target language.
-        folder: Directory of the files of `multi30k`, `lines` and `tsv`, or of TFDS data; `~` is the
-            home directory. If empty, `multi30k` is downloaded and file names are relative to the
-            working directory.
+        folder: Directory of the files of `multi30k`, `lines`, `tsv`, `jsonl` and `tmx`, or of TFDS
+            data; `~` is the home directory. If empty, `multi30k` is downloaded and file names are
+            relative to the working directory.
         train: `lines`: file name without the language suffix (`train` means `train.de` and
-            `train.en`); `tsv`: file name; TFDS: split. Files may be gzipped (`.gz`).
-        validation: Same for validation. If empty, the end of `lines` or `tsv` is held out.
+            `train.en`); `tsv`, `jsonl`, `tmx`: file name; TFDS: split. Files may be gzipped
+            (`.gz`).
+        validation: Same for validation. If empty, the end of the training files is held out.
         test: Same for the test set of `evaluate`.
         source_column: `tsv`: 1-based source column. 0 uses the header, or the first column without
             a header. A first line that contains both `source_language` and `target_language` as
             cells is a header. At least 0.
         target_column: Same for the target; 0 without a header is the second column. At least 0.
+        source_field: `jsonl`: field of the source text; default: the source language. It is looked
+            up in the object of a line and in its object `translation`; a nested field is written as
+            `texts.de`.
+        target_field: Same for the target text.
         alignment: `lines`: suffix of the word alignment files in Pharaoh format (`align` means
             `train.align`, ...), for `training.guided_alignment`. Optional for validation and test.
             `phrases` has its own.
@@ -74,6 +80,8 @@ class DataRecipe:
     test: str = "test"
     source_column: int = 0
     target_column: int = 0
+    source_field: str = ""
+    target_field: str = ""
     alignment: str = ""
     size: int = 0
     validation_size: int = 1000

@@ -38,7 +38,10 @@ def _splits_by_name(recipe: Recipe) -> bool:
     return recipe.data.corpus not in ("phrases", "multi30k")
 
 
-_SPLITS = "data.corpus='lines', 'tsv' or a TFDS name; 'phrases' and 'multi30k' have fixed splits"
+_SPLITS = (
+    "data.corpus='lines', 'tsv', 'jsonl', 'tmx' or a TFDS name; 'phrases' and 'multi30k' have "
+    "fixed splits"
+)
 # Settings with a precondition: as text and as a predicate.
 _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
     "data.train": (_SPLITS, _splits_by_name),
@@ -46,6 +49,8 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
     "data.test": (_SPLITS, _splits_by_name),
     "data.source_column": ("data.corpus='tsv'", lambda r: r.data.corpus == "tsv"),
     "data.target_column": ("data.corpus='tsv'", lambda r: r.data.corpus == "tsv"),
+    "data.source_field": ("data.corpus='jsonl'", lambda r: r.data.corpus == "jsonl"),
+    "data.target_field": ("data.corpus='jsonl'", lambda r: r.data.corpus == "jsonl"),
     "data.alignment": ("data.corpus='lines'", lambda r: r.data.corpus == "lines"),
     "data.validation_size": ("data.corpus='phrases'", lambda r: r.data.corpus == "phrases"),
     "vocabulary.target_model": (

@@ -18,7 +18,9 @@ from keras_attn_nmt.training.corpora import (
 )
 from keras_attn_nmt.training.datasets.multi30k import STEMS
 from keras_attn_nmt.training.datasets.phrases import ALIGNMENT
+from keras_attn_nmt.training.json_lines import read_json_lines
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
+from keras_attn_nmt.training.tmx import read_tmx
 
 SPLITS = ("train", "validation", "test")
 # Held out from the end of the training data if a recipe has no validation data.
@@ -50,7 +52,7 @@ def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.D
 
 
 def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
-    held_out = data.corpus in ("lines", "tsv") and not data.validation
+    held_out = data.corpus in ("lines", *_FILE_READERS) and not data.validation
     if split == "validation" and held_out:
         return _held_out(data, aligned)[1]
     if split == "train":
@@ -119,8 +121,8 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
             if split == "train":
                 raise
             return read_lines(sources, targets).map(lambda source, target: (source, target, ""))
-    if data.corpus == "tsv":
-        return _read_tsv(data, _file(data, name))
+    if data.corpus in _FILE_READERS:
+        return _FILE_READERS[data.corpus](data, _file(data, name))
     return read_tfds(data.corpus, name, source, target, _folder(data) or None)
 
 
@@ -142,6 +144,22 @@ def _read_tsv(data: DataRecipe, path: Path) -> tf.data.Dataset:
             "data.source_column and data.target_column to different columns."
         )
     return read_tsv(path, *columns, header=named is not None)
+
+
+def _read_json_lines(data: DataRecipe, path: Path) -> tf.data.Dataset:
+    fields = (
+        data.source_field or data.source_language,
+        data.target_field or data.target_language,
+    )
+    return read_json_lines(path, *fields)
+
+
+def _read_tmx(data: DataRecipe, path: Path) -> tf.data.Dataset:
+    return read_tmx(path, data.source_language, data.target_language)
+
+
+# Formats with both languages in one file.
+_FILE_READERS = {"tsv": _read_tsv, "jsonl": _read_json_lines, "tmx": _read_tmx}
 
 
 def _folder(data: DataRecipe) -> str:

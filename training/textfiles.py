@@ -26,14 +26,12 @@ def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
         ValueError: the path is a folder, or the file is damaged or not UTF-8.
     """
     path = Path(path)
-    with _open(path) as file:
+    with open_binary(path) as file:
         try:
             for number, line in enumerate(file, 1):
                 yield checked_line(line, number, path)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(
-                f"{path} is a damaged gzip file ({error}). Download or create it again."
-            ) from error
+            raise damaged_gzip(path, error) from error
 
 
 def count_lines(path: str | os.PathLike[str]) -> int:
@@ -72,7 +70,19 @@ def count_aligned_lines(
     return source_count
 
 
-def _open(path: Path) -> BinaryIO:
+def damaged_gzip(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    """The error of a gzip file that cannot be unpacked."""
+    return ValueError(f"{path} is a damaged gzip file ({error}). Download or create it again.")
+
+
+def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file, plain or gzip (detected from content).
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the path is a folder.
+    """
+    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"The file {path} does not exist.")
     if path.is_dir():
