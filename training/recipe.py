@@ -125,6 +125,10 @@ class VocabularyRecipe:
             directory, `~` is the home directory; see `Tokenizer.from_sentencepiece`. If empty, the
             vocabulary is learned. With `shared`, the model of both languages.
         target_model: Same for the target language.
+        source_vectors: Path of pretrained word vectors in word2vec's text form (GloVe, fastText
+            `.vec`, plain or gzip), of `model.embedding_units` numbers each, as the initial
+            embeddings of the source pieces that have one; see `read_vectors`.
+        target_vectors: Same for the target language.
         source_size: Number of source pieces, special and byte pieces included. At least 261, or 5
             without `byte_fallback`.
         target_size: Same for the target.
@@ -144,6 +148,8 @@ class VocabularyRecipe:
 
     source_model: str = ""
     target_model: str = ""
+    source_vectors: str = ""
+    target_vectors: str = ""
     source_size: int = 8000
     target_size: int = 8000
     shared: bool = False

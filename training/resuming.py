@@ -14,7 +14,8 @@ from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.recipe_files import RECIPE
 from keras_attn_nmt.writing import write_text
 
-# Key in `RECIPE` in addition to the sections: path and SHA-256 of given SentencePiece models.
+# Key in `RECIPE` in addition to the sections: path and SHA-256 of given SentencePiece models and
+# vectors.
 _VOCABULARY_FILES = "vocabulary_files"
 
 
@@ -25,7 +26,7 @@ def write_recipe(output: Path, recipe: Recipe, vocabulary_files: dict[str, Any])
 
 
 def vocabulary_files(output: Path) -> dict[str, Any]:
-    """Path and SHA-256 of the SentencePiece models that a run was given, by side."""
+    """Path and SHA-256 of the SentencePiece models and vectors that a run was given."""
     values: dict[str, Any] = json.loads((output / RECIPE).read_text(encoding="utf-8"))
     return values.get(_VOCABULARY_FILES) or {}
 

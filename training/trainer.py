@@ -37,6 +37,7 @@ from keras_attn_nmt.training.resuming import (
     written_epoch,
 )
 from keras_attn_nmt.training.splits import load_split
+from keras_attn_nmt.training.vectors import check_vectors, initialize_embeddings
 from keras_attn_nmt.training.vocabularies import load_given, make_tokenizers
 from keras_attn_nmt.translator import Translator
 
@@ -97,6 +98,8 @@ def _train(
     start = time.perf_counter()
 
     given = load_given(recipe.vocabulary) if state is None else {}
+    if state is None:
+        check_vectors(recipe)
     pairs, validation_pairs = (
         load_split(recipe.data, split, aligned=settings.guided_alignment > 0)
         for split in ("train", "validation")
@@ -129,7 +132,9 @@ def _train(
         source_tokenizer.save(output / model_directory.SOURCE)
         target_tokenizer.save(output / model_directory.TARGET)
         model_directory.write_config(output, ModelFiles(model, config, *tokenizers, recipe.search))
-        write_recipe(output, recipe, {side: each.record() for side, each in given.items()})
+        files = {side: each.record() for side, each in given.items()}
+        files |= initialize_embeddings(model, recipe, tokenizers)
+        write_recipe(output, recipe, files)
     checkpoints = output / model_directory.CHECKPOINTS
     done = state["epochs"] if state else 0
     history = state["history"] if state else []

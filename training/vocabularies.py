@@ -35,7 +35,7 @@ class GivenModel(NamedTuple):
     path: str
     digest: str
 
-    def record(self) -> dict[str, str]:
+    def record(self) -> dict[str, Any]:
         """Path and digest, for `recipe.json` and `training.json`."""
         return {"path": self.path, "sha256": self.digest}
 
