@@ -1,10 +1,16 @@
 """The command `back-translate`."""
 
+import gzip
 import json
+import random
+import re
+import shlex
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
-from command_line import run
+from command_line import PROGRAM, run
 
 from keras_attn_nmt.model_directory import TRAINING
 
@@ -66,3 +72,54 @@ def test_wrong_usage_is_refused(capfd, monkeypatch, reverse, tmp_path, arguments
     code, _, err = run(capfd, monkeypatch, arguments)
     assert code == 2
     assert message in err
+
+
+@pytest.mark.slow
+def test_documented_commands_run_in_a_chain(tmp_path):
+    """A reverse model, a synthetic corpus and a model trained on the mixture, as documented."""
+    page = (Path(__file__).parents[2] / "docs" / "back-translation.md").read_text("utf-8")
+    commands = re.search(r"## Three commands.*?```\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    mixed = re.search(r"```toml\n(# mixed.toml.*?)```", page, re.DOTALL)[1]
+    generator = random.Random(1)
+    (tmp_path / "corpus").mkdir()
+    for split, size in (("train", 400), ("validation", 20), ("mono", 300)):
+        pairs = [generator.choices(range(20), k=generator.randint(1, 5)) for _ in range(size)]
+        for language, stem in (("de", "wort"), ("en", "word")):
+            text = "".join(" ".join(f"{stem}{chr(97 + i)}" for i in each) + "\n" for each in pairs)
+            (tmp_path / "corpus" / f"{split}.{language}").write_text(text)
+    mono = (tmp_path / "corpus" / "mono.en").read_bytes()
+    (tmp_path / "mono.en.gz").write_bytes(gzip.compress(mono))
+    small = """
+[vocabulary]
+source_size = 300
+target_size = 300
+
+[model]
+embedding_units = 24
+encoder_units = 24
+decoder_units = 32
+attention_units = 24
+embedding_dropout = 0.0
+
+[training]
+epochs = 20
+learning_rate = 5e-3
+"""
+    # Tables of arrays belong to [data], whatever follows.
+    (tmp_path / "mixed.toml").write_text(mixed + small)
+    data = mixed.split("[[data.mix]]")[0]
+    swapped = data.replace('"de"', '"?"').replace('"en"', '"de"').replace('"?"', '"en"')
+    (tmp_path / "reverse.toml").write_text(swapped + small)
+    for command in commands:
+        words = shlex.split(command)
+        assert words[0] == "keras-attn-nmt"
+        done = subprocess.run(
+            [*PROGRAM, *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "synthetic" / "back-translation.json").read_text())
+    assert report["pairs"] > 200
+    assert (tmp_path / "synthetic" / "train.de").read_text().startswith("wort")
+    training = json.loads((tmp_path / "model" / TRAINING).read_text())
+    (mix,) = training["recipe"]["data"]["mix"]
+    assert mix["folder"] == "synthetic"
