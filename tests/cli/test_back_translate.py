@@ -105,7 +105,6 @@ embedding_dropout = 0.0
 epochs = 20
 learning_rate = 5e-3
 """
-    # Tables of arrays belong to [data], whatever follows.
     (tmp_path / "mixed.toml").write_text(mixed + small)
     data = mixed.split("[[data.mix]]")[0]
     swapped = data.replace('"de"', '"?"').replace('"en"', '"de"').replace('"?"', '"en"')
@@ -118,7 +117,7 @@ learning_rate = 5e-3
         )
         assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "synthetic" / "back-translation.json").read_text())
-    assert report["pairs"] > 200
+    assert report["pairs"] > 50
     assert (tmp_path / "synthetic" / "train.de").read_text().startswith("wort")
     training = json.loads((tmp_path / "model" / TRAINING).read_text())
     (mix,) = training["recipe"]["data"]["mix"]
