@@ -154,6 +154,7 @@ class VocabularyRecipe:
     target_size: int = 8000
     shared: bool = False
     model_type: str = "unigram"
+    target_model_type: str = ""
     normalization: str = "nfc"
     character_coverage: float = 0.9995
     byte_fallback: bool = True
@@ -172,7 +173,7 @@ class VocabularyRecipe:
             try:
                 check_vocabulary(
                     size,
-                    self.model_type,
+                    self.model_type_of(side),
                     self.normalization,
                     self.character_coverage,
                     self.byte_fallback,
@@ -189,6 +190,10 @@ class VocabularyRecipe:
             raise ValueError(
                 f"vocabulary.sampling_alpha must be in (0, 1], got {self.sampling_alpha}."
             )
+
+    def model_type_of(self, side: str) -> str:
+        """The model type of `"source"` or `"target"`."""
+        return (side == "target" and self.target_model_type) or self.model_type
 
 
 @_accepts_old_names("training")

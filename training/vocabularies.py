@@ -93,7 +93,8 @@ def make_tokenizers(
             tokenizers.append(given[side].tokenizer)
         else:
             size = getattr(vocabulary, f"{side}_size")
-            tokenizers.append(_learned(vocabulary, size, _texts(pairs, columns)))
+            model_type = vocabulary.model_type_of(side)
+            tokenizers.append(_learned(vocabulary, size, model_type, _texts(pairs, columns)))
     return tokenizers[0], tokenizers[-1]
 
 
@@ -112,11 +113,13 @@ def _check_fit(given: GivenModel, side: str, texts: Iterator[str]) -> None:
         )
 
 
-def _learned(vocabulary: VocabularyRecipe, size: int, texts: Iterator[str]) -> Tokenizer:
+def _learned(
+    vocabulary: VocabularyRecipe, size: int, model_type: str, texts: Iterator[str]
+) -> Tokenizer:
     return Tokenizer.learn(
         texts,
         size,
-        model_type=vocabulary.model_type,
+        model_type=model_type,
         normalization=vocabulary.normalization,
         character_coverage=vocabulary.character_coverage,
         byte_fallback=vocabulary.byte_fallback,

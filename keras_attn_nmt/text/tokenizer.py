@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import tensorflow_text
 
 _SPECIAL_IDS = (PAD, BOS, EOS, UNK)
-MODEL_TYPES = ("unigram", "bpe")
+MODEL_TYPES = ("unigram", "bpe", "char", "word")
 NORMALIZATIONS = ("nfc", "nmt_nfkc", "identity")
 
 # Decimal digits that SentencePiece does not split: all but ASCII and full-width ones.
@@ -160,7 +160,9 @@ class Tokenizer:
                     eos_id=EOS,
                     unk_id=UNK,
                     byte_fallback=byte_fallback,
-                    split_digits=True,
+                    split_digits=model_type != "word",
+                    # Characters need no marker at the start; words do, to equal those in between.
+                    add_dummy_prefix=model_type != "char",
                     remove_extra_whitespaces=False,
                     # SentencePiece would silently skip longer texts; its own limit is 4,192 bytes.
                     max_sentence_length=2**30,
