@@ -169,8 +169,6 @@ def check_vocabulary(tokenizer: Tokenizer, name: str) -> None:
     model = proto.ModelProto.FromString(tokenizer.model_proto)  # type: ignore[attr-defined]
     trainer = model.trainer_spec
     reasons = {
-        "its model type is neither unigram nor BPE": trainer.model_type
-        not in (trainer.UNIGRAM, trainer.BPE),
         "it treats white space as a suffix": trainer.treat_whitespace_as_suffix,
         "it has a denormalizer": bool(model.denormalizer_spec.precompiled_charsmap),
         "a piece contains NUL": any("\0" in piece.piece for piece in model.pieces),

@@ -73,6 +73,18 @@ class Translation:
         """Word alignment: each target word with its most attended source word, (source, target)."""
         return alignment.hard_alignment(self.word_attention())
 
+    def token_alignment(self) -> set[alignment.Link]:
+        """Links each target token to its most attended source token, (source, target).
+
+        Indices are those of `source_tokens` and `target_tokens`; both ends (`</s>`) are left out.
+        With vocabularies of characters and words, letters are linked to phones.
+        """
+        sources, targets = (
+            len(tokens) - (tokens[-1:] == [alignment.END])
+            for tokens in (self.source_tokens, self.target_tokens)
+        )
+        return alignment.hard_alignment(self.attention[:targets, :sources])
+
     def to_html(
         self,
         source: str | None = None,

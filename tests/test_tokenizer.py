@@ -156,7 +156,9 @@ def test_learning_errors() -> None:
         Tokenizer.learn(SENTENCES, 270)
     with pytest.raises(ValueError, match="above 260"):
         Tokenizer.learn(SENTENCES, 100)
-    with pytest.raises(ValueError, match=r"model_type must be one of .* got 'word'"):
+    with pytest.raises(ValueError, match=r"model_type must be one of .* got 'words'"):
+        Tokenizer.learn(SENTENCES, 300, model_type="words")
+    with pytest.raises(ValueError, match=r"model_type='word' requires byte_fallback=false"):
         Tokenizer.learn(SENTENCES, 300, model_type="word")
     with pytest.raises(ValueError, match=r"normalization must be one of .* got 'nfkc'"):
         Tokenizer.learn(SENTENCES, 300, normalization="nfkc")

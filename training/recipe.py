@@ -38,18 +38,22 @@ class DataRecipe:
 
     Attributes:
         corpus: `"phrases"`, `"multi30k"`, `"lines"` (line-aligned files), `"tsv"`, `"jsonl"`
-            (JSON lines), `"tmx"` (translation memory) or the name of a TFDS translation data set,
-            such as `"wmt14_translate/fr-en"`.
+            (JSON lines), `"tmx"` (translation memory), `"dictionary"` (words and their
+            pronunciations) or the name of a TFDS translation data set, such as
+            `"wmt14_translate/fr-en"`.
         source_language: Source language, as a code such as `de`.
         target_language: Target language.
-        folder: Directory of the files of `multi30k`, `lines`, `tsv`, `jsonl` and `tmx`, or of TFDS
+        folder: Directory of the files of `multi30k` and of corpora with a file name, or of TFDS
             data; `~` is the home directory. If empty, `multi30k` is downloaded and file names are
             relative to the working directory.
         train: `lines`: file name without the language suffix (`train` means `train.de` and
-            `train.en`); `tsv`, `jsonl`, `tmx`: file name; TFDS: split. Files may be gzipped
-            (`.gz`).
-        validation: Same for validation. If empty, the end of the training files is held out.
-        test: Same for the test set of `evaluate`.
+            `train.en`); `tsv`, `jsonl`, `tmx`: file name; TFDS: split; `dictionary`: name of a file
+            like CMUdict (`WORD  P H O N E S`), else of two files as for `lines`. Files may be
+            gzipped (`.gz`).
+        validation: Same for validation. If empty, the end of the training files, or a twentieth
+            of the words of a dictionary, is held out.
+        test: Same for the test set of `evaluate`. If empty, another twentieth of the words of a
+            dictionary is held out.
         source_column: `tsv`: 1-based source column. 0 uses the header, or the first column without
             a header. A first line that contains both `source_language` and `target_language` as
             cells is a header. At least 0.
@@ -133,7 +137,8 @@ class VocabularyRecipe:
             without `byte_fallback`.
         target_size: Same for the target.
         shared: Share one vocabulary of `source_size` pieces between both languages.
-        model_type: `"unigram"` or `"bpe"`.
+        model_type: `"unigram"`, `"bpe"`, `"char"` or `"word"`, see `Tokenizer.learn`.
+        target_model_type: Same for the target; if empty, it is `model_type`.
         normalization: `"nfc"`, `"nmt_nfkc"` or `"identity"`, see `Tokenizer.learn`.
         character_coverage: Share of the text covered by character pieces. In [0.98, 1].
         byte_fallback: Encode uncovered characters as bytes instead of `<unk>`.
@@ -170,6 +175,12 @@ class VocabularyRecipe:
     def __post_init__(self) -> None:
         for side in self.learned:
             size = getattr(self, f"{side}_size")
+            if self.segmentation_samples > 1 and self.model_type_of(side) in ("char", "word"):
+                raise ValueError(
+                    f"vocabulary.segmentation_samples={self.segmentation_samples} requires the "
+                    "model type 'unigram' or 'bpe': a text has one segmentation into characters "
+                    "or words. Use segmentation_samples=1."
+                )
             try:
                 check_vocabulary(
                     size,

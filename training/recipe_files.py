@@ -39,8 +39,8 @@ def _splits_by_name(recipe: Recipe) -> bool:
 
 
 _SPLITS = (
-    "data.corpus='lines', 'tsv', 'jsonl', 'tmx' or a TFDS name; 'phrases' and 'multi30k' have "
-    "fixed splits"
+    "data.corpus='lines', 'tsv', 'jsonl', 'tmx', 'dictionary' or a TFDS name; 'phrases' and "
+    "'multi30k' have fixed splits"
 )
 # Settings with a precondition: as text and as a predicate.
 _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
@@ -53,6 +53,10 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
     "data.target_field": ("data.corpus='jsonl'", lambda r: r.data.corpus == "jsonl"),
     "data.alignment": ("data.corpus='lines'", lambda r: r.data.corpus == "lines"),
     "data.validation_size": ("data.corpus='phrases'", lambda r: r.data.corpus == "phrases"),
+    "data.concatenate": (
+        "sentences, but data.corpus='dictionary' has words",
+        lambda r: r.data.corpus != "dictionary",
+    ),
     "vocabulary.target_model": (
         "vocabulary.shared=false (source_model is the model of both languages)",
         lambda r: not r.vocabulary.shared,
@@ -80,6 +84,11 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
         )
         for name in ("model_type", "normalization", "character_coverage", "byte_fallback")
     },
+    "vocabulary.target_model_type": (
+        "a learned target vocabulary of its own (no vocabulary.target_model, and "
+        "vocabulary.shared=false)",
+        lambda r: "target" in r.vocabulary.learned,
+    ),
     "vocabulary.sampling_alpha": (
         "vocabulary.segmentation_samples>1",
         lambda r: r.vocabulary.segmentation_samples > 1,

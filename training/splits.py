@@ -11,6 +11,8 @@ import tensorflow as tf
 from keras_attn_nmt.model_directory import TRAINING
 from keras_attn_nmt.training.corpora import (
     concatenated,
+    decoded,
+    from_pairs,
     header_columns,
     read_lines,
     read_tfds,
@@ -18,6 +20,7 @@ from keras_attn_nmt.training.corpora import (
 )
 from keras_attn_nmt.training.datasets.multi30k import STEMS
 from keras_attn_nmt.training.datasets.phrases import ALIGNMENT
+from keras_attn_nmt.training.dictionaries import Entry, held_out_split, read_dictionary
 from keras_attn_nmt.training.json_lines import read_json_lines
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 from keras_attn_nmt.training.tmx import read_tmx
@@ -52,6 +55,10 @@ def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.D
 
 
 def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
+    if data.corpus == "dictionary":
+        _check_aligned(data, aligned)
+        entries = _dictionary_split(data, split)
+        return from_pairs(entries[: data.size or None] if split == "train" else entries)
     held_out = data.corpus in ("lines", *_FILE_READERS) and not data.validation
     if split == "validation" and held_out:
         return _held_out(data, aligned)[1]
@@ -98,11 +105,7 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
         name = f"phrases/{source}-{target}.{sizes}.seed0" + (".aligned" if aligned else "")
         alignment = ALIGNMENT if aligned else None
         return read_tfds(name, split, source, target, _folder(data) or None, alignment=alignment)
-    if aligned and not data.aligned:
-        raise ValueError(
-            f"The corpus {data.corpus} has no word alignments: set data.alignment for "
-            "data.corpus='lines', or use data.corpus='phrases'."
-        )
+    _check_aligned(data, aligned)
     if data.corpus == "multi30k":
         if data.folder:
             stem = STEMS[split]
@@ -124,6 +127,43 @@ def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
     if data.corpus in _FILE_READERS:
         return _FILE_READERS[data.corpus](data, _file(data, name))
     return read_tfds(data.corpus, name, source, target, _folder(data) or None)
+
+
+def _check_aligned(data: DataRecipe, aligned: bool) -> None:
+    if aligned and not data.aligned:
+        raise ValueError(
+            f"The corpus {data.corpus} has no word alignments: set data.alignment for "
+            "data.corpus='lines', or use data.corpus='phrases'."
+        )
+
+
+def _dictionary_split(data: DataRecipe, split: str) -> list[Entry]:
+    """The entries of one split; splits without a file are held out from the training file."""
+    if split != "train" and (name := getattr(data, split)):
+        return _dictionary(data, name)
+    if not data.train:
+        raise FileNotFoundError(
+            "The recipe has no dictionary: name one, for example with --set data.train=cmudict.dict"
+        )
+    held_out = [each for each in ("validation", "test") if not getattr(data, each)]
+    return [
+        entry
+        for entry in _dictionary(data, data.train)
+        if held_out_split(entry[0], held_out) == split
+    ]
+
+
+def _dictionary(data: DataRecipe, name: str) -> list[Entry]:
+    two_files = [f"{name}.{language}" for language in (data.source_language, data.target_language)]
+    path = Path(_folder(data), os.path.expanduser(name))
+    if not any(path.with_name(path.name + end).is_file() for end in ("", ".gz")):
+        try:
+            words, pronunciations = (_file(data, each) for each in two_files)
+        except FileNotFoundError:
+            # Also the error of a dictionary in one file.
+            return read_dictionary(_file(data, name))
+        return [(word, phones) for word, phones in decoded(read_lines(words, pronunciations))]
+    return read_dictionary(_file(data, name))
 
 
 def _read_tsv(data: DataRecipe, path: Path) -> tf.data.Dataset:

@@ -25,11 +25,21 @@ def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
         FileNotFoundError: the file does not exist.
         ValueError: the path is a folder, or the file is damaged or not UTF-8.
     """
+    for number, line in enumerate(raw_lines(path), 1):
+        yield checked_line(line, number, path)
+
+
+def raw_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Yields the lines of a file, plain or gzip, in any encoding and with their line endings.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the path is a folder, or the file is damaged.
+    """
     path = Path(path)
     with open_binary(path) as file:
         try:
-            for number, line in enumerate(file, 1):
-                yield checked_line(line, number, path)
+            yield from file
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise damaged_gzip(path, error) from error
 

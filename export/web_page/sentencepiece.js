@@ -1,5 +1,5 @@
-// SentencePiece for a web page: reads a vocabulary (.spm), unigram or BPE, and has the ids and
-// texts of `Tokenizer` in Python with SentencePiece 0.2.3. Versions before 0.2.2, such as the one
+// SentencePiece for a web page: reads a vocabulary (.spm) of any model type and has the ids and texts
+// of `Tokenizer` in Python with SentencePiece 0.2.3. Versions before 0.2.2, such as the one
 // in TF Text, round the scores of a unigram model in another way, and may segment repeated letters
 // differently where segmentations have the same score.
 //
@@ -126,7 +126,7 @@
   function checkModel({ pieces, type, spaceAsSuffix, denormalizes }) {
     const special = [PAD, BOS, EOS, UNK].map((id) => pieces[id]?.type);
     const reasons = [
-      [`its type is ${type}, not unigram or bpe`, type !== "unigram" && type !== "bpe"],
+      ["its type is unknown", !SEGMENTATIONS[type]],
       ["its pieces end, rather than begin, with a space", spaceAsSuffix],
       ["it has normalization rules for decoded texts", denormalizes],
       [
@@ -234,8 +234,7 @@
         if (type === USER_DEFINED) this.#userDefined.add(bytes, id);
         if (type === BYTE) this.#byteIds[byteOf(bytes)] = id;
       }
-      const algorithm = this.#model.type === "bpe" ? bytePairs : bestPath;
-      this.#segment = algorithm(this.#model.pieces, this.#userDefined);
+      this.#segment = SEGMENTATIONS[this.#model.type](this.#model.pieces, this.#userDefined);
     }
 
     /** Number of ids, including special ids. */
@@ -424,6 +423,39 @@
       return segments;
     };
   }
+
+  /** The first id of each piece. Unlike the others, these two types find special pieces in text. */
+  function idsOf(pieces) {
+    const ids = new Map();
+    for (const [id, { bytes }] of pieces.entries()) if (!ids.has(bytes)) ids.set(bytes, id);
+    return ids;
+  }
+
+  /** Characters, and whole user-defined pieces. */
+  function characters(pieces, userDefined) {
+    const ids = idsOf(pieces);
+    return (bytes) => {
+      const segments = [];
+      for (let start = 0; start < bytes.length; start += segments.at(-1)[0].length) {
+        const length = userDefined.longest(bytes, start) || characterLength(bytes, start);
+        const segment = bytes.slice(start, start + length);
+        segments.push([segment, ids.get(segment) ?? UNK]);
+      }
+      return segments;
+    };
+  }
+
+  /** Words, each with the space before it. */
+  function words(pieces) {
+    const ids = idsOf(pieces);
+    return (bytes) => {
+      const [first, ...others] = bytes.split(SPACE);
+      const segments = [...(first ? [first] : []), ...others.map((word) => SPACE + word)];
+      return segments.map((segment) => [segment, ids.get(segment) ?? UNK]);
+    };
+  }
+
+  const SEGMENTATIONS = { unigram: bestPath, bpe: bytePairs, word: words, char: characters };
 
   globalThis.SentencePiece = SentencePiece;
 })();

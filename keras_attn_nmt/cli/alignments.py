@@ -41,6 +41,11 @@ def add_commands(commands: Commands) -> None:
         help="gold alignment with sure (0-0) and possible (0p0) links: prints the alignment error "
         "rate to stderr",
     )
+    command.add_argument(
+        "--tokens",
+        action="store_true",
+        help="align tokens, such as letters and phones, instead of words",
+    )
 
     command = commands.add(
         "shortlist",
@@ -72,8 +77,10 @@ def align(options: argparse.Namespace) -> None:
     check_both_sides(options)
     if options.gold and options.source is None:
         raise UsageError("--gold needs --source and --target.")
+    if options.gold and options.tokens:
+        raise UsageError("--gold links words: leave out --tokens.")
     translator = Translator.load(options.model)
-    pairs, _ = given_pairs(options, options.target, links=True)
+    pairs, _ = given_pairs(options, options.target, links=not options.tokens)
     rows = decoded(pairs)
     gold = []
     # The alignment of a split may be missing.
@@ -81,7 +88,7 @@ def align(options: argparse.Namespace) -> None:
         gold = [alignment.parse_pharaoh(links) for _, _, links in rows]
     found: list[set[alignment.Link]] = []
     for each in _scored(translator, rows, options.batch_size):
-        found.append(each.alignment())
+        found.append(each.token_alignment() if options.tokens else each.alignment())
         links = alignment.format_pharaoh(found[-1])
         if options.json:
             links = json.dumps({"alignment": links, "score": round(each.score, 6)})

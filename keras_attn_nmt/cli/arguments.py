@@ -74,6 +74,16 @@ def given_pairs(
     return load_split(data, options.split, aligned=aligned), data.max_length
 
 
+def predicts_phones(model: str) -> bool:
+    """Whether a model was trained on a pronunciation dictionary."""
+    from keras_attn_nmt.training.splits import recorded_data
+
+    try:
+        return recorded_data(model).corpus == "dictionary"
+    except ValueError:
+        return False
+
+
 def model_languages(model: str) -> tuple[str, str]:
     """Language codes of a model's training corpus, empty where it does not record them."""
     from keras_attn_nmt.training.splits import recorded_data

@@ -14,6 +14,7 @@ from keras_attn_nmt.cli.arguments import (
     check_n_best,
     given_pairs,
     model_languages,
+    predicts_phones,
     search_options,
 )
 from keras_attn_nmt.cli.options import (
@@ -28,13 +29,15 @@ from keras_attn_nmt.writing import atomic_write, check_file_output, check_folder
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
+    from keras_attn_nmt.translator import Translator
 
 
 def add_commands(commands: Commands) -> None:
     command = commands.add(
         "evaluate",
         evaluate,
-        "Measure BLEU, chrF and speed on a test set.",
+        "Measure BLEU, chrF and speed on a test set; word and phone error rates of a model that "
+        "predicts phones.",
         "model --source test.de --reference test.en",
     )
     command.add_argument("model", help="model directory")
@@ -48,9 +51,7 @@ def add_commands(commands: Commands) -> None:
         help="reference translations, one per line (repeatable for multiple references)",
     )
     add_split(command)
-    command.add_argument(
-        "--tokenize", default="13a", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)"
-    )
+    command.add_argument("--tokenize", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)")
     command.add_argument("--output", metavar="FILE", help="write the translations to this file")
     command.add_argument(
         "--html",
@@ -93,12 +94,14 @@ def add_commands(commands: Commands) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from keras_attn_nmt.memory import keep_freed_memory
-    from keras_attn_nmt.model_directory import save_search
-    from keras_attn_nmt.training import evaluation
-    from keras_attn_nmt.training.corpora import decoded
-    from keras_attn_nmt.translator import Translator
+    _check_evaluate(options)
+    if predicts_phones(options.model):
+        _evaluate_phones(options)
+    else:
+        _evaluate_translations(options)
 
+
+def _check_evaluate(options: argparse.Namespace) -> None:
     if (options.source is None) != (options.reference is None):
         raise UsageError("give both --source and --reference, or neither.")
     if options.output and options.html and Path(options.output) == Path(options.html):
@@ -108,6 +111,63 @@ def evaluate(options: argparse.Namespace) -> None:
             check_file_output(path)
     if options.save_search:
         check_folder_output(options.model)
+
+
+def _evaluate_phones(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.memory import keep_freed_memory
+    from keras_attn_nmt.training.corpora import decoded
+    from keras_attn_nmt.training.dictionaries import pronunciations
+    from keras_attn_nmt.training.phone_errors import pronounce_and_score
+    from keras_attn_nmt.translator import Translator
+
+    for name in ("tokenize", "html"):
+        if getattr(options, name):
+            raise UsageError(
+                f"--{name} is about BLEU, but {options.model} predicts phones, which are measured "
+                "in word and phone errors: leave it out."
+            )
+    rows = [
+        row
+        for path in options.reference or [None]
+        for row in decoded(given_pairs(options, path)[0])
+    ]
+    keep_freed_memory()
+    translator = Translator.load(options.model)
+    dictionary = pronunciations(rows)
+    result, found = pronounce_and_score(translator, dictionary, **search_options(options))
+    if options.output:
+        lines = [
+            f"{word}  {one_line(each.text)}\n" for word, each in zip(dictionary, found, strict=True)
+        ]
+        write_text(options.output, "".join(lines))
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print(f"{'word error rate':17} {result['word_error_rate']:7.2%}")
+        print(f"{'phone error rate':17} {result['phone_error_rate']:7.2%}")
+        print(
+            f"{result['words']} words with {result['pronunciations']} pronunciations in "
+            f"{result['seconds']:.1f} s, {result['words_per_second']:.0f} words/s"
+        )
+    _save_search(options, translator)
+
+
+def _save_search(options: argparse.Namespace, translator: Translator) -> None:
+    """Stores the search options, after scores are printed: a failure loses no results."""
+    from keras_attn_nmt.model_directory import save_search
+
+    if options.save_search:
+        given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
+        save_search(options.model, translator.search.replaced(**given))
+
+
+def _evaluate_translations(options: argparse.Namespace) -> None:
+    from keras_attn_nmt.memory import keep_freed_memory
+    from keras_attn_nmt.training import evaluation
+    from keras_attn_nmt.training.corpora import decoded
+    from keras_attn_nmt.translator import Translator
+
+    options.tokenize = options.tokenize or "13a"
     files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
     sources = [source for source, _ in files[0]]
     references = [[reference for _, reference in rows] for rows in files]
@@ -122,10 +182,7 @@ def evaluate(options: argparse.Namespace) -> None:
         print(json.dumps(result))
     else:
         _print_scores(result)
-    # After the scores are printed, so that a failure loses no results.
-    if options.save_search:
-        given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
-        save_search(options.model, translator.search.replaced(**given))
+    _save_search(options, translator)
     if options.html:
         used = translator.search.replaced(
             beam_size=options.beam_size,

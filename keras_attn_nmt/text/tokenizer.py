@@ -108,7 +108,9 @@ class Tokenizer:
             texts: Sentences. Iterated once.
             vocabulary_size: Number of ids, including special ids and the 256 byte pieces. The
                 vocabulary is smaller, with a warning, if the texts do not support it.
-            model_type: `"unigram"` (Kudo 2018) or `"bpe"` (Sennrich et al. 2016).
+            model_type: `"unigram"` (Kudo 2018), `"bpe"` (Sennrich et al. 2016), `"char"` (single
+                characters, such as the letters of a word) or `"word"` (whole words between spaces,
+                such as phones; without `byte_fallback`).
             normalization: Text normalization, stored in the model: `"nfc"` composes characters (u
                 with combining diaeresis to ü) and removes invisible ones, see `nfc_rules`;
                 `"nmt_nfkc"` is SentencePiece's default, which also replaces compatibility
@@ -316,6 +318,11 @@ def check_vocabulary(
         raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}")
     if not 0.98 <= character_coverage <= 1:
         raise ValueError(f"character_coverage must be from 0.98 to 1, got {character_coverage}")
+    if model_type == "word" and byte_fallback:
+        raise ValueError(
+            "model_type='word' requires byte_fallback=false: an unknown word is <unk>, as "
+            "SentencePiece would decode the bytes of its space as the symbol ▁"
+        )
     fixed = len(_SPECIAL_IDS) + 256 * byte_fallback
     if vocabulary_size <= fixed:
         raise ValueError(

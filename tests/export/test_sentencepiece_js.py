@@ -239,6 +239,31 @@ def test_scores_of_unigrams(check, scores, text):
     check(made(scores, TrainerSpec.UNIGRAM), [text])
 
 
+@pytest.mark.parametrize("byte_fallback", [True, False])
+def test_vocabularies_of_characters(check, byte_fallback):
+    tokenizer = Tokenizer.learn(LEARNED_FROM, 700, model_type="char", byte_fallback=byte_fallback)
+    check(tokenizer.model_proto)
+
+
+def test_vocabularies_of_words(check):
+    tokenizer = Tokenizer.learn(LEARNED_FROM, 700, model_type="word", byte_fallback=False)
+    check(tokenizer.model_proto)
+
+
+@pytest.mark.parametrize("model_type", ["char", "word"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"user_defined_symbols": SYMBOLS, "remove_extra_whitespaces": True},
+        {"control_symbols": ["<to>", "e"], "byte_fallback": True, "vocab_size": 600},
+        {"add_dummy_prefix": False, "remove_extra_whitespaces": False, "unk_surface": "?"},
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_characters_and_words_of_sentencepiece(check, model_type, options):
+    check(trained(model_type=model_type, **options))
+
+
 def test_user_defined_pieces_are_not_merged(check):
     scores = {"a": -3, "ab": -1, "b": None, "c": -4, "bc": -2, "ca": -5}
     check(made(scores, TrainerSpec.BPE), ["abc", "cab", "bcca"])
@@ -296,8 +321,6 @@ def test_what_it_cannot_read(ask):
     good = trained()
     damaged = [b"<!DOCTYPE html>", good[:-1], good[: len(good) // 2], b"\xff" * 20]
     reasons = {
-        trained(model_type="char"): "type is char",
-        trained(model_type="word"): "type is word",
         changed(good, suffix): "end, rather than begin, with a space",
         changed(good, denormalizer): "decoded texts",
         changed(good, swapped): "special ids",

@@ -211,17 +211,13 @@ def _suffix(model):
     model.trainer_spec.treat_whitespace_as_suffix = True
 
 
-def _word(model):
-    model.trainer_spec.model_type = model.trainer_spec.WORD
-
-
 def _denormalizer(model):
     model.denormalizer_spec.precompiled_charsmap = b"x"
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(_suffix, "suffix"), (_word, "neither unigram nor BPE"), (_denormalizer, "denormalizer")],
+    [(_suffix, "suffix"), (_denormalizer, "denormalizer")],
 )
 def test_a_vocabulary_that_the_page_cannot_read_is_refused(model_directory, change, reason):
     tokenizer = Tokenizer.load(model_directory / "source.spm")
