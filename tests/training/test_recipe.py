@@ -6,7 +6,7 @@ from keras_attn_nmt.training.recipe_files import load_recipe, recipe_names
 
 
 def test_bundled_recipes_are_valid():
-    names = {"bahdanau2015", "multi30k", "multi30k-fast", "phrases", "tanaka_enja"}
+    names = {"bahdanau2015", "g2p", "multi30k", "multi30k-fast", "phrases", "tanaka_enja"}
     assert names <= set(recipe_names())
     for name in recipe_names():
         assert load_recipe(name).data.corpus
@@ -75,7 +75,7 @@ def test_unknown_settings_are_rejected(overrides, message):
 
 
 def test_unknown_recipes_and_files(tmp_path):
-    with pytest.raises(ValueError, match="Known: bahdanau2015, multi30k"):
+    with pytest.raises(ValueError, match="Known: bahdanau2015, g2p, multi30k"):
         load_recipe("multi40k")
     with pytest.raises(FileNotFoundError, match="The recipe file"):
         load_recipe(tmp_path / "mine.toml")
