@@ -94,6 +94,32 @@ def test_ids_out_of_vocabulary_range(tokenizer: Tokenizer) -> None:
             tokenizer.pieces([wrong])
 
 
+def test_characters_are_pieces(random_texts: list[str]) -> None:
+    texts = [*SENTENCES, *ODD_TEXTS, *random_texts]
+    tokenizer = Tokenizer.learn(SENTENCES, 340, model_type="char", normalization="identity")
+    ids = tokenizer.encode(texts)
+    assert tokenizer.decode(ids) == [text.replace("▁", " ") for text in texts]
+    assert tokenizer.tf_tokenizer().tokenize(texts).to_list() == ids
+    # Digits of other scripts, which other types learn with boundaries around them.
+    tokenizer = Tokenizer.learn(["am ٣ Haus"], 300, model_type="char", byte_fallback=False)
+    assert tokenizer.pieces(tokenizer.encode(["a٣ H"])[0]) == ["a", "٣", "▁", "H"]
+
+
+def test_words_are_pieces() -> None:
+    texts = ["R IY1 D", "K AE1 T S", "AH0"]
+    tokenizer = Tokenizer.learn(texts, 100, model_type="word", byte_fallback=False)
+    assert tokenizer.vocabulary_size == 4 + 7 + 1
+    ids = tokenizer.encode([*texts, "K ZH"])
+    assert [tokenizer.pieces(each) for each in ids] == [
+        ["▁R", "▁IY1", "▁D"],
+        ["▁K", "▁AE1", "▁T", "▁S"],
+        ["▁AH0"],
+        ["▁K", "<unk>"],
+    ]
+    assert tokenizer.decode(ids[:3]) == texts
+    assert tokenizer.tf_tokenizer().tokenize([*texts, "K ZH"]).to_list() == ids
+
+
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
 def test_learning_is_reproducible_across_processes(model_type: str) -> None:
     """And needs no TensorFlow."""

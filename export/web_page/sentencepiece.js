@@ -374,10 +374,7 @@
 
   /** BPE: merges the neighbours with the highest score, the leftmost first, while there are any. */
   function bytePairs(pieces, userDefined) {
-    const ids = new Map();
-    for (const [id, { bytes, type }] of pieces.entries()) {
-      if (type === NORMAL || type === USER_DEFINED || type === UNUSED) ids.set(bytes, id);
-    }
+    const ids = idsOf(pieces);
     const isUnused = (id) => pieces[id].type === UNUSED;
     const later = (a, b) => a.score - b.score || b.left.start - a.left.start;
 
@@ -424,10 +421,12 @@
     };
   }
 
-  /** The first id of each piece. Unlike the others, these two types find special pieces in text. */
+  /** The ids of the pieces that text may contain. */
   function idsOf(pieces) {
     const ids = new Map();
-    for (const [id, { bytes }] of pieces.entries()) if (!ids.has(bytes)) ids.set(bytes, id);
+    for (const [id, { bytes, type }] of pieces.entries()) {
+      if (type === NORMAL || type === USER_DEFINED || type === UNUSED) ids.set(bytes, id);
+    }
     return ids;
   }
 

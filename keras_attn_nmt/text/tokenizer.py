@@ -143,7 +143,8 @@ class Tokenizer:
             )
         model = io.BytesIO()
         options: dict[str, Any] = {}
-        if any(_OTHER_DIGIT.search(text) for text in sample):
+        subwords = model_type in ("unigram", "bpe")
+        if subwords and any(_OTHER_DIGIT.search(text) for text in sample):
             options["pretokenization_delimiter"] = _BOUNDARY
             sample = [_OTHER_DIGIT.sub(f"{_BOUNDARY}\\g<0>{_BOUNDARY}", text) for text in sample]
         try:
@@ -162,7 +163,7 @@ class Tokenizer:
                     eos_id=EOS,
                     unk_id=UNK,
                     byte_fallback=byte_fallback,
-                    split_digits=model_type != "word",
+                    split_digits=subwords,
                     # Characters need no marker at the start; words do, to equal those in between.
                     add_dummy_prefix=model_type != "char",
                     remove_extra_whitespaces=False,
