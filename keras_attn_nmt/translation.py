@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_attn_nmt.pages.attention_page import attention_page, notebook_frame
 from keras_attn_nmt.text import alignment
+from keras_attn_nmt.text.alignment import Link
 from keras_attn_nmt.text.pieces import BYTE_PIECE, pieces_of_words, spelled
 
 # The piece of unknown characters or words.
@@ -69,11 +70,11 @@ class Translation:
         """
         return alignment.fold_attention(self.attention, self.source_tokens, self.target_tokens)
 
-    def alignment(self) -> set[alignment.Link]:
+    def alignment(self) -> set[Link]:
         """Word alignment: each target word with its most attended source word, (source, target)."""
         return alignment.hard_alignment(self.word_attention())
 
-    def token_alignment(self) -> set[alignment.Link]:
+    def token_alignment(self) -> set[Link]:
         """Links each target token to its most attended source token, (source, target).
 
         Indices are those of `source_tokens` and `target_tokens`; both ends (`</s>`) are left out.
