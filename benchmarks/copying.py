@@ -1,4 +1,4 @@
-"""How many numbers that no training text has arrive in a translation, with and without `copy`.
+"""How many numbers that no training text has arrive in a translation, with `copy`, or protected.
 
     python benchmarks/copying.py CORPUS MODEL
 
@@ -13,6 +13,7 @@ import argparse
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import data
 
@@ -50,10 +51,15 @@ def main() -> None:
     ]
     translator = Translator.load(options.model)
     print(f"| {len(texts)} sentences | beam 1 | beam 5 |\n|---|---|---|")
-    for name, copy in (("without copying", False), ("with copying", True)):
+    systems: dict[str, dict[str, Any]] = {
+        "without copying": {},
+        "with copying": {"copy": True},
+        "protected": {"protect": ["number"]},
+    }
+    for name, system in systems.items():
         cells = []
         for beam_size in (1, 5):
-            found = translator(texts, beam_size=beam_size, copy=copy)
+            found = translator(texts, beam_size=beam_size, **system)
             kept = []
             for text, translation in zip(texts, found, strict=True):
                 written = NUMBER.findall(translation.text)

@@ -147,6 +147,7 @@ def test_markup_is_kept(text, target, links, wanted):
         ("1 < 2", '"<" in column 3 starts no tag: write &lt;.'),
         ("<ph>x", "<ph> in column 1 is not closed"),
         ("<!-- x", "starts no tag"),
+        ("<b>" * 101 + "x" + "</b>" * 101, "is the 101th tag that is open"),
     ],
 )
 def test_markup_that_is_not_well_formed_is_refused(text, message):
@@ -154,6 +155,18 @@ def test_markup_that_is_not_well_formed_is_refused(text, message):
         Protection(markup=True).plan(text)
     # Text with tags that need not be well-formed.
     Protection(["tag"]).plan(text)
+
+
+def test_long_documents_with_many_tags():
+    count = 2000
+    text = "".join(f'<b id="{place}">Haus</b> %{place}$s See. ' for place in range(count))
+    plan = Protection(["defaults"], markup=True).plan(text.strip())
+    assert plan.text == " ".join(["Haus See."] * count)
+    spans = [(10 * place, 10 * place + 9) for place in range(count)]
+    found = translation("Haus See.", "house lake.", [0, 1, 2])
+    text = plan.restore_sentences([(span, found) for span in spans])
+    expected = "".join(f'<b id="{place}">house</b> %{place}$s lake. ' for place in range(count))
+    assert text == expected.strip()
 
 
 def test_random_markup_is_there_once_and_well_formed():

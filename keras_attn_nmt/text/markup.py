@@ -5,9 +5,10 @@ Requires only the standard library.
 
 from __future__ import annotations
 
+import collections
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.entities import html5
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ _VOID |= {"param", "source", "track", "wbr"}
 _OPAQUE = frozenset(("code", "script", "style", "ph", "it", "bpt", "ept", "ut"))
 _OPENING, _CLOSING = frozenset(("bpt", "bx", "sc")), frozenset(("ept", "ex", "ec"))
 _PAIR_IDS = ("rid", "i", "startRef", "id")
+
+# Pairs within pairs.
+DEEPEST = 100
 
 
 class Part(NamedTuple):
@@ -67,6 +71,8 @@ def parse_markup(text: str) -> list[Part]:
             _check_text(part)
         elif part.kind == "open" and not _native(part):
             open_tags.append(part)
+            if len(open_tags) > DEEPEST:
+                raise MarkupError(f"{_at(part)} is the {len(open_tags)}th tag that is open.")
         elif part.kind == "close" and not _native(part):
             if not open_tags:
                 raise MarkupError(f"{_at(part)} closes no tag: remove it, or open it before.")
@@ -87,31 +93,50 @@ def find_tags(text: str) -> list[Part]:
 
 def pair_tags(parts: list[Part]) -> list[Part]:
     """Turns tags without counterpart, and those that cross another pair, into singles."""
-    pairs: list[tuple[int, int]] = []
-    # Elements first: a pair of codes may cross them, and is then left as two singles.
-    for native in (False, True):
-        stack: list[int] = []
-        for index, part in enumerate(parts):
-            if part.kind not in ("open", "close") or _native(part) != native:
-                continue
-            if part.kind == "open":
-                stack.append(index)
-                continue
-            for place in range(len(stack) - 1, -1, -1):
-                start = stack[place]
-                if parts[start].key == part.key:
-                    if not any(a < start < b < index or start < a < index < b for a, b in pairs):
-                        pairs.append((start, index))
-                    # Elements that it leaves open are not closed by a later tag.
-                    del stack[place : place + 1 if native else None]
-                    break
-    paired = {index for pair in pairs for index in pair}
+    elements = _pairs(parts, [None if _native(part) else "" for part in parts])
+    # The innermost element around each part. A pair of codes may cross it: it is two singles then.
+    around: list[str] = []
+    inner = [""]
+    for index in range(len(parts)):
+        if index in elements and parts[index].kind == "close":
+            inner.pop()
+        around.append(inner[-1])
+        if index in elements and parts[index].kind == "open":
+            inner.append(str(index))
+    paired = elements | _pairs(
+        parts, [place if _native(part) else None for place, part in zip(around, parts, strict=True)]
+    )
     return [
         part._replace(kind="single")
         if part.kind in ("open", "close") and index not in paired
         else part
         for index, part in enumerate(parts)
     ]
+
+
+def _pairs(parts: Sequence[Part], scopes: Sequence[str | None]) -> set[int]:
+    """The indices of tags that are pairs and do not cross, of those that have a scope in common."""
+    paired: set[int] = set()
+    stack: list[int] = []
+    opened: collections.Counter[tuple[str | None, str]] = collections.Counter()
+    for index, (part, scope) in enumerate(zip(parts, scopes, strict=True)):
+        if scope is None or part.kind not in ("open", "close"):
+            continue
+        known = scope, part.key
+        if part.kind == "open":
+            if len(stack) < DEEPEST:
+                stack.append(index)
+                opened[known] += 1
+        elif opened[known]:
+            # Those that are still open inside of the pair would cross it.
+            while True:
+                start = stack.pop()
+                found = scopes[start], parts[start].key
+                opened[found] -= 1
+                if found == known:
+                    break
+            paired |= {start, index}
+    return paired
 
 
 def unescape(text: str) -> tuple[str, list[str]]:

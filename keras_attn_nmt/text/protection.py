@@ -237,40 +237,42 @@ class _Piece(NamedTuple):
 def _without_empty_pairs(pieces: Sequence[_Piece]) -> list[_Piece]:
     """Turns pairs of tags without any text between them into single pieces."""
     kept: list[_Piece] = []
+    # Of open pairs: the place of the tag, and whether there is text in the pair.
+    pairs: list[tuple[int, bool]] = []
     for piece in pieces:
         kept.append(piece)
-        if piece.kind != "close":
+        if piece.kind == "open":
+            pairs.append((len(kept) - 1, False))
             continue
-        start = max(place for place, each in enumerate(kept) if each.kind == "open")
-        inside = kept[start:]
-        if not any(each.form.strip() or each.kind == "closed" for each in inside[1:-1]):
-            kept[start:] = [_Piece("single", "".join(each.raw or each.form for each in inside))]
-        else:
-            # Both are done with.
-            kept[start] = kept[start]._replace(kind="opened")
-            kept[-1] = kept[-1]._replace(kind="closed")
-    names = {"opened": "open", "closed": "close"}
-    return [piece._replace(kind=names.get(piece.kind, piece.kind)) for piece in kept]
+        filled = bool(piece.form.strip())
+        if piece.kind == "close":
+            start, filled = pairs.pop()
+            if not filled:
+                raw = "".join(each.raw or each.form for each in kept[start:])
+                kept[start:] = [_Piece("single", raw)]
+        if filled and pairs:
+            pairs[-1] = pairs[-1][0], True
+    return kept
 
 
 def _merged(pieces: Iterable[_Piece]) -> list[_Piece]:
-    """Joins text, and single pieces with nothing but white space between them."""
+    """Joins single pieces with nothing but white space between them."""
     merged: list[_Piece] = []
-    for piece in pieces:
-        if merged and piece.kind == merged[-1].kind == "text":
-            merged[-1] = _Piece("text", "", merged.pop().form + piece.form)
-        elif merged and piece.kind == merged[-1].kind == "single":
-            merged.append(_Piece("single", merged.pop().raw + piece.raw))
-        elif (
-            len(merged) > 1
-            and piece.kind == merged[-2].kind == "single"
-            and merged[-1].kind == "text"
-            and merged[-1].form.isspace()
-        ):
-            space = merged.pop().form
-            merged.append(_Piece("single", merged.pop().raw + space + piece.raw))
+    singles: list[str] = []
+    space: list[_Piece] = []
+    for piece in [*pieces, None]:
+        if piece and piece.kind == "single":
+            singles += [each.form for each in space] + [piece.raw]
+            space = []
+        elif piece and singles and not space and piece.kind == "text" and piece.form.isspace():
+            space = [piece]
         else:
-            merged.append(piece)
+            if singles:
+                merged.append(_Piece("single", "".join(singles)))
+            merged += space
+            singles, space = [], []
+            if piece:
+                merged.append(piece)
     return merged
 
 
@@ -280,9 +282,10 @@ def _text_and_marks(pieces: list[_Piece]) -> tuple[str, list[Mark]]:
     marks: list[Mark] = []
     # What was taken out since the last text.
     taken: list[_Piece] = []
-    for index, piece in enumerate(pieces):
+    before, after = _sides(pieces, -1), _sides(pieces[::-1], 0)[::-1]
+    for piece, *sides in zip(pieces, before, after, strict=True):
         if piece.form:
-            text, marks = _closed_up(text, marks, taken, piece.form)
+            text = _closed_up(text, marks, taken, piece.form)
             added = piece.form
             if taken and (not text or text[-1].isspace()):
                 added = added.lstrip()
@@ -293,39 +296,35 @@ def _text_and_marks(pieces: list[_Piece]) -> tuple[str, list[Mark]]:
             if added:
                 taken = []
         else:
-            sides = _side(pieces[:index][::-1], -1), _side(pieces[index + 1 :], 0)
-            marks.append(Mark(piece.kind, piece.raw, (len(text), len(text)), "", sides))
+            place = len(text), len(text)
+            marks.append(Mark(piece.kind, piece.raw, place, "", (sides[0], sides[1])))
             taken.append(piece)
     return (text.rstrip() if taken else text), marks
 
 
-def _closed_up(
-    text: str, marks: list[Mark], taken: list[_Piece], following: str
-) -> tuple[str, list[Mark]]:
-    """Adapts the white space before text that follows something taken out."""
+def _closed_up(text: str, marks: list[Mark], taken: list[_Piece], following: str) -> str:
+    """Adapts the white space before text that follows something taken out, and its marks."""
     singles = any(piece.kind == "single" for piece in taken)
     if singles and following[0] in CLOSING and text[-1:].isspace():
         text = text.rstrip()
         place = len(text)
-        marks = [
-            mark if mark.span[0] <= place else mark._replace(span=(place, place)) for mark in marks
-        ]
+        for index in range(len(marks) - len(taken), len(marks)):
+            marks[index] = marks[index]._replace(span=(place, place))
     separate = singles or any(_SEPARATING.match(piece.raw) for piece in taken)
     if separate and is_word(text[-1:]) and is_word(following[0]):
         text += " "
-    return text, marks
+    return text
 
 
-def _side(pieces: list[_Piece], index: int) -> str:
-    """The first or last character of the nearest piece that is not a tag of a pair."""
-    return next(
-        (
-            p.form[index] if p.form else p.raw[index]
-            for p in pieces
-            if p.kind not in ("open", "close")
-        ),
-        "",
-    )
+def _sides(pieces: Sequence[_Piece], index: int) -> list[str]:
+    """The first or last character of what is before each piece and not a tag of a pair."""
+    sides = []
+    side = ""
+    for piece in pieces:
+        sides.append(side)
+        if piece.kind not in ("open", "close"):
+            side = (piece.form or piece.raw)[index]
+    return sides
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import operator
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from keras_attn_nmt.text.markup import escape
-from keras_attn_nmt.text.placement import INSIDE, Item, Mark, best_range, place
+from keras_attn_nmt.text.placement import INSIDE, Item, Mark, place
 from keras_attn_nmt.text.words import (
     Block,
     Span,
@@ -165,35 +167,38 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
     """Assigns kept text to words of the translation: the same ones, else by attention."""
     places: dict[int, Span] = {}
     surplus: list[Span] = []
-    masses = [text.attention.mass(*_words_of(mark.span, text.source_words)) for mark in kept]
+    sources = [_words_of(mark.span, text.source_words) for mark in kept]
+    reaches = [text.attention.reach(each) for each in sources]
     for form in dict.fromkeys(mark.form for mark in kept):
         numbers = [number for number, mark in enumerate(kept) if mark.form == form]
         spans = _occurrences(form, text)
         ranked = sorted(
-            (-float(masses[number][slice(*span)].sum()), number, span)
+            (-float(text.attention.mass(sources[number], span).mean()), number, span)
             for number in numbers
             for span in spans
+            if reaches[number][0] <= span[0] < reaches[number][1]
         )
-        for _, number, span in ranked:
+        most: dict[Span, float] = {}
+        for mass, number, span in ranked:
+            most.setdefault(span, -mass)
             if number not in places and span in spans:
                 places[number] = span
                 spans.remove(span)
         natural = kept[numbers[0]].raw == form
-        attended = np.max([masses[number] for number in numbers], axis=0)
-        surplus += [s for s in spans if not natural or attended[slice(*s)].mean() > INSIDE]
+        surplus += [span for span in spans if not natural or most.get(span, 0) > INSIDE]
     taken = {word for span in [*places.values(), *surplus] for word in range(*span)}
-    for number, mass in enumerate(masses):
-        if number in places:
+    for number in range(len(kept)):
+        if number in places or reaches[number][0] == reaches[number][1]:
             continue
-        free = np.array([0.0 if word in taken else value for word, value in enumerate(mass)])
-        span, _ = best_range(free, (0, len(free)))
-        if span[0] < span[1]:
-            best = span[0] + int(free[slice(*span)].argmax())
-            word = text.target[slice(*text.target_words[best])]
-            has_digit = any(map(str.isdigit, word)) and free[best] > 0
-            if has_digit or (is_word(word) and free[best] > INSIDE):
-                places[number] = best, best + 1
-                taken.add(best)
+        first, last = reaches[number]
+        mass = text.attention.mass(sources[number], reaches[number])
+        mass[[word - first for word in range(first, last) if word in taken]] = 0
+        best = first + int(mass.argmax())
+        word = text.target[slice(*text.target_words[best])]
+        share = mass[best - first]
+        if share > 0 and (any(map(str.isdigit, word)) or (is_word(word) and share > INSIDE)):
+            places[number] = best, best + 1
+            taken.add(best)
     return _Found(places, surplus)
 
 
@@ -210,8 +215,8 @@ def _occurrences(form: str, text: _Text) -> list[Span]:
 
 def _words_of(span: Span, words: Sequence[Span]) -> Span:
     """The words that a span of characters has a part of; between words, the place there."""
-    start = sum(end <= span[0] for _, end in words)
-    return start, max(start, sum(word < span[1] for word, _ in words))
+    start = bisect.bisect_right(words, span[0], key=operator.itemgetter(1))
+    return start, max(start, bisect.bisect_left(words, span[1], key=operator.itemgetter(0)))
 
 
 def _tree(marks: Sequence[Mark], text: _Text) -> list[Item]:

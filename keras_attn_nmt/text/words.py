@@ -6,6 +6,7 @@ scripts without spaces are divided at the pieces of the vocabulary. Requires onl
 
 from __future__ import annotations
 
+import bisect
 import codecs
 import difflib
 import itertools
@@ -60,16 +61,33 @@ class WordAttention:
 
     def __init__(self, blocks: Sequence[Block]):
         self._blocks = blocks
-        self.length = blocks[-1].targets[1] if blocks else 0
 
-    def mass(self, start: int, end: int) -> np.ndarray:
-        """Attention of each target word to source words `start` to `end`, float64, `(length,)`."""
-        result = np.zeros(self.length)
-        for (first, last), (low, high), sums in self._blocks:
-            left, right = (min(max(place, low), high) - low for place in (start, end))
-            if left < right:
-                result[first:last] = sums[:, right] - sums[:, left]
+    def reach(self, sources: Span) -> Span:
+        """The target words of the sentences that source words are in, start and end."""
+        blocks = self._overlapping(sources, 1)
+        return (blocks[0].targets[0], blocks[-1].targets[1]) if blocks else (0, 0)
+
+    def mass(self, sources: Span, targets: Span) -> np.ndarray:
+        """Attention of each target word to all of some source words, float64.
+
+        Args:
+            sources: Source words, start and end.
+            targets: Target words, start and end.
+        """
+        result = np.zeros(max(0, targets[1] - targets[0]))
+        for (first, last), (low, high), sums in self._overlapping(targets, 0):
+            left, right = (min(max(place, low), high) - low for place in sources)
+            start, end = max(first, targets[0]), min(last, targets[1])
+            if left < right and start < end:
+                rows = sums[start - first : end - first]
+                result[start - targets[0] : end - targets[0]] = rows[:, right] - rows[:, left]
         return result
+
+    def _overlapping(self, words: Span, side: int) -> Sequence[Block]:
+        """The sentences of target (0) or source (1) words."""
+        start = bisect.bisect_right(self._blocks, words[0], key=lambda block: block[side][1])
+        end = bisect.bisect_left(self._blocks, words[1], key=lambda block: block[side][0])
+        return self._blocks[start:end] if words[0] < words[1] else ()
 
 
 def is_word(text: str) -> bool:

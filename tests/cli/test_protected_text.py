@@ -1,8 +1,11 @@
 """Protected text, markup and paragraphs on the command line."""
 
 import json
+import re
+import shlex
 import subprocess
 import xml.etree.ElementTree
+from pathlib import Path
 
 import pytest
 from command_line import PROGRAM, run
@@ -22,6 +25,40 @@ def translate(capfd, monkeypatch, model):
         return run(capfd, monkeypatch, ["translate", model, *SHORT, *options], text)
 
     return translate
+
+
+COMMANDS = re.findall(
+    r"^keras-attn-nmt translate model (.*) < \S+ > \S+$",
+    (Path(__file__).parents[2] / "docs/protected-text.md").read_text("utf-8"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_docs_keep_everything(translate, command):
+    if "--paragraphs" in command:
+        pytest.importorskip("sentencex", reason="needs the extra text")
+    text = b"ein <b>Haus</b> {name} am See\nACME Pro &amp; https://example.org/a\n"
+    options = shlex.split(command)
+    if "--paragraphs" in options and "--language" not in options:
+        options += ["--language", "de"]
+    code, out, _ = translate(text, *options)
+    assert (code, out.count("\n")) == (0, 2)
+    kept = {
+        "--protect-defaults": ["<b>", "</b>", "{name}", "https://example.org/a"],
+        "--markup": ["<b>", "</b>"],
+        "url": ["https://example.org/a"],
+        "placeholder": ["{name}"],
+        r"ACME \w+": ["ACME Pro"],
+    }
+    for option in options:
+        # In JSON, the source has them, too.
+        times = 2 if "--json" in options else 1
+        assert all(out.count(each) == times for each in kept.get(option, ())), out
+
+
+def test_the_docs_have_commands():
+    assert len(COMMANDS) >= 6
 
 
 def test_nothing_changes_unless_it_is_asked_for(translate):
