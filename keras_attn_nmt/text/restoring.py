@@ -179,8 +179,8 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
             if reaches[number][0] <= span[0] < reaches[number][1]
         )
         most: dict[Span, float] = {}
-        for mass, number, span in ranked:
-            most.setdefault(span, -mass)
+        for score, number, span in ranked:
+            most.setdefault(span, -score)
             if number not in places and span in spans:
                 places[number] = span
                 spans.remove(span)
