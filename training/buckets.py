@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,44 @@ class Bucket:
 
 
 @dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of a mixed corpus in every epoch, see `keras_attn_nmt.training.mixing`.
+
+    Attributes:
+        pairs_by_bucket: Kept pairs of the corpus in each bucket.
+        taken_by_bucket: How many of them an epoch takes.
+        dropped: Dropped pairs of the corpus.
+    """
+
+    pairs_by_bucket: tuple[int, ...]
+    taken_by_bucket: tuple[int, ...]
+    dropped: int = 0
+
+    @property
+    def pairs(self) -> int:
+        """Kept pairs of the corpus."""
+        return sum(self.pairs_by_bucket)
+
+    @property
+    def pairs_per_epoch(self) -> int:
+        """Pairs in an epoch; a pair that is taken several times counts as often."""
+        return sum(self.taken_by_bucket)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs after which every pair has occurred."""
+        counts = zip(self.pairs_by_bucket, self.taken_by_bucket, strict=True)
+        return max(-(-pairs // taken) for pairs, taken in counts if pairs)
+
+    def report(self) -> str:
+        """One line with the numbers of pairs."""
+        return (
+            f"mixed in: {self.pairs_per_epoch:,} per epoch of a corpus of {self.pairs:,} pairs, "
+            f"all of them within {self.epochs:,} epoch{'s' if self.epochs > 1 else ''}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class BatchPlan:
     """Statistics of an epoch: pairs, tokens, padding and buckets.
 
@@ -54,9 +93,11 @@ class BatchPlan:
             counts as one pair.
         dropped: Dropped pairs by reason: `"empty"` (blank source or target), `"source_too_long"`
             and `"target_too_long"`. Each pair counts once, for the first reason that applies.
-        source_tokens: Source tokens per epoch, including EOS, without padding.
-        target_tokens: Target tokens per epoch, including EOS, without padding.
+        source_tokens: Source tokens per epoch, including EOS, without padding. Of mixed corpora,
+            which each epoch takes another part of, the average over epochs.
+        target_tokens: Same for target tokens.
         buckets: The length buckets.
+        shares: The parts of the mixed corpora.
     """
 
     max_length: int
@@ -65,6 +106,7 @@ class BatchPlan:
     source_tokens: int
     target_tokens: int
     buckets: tuple[Bucket, ...]
+    shares: tuple[Share, ...] = ()
 
     @property
     def pairs(self) -> int:
@@ -103,9 +145,11 @@ class BatchPlan:
             f"{bucket.shape[0]}x{bucket.shape[1]}: {bucket.pairs:,} by {bucket.batch_size}"
             for bucket in sorted(self.buckets, key=lambda bucket: bucket.shape)
         )
+        kept = "per epoch" if self.shares else "kept"
         return "\n".join(
             (
-                f"sentence pairs: {self.pairs:,} kept, {self.dropped_report()}",
+                f"sentence pairs: {self.pairs:,} {kept}, {self.dropped_report()}",
+                *(share.report() for share in self.shares),
                 f"tokens per epoch: {self.source_tokens:,} source, {self.target_tokens:,} target; "
                 f"{self.padding:.1%} of all positions are padding",
                 f"batches per epoch: {self.steps_per_epoch:,} in {len(self.buckets)} length "
@@ -148,7 +192,7 @@ def by_sentences(sentences_per_batch: int) -> BatchSizes:
 
 
 def plan_buckets(
-    histogram: Counts, batch_sizes: BatchSizes, *, max_padding: float, max_buckets: int
+    histogram: npt.NDArray[Any], batch_sizes: BatchSizes, *, max_padding: float, max_buckets: int
 ) -> tuple[Bucket, ...]:
     """Partitions the plane of source and target lengths into rectangles with little padding.
 
@@ -157,7 +201,8 @@ def plan_buckets(
     side, so that rare lengths do not cause many small batches.
 
     Args:
-        histogram: Number of pairs by [source length, target length]; not empty.
+        histogram: Number of pairs by [source length, target length], whole or expected numbers; not
+            empty.
         batch_sizes: Batch size as a function of the width (source plus target length).
         max_padding: Share of padding at which splitting stops, in [0, 1).
         max_buckets: Maximum number of buckets.
@@ -198,7 +243,7 @@ class _Cut:
 class _Region:
     """A rectangle of the histogram: its cells and the lengths of its first cell."""
 
-    def __init__(self, source_start: int, target_start: int, cells: Counts) -> None:
+    def __init__(self, source_start: int, target_start: int, cells: npt.NDArray[Any]) -> None:
         occupied = cells > 0
         self.source_start = source_start
         self.target_start = target_start

@@ -8,25 +8,20 @@ padding are known exactly. The order of an epoch depends only on the seed and th
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from keras_attn_nmt.deprecation import renamed_arguments
 from keras_attn_nmt.text.special_ids import BOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import token_chunks
-from keras_attn_nmt.training.buckets import (
-    BatchPlan,
-    BatchSizes,
-    Counts,
-    by_sentences,
-    by_tokens,
-    plan_buckets,
-)
+from keras_attn_nmt.training.batch_plan import count_lengths, plan_batches
+from keras_attn_nmt.training.buckets import BatchPlan, BatchSizes, by_sentences, by_tokens
+from keras_attn_nmt.training.mixing import MixedPairs, columns, corpora_of, epoch_part, spread
 from keras_attn_nmt.training.token_alignment import TokenWords, token_alignment
 
 _logger = logging.getLogger(__name__)
@@ -34,7 +29,6 @@ _logger = logging.getLogger(__name__)
 # Buckets emit their incomplete batches at the end of an epoch. Shuffling the batches spreads them.
 _MIXED_BATCHES = 128
 _PREFETCHED_BATCHES = 16
-_PROGRESS_PAIRS = 1_000_000
 
 
 class BatchedPairs:
@@ -53,7 +47,8 @@ class BatchedPairs:
     Args:
         pairs: Dataset of `(source, target)`, or `(source, target, alignment)`, scalar strings in
             UTF-8, see `keras_attn_nmt.training.corpora`; alignments are in Pharaoh format. Every
-            iteration must yield the same pairs.
+            iteration must yield the same pairs. Or several of them from
+            `keras_attn_nmt.training.mixing.mixed`.
         source_tokenizer: Tokenizer of the source language.
         target_tokenizer: Tokenizer of the target language; may be the same one.
         tokens_per_batch: Maximum number of source plus target positions per batch, padding
@@ -96,7 +91,7 @@ class BatchedPairs:
     @renamed_arguments(samples="segmentation_samples", copies="dropout_passes")
     def __init__(
         self,
-        pairs: tf.data.Dataset,
+        pairs: tf.data.Dataset | MixedPairs,
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
         *,
@@ -112,7 +107,8 @@ class BatchedPairs:
         sampling_seed: int = 0,
         dropout_passes: int = 1,
     ) -> None:
-        self._aligned = _columns(pairs) == 3
+        corpora = corpora_of(pairs)
+        self._aligned = [columns(each) for each, _ in corpora].count(3) > 0
         for name, value, least in (
             ("max_length", max_length, 2),
             ("max_buckets", max_buckets, 1),
@@ -126,20 +122,24 @@ class BatchedPairs:
             raise ValueError(f"max_padding is a share from 0 to 1, got {max_padding}")
         batch_sizes = _batch_sizes(tokens_per_batch, sentences_per_batch, max_length)
 
-        chunks = token_chunks.tokenize_pairs(
-            pairs,
-            source_tokenizer,
-            target_tokenizer,
-            max_length,
-            segmentation_samples=segmentation_samples,
-            alpha=sampling_alpha,
-            seed=sampling_seed,
-        )
-        if cache is not False:
-            chunks = chunks.cache("" if cache is True else _unused(cache))
-        histogram, dropped = _count(chunks, max_length)
-        self.plan = _plan(histogram, dropped, max_length, batch_sizes, max_padding, max_buckets)
-        self._chunks = chunks
+        self._chunks = []
+        counted = []
+        for number, (corpus, ratio) in enumerate(corpora):
+            chunks = token_chunks.tokenize_pairs(
+                corpus,
+                source_tokenizer,
+                target_tokenizer,
+                max_length,
+                segmentation_samples=segmentation_samples,
+                alpha=sampling_alpha,
+                seed=sampling_seed,
+            )
+            if cache is not False:
+                path = "" if cache is True else _unused(cache, number)
+                chunks = chunks.cache(path)
+            self._chunks.append(chunks)
+            counted.append(count_lengths(chunks, max_length, ratio))
+        self.plan = plan_batches(counted, max_length, batch_sizes, max_padding, max_buckets)
         self._dropout_passes = dropout_passes
         self._words = (TokenWords(source_tokenizer), TokenWords(target_tokenizer))
         self._shuffle_buffer = min(shuffle_buffer, self.plan.pairs)
@@ -171,21 +171,35 @@ class BatchedPairs:
         return self._finish(batches, epochs=epochs - initial_epoch)
 
     def in_order(self) -> tf.data.Dataset:
-        """One epoch without shuffling, for evaluation."""
-        return self._finish(self._batches(self._pairs()), epochs=1)
+        """One epoch without shuffling, for evaluation; of mixed corpora, the first one."""
+        parts = self._parts(0, tf.constant(0, tf.int64))
+        pairs = functools.reduce(lambda before, after: before.concatenate(after), parts)
+        return self._finish(self._batches(pairs), epochs=1)
 
     def _epoch(self, seed: int, number: tf.Tensor) -> tf.data.Dataset:
         # Sets the seed of flat_map's graph; otherwise the order would also depend on the global
         # seed. (TensorFlow rejects a global seed of 0 with a tensor as op seed.)
         tf.random.set_seed(seed % (2**31 - 2) + 1)
-        pairs = self._pairs().shuffle(
-            self._shuffle_buffer, seed=2 * number, reshuffle_each_iteration=False
-        )
+        pairs, *others = self._parts(seed, number)
+        if others:
+            mixed_in = [share.pairs_per_epoch for share in self.plan.shares]
+            sizes = [self.plan.pairs - sum(mixed_in), *mixed_in]
+            pairs = spread([pairs, *others], sizes, seed=2 * number)
+        pairs = pairs.shuffle(self._shuffle_buffer, seed=2 * number, reshuffle_each_iteration=False)
         return self._batches(pairs).shuffle(
             _MIXED_BATCHES, seed=2 * number + 1, reshuffle_each_iteration=False
         )
 
-    def _pairs(self) -> tf.data.Dataset:
+    def _parts(self, seed: int, epoch: tf.Tensor) -> list[tf.data.Dataset]:
+        """The pairs of each corpus in an epoch, in the order of the corpus."""
+        first, *others = self._chunks
+        parts = [
+            epoch_part(chunks, self.plan, number, seed, epoch)
+            for number, chunks in enumerate(others)
+        ]
+        return [self._pairs(chunks) for chunks in (first, *parts)]
+
+    def _pairs(self, chunks: tf.data.Dataset) -> tf.data.Dataset:
         """`(source (S,), target (T,), links (L, 2), bucket ())` of each pair."""
         table = tf.constant(self.plan.bucket_table())
 
@@ -200,7 +214,7 @@ class BatchedPairs:
 
         # Not from_tensor_slices: its elements are views, and one of them in a shuffle buffer would
         # keep the whole chunk in memory.
-        return self._chunks.map(pairs_of).unbatch()
+        return chunks.map(pairs_of).unbatch()
 
     def _batches(self, pairs: tf.data.Dataset) -> tf.data.Dataset:
         buckets = self.plan.buckets
@@ -263,75 +277,6 @@ def _inputs_and_labels(
     return {"source": source, "target": inputs}, {"logits": labels}
 
 
-def _count(chunks: tf.data.Dataset, max_length: int) -> tuple[Counts, Counts]:
-    """Number of pairs by [source length, target length] and by [outcome]."""
-    histogram = np.zeros((max_length + 1, max_length + 1), np.int64)
-    outcomes = np.zeros(5, np.int64)
-    progress = _PROGRESS_PAIRS
-    for chunk in chunks.as_numpy_iterator():
-        np.add.at(histogram, (chunk.source_lengths, chunk.target_lengths), 1)
-        outcomes += chunk.outcomes
-        if outcomes.sum() >= progress:
-            _logger.info("%s sentence pairs tokenized and counted", f"{outcomes.sum():,}")
-            progress += _PROGRESS_PAIRS
-    return histogram, outcomes
-
-
-def _plan(
-    histogram: Counts,
-    outcomes: Counts,
-    max_length: int,
-    batch_sizes: BatchSizes,
-    max_padding: float,
-    max_buckets: int,
-) -> BatchPlan:
-    dropped = {
-        "empty": int(outcomes[token_chunks.EMPTY]),
-        "source_too_long": int(outcomes[token_chunks.SOURCE_TOO_LONG]),
-        "target_too_long": int(outcomes[token_chunks.TARGET_TOO_LONG]),
-    }
-    if not outcomes.sum():
-        raise ValueError("the data set is empty: expected at least one sentence pair")
-    if outcomes[token_chunks.MISALIGNED]:
-        raise ValueError(
-            f"{outcomes[token_chunks.MISALIGNED]:,} sentence pairs have alignment links to words "
-            "that do not exist (words are separated by spaces and counted from 0): check that the "
-            "alignment belongs to this text"
-        )
-    if not outcomes[token_chunks.KEPT]:
-        raise ValueError(
-            f"all {outcomes.sum():,} sentence pairs were dropped: they are empty or longer than "
-            f"max_length={max_length} tokens ({dropped}); raise max_length or check the data"
-        )
-    lengths = np.arange(max_length + 1)
-    return BatchPlan(
-        max_length=max_length,
-        pairs_read=int(outcomes.sum()),
-        dropped=dropped,
-        source_tokens=int(histogram.sum(axis=1) @ lengths),
-        target_tokens=int(histogram.sum(axis=0) @ lengths),
-        buckets=plan_buckets(
-            histogram, batch_sizes, max_padding=max_padding, max_buckets=max_buckets
-        ),
-    )
-
-
-def _columns(pairs: tf.data.Dataset) -> int:
-    spec = getattr(pairs, "element_spec", None)
-    string = tf.TensorSpec([], tf.string)
-    if not (
-        isinstance(spec, tuple)
-        and len(spec) in (2, 3)
-        and all(map(string.is_compatible_with, spec))
-    ):
-        raise ValueError(
-            "pairs must be an unbatched tf.data.Dataset of (source, target) or (source, target, "
-            "alignment) scalar strings, see keras_attn_nmt.training.corpora; got "
-            f"{spec or type(pairs).__name__}"
-        )
-    return len(spec)
-
-
 def _batch_sizes(tokens: int | None, sentences: int | None, max_length: int) -> BatchSizes:
     if tokens is not None and sentences is None:
         if tokens < 2 * max_length:
@@ -350,8 +295,8 @@ def _batch_sizes(tokens: int | None, sentences: int | None, max_length: int) -> 
     )
 
 
-def _unused(cache: str | os.PathLike[str]) -> str:
-    path = os.fspath(cache)
+def _unused(cache: str | os.PathLike[str], number: int) -> str:
+    path = os.fspath(cache) + (f".mixed{number}" if number else "")
     if os.path.exists(f"{path}.index"):
         raise FileExistsError(
             f"the cache {path}.index already exists and may belong to another corpus or "
