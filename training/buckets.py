@@ -75,6 +75,15 @@ class Share:
         counts = zip(self.pairs_by_bucket, self.taken_by_bucket, strict=True)
         return max(-(-pairs // taken) for pairs, taken in counts if pairs)
 
+    def summary(self) -> dict[str, int]:
+        """The numbers of pairs, for `training.json`."""
+        return {
+            "pairs": self.pairs,
+            "pairs_per_epoch": self.pairs_per_epoch,
+            "epochs_for_all": self.epochs,
+            "dropped": self.dropped,
+        }
+
     def report(self) -> str:
         """One line with the numbers of pairs."""
         return (

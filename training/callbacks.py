@@ -8,6 +8,7 @@ import math
 import random
 import shutil
 import time
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,16 @@ def best_epoch(history: Sequence[dict[str, float]], monitor: str) -> int:
     return max(range(len(history)), key=lambda i: (sign * history[i][monitor], -i))
 
 
+def stopped_early(history: Sequence[dict[str, float]], stopping: Any) -> bool:
+    """Whether a `keras.callbacks.EarlyStopping` stops after one of these epochs."""
+    model = types.SimpleNamespace(stop_training=False)
+    stopping.set_model(model)
+    stopping.on_train_begin()
+    for epoch, logs in enumerate(history):
+        stopping.on_epoch_end(epoch, dict(logs))
+    return bool(model.stop_training)
+
+
 def read_state(directory: Path) -> dict[str, Any] | None:
     """The last state written by `Checkpoints`, or `None`."""
     path = directory / STATE
@@ -246,7 +257,7 @@ def read_state(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        return {name: state[name] for name in ("epochs", "finished", "history")}
+        return {name: state[name] for name in ("epochs", "history")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): start a new run in another directory."

@@ -196,9 +196,12 @@ def _copies(
     first, last = start // pairs, tf.maximum(end - 1, start) // pairs
 
     def taken_in(repetition: tf.Tensor) -> tf.Tensor:
-        of_order = (repetition * len(share.pairs_by_bucket) + bucket) % _LARGEST_SEED
-        seeds = tf.stack([tf.fill(tf.shape(rank), tf.constant(seed, tf.int64)), of_order], axis=1)
-        place = tf.random.experimental.index_shuffle(rank, seeds, pairs - 1) + repetition * pairs
+        seeds = tf.stack([tf.fill(tf.shape(rank), tf.constant(seed, tf.int64)), bucket, repetition])
+        # The Python function refuses a seed for each index (TensorFlow 2.21).
+        place = tf.raw_ops.RandomIndexShuffle(
+            index=rank, seed=tf.transpose(seeds), max_index=pairs - 1
+        )
+        place += repetition * pairs
         return tf.cast((place >= start) & (place < end), tf.int64)
 
     between = tf.maximum(last - first - 1, 0)

@@ -12,12 +12,61 @@ import keras
 from keras_attn_nmt.layers.optimizer import FusedAdam
 from keras_attn_nmt.training.recipe import TrainingRecipe
 
-__all__ = ["FusedAdam", "learning_rate", "make_optimizer", "plateau_callback"]
+__all__ = [
+    "FusedAdam",
+    "LaterSchedule",
+    "inner_optimizer",
+    "learning_rate",
+    "make_optimizer",
+    "plateau_callback",
+    "stopping_callback",
+]
 
 
-def make_optimizer(settings: TrainingRecipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Creates the optimizer, with gradient clipping and the learning-rate schedule."""
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class LaterSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins at a later step, for an optimizer that has made steps before.
+
+    Args:
+        schedule: A learning-rate schedule.
+        first_step: The step at which it begins.
+    """
+
+    def __init__(
+        self, schedule: keras.optimizers.schedules.LearningRateSchedule, first_step: int
+    ) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.first_step = first_step
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(step - self.first_step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "first_step": self.first_step,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LaterSchedule:
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["first_step"])
+
+
+def make_optimizer(
+    settings: TrainingRecipe, steps_per_epoch: int, first_step: int = 0
+) -> keras.optimizers.Optimizer:
+    """Creates the optimizer, with gradient clipping and the learning-rate schedule.
+
+    Args:
+        settings: The `[training]` section.
+        steps_per_epoch: Batches per epoch.
+        first_step: Steps that the optimizer has made before, in the training of a parent.
+    """
     rate = learning_rate(settings, steps_per_epoch)
+    if first_step and not isinstance(rate, float):
+        rate = LaterSchedule(rate, first_step)
     options: dict[str, Any] = {"global_clipnorm": settings.clip_norm}
     if settings.ema_momentum:
         options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
@@ -41,6 +90,11 @@ def learning_rate(settings: TrainingRecipe, steps_per_epoch: int) -> Any:
     return rate
 
 
+def inner_optimizer(optimizer: Any) -> Any:
+    """The optimizer without the loss scaling of `mixed_float16`."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def plateau_callback(settings: TrainingRecipe) -> keras.callbacks.Callback:
     """Reduces the learning rate by epoch, for `schedule = "plateau"`."""
     return keras.callbacks.ReduceLROnPlateau(
@@ -48,4 +102,11 @@ def plateau_callback(settings: TrainingRecipe) -> keras.callbacks.Callback:
         factor=settings.plateau_factor,
         patience=settings.plateau_patience,
         mode=settings.monitor_mode,
+    )
+
+
+def stopping_callback(settings: TrainingRecipe) -> keras.callbacks.EarlyStopping:
+    """Stops after `patience` epochs without improvement."""
+    return keras.callbacks.EarlyStopping(
+        settings.monitor, patience=settings.patience, mode=settings.monitor_mode
     )

@@ -12,6 +12,8 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.deprecation import renamed_arguments, with_new_names
 from keras_attn_nmt.text.tokenizer import check_vocabulary
+from keras_attn_nmt.training.mix_recipe import mixed_corpora
+from keras_attn_nmt.training.sections import make_section
 
 # Old names of settings by section, for one release.
 RENAMED: Mapping[str, Mapping[str, str]] = {
@@ -73,6 +75,13 @@ class DataRecipe:
             At least 0.
         max_length: Longer pairs, in tokens, are dropped, counted and reported. At least 2.
         cache: Whether to cache tokenised sentences in memory.
+        mix: Corpora that are mixed into the training data, as tables `[[data.mix]]`. A table has
+            the settings of a `[data]` section for training data, and `ratio`: the number of its
+            pairs per pair of `[data]` in an epoch, each epoch the next part of the corpus. Without
+            `ratio`, each of its pairs occurs once per epoch. A table with `corpus` inherits only
+            the languages of `[data]`, one without also the corpus, its folder and format.
+            `corpus = "parent"` is the training data of the model given by `--from`. Validation and
+            test data are those of `[data]`.
     """
 
     corpus: str = "lines"
@@ -92,6 +101,7 @@ class DataRecipe:
     concatenate: int = 0
     max_length: int = 80
     cache: bool = True
+    mix: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def aligned(self) -> bool:
@@ -117,6 +127,7 @@ class DataRecipe:
                 f"data.max_length={self.max_length} would drop those with more tokens: set "
                 f"data.max_length to about {2 * self.concatenate}."
             )
+        mixed_corpora(self)
 
 
 @_accepts_old_names("vocabulary")
@@ -342,7 +353,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as nested dictionaries, including default values."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        # As in JSON.
+        values["data"]["mix"] = list(values["data"]["mix"])
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -359,11 +373,11 @@ class Recipe:
         model = dict(values.get("model", {}))
         _check_model(model)
         return cls(
-            data=_section(DataRecipe, "data", values.get("data", {})),
-            vocabulary=_section(VocabularyRecipe, "vocabulary", values.get("vocabulary", {})),
+            data=make_section(DataRecipe, "data", values.get("data", {})),
+            vocabulary=make_section(VocabularyRecipe, "vocabulary", values.get("vocabulary", {})),
             model=model,
-            training=_section(TrainingRecipe, "training", values.get("training", {})),
-            search=_section(SearchOptions, "search", values.get("search", {})),
+            training=make_section(TrainingRecipe, "training", values.get("training", {})),
+            search=make_section(SearchOptions, "search", values.get("search", {})),
         )
 
 
@@ -375,20 +389,6 @@ def with_new_settings(values: Mapping[str, Any]) -> dict[str, Any]:
         else section
         for name, section in values.items()
     }
-
-
-def _section(kind: Any, section: str, values: Mapping[str, Any]) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    check_known(f"setting in [{section}]:", values, sorted(fields))
-    checked = {}
-    for name, value in values.items():
-        wanted = type(fields[name].default)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            raise ValueError(f"{section}.{name} must be of type {wanted.__name__}, got {value!r}.")
-        checked[name] = value
-    return kind(**checked)
 
 
 def _check_model(model: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.deprecation import warn_of_old_name
+from keras_attn_nmt.training.mix_recipe import mixed_corpora
 from keras_attn_nmt.training.recipe import RENAMED, Recipe, with_new_settings
 
 if sys.version_info >= (3, 11):
@@ -120,16 +121,25 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
 }
 
 
-def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(
+    name: str | os.PathLike[str],
+    overrides: Iterable[str] = (),
+    *,
+    parent: str | os.PathLike[str] | None = None,
+) -> Recipe:
     """Loads a built-in recipe or a recipe file.
 
     Args:
         name: Name of a built-in recipe such as `multi30k`, or path of a TOML file.
         overrides: `section.key=value`, with the value in TOML syntax; quotes are optional.
+        parent: Model directory whose weights training begins with, see `train`. The sections
+            `[model]` and `[vocabulary]` are then those of this model; those of a built-in recipe
+            are ignored, and a file or an override may change dropout and sampling only.
 
     Raises:
+        FileNotFoundError: The recipe file or the parent does not exist.
         ValueError: The recipe or a setting is unknown, a value is invalid, or a setting would have
-            no effect.
+            no effect, or differs from what the weights of the parent fix.
     """
     path = Path(os.path.expanduser(name))
     if path.suffix != ".toml":
@@ -146,13 +156,30 @@ def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from error
     values = with_new_settings(values)
+    inherited: dict[str, dict[str, Any]] = {}
+    if parent is not None:
+        # Imports Keras, which a recipe alone does not need.
+        from keras_attn_nmt.training.parents import check_settings, inherited_settings
+
+        inherited = inherited_settings(parent)
+        if path.parent == RECIPES:
+            values = {key: each for key, each in values.items() if key not in inherited}
+        # Validates the file before its settings are compared.
+        Recipe.from_dict(values)
+        check_settings(values, inherited, parent, str(path))
+    in_file = {f"{section}.{key}" for section, each in values.items() for key in each}
+    for section, settings in inherited.items():
+        values[section] = {**settings, **values.get(section, {})}
     recipe = Recipe.from_dict(values)
-    unused_in_file = unused_settings(recipe)
+    unused_in_file = [each for each in unused_settings(recipe) if each.partition("[")[0] in in_file]
     overridden = [_override(values, override) for override in overrides]
     if overridden:
         recipe = Recipe.from_dict(values)
+        if parent is not None:
+            check_settings(values, inherited, parent, "The override")
     unused = unused_settings(recipe)
-    _refuse({each: unused[each] for each in overridden if each in unused}, "The override")
+    given = [each for each in unused if each.partition("[")[0] in overridden]
+    _refuse({each: unused[each] for each in given}, "The override")
     # Overrides may enable or disable the precondition of a setting in the file.
     _refuse({each: unused[each] for each in unused_in_file if each in unused}, str(path))
     return recipe
@@ -161,11 +188,21 @@ def load_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
 def unused_settings(recipe: Recipe) -> dict[str, str]:
     """Non-default settings without effect, with the precondition of each."""
     values, defaults = all_settings(recipe), all_settings(Recipe())
-    return {
+    unused = {
         setting: condition
         for setting, condition in unmet_conditions(recipe).items()
         if values[setting] != defaults[setting]
     }
+    for table, corpus in zip(recipe.data.mix, mixed_corpora(recipe.data), strict=True):
+        if corpus.data is None:
+            continue
+        of_corpus = unused_settings(Recipe(data=dataclasses.replace(corpus.data, mix=())))
+        unused |= {
+            f"{corpus.name}.{name}": of_corpus[f"data.{name}"]
+            for name in table
+            if f"data.{name}" in of_corpus
+        }
+    return unused
 
 
 def unmet_conditions(recipe: Recipe) -> dict[str, str]:

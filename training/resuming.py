@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,30 @@ from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.recipe_files import RECIPE
 from keras_attn_nmt.writing import write_text
 
+logger = logging.getLogger(__name__)
+
 # Key in `RECIPE` in addition to the sections: path and SHA-256 of given SentencePiece models and
 # vectors.
 _VOCABULARY_FILES = "vocabulary_files"
+# Another key: the settings that a resumption changed.
+_CHANGES = "changes"
+# Settings that a resumption may change. Not `training.monitor`: the checkpoint of the epoch that is
+# best by another metric is gone.
+CHANGEABLE = ("training.epochs", "training.patience", "data.cache")
 
 
-def write_recipe(output: Path, recipe: Recipe, vocabulary_files: dict[str, Any]) -> None:
-    """Writes `recipe.json` at the start of a run."""
-    values = {**recipe.to_dict(), _VOCABULARY_FILES: vocabulary_files}
+def write_recipe(
+    output: Path,
+    recipe: Recipe,
+    vocabulary_files: Mapping[str, Any],
+    changes: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Writes `recipe.json` at the start of a run, or when its resumption changes settings."""
+    values = {
+        **recipe.to_dict(),
+        _VOCABULARY_FILES: dict(vocabulary_files),
+        _CHANGES: list(changes),
+    }
     write_text(output / RECIPE, json.dumps(values, indent=2) + "\n")
 
 
@@ -29,6 +47,31 @@ def vocabulary_files(output: Path) -> dict[str, Any]:
     """Path and SHA-256 of the SentencePiece models and vectors that a run was given."""
     values: dict[str, Any] = json.loads((output / RECIPE).read_text(encoding="utf-8"))
     return values.get(_VOCABULARY_FILES) or {}
+
+
+def changes(output: Path) -> list[dict[str, Any]]:
+    """The settings that resumptions of a run changed: `after_epoch`, `setting`, `from` and `to`."""
+    values: dict[str, Any] = json.loads((output / RECIPE).read_text(encoding="utf-8"))
+    return values.get(_CHANGES) or []
+
+
+def record_changes(output: Path, recipe: Recipe, done: int) -> None:
+    """Records the settings that a resumption after `done` epochs changes."""
+    before, now = _settings(_started_with(output)), _settings(recipe)
+    new = [
+        {"after_epoch": done, "setting": each, "from": before[each], "to": now[each]}
+        for each in CHANGEABLE
+        if before[each] != now[each]
+    ]
+    if new:
+        write_recipe(output, recipe, vocabulary_files(output), [*changes(output), *new])
+    epochs = [each for each in new if each["setting"] == "training.epochs"]
+    if epochs and recipe.training.schedule == "cosine":
+        logger.warning(
+            "training.schedule='cosine' now spans %d epochs, before %d: the learning rate of epoch "
+            "%d is that of a run of %d epochs, not a continuation",
+            *(epochs[0]["to"], epochs[0]["from"], done + 1, epochs[0]["to"]),
+        )
 
 
 def nothing_to_resume(output: Path) -> FileNotFoundError:
@@ -50,42 +93,71 @@ def check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] |
         return None
     if state is None:
         raise nothing_to_resume(output)
-    check_same_recipe(output, recipe)
+    check_same_recipe(output, recipe, CHANGEABLE)
+    if recipe.training.epochs < state["epochs"]:
+        raise ValueError(
+            f"The run in {output} has finished {state['epochs']} epochs, and its earlier weights "
+            f"are gone: training.epochs must be at least {state['epochs']}, got "
+            f"{recipe.training.epochs}."
+        )
     return state
 
 
-def check_same_recipe(output: Path, recipe: Recipe) -> None:
-    """Raises `ValueError` unless the run in a directory was started with this recipe."""
+def check_same_recipe(output: Path, recipe: Recipe, changeable: Sequence[str] = ()) -> None:
+    """Raises `ValueError` unless the run in a directory was started with this recipe.
+
+    Args:
+        output: Directory of the run.
+        recipe: The recipe to compare.
+        changeable: Settings, such as `training.epochs`, that may differ.
+    """
+    before, now = _settings(_started_with(output)), _settings(recipe)
+    changed = [each for each in now if now[each] != before[each] and each not in changeable]
+    if changed:
+        also = f" ({', '.join(changeable)} may differ)" if changeable else ""
+        raise ValueError(
+            f"The run in {output} was started with different values of {', '.join(changed)}: "
+            f"resume with the same recipe and overrides{also}, see {output / RECIPE}, or start in "
+            "another directory."
+        )
+
+
+def _started_with(output: Path) -> Recipe:
+    """The recipe of the run in a directory."""
     try:
         # Settings that an older release did not have get their defaults.
         text = (output / RECIPE).read_text(encoding="utf-8")
         values = json.loads(text)
-        values.pop(_VOCABULARY_FILES, None)
-        before = Recipe.from_dict(values).to_dict()
+        for key in (_VOCABULARY_FILES, _CHANGES):
+            values.pop(key, None)
+        return Recipe.from_dict(values)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{output / RECIPE} is missing or damaged ({error}): the run in {output} cannot be "
             "resumed. Start a new one in another directory."
         ) from error
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """All settings by `section.key`."""
+    sections = recipe.to_dict()
     # The model section only holds explicit settings.
     defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
-    now = recipe.to_dict()
-    for each in (before, now):
-        each["model"] = {**defaults, **each["model"]}
-    for section, values in now.items():
-        if values != before.get(section):
-            changed = [key for key in values if values[key] != before.get(section, {}).get(key)]
-            raise ValueError(
-                f"The run in {output} was started with different values of "
-                f"{', '.join(f'{section}.{key}' for key in changed)}: resume with the same recipe "
-                f"and overrides, see {output / RECIPE}, or start in another directory."
-            )
+    sections["model"] = {**defaults, **sections["model"]}
+    return {
+        f"{section}.{key}": value
+        for section, values in sections.items()
+        for key, value in values.items()
+    }
 
 
 def written_epoch(output: Path) -> int | None:
-    """Epoch index of the saved model, or `None` if `training.json` is missing or damaged."""
+    """Epoch index of the saved model of an unfinished run, or `None`.
+
+    It is `None` if `training.json` is missing, damaged, or says that the run is finished.
+    """
     try:
         written = json.loads((output / model_directory.TRAINING).read_text(encoding="utf-8"))
-        return int(written["best_epoch"]) - 1
+        return None if written["finished"] else int(written["best_epoch"]) - 1
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -22,6 +24,8 @@ from keras_attn_nmt.training.datasets.multi30k import STEMS
 from keras_attn_nmt.training.datasets.phrases import ALIGNMENT
 from keras_attn_nmt.training.dictionaries import Entry, held_out_split, read_dictionary
 from keras_attn_nmt.training.json_lines import read_json_lines
+from keras_attn_nmt.training.mix_recipe import MixedCorpus, mixed_corpora
+from keras_attn_nmt.training.mixing import MixedPairs, Other, mixed
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 from keras_attn_nmt.training.tmx import read_tmx
 
@@ -31,7 +35,7 @@ HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000
 
 
 def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.Dataset:
-    """Loads the sentence pairs of one split.
+    """Loads the sentence pairs of one split, without the corpora of `data.mix`.
 
     Args:
         data: The `[data]` section.
@@ -54,6 +58,51 @@ def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.D
     return concatenated(_load(data, split, aligned), data.concatenate)
 
 
+def load_training(
+    data: DataRecipe, aligned: bool = False, parent: Mapping[str, Any] | None = None
+) -> tf.data.Dataset | MixedPairs:
+    """Loads the training pairs with all corpora of `data.mix`.
+
+    Args:
+        data: The `[data]` section.
+        aligned: Whether to load word alignments, which all corpora must have.
+        parent: The `parent` of `training.json`, for `corpus = "parent"`.
+
+    Raises:
+        FileNotFoundError, ValueError: See `load_split`.
+    """
+    pairs = load_split(data, "train", aligned)
+    others: list[Other] = []
+    for corpus in mixed_corpora(data):
+        try:
+            if corpus.data is not None:
+                others.append((load_split(corpus.data, "train", aligned), corpus.ratio))
+            else:
+                others += _load_parents(corpus, aligned, parent)
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{corpus.name}: {error}") from error
+    return mixed(pairs, *others) if others else pairs
+
+
+def _load_parents(
+    corpus: MixedCorpus, aligned: bool, parent: Mapping[str, Any] | None
+) -> list[Other]:
+    """The training corpora of the parent, in the shares that they had in its epochs."""
+    if not parent:
+        raise ValueError('corpus = "parent" needs a run with a parent: give --from MODEL.')
+    if not parent["recipe"]:
+        raise ValueError(
+            f'corpus = "parent", but {parent["path"]} does not record its training data: name the '
+            "corpus and its files."
+        )
+    data = Recipe.from_dict(parent["recipe"]).data
+    loaded = load_training(data, aligned, parent["parent"])
+    corpora = loaded if isinstance(loaded, MixedPairs) else mixed(loaded)
+    if corpus.size:
+        corpora = mixed(corpora.once().take(corpus.size))
+    return list(corpora.scaled(corpus.ratio))
+
+
 def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
     if data.corpus == "dictionary":
         _check_aligned(data, aligned)
@@ -68,8 +117,24 @@ def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
     return _read(data, split, aligned)
 
 
+def load_recorded(
+    model_directory: str | os.PathLike[str], split: str, aligned: bool = False
+) -> tf.data.Dataset:
+    """Loads a split of a model's corpus; `"train"` has each pair of all its corpora once.
+
+    Raises:
+        FileNotFoundError, ValueError: See `load_split` and `recorded_data`.
+    """
+    data = recorded_data(model_directory)
+    if split != "train" or not data.mix:
+        return load_split(data, split, aligned)
+    report = json.loads((Path(model_directory) / TRAINING).read_text(encoding="utf-8"))
+    pairs = load_training(data, aligned, report.get("parent"))
+    return pairs.once() if isinstance(pairs, MixedPairs) else pairs
+
+
 def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
-    """The training corpus of a model, from its `training.json`.
+    """The `[data]` section of a model, from its `training.json`.
 
     Raises:
         ValueError: `training.json` is missing or damaged.

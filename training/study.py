@@ -181,6 +181,9 @@ def _train(recipe: Recipe, directory: Path, quiet: bool) -> dict[str, Any]:
             check_same_recipe(directory, recipe)
             return report
     started = callbacks.read_state(directory / model_directory.CHECKPOINTS) is not None
+    if started:
+        # Stricter than --resume: all systems have the same budget.
+        check_same_recipe(directory, recipe)
     return train(recipe, directory, resume=started, quiet=quiet)
 
 

@@ -26,17 +26,31 @@ from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, unused_gpu, versions
 from keras_attn_nmt.training.evaluation import bleu_signature
-from keras_attn_nmt.training.optimizer import make_optimizer, plateau_callback
+from keras_attn_nmt.training.mixing import MixedPairs
+from keras_attn_nmt.training.optimizer import (
+    make_optimizer,
+    plateau_callback,
+    stopping_callback,
+)
 from keras_attn_nmt.training.output_directory import taken
+from keras_attn_nmt.training.parents import (
+    Parent,
+    begin_with,
+    load_parent,
+    resumed_parent,
+    write_record,
+)
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.resuming import (
+    changes,
     check_output,
     nothing_to_resume,
+    record_changes,
     vocabulary_files,
     write_recipe,
     written_epoch,
 )
-from keras_attn_nmt.training.splits import load_split
+from keras_attn_nmt.training.splits import load_split, load_training
 from keras_attn_nmt.training.vectors import check_vectors, initialize_embeddings
 from keras_attn_nmt.training.vocabularies import load_given, make_tokenizers
 from keras_attn_nmt.translator import Translator
@@ -45,15 +59,28 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    recipe: Recipe, output: str | os.PathLike[str], *, resume: bool = False, quiet: bool = False
+    recipe: Recipe,
+    output: str | os.PathLike[str],
+    *,
+    parent: str | os.PathLike[str] | None = None,
+    keep_optimizer: bool = False,
+    resume: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains a model and writes its model directory. Needs the extra `train`.
 
     Args:
         recipe: The recipe, see `load_recipe`.
         output: Model directory to write.
-        resume: Resume an interrupted run after its last saved epoch. The final weights equal those
-            of an uninterrupted run.
+        parent: Model directory whose weights and vocabularies training begins with. The recipe must
+            repeat what they fix, as `load_recipe(..., parent=parent)` does. Optimizer, schedule and
+            epochs begin anew.
+        keep_optimizer: Begin with the optimizer's state of the parent's checkpoint, too: moments
+            and step count (the averages with `ema_momentum`). The schedule begins anew.
+        resume: Resume an interrupted or finished run after its last saved epoch. The final weights
+            equal those of an uninterrupted run. The recipe may change `training.epochs`,
+            `training.patience` and `data.cache`; with `schedule = "cosine"` and other epochs, the
+            rates are those of the new schedule from here on. `parent` need not be given again.
         quiet: Hide progress bars.
 
     Returns:
@@ -63,22 +90,29 @@ def train(
     Raises:
         FileExistsError: `output` holds a model or an interrupted run and `resume` is not set, or
             another process is training in it.
-        FileNotFoundError: Data are missing, or there is nothing to resume.
+        FileNotFoundError: Data or the parent are missing, or there is nothing to resume.
         ImportError: The extra `train` is not installed.
-        ValueError: Recipe, data and the content of `output` do not match.
+        ValueError: Recipe, data, parent and the content of `output` do not match.
         OSError: The disk is full or not writable; earlier checkpoints are intact.
     """
     _require_extra()
+    if keep_optimizer and parent is None and not resume:
+        raise ValueError("keep_optimizer needs a parent (--from) whose optimizer it keeps.")
     if resume and not Path(output).is_dir():
         raise nothing_to_resume(Path(output))
     with taken(output) as directory:
         state = check_output(directory, recipe, resume)
+        begun_with: Parent | None = None
+        if state is not None:
+            begun_with = resumed_parent(directory, parent, keep_optimizer)
+        elif parent is not None:
+            begun_with = load_parent(parent, recipe, keep_optimizer)
         settings = recipe.training
         keras.utils.set_random_seed(settings.seed)
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(settings.dtype_policy)
         try:
-            return _train(recipe, directory, state, quiet)
+            return _train(recipe, directory, state, begun_with, quiet)
         finally:
             keras.config.set_dtype_policy(policy)
 
@@ -92,20 +126,26 @@ def _require_extra() -> None:
 
 
 def _train(
-    recipe: Recipe, output: Path, state: dict[str, Any] | None, quiet: bool
+    recipe: Recipe,
+    output: Path,
+    state: dict[str, Any] | None,
+    parent: Parent | None,
+    quiet: bool,
 ) -> dict[str, Any]:
     settings = recipe.training
     start = time.perf_counter()
 
-    given = load_given(recipe.vocabulary) if state is None else {}
-    if state is None:
+    given = load_given(recipe.vocabulary) if state is None and parent is None else {}
+    if state is None and parent is None:
         check_vectors(recipe)
-    pairs, validation_pairs = (
-        load_split(recipe.data, split, aligned=settings.guided_alignment > 0)
-        for split in ("train", "validation")
-    )
-    if state is None:
-        tokenizers = make_tokenizers(recipe.vocabulary, pairs, given)
+    aligned = settings.guided_alignment > 0
+    pairs = load_training(recipe.data, aligned, parent.record if parent else None)
+    validation_pairs = load_split(recipe.data, "validation", aligned)
+    if parent and parent.files:
+        tokenizers = parent.files.source_tokenizer, parent.files.target_tokenizer
+    elif state is None:
+        every_pair = pairs.once() if isinstance(pairs, MixedPairs) else pairs
+        tokenizers = make_tokenizers(recipe.vocabulary, every_pair, given)
     else:
         tokenizers = (
             Tokenizer.load(output / model_directory.SOURCE),
@@ -122,7 +162,8 @@ def _train(
             "target_vocabulary_size": target_tokenizer.vocabulary_size,
         }
     )
-    model = _compiled_model(recipe, config, steps)
+    kept_steps = parent.record["optimizer_steps"] if parent else 0
+    model = _compiled_model(recipe, config, steps, kept_steps)
     logger.info("%s", describe_device(model))
     if warning := unused_gpu():
         logger.warning("%s", warning)
@@ -133,8 +174,10 @@ def _train(
         target_tokenizer.save(output / model_directory.TARGET)
         model_directory.write_config(output, ModelFiles(model, config, *tokenizers, recipe.search))
         files = {side: each.record() for side, each in given.items()}
-        files |= initialize_embeddings(model, recipe, tokenizers)
-        write_recipe(output, recipe, files)
+        if parent is None:
+            files |= initialize_embeddings(model, recipe, tokenizers)
+        write_recipe(output, recipe, parent.vocabulary_files if parent else files)
+        write_record(output, parent)
     checkpoints = output / model_directory.CHECKPOINTS
     done = state["epochs"] if state else 0
     history = state["history"] if state else []
@@ -143,16 +186,26 @@ def _train(
     if done:
         model.load_weights(checkpoints / callbacks.weights_file(done - 1))
         logger.info("resuming after epoch %d of %d", done, settings.epochs)
+        record_changes(output, recipe, done)
+    elif parent:
+        begin_with(model, parent)
+        logger.info(
+            "beginning with the weights and vocabularies of %s, and a%s optimizer",
+            *(parent.record["path"], " kept" if kept_steps else " new"),
+        )
 
     report = {
         "recipe": recipe.to_dict(),
         "vocabulary_files": vocabulary_files(output),
+        "parent": parent.record if parent else None,
+        "changes": changes(output),
         "seed": settings.seed,
         "versions": versions(),
         "device": describe_device(model),
         "parameters": model.count_params(),
         "pairs": data.plan.pairs,
         "dropped_pairs": dict(data.plan.dropped),
+        "mixed_pairs": [share.summary() for share in data.plan.shares],
         "padding": data.plan.padding,
         "target_tokens_per_epoch": data.plan.target_tokens,
         "resumed_after_epoch": done,
@@ -188,9 +241,11 @@ def _train(
         output,
         history,
         progress,
+        averaged=bool(history or (kept_steps and settings.ema_momentum)),
         on_better=lambda history: write(history, finished=False),
     )
-    if done < settings.epochs and not (state and state["finished"]):
+    stopped = settings.patience and callbacks.stopped_early(history, stopping_callback(settings))
+    if done < settings.epochs and not stopped:
         # A kill in between leaves a best checkpoint whose model was not written.
         if history and written_epoch(output) != callbacks.best_epoch(history, settings.monitor):
             write(history, finished=False)
@@ -220,7 +275,7 @@ def _train(
 def _batches(
     recipe: Recipe,
     tokenizers: tuple[Tokenizer, Tokenizer],
-    pairs: tf.data.Dataset,
+    pairs: tf.data.Dataset | MixedPairs,
     validation_pairs: tf.data.Dataset,
 ) -> tuple[BatchedPairs, BatchedPairs]:
     """Training and validation batches; only training samples segmentations."""
@@ -242,12 +297,14 @@ def _batches(
     return data, BatchedPairs(validation_pairs, *tokenizers, **batching)
 
 
-def _compiled_model(recipe: Recipe, config: ModelConfig, steps: int) -> keras.Model:
+def _compiled_model(
+    recipe: Recipe, config: ModelConfig, steps: int, first_step: int
+) -> keras.Model:
     settings = recipe.training
     weight = settings.guided_alignment
     model = build_model(config)
     model.compile(
-        make_optimizer(settings, steps),
+        make_optimizer(settings, steps, first_step),
         loss={
             "logits": (
                 RDropCrossentropy(settings.label_smoothing, settings.r_drop)
@@ -269,6 +326,7 @@ def _callbacks(
     output: Path,
     history: list[dict[str, float]],
     progress: callbacks.Progress,
+    averaged: bool,
     on_better: Callable[[list[dict[str, float]]], Any],
 ) -> tuple[list[keras.callbacks.Callback], callbacks.Checkpoints]:
     settings = recipe.training
@@ -278,7 +336,7 @@ def _callbacks(
         callbacks.SeedEpochs(settings.seed),
     ]
     if settings.ema_momentum:
-        result.append(callbacks.AverageWeights(in_place=bool(history)))
+        result.append(callbacks.AverageWeights(in_place=averaged))
     pictures: list[keras.callbacks.Callback] = []
     if settings.bleu_sentences:
         sources, references = _bleu_pairs(recipe, translator, validation_pairs)
@@ -288,11 +346,7 @@ def _callbacks(
     if settings.schedule == "plateau":
         from_logs.append(plateau_callback(settings))
     if settings.patience:
-        from_logs.append(
-            keras.callbacks.EarlyStopping(
-                settings.monitor, patience=settings.patience, mode=settings.monitor_mode
-            )
-        )
+        from_logs.append(stopping_callback(settings))
     keeper = callbacks.Checkpoints(
         output / model_directory.CHECKPOINTS, settings.monitor, history, from_logs, on_better
     )

@@ -62,16 +62,17 @@ def given_pairs(
 ) -> tuple[tf.data.Dataset, int]:
     """Sentence pairs from two files or a split, and the maximum length in tokens."""
     from keras_attn_nmt.training.corpora import read_lines
-    from keras_attn_nmt.training.splits import load_split, recorded_data
+    from keras_attn_nmt.training.splits import load_recorded, recorded_data
     from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
 
     if options.source is not None and target is not None:
         gold = options.gold if links else None
         return read_lines(options.source, target, gold), MAX_SOURCE_LENGTH
     data = recorded_data(options.model)
-    # Concatenated pairs have no gold alignment.
+    # Concatenated pairs have no gold alignment, and mixed corpora may have none.
     aligned = links and data.aligned and not data.concatenate
-    return load_split(data, options.split, aligned=aligned), data.max_length
+    aligned &= options.split != "train" or not data.mix
+    return load_recorded(options.model, options.split, aligned), data.max_length
 
 
 def predicts_phones(model: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.options import (
     Commands,
     add_recipe,
@@ -22,7 +23,24 @@ def add_commands(commands: Commands) -> None:
         "multi30k --output model --set training.epochs=8",
     )
     add_recipe(command, output="model directory to write")
-    command.add_argument("--resume", action="store_true", help="resume an interrupted run")
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="resume an interrupted run, or continue a finished one with another "
+        "--set training.epochs=N",
+    )
+    command.add_argument(
+        "--from",
+        dest="parent",
+        metavar="MODEL",
+        help="begin with the weights and vocabularies of this model directory, whose settings the "
+        "recipe must not contradict (mine.toml --from model --output adapted)",
+    )
+    command.add_argument(
+        "--keep-optimizer",
+        action="store_true",
+        help="with --from: begin with the optimizer's state of its checkpoint, too",
+    )
 
     command = commands.add(
         "study",
@@ -59,9 +77,23 @@ def add_commands(commands: Commands) -> None:
 def train(options: argparse.Namespace) -> None:
     check_folder_output(options.output)
     from keras_attn_nmt import training
+    from keras_attn_nmt.training.parents import has_parent
 
-    recipe = training.load_recipe(options.recipe, options.set)
-    report = training.train(recipe, options.output, resume=options.resume, quiet=options.quiet)
+    if options.keep_optimizer and options.parent is None:
+        raise UsageError("--keep-optimizer needs --from MODEL, whose optimizer it keeps.")
+    # An interrupted run holds the settings that it has from its parent, which may be gone.
+    begun = options.resume and has_parent(options.output)
+    recipe = training.load_recipe(
+        options.recipe, options.set, parent=options.output if begun else options.parent
+    )
+    report = training.train(
+        recipe,
+        options.output,
+        parent=options.parent,
+        keep_optimizer=options.keep_optimizer,
+        resume=options.resume,
+        quiet=options.quiet,
+    )
     if options.json:
         print(json.dumps(report))
     else:

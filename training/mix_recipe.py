@@ -1,0 +1,91 @@
+"""The tables `[[data.mix]]` of a recipe: corpora that are mixed into the training data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras_attn_nmt.checks import check_known
+from keras_attn_nmt.training.sections import make_section
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.training.recipe import DataRecipe
+
+# `corpus` of the training data of the parent model.
+PARENT = "parent"
+# Settings of [data] that apply to all corpora together, or to no training data.
+_OF_ALL = ("max_length", "cache", "mix")
+_UNUSED = ("test",)
+_OF_PARENT = ("corpus", "ratio", "size")
+# Not those of [data]: a limit of the new data does not limit the old data.
+_NOT_INHERITED = ("size", "train", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class MixedCorpus:
+    """One table `[[data.mix]]`.
+
+    Attributes:
+        name: How messages refer to it, such as `data.mix[0]`.
+        data: Its settings as a `[data]` section, or `None` for the training data of the parent.
+        ratio: Its pairs per pair of `[data]` and epoch; `None` takes each pair once.
+        size: Maximum number of pairs of the parent's training data, 0 for all.
+    """
+
+    name: str
+    data: DataRecipe | None
+    ratio: float | None
+    size: int = 0
+
+
+def mixed_corpora(data: DataRecipe) -> list[MixedCorpus]:
+    """The validated tables `[[data.mix]]` of a `[data]` section.
+
+    Raises:
+        ValueError: A table has an unknown setting or an invalid value.
+    """
+    if isinstance(data.mix, str | Mapping) or not isinstance(data.mix, Sequence):
+        raise ValueError(
+            "data.mix must be a list of tables, such as "
+            f"[{{train='old', ratio=1.0}}], got {data.mix!r}."
+        )
+    return [_corpus(data, f"data.mix[{i}]", table) for i, table in enumerate(data.mix)]
+
+
+def _corpus(data: DataRecipe, name: str, table: Any) -> MixedCorpus:
+    if not isinstance(table, Mapping):
+        raise ValueError(
+            f"{name} must be a table, such as {{train='old', ratio=1.0}}, got {table!r}."
+        )
+    settings = dict(table)
+    ratio = settings.pop("ratio", None)
+    if ratio is not None and (
+        isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < 1e9
+    ):
+        raise ValueError(
+            f"{name}.ratio is the number of its pairs per pair of [data]: it must be a number "
+            f"above 0, got {ratio!r}. Without it, each of its pairs occurs once per epoch."
+        )
+    for setting in settings:
+        if setting in _OF_ALL:
+            raise ValueError(
+                f"{name}.{setting}: this setting applies to all corpora together: set it in [data]."
+            )
+        if setting in _UNUSED:
+            raise ValueError(
+                f"{name}.{setting} has no effect: only training data are mixed, and test data are "
+                "those of [data]. Remove it."
+            )
+    if settings.get("corpus") == PARENT:
+        check_known(f"setting of {name}, the training data of the parent,", settings, _OF_PARENT)
+        size = make_section(type(data), name, {"size": settings.get("size", 0)}).size
+        return MixedCorpus(name, None, ratio, size)
+    fields = [field.name for field in dataclasses.fields(data)]
+    known = [each for each in fields if each not in (*_OF_ALL, *_UNUSED)]
+    check_known(f"setting of {name}", settings, [*known, "ratio"])
+    kept = [*_OF_ALL[:2], "source_language", "target_language"]
+    if "corpus" not in settings:
+        kept = [each for each in fields if each not in ("mix", *_UNUSED, *_NOT_INHERITED)]
+    inherited = {each: getattr(data, each) for each in kept}
+    return MixedCorpus(name, make_section(type(data), name, {**inherited, **settings}), ratio)

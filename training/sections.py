@@ -1,0 +1,38 @@
+"""Sections of a recipe: dataclasses made from the values of a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from keras_attn_nmt.checks import check_known
+
+
+def make_section(kind: Any, section: str, values: Mapping[str, Any]) -> Any:
+    """Makes a section; unknown names and values of the wrong type raise `ValueError`.
+
+    Args:
+        kind: The dataclass of the section.
+        section: Its name in messages.
+        values: Its settings.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    check_known(f"setting in [{section}]:", values, sorted(fields))
+    checked = {}
+    for name, value in values.items():
+        wanted = type(fields[name].default)
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if wanted is tuple:
+            value = tuple(value) if isinstance(value, list | tuple) else value
+        elif type(value) is not wanted:
+            raise ValueError(f"{section}.{name} must be of type {wanted.__name__}, got {value!r}.")
+        checked[name] = value
+    try:
+        return kind(**checked)
+    except ValueError as error:
+        # The messages of the dataclass name the section of a recipe, not a table in it.
+        if "[" not in section or str(error).startswith(section):
+            raise
+        raise ValueError(f"{section}: {error}") from error
