@@ -89,7 +89,7 @@ def test_dropped_pairs_of_a_mixed_corpus_are_counted(tokenizer):
 
 def test_invalid_mixtures_are_rejected():
     aligned = tf.data.Dataset.from_tensors(("a", "b", "0-0")).take(1)
-    with pytest.raises(ValueError, match="corpus 1 to mix in .* above 0, got -1"):
+    with pytest.raises(ValueError, match=r"corpus 1 to mix in .* above 0, got -1"):
         mixed(dataset(NEW), (dataset(NEW), -1))
     with pytest.raises(ValueError, match="give alignments for all corpora or for none"):
         mixed(dataset(NEW), (aligned, 1.0))
