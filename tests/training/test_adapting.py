@@ -252,9 +252,7 @@ def test_settings_that_the_weights_fix_are_refused_by_name(folder, parent, tmp_p
     same += ["vocabulary.segmentation_samples=2"]
     assert recipe_of(folder, "small", *same, parent=directory).model["word_dropout"] == 0.1
     # In Python, a recipe of other sizes is refused as well.
-    with pytest.raises(
-        ValueError, match=r"The recipe asks for model\..*load_recipe\(\.\.\."
-    ):
+    with pytest.raises(ValueError, match=r"The recipe asks for model\..*load_recipe\(\.\.\."):
         train(load_recipe("phrases"), tmp_path / "child", parent=directory)
     with pytest.raises(ValueError, match="keep_optimizer needs a parent"):
         train(load_recipe("phrases"), tmp_path / "child", keep_optimizer=True)
