@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="model directory of the demo")
     parser.add_argument("--output", type=Path, default=Path("build/adapting"))
-    parser.add_argument("--ratios", type=float, nargs="+", default=[0, 10])
+    parser.add_argument("--ratios", type=float, nargs="+", default=[0, 5])
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     from keras_attn_nmt import Translator
