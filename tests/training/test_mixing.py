@@ -26,7 +26,7 @@ def epochs_of(batched, tokenizer, count, initial_epoch=0, seed=1):
     return [batches[start : start + steps] for start in range(0, len(batches), steps)]
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_every_old_pair_has_its_turn(texts, tokenizer, cache):
     old = texts[:400]
     batched = BatchedPairs(
