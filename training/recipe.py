@@ -75,13 +75,10 @@ class DataRecipe:
             At least 0.
         max_length: Longer pairs, in tokens, are dropped, counted and reported. At least 2.
         cache: Whether to cache tokenised sentences in memory.
-        mix: Corpora that are mixed into the training data, as tables `[[data.mix]]`. A table has
-            the settings of a `[data]` section for training data, and `ratio`: the number of its
-            pairs per pair of `[data]` in an epoch, each epoch the next part of the corpus. Without
-            `ratio`, each of its pairs occurs once per epoch. A table with `corpus` inherits only
-            the languages of `[data]`, one without also the corpus, its folder and format.
-            `corpus = "parent"` is the training data of the model given by `--from`. Validation and
-            test data are those of `[data]`.
+        mix: More training corpora, as tables `[[data.mix]]` with settings of this section and
+            `ratio`, the number of its pairs per pair of `[data]` in an epoch; without it, each of
+            its pairs occurs once. A table with `corpus` inherits only the languages. `"parent"` is
+            the training data of the model given by `--from`.
     """
 
     corpus: str = "lines"
