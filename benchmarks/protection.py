@@ -43,13 +43,13 @@ def words_of(text: str) -> list[str]:
     return [text[start:end].lower() for start, end in word_spans(text)]
 
 
-def mark(text: str, content: set[str], generator: random.Random) -> Caption | None:
-    """Puts tags and a placeholder into a caption that has two content words."""
+def mark(text: str, content: set[str], generator: random.Random) -> Caption:
+    """Puts tags and a placeholder into a caption, at two content words where it has two."""
     spans = word_spans(text)
-    places = [place for place, word in enumerate(words_of(text)) if word in content]
-    if len(places) < 2:
-        return None
-    tagged, beside = generator.sample(places, 2)
+    words = words_of(text)
+    places = [place for place, word in enumerate(words) if word in content]
+    places = places or [place for place, word in enumerate(words) if is_word(word)]
+    tagged, beside = generator.sample(places, 2) if len(places) > 1 else places * 2
     before = beside + generator.choice((0, 1))
     pieces = []
     last = 0
@@ -145,9 +145,6 @@ def main() -> None:
     content -= function_words
     generator = random.Random(options.seed)
     captions = [mark(text, content, generator) for text in source]
-    kept = [place for place, caption in enumerate(captions) if caption is not None]
-    captions = [caption for caption in captions if caption is not None]
-    references = [reference[place] for place in kept]
 
     translator = Translator.load(options.model)
     search: dict[str, Any] = {"beam_size": options.beam_size}
@@ -190,9 +187,9 @@ def main() -> None:
         "pair encloses an aligned word": share(on_word),
         "pair encloses aligned words only": share(only_word),
         "placeholder beside a word aligned to a neighbour": share(beside),
-        "BLEU, plain": f"{bleu.corpus_score(plain, [references]).score:.2f}",
+        "BLEU, plain": f"{bleu.corpus_score(plain, [reference]).score:.2f}",
         "BLEU, marked, without what was put in": (
-            f"{bleu.corpus_score(stripped, [references]).score:.2f}"
+            f"{bleu.corpus_score(stripped, [reference]).score:.2f}"
         ),
     }
     print(f"| {len(captions)} captions of {options.split} | |\n|---|---|")
