@@ -37,6 +37,8 @@ _RESERVED = "\u2585"
 
 # Affects the result: SentencePiece sums expected counts per thread.
 _LEARNING_THREADS = 16
+# For fewer texts, starting SentencePiece's threads takes longer than encoding.
+_THREADED_TEXTS = 64
 
 _logger = logging.getLogger(__name__)
 
@@ -254,7 +256,9 @@ class Tokenizer:
         if isinstance(texts, str):
             raise ValueError("texts must be a collection of strings, got one string: wrap it in []")
         checked = [learning.checked_text(text, index) for index, text in enumerate(texts)]
-        return self._processor.encode(checked) if checked else []
+        if len(checked) < _THREADED_TEXTS:
+            return [self._processor.encode(text) for text in checked]
+        return self._processor.encode(checked)
 
     def decode(self, ids: Iterable[Iterable[int]]) -> list[str]:
         """Decodes sequences of ids; PAD, BOS and EOS are ignored.
