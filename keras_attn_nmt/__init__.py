@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.layers.readout import MaxoutReadout, TanhReadout, TiedEmbedding
     from keras_attn_nmt.model import build_model
     from keras_attn_nmt.plots import plot_attention, plot_translation
+    from keras_attn_nmt.text.glossary import Constraint, Glossary
     from keras_attn_nmt.text.tokenizer import Tokenizer
     from keras_attn_nmt.translation import TextTooLong, Translation
     from keras_attn_nmt.translator import Translator
@@ -48,6 +49,7 @@ _MODULES = {
     "layers.readout": ["MaxoutReadout", "TanhReadout", "TiedEmbedding"],
     "model": ["build_model"],
     "plots": ["plot_attention", "plot_translation"],
+    "text.glossary": ["Constraint", "Glossary"],
     "text.tokenizer": ["Tokenizer"],
     "translation": ["TextTooLong", "Translation"],
     "translator": ["Translator"],
@@ -58,8 +60,10 @@ __all__ = [
     "AttentionDecoder",
     "BahdanauAttention",
     "BidirectionalEncoder",
+    "Constraint",
     "DotAttention",
     "FusedAdam",
+    "Glossary",
     "GuidedAlignment",
     "LuongAttention",
     "MaskedCrossentropy",

@@ -15,6 +15,7 @@ from keras_attn_nmt import model_directory
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.batches import IDS, batches, compiled, pad, pad_rows, to_numpy
+from keras_attn_nmt.decoding.constrained_batches import ConstrainedSearch, constraint_ids
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.sampling import (
     SamplingOptions,
@@ -26,6 +27,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
 from keras_attn_nmt.text.paragraphs import Paragraph, translate_paragraphs
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.special_ids import EOS
@@ -129,6 +131,8 @@ class Translator:
         batch_size: int = 64,
         copy: bool = False,
         shortlist: bool = False,
+        glossary: Glossary | None = None,
+        constraints: Sequence[Sequence[Constraint | str]] | None = None,
         protect: Sequence[str] = (),
         markup: bool = False,
         stand_in: str | None = None,
@@ -148,6 +152,10 @@ class Translator:
             copy: Copy rare words from the source, see `Translation.copying`.
             shortlist: Restrict the softmax to the model's shortlist: faster, but some translations
                 differ. Scores are log-probabilities over the shortlist.
+            glossary: Terms that translations must contain, see `Glossary`. Texts without a term
+                are translated as without a glossary; those with one by `constrained_search`.
+            constraints: Phrases that the translations of each text must contain, besides those of
+                the glossary: a list for each text.
             protect: What comes through unchanged, see `Protection`. Tokens, scores and attention
                 of a `Translation` are those of the model, which does not see all of it.
             markup: Translate HTML or XLIFF; see `Protection`.
@@ -155,8 +163,8 @@ class Translator:
 
         Raises:
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
-            ValueError: An option is out of range, there is no shortlist, or markup is not
-                well-formed.
+            ValueError: An option is out of range, there is no shortlist, markup is not
+                well-formed, or the target vocabulary or `max_length` has no room for a phrase.
             RuntimeError: This process was forked after a model was loaded or run.
         """
         check_process()
@@ -171,7 +179,22 @@ class Translator:
             self._searches[key] = compiled(find, self.model, IDS)
         plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
         texts = [plan.text for plan in plans]
-        found = self._found(texts, lambda ids, _: self._searches[key](ids), batch_size, copy)
+        rows = constraint_ids(
+            text_constraints(texts, glossary, constraints),
+            *(self.source_tokenizer, self.target_tokenizer, search.max_length),
+        )
+        also = (search, shortlist, "constrained")
+        if any(rows) and also not in self._searches:
+            self._searches[also] = ConstrainedSearch(
+                *(self._decoder_with(shortlist), self.model, self.target_tokenizer, search)
+            )
+
+        def find_batch(ids: np.ndarray, batch: Sequence[int]) -> searching.Hypotheses:
+            if not rows[batch[0]]:
+                return self._searches[key](ids)
+            return self._searches[also](ids, [rows[i] for i in batch])
+
+        found = self._found(texts, find_batch, batch_size, copy, [bool(row) for row in rows])
         return restore_all(plans, found)
 
     def sample(
@@ -242,12 +265,16 @@ class Translator:
         search: Callable[[np.ndarray, Sequence[int]], searching.Hypotheses],
         batch_size: int,
         copy: bool,
+        kinds: Sequence[bool] | None = None,
     ) -> list[list[Translation]]:
-        """The translations that a search of padded ids and indices of their texts finds."""
+        """The translations that a search of padded ids and indices of their texts finds.
+
+        The texts of a batch are of one kind.
+        """
         texts = texts if isinstance(texts, (str, bytes)) else list(texts)
         ids = self._source_ids(texts)
         results: list[list[Translation]] = [[] for _ in ids]
-        for batch in batches(ids, batch_size):
+        for batch in batches(ids, batch_size, kinds):
             found = to_numpy(search(pad([ids[i] for i in batch], batch_size), batch))
             for row, i in enumerate(batch):
                 results[i] = self._translations(ids[i], found, row)

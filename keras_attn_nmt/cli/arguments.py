@@ -15,8 +15,12 @@ class UsageError(Exception):
 
 def search_options(options: argparse.Namespace) -> dict[str, Any]:
     """The given options of `Translator.nbest`; the model has defaults for the others."""
+    from keras_attn_nmt.text.glossary import Glossary
+
     names = ("beam_size", "length_penalty", "max_length", "batch_size", "copy", "shortlist")
     given = {name: getattr(options, name) for name in names}
+    if options.glossary is not None:
+        given["glossary"] = Glossary.load(options.glossary)
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -35,6 +39,8 @@ def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             "--sample has no beam: use either --sample or --beam-size (--n-best N draws N samples)."
         )
+    if options.glossary is not None:
+        raise UsageError("--sample does not search, as a glossary needs: remove --glossary.")
     given = {
         "temperature": options.sample,
         "top_k": options.top_k or None,

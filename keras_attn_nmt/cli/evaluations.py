@@ -126,6 +126,10 @@ def _evaluate_phones(options: argparse.Namespace) -> None:
                 f"--{name} is about BLEU, but {options.model} predicts phones, which are measured "
                 "in word and phone errors: leave it out."
             )
+    if options.glossary:
+        raise UsageError(
+            f"--glossary is for translations, but {options.model} predicts phones: leave it out."
+        )
     rows = [
         row
         for path in options.reference or [None]
@@ -168,14 +172,24 @@ def _evaluate_translations(options: argparse.Namespace) -> None:
     from keras_attn_nmt.translator import Translator
 
     options.tokenize = options.tokenize or "13a"
+    search = search_options(options)
     files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
     sources = [source for source, _ in files[0]]
     references = [[reference for _, reference in rows] for rows in files]
     keep_freed_memory()
     translator = Translator.load(options.model)
     result, found = evaluation.translate_and_score(
-        translator, sources, references, tokenize=options.tokenize, **search_options(options)
+        translator, sources, references, tokenize=options.tokenize, **search
     )
+    if glossary := search.get("glossary"):
+        counts = [
+            glossary.terms_met(source, each.text)
+            for source, each in zip(sources, found, strict=True)
+        ]
+        result["glossary"] = {
+            "met": sum(met for met, _ in counts),
+            "terms": sum(terms for _, terms in counts),
+        }
     if options.output:
         write_text(options.output, "".join(f"{one_line(each.text)}\n" for each in found))
     if options.json:
@@ -211,6 +225,7 @@ def _write_report(
         "references": ", ".join(options.reference or ()) or "of the split",
         **{name.replace("_", " "): value for name, value in search.items()},
         **{name: "yes" for name in ("copy", "shortlist") if getattr(options, name)},
+        **({"glossary": options.glossary} if options.glossary else {}),
         **{name: scores[name]["signature"] for name in ("bleu", "bleu_lowercase", "chrf")},
     }
     page = report_page(
@@ -232,6 +247,8 @@ def _print_scores(result: Mapping[str, Any]) -> None:
     for name in ("bleu", "bleu_lowercase", "chrf"):
         print(f"{name:15} {result[name]['score']:6.2f}   {result[name]['signature']}")
     print(f"{'exact match':15} {result['exact_match']:6.1%}")
+    if "glossary" in result:
+        print("{:15} {met} of {terms} terms".format("glossary", **result["glossary"]))
     print(
         f"{result['sentences']} sentences in {result['seconds']:.1f} s, "
         f"{result['sentences_per_second']:.0f} sentences/s, "
@@ -246,7 +263,7 @@ def attention(options: argparse.Namespace) -> None:
             f"--output must end with .png, .svg, .pdf or .html, got {options.output!r}."
         )
     if options.reference is not None:
-        for name in ("beam_size", "max_length", "copy", "shortlist", "n_best"):
+        for name in ("beam_size", "max_length", "copy", "shortlist", "glossary", "n_best"):
             if getattr(options, name):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is a search option, but --reference runs no "
@@ -257,6 +274,7 @@ def attention(options: argparse.Namespace) -> None:
     if options.words and as_page:
         raise UsageError("a page switches between words and subwords: --words is for pictures.")
     check_file_output(options.output)
+    search = search_options(options)
     if not as_page:
         # A missing package is reported before the model is loaded.
         from keras_attn_nmt.plots import plot_translation
@@ -266,7 +284,7 @@ def attention(options: argparse.Namespace) -> None:
     if options.n_best:
         check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
     if options.reference is None:
-        (hypotheses,) = translator.nbest([options.sentence], **search_options(options))
+        (hypotheses,) = translator.nbest([options.sentence], **search)
     else:
         hypotheses = translator.score(
             [options.sentence],

@@ -156,6 +156,12 @@ def add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> N
             help="copy unknown words and digits from the aligned source words (words are separated "
             "by spaces)",
         )
+        group.add_argument(
+            "--glossary",
+            metavar="FILE",
+            help="terms that translations must contain: lines of source term, tab, target term; "
+            "for example Hund<tab>hound",
+        )
         add_batch_size(group)
 
 

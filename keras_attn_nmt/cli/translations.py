@@ -100,6 +100,11 @@ def translate(options: argparse.Namespace) -> None:
     if options.beam_size:  # Otherwise the default is only known once the model is loaded.
         check_n_best(options.n_best, options.beam_size)
     protection = check_protection(options)
+    if options.glossary and options.model.endswith(".tflite"):
+        raise UsageError(
+            "a .tflite file has no constrained search: remove --glossary, or use a model directory."
+        )
+    search = search_options(options)
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):
@@ -114,7 +119,6 @@ def translate(options: argparse.Namespace) -> None:
         from keras_attn_nmt.translator import Translator
 
         translator = Translator.load(options.model)
-    search = search_options(options)
     if not sampling:
         check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
     protected_lines = LineProtection(options, translator, protection)

@@ -19,10 +19,14 @@ IDS = "int32", (None, None)
 Tensors = TypeVar("Tensors", bound=tuple)
 
 
-def batches(ids: Sequence[Sequence[int]], size: int) -> list[list[int]]:
-    """Indices in batches of similar length, longest first."""
+def batches(
+    ids: Sequence[Sequence[int]], size: int, kinds: Sequence[bool] | None = None
+) -> list[list[int]]:
+    """Indices in batches of one kind and of similar length, longest first."""
+    kinds = [False] * len(ids) if kinds is None else kinds
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    groups = [[i for i in order if kinds[i] == kind] for kind in (False, True)]
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
 
 def pad(rows: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:

@@ -182,7 +182,7 @@ def decode(
     carry = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
     steps, _, _, log_probabilities, lengths, _, history = ops.while_loop(unfinished, body, carry)
     scores = log_probabilities / length_penalty(ops.cast(lengths, "float32"), alpha)
-    return _backtrace(history, steps, lengths, scores, independent)
+    return backtrace(history, steps, lengths, scores, independent)
 
 
 def _continuations(
@@ -248,7 +248,7 @@ def top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]
     groups = ops.reshape(logits, (-1, size // group, group))
     _, chosen = ops.top_k(ops.max(groups, axis=-1), wanted)
     chosen = ops.cast(chosen, "int32")
-    candidates = ops.reshape(_rows(groups, chosen), (-1, wanted * group))
+    candidates = ops.reshape(gather_rows(groups, chosen), (-1, wanted * group))
     token = ops.expand_dims(chosen * group, -1) + ops.arange(group, dtype="int32")
     token = ops.reshape(token, (-1, wanted * group))
     top, places = ops.top_k(ops.where(token < EOS, MASKED, candidates), k)
@@ -257,7 +257,7 @@ def top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]
     return ops.reshape(top, shape), ops.reshape(ids, shape)
 
 
-def _rows(tensor: Any, index: Any) -> Any:
+def gather_rows(tensor: Any, index: Any) -> Any:
     """Gathers rows per sentence: `tensor[b, index[b, i]]` at `[b, i]`.
 
     Args:
@@ -274,12 +274,10 @@ def _gather_beams(tensor: Any, parents: Any, independent: bool) -> Any:
     """Gathers beam state by parent index: `(batch, beam, ...)` at `parents`, `(batch, beam)`."""
     if independent:
         return tensor
-    return _rows(tensor, parents)
+    return gather_rows(tensor, parents)
 
 
-def _backtrace(
-    history: Any, steps: Any, lengths: Any, scores: Any, independent: bool
-) -> Hypotheses:
+def backtrace(history: Any, steps: Any, lengths: Any, scores: Any, independent: bool) -> Hypotheses:
     """Backtraces every hypothesis along its parents and gathers tokens, scores and attention.
 
     Args:

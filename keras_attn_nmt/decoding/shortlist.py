@@ -67,13 +67,16 @@ class Shortlist(NamedTuple):
     candidates: Any
     common: Any
 
-    def choose(self, source: Any, vocabulary_size: int, beam_size: int) -> ActiveVocabulary:
+    def choose(
+        self, source: Any, vocabulary_size: int, beam_size: int, more: Any = None
+    ) -> ActiveVocabulary:
         """Determines the active vocabulary of a batch.
 
         Args:
             source: Ids, int32, `(batch, source_length)`.
             vocabulary_size: Size of the target vocabulary.
             beam_size: Beam size, a lower bound on the number of column groups.
+            more: Other target ids that a sentence may use, int32, `(batch, ids)`.
 
         Raises:
             ValueError: The Keras backend requires static shapes.
@@ -89,7 +92,7 @@ class Shortlist(NamedTuple):
         own = ops.reshape(own, (batch, -1))
         common = ops.broadcast_to(ops.expand_dims(self.common, 0), (batch, len(self.common)))
         special = ops.broadcast_to(ops.arange(UNK + 1, dtype="int32"), (batch, UNK + 1))
-        ids = ops.concatenate([special, common, own], axis=1)
+        ids = ops.concatenate([special, common, own, *([] if more is None else [more])], axis=1)
         row = ops.expand_dims(ops.arange(batch, dtype="int32"), 1) * vocabulary_size
         places = ops.reshape(row + ids, (-1, 1))
         flat = ops.zeros((batch * vocabulary_size,), "bool")

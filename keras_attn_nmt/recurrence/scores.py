@@ -149,7 +149,8 @@ class Attended(NamedTuple):
     Attributes:
         keys: `(batch, source_length, key_units)`.
         values: `(batch, source_length, value_units)`.
-        mask: `False` at padding, bool, `(batch, source_length)`; `None` without padding.
+        mask: `False` at padding, bool, `(batch, source_length)`, or `(batch, queries,
+            source_length)` for a mask of each query; `None` without padding.
     """
 
     keys: Any
@@ -201,7 +202,7 @@ def attend(
     if source.mask is None:
         attention_weights = ops.softmax(energies, axis=-1)
     else:
-        mask = ops.expand_dims(source.mask, 1)
+        mask = source.mask if len(source.mask.shape) == 3 else ops.expand_dims(source.mask, 1)
         attention_weights = ops.softmax(ops.where(mask, energies, MASKED), axis=-1)
         # All-padding rows have weight on padding: set it to zero.
         attention_weights = ops.where(mask, attention_weights, 0.0)

@@ -1,0 +1,59 @@
+"""`--glossary`: translations contain the terms, other lines stay as they are."""
+
+import json
+
+import pytest
+from command_line import run
+
+TEXT = b"ein Haus\nzwei am See\n\nein Haus am See\n"
+
+
+@pytest.fixture
+def glossary(tmp_path):
+    path = tmp_path / "terms.tsv"
+    path.write_text("# German\tEnglish\nHaus\tkleine See\nSee\tein\n", encoding="utf-8")
+    return str(path)
+
+
+def test_terms_are_in_the_translations(capfd, monkeypatch, model, glossary):
+    options = ["translate", model, "--max-length", "30"]
+    _, plain, _ = run(capfd, monkeypatch, options, TEXT)
+    code, out, err = run(capfd, monkeypatch, [*options, "--glossary", glossary], TEXT)
+    assert code == 0, err
+    first, second, blank, both = out.split("\n")[:4]
+    assert "leine See" in first  # With a capital at the beginning.
+    assert "ein" in second.split(" ") or "Ein" in second.split(" ")
+    assert blank == ""
+    assert "leine See" in both
+    # Lines without a term.
+    untouched = b"zwei kleine\nkleine\n"
+    _, plain, _ = run(capfd, monkeypatch, options, untouched)
+    assert run(capfd, monkeypatch, [*options, "--glossary", glossary], untouched)[1] == plain
+
+
+def test_evaluate_counts_the_terms(capfd, monkeypatch, model, glossary, tmp_path):
+    (tmp_path / "test.de").write_bytes(TEXT)
+    options = ["evaluate", model, "--max-length", "30", "--json", "--glossary", glossary]
+    files = ["--source", str(tmp_path / "test.de"), "--reference", str(tmp_path / "test.de")]
+    code, out, err = run(capfd, monkeypatch, [*options, *files])
+    assert code == 0, err
+    assert json.loads(out)["glossary"] == {"met": 4, "terms": 4}
+
+
+def test_bad_glossaries_are_refused_before_any_work(capfd, monkeypatch, model, tmp_path):
+    path = tmp_path / "bad.tsv"
+    path.write_text("Haus house\n", encoding="utf-8")
+    code, out, err = run(
+        capfd, monkeypatch, ["translate", str(tmp_path / "no model"), "--glossary", str(path)], TEXT
+    )
+    assert (code, out) == (1, "")
+    assert "bad.tsv, line 1: expected a source term, a tab and a target term" in err
+    for more, message in (
+        (["--sample", "1"], "--sample does not search"),
+        ([], "has no constrained search"),
+    ):
+        name = model if more else "model.tflite"
+        code, _, err = run(
+            capfd, monkeypatch, ["translate", name, "--glossary", str(path), *more], TEXT
+        )
+        assert code == 2 and message in err
