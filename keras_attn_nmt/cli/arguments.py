@@ -19,7 +19,7 @@ def search_options(options: argparse.Namespace) -> dict[str, Any]:
 
     names = ("beam_size", "length_penalty", "max_length", "batch_size", "copy", "shortlist")
     given = {name: getattr(options, name) for name in names}
-    if options.glossary is not None:
+    if getattr(options, "glossary", None) is not None:
         given["glossary"] = Glossary.load(options.glossary)
     return {name: value for name, value in given.items() if value is not None}
 
@@ -39,7 +39,7 @@ def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             "--sample has no beam: use either --sample or --beam-size (--n-best N draws N samples)."
         )
-    if options.glossary is not None:
+    if getattr(options, "glossary", None) is not None:
         raise UsageError("--sample does not search, as a glossary needs: remove --glossary.")
     given = {
         "temperature": options.sample,

@@ -64,7 +64,7 @@ def add_commands(commands: Commands) -> None:
         help="store beam size, length penalty and maximum length as the model's defaults (tune "
         "them on validation data)",
     )
-    add_search_options(command)
+    add_search_options(command, glossary=True)
 
     command = commands.add(
         "attention",
@@ -90,7 +90,7 @@ def add_commands(commands: Commands) -> None:
         metavar="TEXT",
         help="plot the attention for this translation (no search)",
     )
-    add_search_options(command)
+    add_search_options(command, glossary=True)
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -123,7 +123,9 @@ def not_negative(text: str) -> float:
     return value
 
 
-def add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
+def add_search_options(
+    parser: argparse.ArgumentParser, batch: bool = True, glossary: bool = False
+) -> None:
     group = parser.add_argument_group("search")
     group.add_argument(
         "--beam-size",
@@ -156,13 +158,14 @@ def add_search_options(parser: argparse.ArgumentParser, batch: bool = True) -> N
             help="copy unknown words and digits from the aligned source words (words are separated "
             "by spaces)",
         )
+        add_batch_size(group)
+    if glossary:
         group.add_argument(
             "--glossary",
             metavar="FILE",
             help="terms that translations must contain: lines of source term, tab, target term; "
             "for example Hund<tab>hound",
         )
-        add_batch_size(group)
 
 
 def add_sampling_options(

@@ -69,7 +69,7 @@ def add_commands(commands: Commands) -> None:
     )
     add_too_long(command)
     add_protection(command)
-    add_search_options(command)
+    add_search_options(command, glossary=True)
     add_sampling_options(command)
     command.set_defaults(shortlist=None)  # A .tflite file has none.
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_attn_nmt.decoding.beam_allocation import allocate
 from keras_attn_nmt.decoding.constraints import (
     Constraints,
     Matcher,
@@ -51,8 +52,6 @@ SMALLEST_BEAM = 5
 LEAST = 0.02
 # Below this weight of the attention, a phrase is only text that the model writes itself.
 PLACED = 0.2
-# Of the beam, for the best candidates of all banks.
-SHARE = 0.5
 
 
 class ConstrainedHypotheses(NamedTuple):
@@ -192,7 +191,7 @@ def constrained_search(
         finished = ops.logical_and(ops.expand_dims(now.ended, 2), valid)
         best = ops.max(ops.where(finished, scores, IMPOSSIBLE), axis=(1, 2), keepdims=True)
         valid = ops.logical_and(valid, ops.logical_or(complete, scores >= best))
-        chosen, exists = _allocate(scores, valid, needed, matcher.total, beam)
+        chosen, exists = allocate(scores, valid, needed, matcher.total, beam)
         parents = chosen // ops.shape(scores)[2]
 
         def of_parent(tensor: Any) -> Any:
@@ -367,40 +366,6 @@ def _untranslated(mask: Any, terms: Any, met: Any) -> Any:
     counts = ops.expand_dims(ops.sum(terms, axis=1), 1)
     translated = ops.logical_and(counts > 0, ops.einsum("bkc,bcs->bks", met, terms) >= counts)
     return ops.logical_and(ops.expand_dims(mask, 1), ops.logical_not(translated))
-
-
-def _allocate(scores: Any, valid: Any, needed: Any, total: Any, beam: int) -> tuple[Any, Any]:
-    """Divides the beam among the banks.
-
-    Args:
-        scores: `(batch, beam, candidates)`.
-        valid: bool, `(batch, beam, candidates)`.
-        needed: Missing constraint tokens, int32, `(batch, beam, candidates)`: the bank.
-        total: Of the sentences, int32, `(batch,)`.
-        beam: Beam size.
-
-    Returns:
-        Places among the `beam * candidates` of a sentence, int32, and whether there are so many,
-        bool, each `(batch, beam)`.
-    """
-    batch = ops.shape(scores)[0]
-    scores = ops.where(valid, scores, IMPOSSIBLE)
-    scores, valid, needed = (ops.reshape(each, (batch, -1)) for each in (scores, valid, needed))
-    order = ops.arange(ops.shape(scores)[1], dtype="int32")
-    better = ops.expand_dims(scores, 1) > ops.expand_dims(scores, 2)
-    equal = ops.equal(ops.expand_dims(scores, 1), ops.expand_dims(scores, 2))
-    earlier = ops.expand_dims(order, 0) < ops.expand_dims(order, 1)
-    better = ops.logical_or(better, ops.logical_and(equal, earlier))
-    same_bank = ops.equal(ops.expand_dims(needed, 1), ops.expand_dims(needed, 2))
-    rank = ops.sum(ops.cast(ops.logical_and(better, same_bank), "int32"), axis=2)
-    turn = rank * (ops.expand_dims(total, 1) + 1) + needed
-    place = ops.sum(ops.cast(better, "int32"), axis=2)
-    by_score = int(beam * SHARE)
-    turn = ops.where(place < by_score, place - by_score, turn)
-    worst = 1 << 24
-    turn = ops.cast(ops.where(valid, ops.minimum(turn, worst - 1), worst), "float32")
-    turns, chosen = ops.top_k(-turn, beam)
-    return ops.cast(chosen, "int32"), turns > -worst
 
 
 def _sorted(found: Hypotheses, met: Any, matcher: Matcher, keep: int) -> ConstrainedHypotheses:
