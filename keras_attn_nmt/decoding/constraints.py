@@ -50,11 +50,8 @@ class PieceTables(NamedTuple):
     def of(cls, tokenizer: Tokenizer) -> PieceTables:
         """The tables of a target vocabulary."""
         pieces = tokenizer.pieces(range(tokenizer.vocabulary_size))
-        ids: dict[str | None, int] = {
-            "": DROP,
-            None: PAD,
-            **{piece: number for number, piece in enumerate(pieces)},
-        }
+        ids: dict[str | None, int] = {piece: number for number, piece in enumerate(pieces)}
+        ids |= {"": DROP, None: PAD}
         special = np.arange(len(pieces)) <= UNK
         return cls(
             np.array([ends_in_word(piece) for piece in pieces]) & ~special,
