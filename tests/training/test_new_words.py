@@ -11,7 +11,7 @@ from keras_attn_nmt.training.splits import load_recorded
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 # Numbers alone, so that the model is good after a minute.
-NUMBERS = "phrases/de-en.6000-300-300.seed0.cardinal"
+NUMBERS = "phrases/de-en.10000-300-300.seed0.cardinal"
 
 
 def exact(model, pairs):
