@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_attn_nmt.export.transports import Arrays, BatchTooLarge, Grpc, Rest, Unavailable
-from keras_attn_nmt.text.paragraphs import Paragraph, translate_paragraphs
+from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
 
@@ -18,7 +18,7 @@ FIRST_WAIT_SECONDS = 0.1
 BATCH_SIZE = 16
 
 
-class TranslationClient:
+class TranslationClient(ParagraphTranslator):
     """Translates with a model served by TensorFlow Serving. Needs the extra `serve`.
 
     Args:
@@ -100,22 +100,6 @@ class TranslationClient:
         plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
         found = self._answers("nbest", _translations, text=[plan.text for plan in plans])
         return restore_all(plans, found)
-
-    def paragraphs(
-        self,
-        texts: Sequence[str],
-        language: str,
-        *,
-        protect: Sequence[str] = (),
-        markup: bool = False,
-        stand_in: str | None = None,
-    ) -> list[Paragraph]:
-        """Translates texts of several sentences, see `Translator.paragraphs`.
-
-        Needs the extra `text` here; nothing on the server.
-        """
-        protection = Protection(protect, markup=markup, stand_in=stand_in)
-        return translate_paragraphs(self, texts, language, protection)
 
     def score(self, texts: Sequence[str], references: Sequence[str]) -> list[Translation]:
         """Scores given translations: token scores and attention."""

@@ -24,7 +24,7 @@ from keras_attn_nmt.decoding.search_options import (
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.text.blank import is_blank
-from keras_attn_nmt.text.paragraphs import Paragraph, translate_paragraphs
+from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -50,7 +50,7 @@ _FIELDS = (
 )
 
 
-class TFLiteTranslator:
+class TFLiteTranslator(ParagraphTranslator):
     """Translates with a `.tflite` file, like `Translator` with a model directory.
 
     It is thread-safe (the interpreter is locked) and fork-safe (each process opens its own
@@ -203,35 +203,6 @@ class TFLiteTranslator:
             for source in sources
         ]
         return restore_all(plans, copying_rare(texts, found) if copy else found)
-
-    def paragraphs(
-        self,
-        texts: Sequence[str],
-        language: str,
-        *,
-        protect: Sequence[str] = (),
-        markup: bool = False,
-        stand_in: str | None = None,
-        **options: Any,
-    ) -> list[Paragraph]:
-        """Translates texts of several sentences, sentence by sentence. Needs the extra `text`.
-
-        Args:
-            texts: Texts of any number of sentences. White space between sentences is kept.
-            language: Code of the source language, such as `"de"`.
-            protect: See `nbest`.
-            markup: See `nbest`; a pair of tags may enclose several sentences.
-            stand_in: See `nbest`.
-            options: Other options of `nbest`.
-
-        Raises:
-            TextTooLong: A single sentence is too long.
-            ImportError: The sentence splitter is not installed.
-        """
-        protection = Protection(protect, markup=markup, stand_in=stand_in)
-        return translate_paragraphs(
-            lambda sentences: self(sentences, **options), texts, language, protection
-        )
 
     def _greedy(self, source: list[int], limit: int, alpha: float) -> list[Translation]:
         found = self._run("translate", source_ids=self._padded(source))

@@ -17,18 +17,13 @@ from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.batches import IDS, batches, compiled, pad, pad_rows, to_numpy
 from keras_attn_nmt.decoding.constrained_batches import ConstrainedSearch, constraint_ids
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
-from keras_attn_nmt.decoding.sampling import (
-    SamplingOptions,
-    check_seed,
-    sample,
-    uniform_numbers,
-)
+from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample, uniform_numbers
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
-from keras_attn_nmt.text.paragraphs import Paragraph, translate_paragraphs
+from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -41,7 +36,7 @@ from keras_attn_nmt.translation import (
 )
 
 
-class Translator:
+class Translator(ParagraphTranslator):
     """Translates, scores and embeds texts with a trained model.
 
     Args:
@@ -279,35 +274,6 @@ class Translator:
             for row, i in enumerate(batch):
                 results[i] = self._translations(ids[i], found, row)
         return copying_rare(texts, results) if copy else results
-
-    def paragraphs(
-        self,
-        texts: Sequence[str],
-        language: str,
-        *,
-        protect: Sequence[str] = (),
-        markup: bool = False,
-        stand_in: str | None = None,
-        **options: Any,
-    ) -> list[Paragraph]:
-        """Translates texts of several sentences, sentence by sentence. Needs the extra `text`.
-
-        Args:
-            texts: Texts of any number of sentences. White space between sentences is kept.
-            language: Code of the source language, such as `"de"`.
-            protect: See `nbest`.
-            markup: See `nbest`; a pair of tags may enclose several sentences.
-            stand_in: See `nbest`.
-            options: Other options of `nbest`.
-
-        Raises:
-            TextTooLong: A single sentence is too long.
-            ImportError: The sentence splitter is not installed.
-        """
-        protection = Protection(protect, markup=markup, stand_in=stand_in)
-        return translate_paragraphs(
-            lambda sentences: self(sentences, **options), texts, language, protection
-        )
 
     def score(
         self,

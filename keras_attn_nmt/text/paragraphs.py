@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.protection import Plan, Protection, plan_texts
@@ -43,6 +43,40 @@ class Paragraph:
     def complete(self) -> bool:
         """Whether no sentence was cut at the maximum length."""
         return all(each.complete for each in self.sentences)
+
+
+class ParagraphTranslator:
+    """Adds `paragraphs` to a class that translates sentences when it is called."""
+
+    def paragraphs(
+        self,
+        texts: Sequence[str],
+        language: str,
+        *,
+        protect: Sequence[str] = (),
+        markup: bool = False,
+        stand_in: str | None = None,
+        **options: Any,
+    ) -> list[Paragraph]:
+        """Translates texts of several sentences, sentence by sentence. Needs the extra `text`.
+
+        Args:
+            texts: Texts of any number of sentences. White space between sentences is kept.
+            language: Code of the source language, such as `"de"`.
+            protect: See `nbest`.
+            markup: See `nbest`; a pair of tags may enclose several sentences.
+            stand_in: See `nbest`.
+            options: Other options of the call.
+
+        Raises:
+            TextTooLong: A single sentence is too long.
+            ImportError: The sentence splitter is not installed.
+        """
+        protection = Protection(protect, markup=markup, stand_in=stand_in)
+        translate: Any = self
+        return translate_paragraphs(
+            lambda sentences: translate(sentences, **options), texts, language, protection
+        )
 
 
 def split_sentences(text: str, language: str) -> list[Span]:
