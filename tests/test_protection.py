@@ -99,6 +99,11 @@ def test_numbers_are_repaired():
     assert restored("5 von fünf", "5 of 5", [0, 1, 2]) == "5 of 5"
 
 
+def test_references_to_no_character_are_left_out():
+    text = "a&#1; {name} b"
+    assert "{name}" in restored(text, "a b", [0, 1], ["placeholder"], markup=True)
+
+
 def test_stand_in_is_replaced_where_the_model_copied_it():
     options = {"protect": ["placeholder"], "stand_in": "XX"}
     plan = Protection(["placeholder"], stand_in="XX").plan("{a} ruft {b}")
@@ -223,6 +228,8 @@ def test_a_model_without_attention_is_refused():
         ({"protect": ["a("]}, "'a[(]' is not a regular expression"),
         ({"protect": [""]}, "matches nothing"),
         ({"protect": ["url"], "stand_in": " "}, "stand_in must be a word"),
+        ({"protect": ["url"], "stand_in": "X Y"}, "stand_in must be a word"),
+        ({"protect": ["number", "tag"], "stand_in": "X"}, "stand_in='X' has no effect"),
     ],
 )
 def test_invalid_options_are_refused(options, message):

@@ -166,7 +166,7 @@ def back_translate(
         "target_language": target_language,
         "lines": count,
         "sha256_of_text": digest,
-        "sha256_of_model": _model_digest(model),
+        "sha256_of_model": _model_digest(model, options.shortlist),
         **dataclasses.asdict(options),
     }
     if (output / REPORT).is_file():
@@ -205,10 +205,12 @@ def _count_and_digest(path: str | os.PathLike[str]) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-def _model_digest(directory: str | os.PathLike[str]) -> str:
+def _model_digest(directory: str | os.PathLike[str], shortlist: bool) -> str:
     model_directory.check_complete(directory)
     digest = hashlib.sha256()
-    for name in (model_directory.MODEL, model_directory.CONFIG):
+    names = [model_directory.MODEL, model_directory.CONFIG]
+    names += [model_directory.SOURCE, model_directory.TARGET]
+    for name in [*names, *([model_directory.SHORTLIST] if shortlist else [])]:
         digest.update(Path(directory, name).read_bytes())
     return digest.hexdigest()
 

@@ -171,7 +171,7 @@ class BatchedPairs:
         return self._finish(batches, epochs=epochs - initial_epoch)
 
     def in_order(self) -> tf.data.Dataset:
-        """One epoch without shuffling, for evaluation; of mixed corpora, the first one."""
+        """One epoch without shuffling, for evaluation; the first epoch of mixed corpora."""
         parts = self._parts(0, tf.constant(0, tf.int64))
         pairs = functools.reduce(lambda before, after: before.concatenate(after), parts)
         return self._finish(self._batches(pairs), epochs=1)

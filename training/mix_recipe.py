@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.checks import check_known
@@ -88,4 +88,13 @@ def _corpus(data: DataRecipe, name: str, table: Any) -> MixedCorpus:
     if "corpus" not in settings:
         kept = [each for each in fields if each not in ("mix", *_UNUSED, *_NOT_INHERITED)]
     inherited = {each: getattr(data, each) for each in kept}
-    return MixedCorpus(name, make_section(type(data), name, {**inherited, **settings}), ratio)
+    section = make_section(type(data), name, {**inherited, **settings})
+    if section.corpus == data.corpus == "dictionary":
+        # The split of a word depends on its spelling: what [data] holds out, no corpus trains on.
+        held_out = {"validation": data.validation, "test": data.test}
+        section = dataclasses.replace(section, **{**held_out, **_given(settings, held_out)})
+    return MixedCorpus(name, section, ratio)
+
+
+def _given(settings: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: settings[name] for name in names if name in settings}

@@ -182,15 +182,18 @@ def inherited_settings(directory: str | os.PathLike[str]) -> dict[str, dict[str,
     if report.get("recipe"):
         vocabulary = dataclasses.asdict(Recipe.from_dict(report["recipe"]).vocabulary)
     else:
-        digests = [
-            Tokenizer.load(directory / name).digest
+        tokenizers = [
+            Tokenizer.load(directory / name)
             for name in (model_directory.SOURCE, model_directory.TARGET)
         ]
         vocabulary = {
             **dataclasses.asdict(VocabularyRecipe()),
             "source_size": sizes[0],
             "target_size": sizes[1],
-            "shared": digests[0] == digests[1],
+            "shared": tokenizers[0].digest == tokenizers[1].digest,
+            "byte_fallback": all(
+                "<0x00>" in each.pieces(range(each.vocabulary_size)) for each in tokenizers
+            ),
         }
     return {"model": model, "vocabulary": vocabulary}
 

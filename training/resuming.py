@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_attn_nmt import model_directory
-from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.recipe import Recipe
-from keras_attn_nmt.training.recipe_files import RECIPE
+from keras_attn_nmt.training.recipe_files import RECIPE, all_settings
 from keras_attn_nmt.writing import write_text
 
 logger = logging.getLogger(__name__)
@@ -57,7 +55,7 @@ def changes(output: Path) -> list[dict[str, Any]]:
 
 def record_changes(output: Path, recipe: Recipe, done: int) -> None:
     """Records the settings that a resumption after `done` epochs changes."""
-    before, now = _settings(_started_with(output)), _settings(recipe)
+    before, now = all_settings(_started_with(output)), all_settings(recipe)
     new = [
         {"after_epoch": done, "setting": each, "from": before[each], "to": now[each]}
         for each in CHANGEABLE
@@ -111,7 +109,7 @@ def check_same_recipe(output: Path, recipe: Recipe, changeable: Sequence[str] = 
         recipe: The recipe to compare.
         changeable: Settings, such as `training.epochs`, that may differ.
     """
-    before, now = _settings(_started_with(output)), _settings(recipe)
+    before, now = all_settings(_started_with(output)), all_settings(recipe)
     changed = [each for each in now if now[each] != before[each] and each not in changeable]
     if changed:
         also = f" ({', '.join(changeable)} may differ)" if changeable else ""
@@ -136,19 +134,6 @@ def _started_with(output: Path) -> Recipe:
             f"{output / RECIPE} is missing or damaged ({error}): the run in {output} cannot be "
             "resumed. Start a new one in another directory."
         ) from error
-
-
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    """All settings by `section.key`."""
-    sections = recipe.to_dict()
-    # The model section only holds explicit settings.
-    defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
-    sections["model"] = {**defaults, **sections["model"]}
-    return {
-        f"{section}.{key}": value
-        for section, values in sections.items()
-        for key, value in values.items()
-    }
 
 
 def written_epoch(output: Path) -> int | None:

@@ -75,7 +75,8 @@ def field_of(row: Mapping[str, Any], field: str) -> Any:
     value: Any = row
     for key in field.split("."):
         if not isinstance(value, Mapping) or key not in value:
-            names = [*row, *(f"{TRANSLATION}.{key}" for key in inner or {})]
+            nested = inner if isinstance(inner, Mapping) else {}
+            names = [*row, *(f"{TRANSLATION}.{key}" for key in nested)]
             raise KeyError(f"no field {field!r}; it has {', '.join(map(str, names)) or 'none'}")
         value = value[key]
     return value

@@ -80,7 +80,8 @@ def load_training(
             else:
                 others += _load_parents(corpus, aligned, parent)
         except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"{corpus.name}: {error}") from error
+            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+            raise kind(f"{corpus.name}: {error}") from error
     return mixed(pairs, *others) if others else pairs
 
 
@@ -99,6 +100,11 @@ def _load_parents(
     loaded = load_training(data, aligned, parent["parent"])
     corpora = loaded if isinstance(loaded, MixedPairs) else mixed(loaded)
     if corpus.size:
+        if data.mix:
+            raise ValueError(
+                f"size={corpus.size}, but the parent was trained on several corpora itself: remove "
+                "it and set ratio, or name the corpora."
+            )
         corpora = mixed(corpora.once().take(corpus.size))
     return list(corpora.scaled(corpus.ratio))
 

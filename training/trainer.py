@@ -74,9 +74,9 @@ def train(
         output: Model directory to write.
         parent: Model directory whose weights and vocabularies training begins with. The recipe must
             repeat what they fix, as `load_recipe(..., parent=parent)` does. Optimizer, schedule and
-            epochs begin anew.
+            epoch count are reset.
         keep_optimizer: Begin with the optimizer's state of the parent's checkpoint, too: moments
-            and step count (the averages with `ema_momentum`). The schedule begins anew.
+            and step count (the averages with `ema_momentum`). The schedule is reset.
         resume: Resume an interrupted or finished run after its last saved epoch. The final weights
             equal those of an uninterrupted run. The recipe may change `training.epochs`,
             `training.patience` and `data.cache`; with `schedule = "cosine"` and other epochs, the

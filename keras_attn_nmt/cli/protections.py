@@ -29,7 +29,7 @@ def add_protection(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="REGEX",
         help="keep what this regular expression matches unchanged (repeatable); also one of the "
-        "names url, email, placeholder, number, tag",
+        "names url, email, placeholder, number, tag, defaults (all of them)",
     )
     group.add_argument(
         "--protect-defaults",
@@ -110,6 +110,11 @@ class LineProtection:
         self._translator = translator
         self._protection = protection
         self._language = ""
+        if protection and not getattr(translator, "has_attention", True):
+            raise UsageError(
+                "the model has no attention, which says where protected text and tags belong: "
+                "remove --protect, --protect-defaults and --markup, or use another model."
+            )
         if options.paragraphs:
             metadata = getattr(translator, "metadata", None)
             self._language = options.language or (
@@ -161,6 +166,11 @@ class LineProtection:
         fitting, too_long = fit_lines(
             texts, self._translator, self._options.too_long, before, names=names
         )
+        if spans is None:
+            # Of a line that is skipped, nothing is restored.
+            for row, (text, fit) in enumerate(zip(texts, fitting, strict=False)):
+                if text and not fit:
+                    plans[row] = Plan("", "", [], self._options.markup)
         if too_long:
             complete, sentences = len(fitting), 0
             if spans is not None:

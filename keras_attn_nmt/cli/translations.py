@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ from keras_attn_nmt.writing import check_file_output, write_text
 if TYPE_CHECKING:
     import numpy as np
 
+    from keras_attn_nmt.text.glossary import Glossary
     from keras_attn_nmt.translation import Translation
+    from keras_attn_nmt.translator import Translator
 
 # Batches to read ahead: enough to group lines of similar length.
 BATCHES_AHEAD = 8
@@ -121,6 +124,8 @@ def translate(options: argparse.Namespace) -> None:
         translator = Translator.load(options.model)
     if not sampling:
         check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
+    if "glossary" in search:
+        _check_terms(search["glossary"], translator)
     protected_lines = LineProtection(options, translator, protection)
     done = translated = cut = 0
     batches = 1 if options.paragraphs else BATCHES_AHEAD
@@ -144,6 +149,14 @@ def translate(options: argparse.Namespace) -> None:
             raise prepared.error
     if cut:
         logging.warning("%d translations reached the maximum length, see --max-length", cut)
+
+
+def _check_terms(glossary: Glossary, translator: Translator) -> None:
+    """Raises `ValueError`, before any work, for terms that the target vocabulary cannot write."""
+    from keras_attn_nmt.decoding.constrained_batches import constraint_ids
+
+    tokenizers = translator.source_tokenizer, translator.target_tokenizer
+    constraint_ids([[term] for term in glossary], *tokenizers, max_length=sys.maxsize)
 
 
 def _print_translations(

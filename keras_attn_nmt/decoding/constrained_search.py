@@ -3,7 +3,7 @@
 The search of `decoding.search`, with these differences:
 
 - A hypothesis continues with its most likely tokens, or with a phrase that it must still contain.
-  `</s>` is no candidate before all constraints are met.
+  `</s>` is excluded until all constraints are met.
 - The attention places the phrases, as in a pointer-generator (See et al. 2017). The weight w of the
   attention on a source term is the probability that its phrase begins here, and 1 - w that the
   model's next token follows. So a translation neither has the term at another place nor translates

@@ -215,7 +215,7 @@ class Matcher:
     def longest(self, progress: Progress) -> Any:
         """Tokens of the longest matching prefix, int32, `(batch, ..., constraints, variants)`.
 
-        0 if it is the whole phrase, which is over. `BOS` is no token.
+        0 if it is the whole phrase, which is over. `BOS` does not count.
         """
         return ops.maximum(self._matching(progress) - self._of(self._initial, progress), 0)
 

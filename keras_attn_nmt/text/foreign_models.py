@@ -101,7 +101,7 @@ def with_special_ids(model_proto: bytes) -> bytes:
 
 
 def load_processor(model_proto: bytes) -> sentencepiece.SentencePieceProcessor:
-    """Loads a serialized model; raises `ValueError` if it is none."""
+    """Loads a serialized model; raises `ValueError` for other bytes."""
     if not model_proto:
         raise ValueError("not a SentencePiece model: it is empty")
     try:

@@ -154,7 +154,8 @@ def unescape(text: str) -> tuple[str, list[str]]:
         written = entity[0] if entity else text[place]
         meant = html.unescape(written)
         characters += meant
-        raw += [written] + [""] * (len(meant) - 1)
+        # A reference to a character that HTML does not have, such as &#1;, means nothing.
+        raw += [written] + [""] * (len(meant) - 1) if meant else []
         place += len(written)
     return "".join(characters), raw
 
@@ -188,9 +189,7 @@ def _tag(match: re.Match[str]) -> Part:
 
 def _pair_key(name: str, attributes: str) -> str:
     """The key of a pair of codes: `bpt 1` for both `<bpt id="1">` and `<ept id="1">`."""
-    values = {
-        found[1]: found[2] or found[3] or found[4] for found in _ATTRIBUTE.finditer(attributes)
-    }
+    values = _values(attributes)
     family = {"ept": "bpt", "ex": "bx", "ec": "sc"}.get(name.lower(), name.lower())
     number = next((values[each] for each in _PAIR_IDS if each in values), "")
     return f"{family} {number}"

@@ -74,8 +74,13 @@ class Protection:
         names: list[str] = []
         for each in protect:
             names += NAMES if each == DEFAULTS else [each]
-        if stand_in is not None and (not stand_in.strip() or stand_in != stand_in.strip()):
+        if stand_in is not None and stand_in.split() != [stand_in]:
             raise ValueError(f"stand_in must be a word, got {stand_in!r}.")
+        if stand_in is not None and set(names) <= {"number", "tag"}:
+            raise ValueError(
+                f"stand_in={stand_in!r} has no effect: numbers and tags have no stand-in. "
+                "Remove it, or protect something else."
+            )
         self._markup = markup
         self._tags = "tag" in names and not markup
         self._stand_in = stand_in
@@ -134,8 +139,11 @@ class Protection:
         return pieces
 
     def _matches(self, text: str) -> list[tuple[int, int, str]]:
-        """Start, end and name of what is protected, without overlaps: the first, then the longest
-        of one kind."""
+        """Start, end and name of what is protected, without overlaps.
+
+        The earliest match comes first; of those that begin together, the one of a pattern of the
+        user, then the longest of one kind.
+        """
         found = [
             (match.start(), rank, match.end(), name)
             for rank, (name, pattern) in enumerate(self._patterns)

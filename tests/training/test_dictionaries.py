@@ -7,6 +7,7 @@ import pytest
 from keras_attn_nmt.training import load_recipe
 from keras_attn_nmt.training.corpora import decoded
 from keras_attn_nmt.training.dictionaries import pronunciations, read_dictionary
+from keras_attn_nmt.training.mix_recipe import mixed_corpora
 from keras_attn_nmt.training.phone_errors import error_rates, phone_errors
 from keras_attn_nmt.training.splits import load_split
 
@@ -79,6 +80,20 @@ def test_held_out_words_have_all_of_their_pronunciations(tmp_path):
     # Words of a longer dictionary keep their splits.
     path.write_text("".join(f"W{i}  A B\n" for i in range(500)))
     assert words["test"] <= {word for word, _ in entries(data, "test")}
+
+
+def test_held_out_words_are_in_no_mixed_dictionary(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).write_text("".join(f"W{i}  A B\n" for i in range(400)))
+    data = recipe(
+        f"data.train={tmp_path / 'old'}", f"data.mix=[{{train='{tmp_path / 'new'}'}}]"
+    ).data
+    held_out = {word for split in ("validation", "test") for word, _ in entries(data, split)}
+    (corpus,) = mixed_corpora(data)
+    assert corpus.data is not None
+    mixed = {word for word, _ in entries(corpus.data, "train")}
+    assert len(mixed) == 400 - len(held_out)
+    assert not mixed & held_out
 
 
 def test_two_line_aligned_files_and_given_splits(tmp_path):

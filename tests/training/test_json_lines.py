@@ -53,6 +53,7 @@ def test_fields(tmp_path, row, settings):
         ('{"de": "a"', r"line 2: not a JSON object \(.*one whole object per line"),
         ("[1, 2]", "line 2: expected a JSON object, got list"),
         ('{"de": "a", "fr": "b"}', "line 2: no field 'en'; it has de, fr"),
+        ('{"de": "a", "translation": 5}', "line 2: no field 'en'; it has de, translation"),
         ('{"de": "a", "en": null}', "line 2: field 'en' is null, expected a text"),
         ('{"de": 7, "en": "b"}', "line 2: field 'de' is 7, expected a text"),
         (r'{"de": "\ud800", "en": "b"}', "line 2: field 'de' contains a lone surrogate"),

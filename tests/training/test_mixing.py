@@ -187,8 +187,10 @@ def test_data_of_the_parent_keep_their_shares(folder):
     # Without the pairs that are held out for validation.
     assert [len(decoded(each)) for each, _ in pairs.others] == [57, 38]
     limited = recipe_of(folder, [{"corpus": "parent", "ratio": 3.0, "size": 5}])
-    ((few, ratio),) = load_training(limited.data, parent=parent).others
+    ((few, ratio),) = load_training(limited.data, parent=grandparent).others
     assert (len(decoded(few)), ratio) == (5, 3.0)
+    with pytest.raises(ValueError, match="the parent was trained on several corpora itself"):
+        load_training(limited.data, parent=parent)
 
 
 def test_iterables_are_counted(tokenizer):
