@@ -10,8 +10,8 @@ from keras_attn_nmt.training.corpora import decoded
 from keras_attn_nmt.training.splits import load_recorded
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-# Numbers alone, so that the model is good after a minute.
-NUMBERS = "phrases/de-en.10000-300-300.seed0.cardinal"
+# Few kinds, so that the model is good soon, but with most of the letters that the words need.
+PHRASES = "phrases/de-en.12000-300-300.seed0.cardinal+date_full+money_words"
 
 
 def exact(model, pairs):
@@ -25,10 +25,10 @@ def test_new_words_are_learned_and_the_old_are_kept(tmp_path, monkeypatch):
     old = load_recipe(
         "phrases",
         [
-            f"data.corpus={NUMBERS}",
+            f"data.corpus={PHRASES}",
             f"data.folder={tmp_path / 'tfds'}",
             "data.size=0",
-            "training.epochs=6",
+            "training.epochs=4",
             "training.bleu_sentences=0",
             "training.monitor=val_loss",
         ],
@@ -47,7 +47,8 @@ def test_new_words_are_learned_and_the_old_are_kept(tmp_path, monkeypatch):
         train(recipe, tmp_path / name, parent=tmp_path / "parent", quiet=True)
         found[name] = exact(tmp_path / name, words), exact(tmp_path / name, before)
     learned, still = found["mixed"]
-    assert learned > 0.8
+    # The demo's model learns 92 % (docs/adapting.md); 74 % were seen here.
+    assert learned > 0.6
     assert still >= kept - 0.01
     # Without the old data, it is forgotten.
-    assert found["alone"][1] < kept - 0.05
+    assert found["alone"][1] < kept - 0.2
