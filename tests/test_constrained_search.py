@@ -116,18 +116,19 @@ def contains(tokens, phrase):
 ROWS = [[[[6, 5]], [[3]]], [[[4, 4], [5, 6, 5]]], [[[4]]], [[[6]], [[6]]]]
 
 
-@pytest.mark.parametrize("placed", [False, True])
-def test_translations_contain_the_phrases(placed):
+@pytest.mark.parametrize(("placed", "attention"), [(0, "bahdanau"), (1, "bahdanau"), (1, "none")])
+def test_translations_contain_the_phrases(placed, attention):
     # Each phrase translates the token 4 of the source, or nothing that is known.
     terms = np.full((4, 2, 1), 4 * placed, "int32")
-    model = random_model(1)
+    model = random_model(1, attention=attention)
     found, met = found_by(model, constraints_of(ROWS, terms))
     assert met[[0, 1, 3], 0].all()
     for row in (0, 1, 3):
         tokens = found.tokens[row, 0, : found.lengths[row, 0]]
         assert tokens[-1] == EOS or found.lengths[row, 0] == LONGEST + 2
         assert all(any(contains(tokens, ids) for ids in each) for each in ROWS[row])
-        np.testing.assert_allclose(found.attention[row, 0, : len(tokens)].sum(-1), 1, atol=1e-5)
+        total = found.attention[row, 0, : len(tokens)].sum(-1)
+        np.testing.assert_allclose(total, attention != "none", atol=1e-5)
         # Best first.
         assert (np.diff(found.scores[row]) <= 0).all()
     assert (found.tokens[3, 0] == 6).sum() >= 2

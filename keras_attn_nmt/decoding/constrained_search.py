@@ -172,7 +172,9 @@ def constrained_search(
         return ops.logical_and(step < max_length, ops.logical_not(ops.all(now.ended)))
 
     def body(step: Any, now: _Beam, history: Any) -> tuple[Any, _Beam, Any]:
-        visible = memory._replace(mask=_untranslated(memory.mask, terms, now.progress.met))
+        visible = memory
+        if decoder.decoder.attention is not None:
+            visible = memory._replace(mask=_untranslated(memory.mask, terms, now.progress.met))
         logits, advanced, attention = decoder.step(now.read, now.state, visible, columns.weights)
         begins = _attended(terms, attention, now.progress.met)
         candidates, own = columns.candidates(logits, begins, now, matcher)
