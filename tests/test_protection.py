@@ -104,6 +104,39 @@ def test_references_to_no_character_are_left_out():
     assert "{name}" in restored(text, "a b", [0, 1], ["placeholder"], markup=True)
 
 
+@pytest.mark.parametrize(
+    ("source", "written", "links", "protect", "wanted"),
+    [
+        (
+            "Die Seite {name} drucken?",
+            "Print the page {name}?",
+            [2, 0, 1, 1, 1, 1, 3],
+            ["placeholder"],
+            "Print the page {name}?",
+        ),
+        ("%s hat es", "${file} has it", [0, 0, 0, 0, 0, 1], ["defaults"], "%s has it"),
+        ("Seite jetzt", "page <b>now</b>", [0, 1, 1, 1, 1, 1, 1, 1], ["tag"], "page now"),
+        (
+            "Seite <i>jetzt</i>",
+            "page <b>now</b>",
+            [0, 1, 1, 1, 1, 1, 1, 1],
+            ["tag"],
+            "page <i>now</i>",
+        ),
+        # A pattern of the user's may be a word of the target language.
+        ("Ein S1 da", "A Snow here", [0, 0, 1], ["S[0-9a-z]+"], "A Snow S1 here"),
+    ],
+)
+def test_what_only_the_model_wrote_is_removed(source, written, links, protect, wanted):
+    assert restored(source, written, links, protect) == wanted
+
+
+def test_tags_that_the_source_spells_out_stay():
+    source, written = "Wort <i>neu</i> &lt;b&gt;", "word new <b><br>"
+    found = restored(source, written, [0, 1, 2, 2, 2, 2, 2, 2], [], markup=True)
+    assert found == "word <i>new</i> &lt;b&gt;"
+
+
 def test_stand_in_is_replaced_where_the_model_copied_it():
     options = {"protect": ["placeholder"], "stand_in": "XX"}
     plan = Protection(["placeholder"], stand_in="XX").plan("{a} ruft {b}")

@@ -4,8 +4,9 @@
     restored = plan.restore(translation)
 
 Placeholders, URLs and tags are taken out of the text and put back by attention (see `placement`).
-Numbers stay in the text, as models copy most of them, and are repaired by attention. Requires only
-NumPy and the translation, so that it works with every runtime.
+Numbers stay in the text, as models copy most of them, and are repaired by attention. Placeholders,
+URLs and tags that the model writes of its own accord are removed. Requires only NumPy and the
+translation, so that it works with every runtime.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from keras_attn_nmt.text.markup import MarkupError, Part, find_tags, parse_markup, unescape
+from keras_attn_nmt.text.markup import TAG, MarkupError, Part, find_tags, parse_markup, unescape
 from keras_attn_nmt.text.placement import Mark
 from keras_attn_nmt.text.restoring import CLOSING, restored_text
 from keras_attn_nmt.text.words import is_word
@@ -88,6 +89,10 @@ class Protection:
         own = [each for each in names if each not in NAMES]
         self._patterns = [(each, _compiled(each)) for each in own]
         self._patterns += [(each, re.compile(KINDS[each])) for each in KINDS if each in names]
+        # Not what the user's patterns match, which may be ordinary words of the target language.
+        removed = [KINDS[each] for each in KINDS if each in names and each != _NUMBER]
+        self._removed = [re.compile(each) for each in removed]
+        self._removed += [TAG] if markup or self._tags else []
 
     def __bool__(self) -> bool:
         """Whether anything is protected."""
@@ -110,11 +115,10 @@ class Protection:
             else:
                 pieces.append(_Piece(part.kind, part.raw))
         pieces = _merged(_without_empty_pairs(pieces))
-        if all(piece.kind == "text" for piece in pieces):
-            return Plan("".join(piece.form for piece in pieces), text, [], self._markup)
         for_model, marks = _text_and_marks(pieces)
-        # Punctuation between protected text says nothing to translate.
-        return Plan(for_model if is_word(for_model) else "", text, marks, self._markup)
+        if marks and not is_word(for_model):
+            for_model = ""  # Punctuation between protected text says nothing to translate.
+        return Plan(for_model, text, marks, self._markup, self._removed)
 
     def _pieces(self, raw: str) -> list[_Piece]:
         """Divides text between two tags."""
@@ -166,12 +170,15 @@ class Plan:
         source: The text as given.
         marks: Protected text and tags, in order.
         markup: Whether to escape the translation.
+        removed: What a translation only has if `text` has it, too: a model that was trained on
+            placeholders or tags writes them of its own accord.
     """
 
     text: str
     source: str
     marks: list[Mark]
     markup: bool
+    removed: Sequence[re.Pattern[str]] = ()
 
     def restore(self, translation: Translation) -> Translation:
         """The translation with everything protected in its `text`.
@@ -196,7 +203,18 @@ class Plan:
         """
         if not self.text and self.source:
             return self.source
-        return restored_text(self.text, self.marks, sentences, self.markup)
+        cleaned = [(span, self._without_own(each)) for span, each in sentences]
+        return restored_text(self.text, self.marks, cleaned, self.markup)
+
+    def _without_own(self, translation: Translation) -> Translation:
+        """The translation without what only the model wrote."""
+        text = translation.text
+        for pattern in self.removed:
+            # From the end, as the places of earlier matches stay the same.
+            for match in reversed(list(pattern.finditer(text))):
+                if match[0] not in self.text:
+                    text = _cut(text, *match.span())
+        return dataclasses.replace(translation, text=text)
 
 
 def restore_all(
@@ -322,6 +340,16 @@ def _closed_up(text: str, marks: list[Mark], taken: list[_Piece], following: str
     if separate and is_word(text[-1:]) and is_word(following[0]):
         text += " "
     return text
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    """The text without a part of it, and without a space that would be left over."""
+    before, after = text[:start], text[end:]
+    if not before or before[-1].isspace():
+        if not after or after[0] in CLOSING:
+            return before.rstrip() + after
+        return before + after.lstrip()
+    return before + after
 
 
 def _sides(pieces: Sequence[_Piece], index: int) -> list[str]:

@@ -116,12 +116,13 @@ def test_lines_before_bad_markup_are_written(translate):
     assert len(out.splitlines()) == 3
 
 
-def test_skipped_lines_are_empty(translate):
+def test_skipped_lines_are_empty(translate, caplog):
     text = f"Hallo {{name}} {'ein ' * 1200}<b>Haus</b>\nHallo {{name}}\n".encode()
     code, out, _ = translate(text, "--protect-defaults", "--too-long", "skip")
     first, second = out.splitlines()
     assert (code, first) == (0, "")
     assert "{name}" in second
+    assert "Line 1 of the input has" in caplog.text
 
 
 @pytest.mark.parametrize(
