@@ -57,10 +57,15 @@ def check_n_best(n_best: int, beam_size: int) -> None:
         )
 
 
-def check_both_sides(options: argparse.Namespace) -> None:
-    """Raises `UsageError` unless both or neither of `--source` and `--target` are given."""
+def check_both_sides(options: argparse.Namespace, otherwise: str = "") -> None:
+    """Raises `UsageError` unless both or neither of `--source` and `--target` are given.
+
+    Args:
+        options: The options.
+        otherwise: What is read if neither is given, for the message.
+    """
     if (options.source is None) != (options.target is None):
-        raise UsageError("give both --source and --target, or neither.")
+        raise UsageError(f"give both --source and --target, or neither{otherwise}.")
 
 
 def given_pairs(

@@ -108,6 +108,8 @@ class Glossary:
             OSError: The file cannot be read.
         """
         terms: dict[str, list[str]] = {}
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"The glossary {path} does not exist.")
         with open(path, "rb") as file:
             for number, raw in enumerate(file, 1):
                 line = checked_line(raw, number, path).decode("utf-8")
