@@ -5,12 +5,14 @@ import pytest
 from keras import ops
 from layer_checks import call
 from test_search import LONGEST, SOURCE, VOCABULARY, compiled_on_jax, found_by, random_model
+from tiny_translator import TEXTS, tiny_files
 
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.sampling import SamplingOptions, sample, uniform_numbers
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
+from keras_attn_nmt.translator import Translator
 
 # Upper 0.1 % quantiles of the chi-square distribution, by degrees of freedom.
 CRITICAL = {2: 13.82, 4: 18.47}
@@ -102,3 +104,47 @@ def test_numbers_depend_on_seed_line_and_sample_alone():
     numbers = uniform_numbers(2**64 - 1, 0, 1, 40_000)[0]
     assert 0 <= numbers.min() < numbers.max() < 1
     assert abs(numbers.mean() - 0.5) < 4 / np.sqrt(12 * 40_000)
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    files = tiny_files()
+    return Translator(files.model, files.source_tokenizer, files.target_tokenizer)
+
+
+def test_samples_depend_on_seed_and_line_number_alone(translator):
+    options = {"samples": 2, "temperature": 0.9, "top_k": 20, "max_length": 9}
+    found = translator.sample(TEXTS, seed=5, **options)
+    texts = [[each.text for each in samples] for samples in found]
+    assert texts == [
+        [each.text for each in samples]
+        for samples in translator.sample(TEXTS, seed=5, batch_size=2, **options)
+    ]
+    parts = [
+        translator.sample([text], seed=5, first_line=line, **options)[0]
+        for line, text in enumerate(TEXTS)
+    ]
+    assert texts == [[each.text for each in samples] for samples in parts]
+    # Equal lines and the samples of a line differ from each other.
+    assert len({*texts[0], *texts[5]}) == 4
+    assert texts != [
+        [each.text for each in samples] for samples in translator.sample(TEXTS, seed=6, **options)
+    ]
+    (first, _) = found[2]
+    assert first.attention.shape == (len(first.target_tokens), len(first.source_tokens))
+    assert found[1][0].text == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": 0}, "use greedy search"),
+        ({"top_k": 0}, "top_k must be a whole number of at least 1"),
+        ({"seed": 2**64}, r"less than 2\^64"),
+        ({"samples": 0}, "samples must be"),
+        ({"first_line": -1}, "first_line must be"),
+    ],
+)
+def test_sampling_options_out_of_range_are_rejected(translator, options, message):
+    with pytest.raises(ValueError, match=message):
+        translator.sample(["ein"], **options)

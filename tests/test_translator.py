@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from tiny_translator import TEXTS, tiny_files
 
 from keras_attn_nmt import model_directory, processes, writing
 from keras_attn_nmt.config import ModelConfig
@@ -18,24 +19,10 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation
 from keras_attn_nmt.translator import Translator
 
-TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "   ", "日本 🙂", "ein Haus"]
-
 
 @pytest.fixture(scope="module")
 def loaded() -> model_directory.ModelFiles:
-    tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
-    config = ModelConfig(
-        tokenizer.vocabulary_size,
-        tokenizer.vocabulary_size,
-        embedding_units=6,
-        encoder_units=5,
-        decoder_units=7,
-        attention_units=4,
-    )
-    model = build_model(config)
-    generator = np.random.default_rng(1)
-    model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
-    return model_directory.ModelFiles(model, config, tokenizer, tokenizer)
+    return tiny_files()
 
 
 @pytest.fixture(scope="module")
@@ -366,41 +353,3 @@ assert batches.pad([[1]] * 3, 3).shape[0] == 3
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "0\n"
-
-
-def test_samples_depend_on_seed_and_line_number_alone(translator):
-    options = {"samples": 2, "temperature": 0.9, "top_k": 20, "max_length": 9}
-    found = translator.sample(TEXTS, seed=5, **options)
-    texts = [[each.text for each in samples] for samples in found]
-    assert texts == [
-        [each.text for each in samples]
-        for samples in translator.sample(TEXTS, seed=5, batch_size=2, **options)
-    ]
-    parts = [
-        translator.sample([text], seed=5, first_line=line, **options)[0]
-        for line, text in enumerate(TEXTS)
-    ]
-    assert texts == [[each.text for each in samples] for samples in parts]
-    # Equal lines and the samples of a line differ from each other.
-    assert len({*texts[0], *texts[5]}) == 4
-    assert texts != [
-        [each.text for each in samples] for samples in translator.sample(TEXTS, seed=6, **options)
-    ]
-    (first, _) = found[2]
-    assert first.attention.shape == (len(first.target_tokens), len(first.source_tokens))
-    assert found[1][0].text == ""
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"temperature": 0}, "use greedy search"),
-        ({"top_k": 0}, "top_k must be a whole number of at least 1"),
-        ({"seed": 2**64}, r"less than 2\^64"),
-        ({"samples": 0}, "samples must be"),
-        ({"first_line": -1}, "first_line must be"),
-    ],
-)
-def test_sampling_options_out_of_range_are_rejected(translator, options, message):
-    with pytest.raises(ValueError, match=message):
-        translator.sample(["ein"], **options)
