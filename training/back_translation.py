@@ -30,7 +30,7 @@ from keras_attn_nmt.checks import is_number
 from keras_attn_nmt.decoding.sampling import SamplingOptions
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training.output_directory import taken
-from keras_attn_nmt.training.textfiles import iterate_lines
+from keras_attn_nmt.training.textfiles import iterate_lines, sha256_of
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 from keras_attn_nmt.writing import check_folder_output, write_text
@@ -207,12 +207,10 @@ def _count_and_digest(path: str | os.PathLike[str]) -> tuple[int, str]:
 
 def _model_digest(directory: str | os.PathLike[str], shortlist: bool) -> str:
     model_directory.check_complete(directory)
-    digest = hashlib.sha256()
     names = [model_directory.MODEL, model_directory.CONFIG]
     names += [model_directory.SOURCE, model_directory.TARGET]
-    for name in [*names, *([model_directory.SHORTLIST] if shortlist else [])]:
-        digest.update(Path(directory, name).read_bytes())
-    return digest.hexdigest()
+    names += [model_directory.SHORTLIST] if shortlist else []
+    return sha256_of(*(Path(directory, name) for name in names))
 
 
 def _check_same(begun: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_attn_nmt.checks import check_known
+from keras_attn_nmt.checks import check_known, is_number
 from keras_attn_nmt.training.sections import make_section
 
 if TYPE_CHECKING:
@@ -39,6 +40,21 @@ class MixedCorpus:
     size: int = 0
 
 
+def check_ratio(name: str, ratio: Any, of: str) -> None:
+    """Raises `ValueError` unless a ratio is a finite number above 0.
+
+    Args:
+        name: Name of the ratio, for the message.
+        ratio: The ratio.
+        of: What it refers to, for the message.
+    """
+    if not is_number(ratio) or not 0 < ratio < math.inf:
+        raise ValueError(
+            f"{name} is the number of its pairs per pair of {of}: it must be a number above 0, got "
+            f"{ratio!r}. Without it, each of its pairs occurs once per epoch."
+        )
+
+
 def mixed_corpora(data: DataRecipe) -> list[MixedCorpus]:
     """The validated tables `[[data.mix]]` of a `[data]` section.
 
@@ -60,13 +76,8 @@ def _corpus(data: DataRecipe, name: str, table: Any) -> MixedCorpus:
         )
     settings = dict(table)
     ratio = settings.pop("ratio", None)
-    if ratio is not None and (
-        isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < 1e9
-    ):
-        raise ValueError(
-            f"{name}.ratio is the number of its pairs per pair of [data]: it must be a number "
-            f"above 0, got {ratio!r}. Without it, each of its pairs occurs once per epoch."
-        )
+    if ratio is not None:
+        check_ratio(f"{name}.ratio", ratio, "[data]")
     for setting in settings:
         if setting in _OF_ALL:
             raise ValueError(

@@ -8,14 +8,13 @@ batches, and in the end every pair has had its turn.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from keras_attn_nmt.checks import is_number
 from keras_attn_nmt.training.buckets import BatchPlan, Share
+from keras_attn_nmt.training.mix_recipe import check_ratio
 from keras_attn_nmt.training.token_chunks import Chunk, ragged
 
 # Distinguishes the orders of several mixed corpora.
@@ -89,7 +88,7 @@ def mixed(pairs: tf.data.Dataset, *others: Other) -> MixedPairs:
             raise ValueError(f"Corpus {number} to mix in must be (dataset, ratio), got {other!r}.")
         dataset, ratio = other
         if ratio is not None:
-            check_ratio(f"The ratio of corpus {number} to mix in", ratio)
+            check_ratio(f"The ratio of corpus {number} to mix in", ratio, "the first corpus")
         widths = [columns(each) for each in (pairs, dataset)]
         if widths[0] != widths[1]:
             raise ValueError(
@@ -115,15 +114,6 @@ def columns(pairs: tf.data.Dataset) -> int:
             f"{spec or type(pairs).__name__}"
         )
     return len(spec)
-
-
-def check_ratio(name: str, ratio: Any) -> None:
-    """Raises `ValueError` unless a ratio is a finite number above 0."""
-    if not is_number(ratio) or not 0 < ratio < math.inf:
-        raise ValueError(
-            f"{name} is the number of its pairs per pair of the first corpus: it must be a number "
-            f"above 0, got {ratio!r}."
-        )
 
 
 def corpora_of(pairs: tf.data.Dataset | MixedPairs) -> list[Other]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.optimizer import inner_optimizer, make_optimizer
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.recipe_files import RECIPE
+from keras_attn_nmt.training.textfiles import sha256_of
 from keras_attn_nmt.writing import write_text
 
 # In the directory of a run: its parent, as in `training.json`.
@@ -75,7 +75,7 @@ def load_parent(
     report = _report(path)
     record = {
         "path": os.fspath(directory),
-        "sha256": _digest(path),
+        "sha256": sha256_of(path / model_directory.MODEL),
         **{name: report.get(name) for name in ("recipe", "seed", "best_epoch")},
         "optimizer_steps": 0,
         "parent": report.get("parent"),
@@ -137,7 +137,7 @@ def resumed_parent(
     if given is not None:
         same = os.fspath(given) == record["path"]
         if (Path(given) / model_directory.MODEL).is_file():
-            same = _digest(Path(given)) == record["sha256"]
+            same = sha256_of(Path(given) / model_directory.MODEL) == record["sha256"]
         if not same:
             raise ValueError(
                 f"The run in {output} was begun with the weights of {record['path']} (SHA-256 "
@@ -243,10 +243,6 @@ def _report(directory: Path) -> dict[str, Any]:
             "record."
         ) from error
     return {}
-
-
-def _digest(directory: Path) -> str:
-    return hashlib.sha256((directory / model_directory.MODEL).read_bytes()).hexdigest()
 
 
 def _checkpoint(directory: Path, report: Mapping[str, Any]) -> Path:

@@ -7,6 +7,7 @@ files. Reading in Python is about as fast.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator
@@ -104,3 +105,13 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
     # GzipFile only closes files that it opened by name.
     file.close()
     return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+def sha256_of(*paths: str | os.PathLike[str]) -> str:
+    """SHA-256 of the content of files, one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -17,15 +16,14 @@ from keras_attn_nmt.text.alignment import SPACE
 from keras_attn_nmt.text.pieces import BYTE_PIECE
 from keras_attn_nmt.text.special_ids import UNK
 from keras_attn_nmt.text.tokenizer import Tokenizer
+from keras_attn_nmt.text.word_boundaries import is_spaceless
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.recipe_files import all_settings
-from keras_attn_nmt.training.textfiles import iterate_lines
+from keras_attn_nmt.training.textfiles import iterate_lines, sha256_of
 
 logger = logging.getLogger(__name__)
 
 _HEADER = re.compile(r"(\d+) (\d+) ?")
-# Scripts without spaces between words: Thai to Khmer, kana, Han.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 # How a piece may be called in a file of vectors, the best form first.
 _VERBATIM, _WORD, _LOWER = range(3)
 
@@ -100,7 +98,7 @@ def initialize_embeddings(
         )
         records[f"{side}_vectors"] = {
             "path": str(path),
-            "sha256": _digest(path),
+            "sha256": sha256_of(path),
             "pieces": len(found.ids),
             "lower_case": found.lower,
         }
@@ -185,7 +183,7 @@ def _forms(piece: str) -> Iterator[tuple[int, str]]:
     whole = (
         piece.startswith(SPACE)
         or not any(character.isalnum() for character in word)
-        or _UNSPACED.match(word)
+        or is_spaceless(word[:1])
     )
     if word and whole:
         yield _WORD, word
@@ -218,11 +216,3 @@ def _paths(recipe: Recipe) -> Iterator[tuple[str, Path]]:
     for side in ("source", "target"):
         if name := getattr(recipe.vocabulary, f"{side}_vectors"):
             yield side, Path(os.path.expanduser(name))
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

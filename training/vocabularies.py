@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import os
@@ -15,6 +14,7 @@ import tensorflow as tf
 from keras_attn_nmt.text.special_ids import UNK
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training.recipe import VocabularyRecipe
+from keras_attn_nmt.training.textfiles import sha256_of
 
 # Share of unknown pieces in the first sentences above which a given model does not fit the data.
 _MOST_UNKNOWN, _CHECKED_SENTENCES = 0.02, 1000
@@ -68,7 +68,7 @@ def load_given(vocabulary: VocabularyRecipe) -> dict[str, GivenModel]:
             tokenizer = Tokenizer.from_sentencepiece(path)
         except ValueError as error:
             raise ValueError(f"{setting}: {error}.") from error
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = sha256_of(path)
         given[side] = GivenModel(tokenizer, str(path), digest)
     return given
 

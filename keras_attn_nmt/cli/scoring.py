@@ -10,7 +10,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_attn_nmt.cli.arguments import UsageError
+from keras_attn_nmt.cli.arguments import UsageError, check_both_sides
 from keras_attn_nmt.cli.options import Commands, add_batch_size, add_too_long, not_negative
 from keras_attn_nmt.cli.results import as_json
 from keras_attn_nmt.cli.streams import INPUT, flush_output, say, standard_input
@@ -59,11 +59,7 @@ def add_commands(commands: Commands) -> None:
 def score(options: argparse.Namespace) -> None:
     if options.json and options.tokens:
         raise UsageError("--json has the tokens already: remove --tokens.")
-    if (options.source is None) != (options.target is None):
-        raise UsageError(
-            "give both --source and --target, or neither and 'source TAB target' lines on standard "
-            "input."
-        )
+    check_both_sides(options, " and 'source TAB target' lines on standard input")
     if options.model.endswith(".tflite"):
         raise UsageError(
             "score needs a model directory: use the one that the .tflite file was exported from."

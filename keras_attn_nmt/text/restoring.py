@@ -12,11 +12,11 @@ import numpy as np
 
 from keras_attn_nmt.text.markup import escape
 from keras_attn_nmt.text.placement import INSIDE, Item, Mark, place
+from keras_attn_nmt.text.word_boundaries import is_spaceless
 from keras_attn_nmt.text.words import (
     Block,
     Span,
     WordAttention,
-    is_spaceless,
     is_word,
     piece_spans,
     word_block,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from keras_attn_nmt.text.alignment import SPACE
 from keras_attn_nmt.text.pieces import BYTE_PIECE
 
-# First words of the Unicode names of letters whose script writes words without spaces or, as
-# Korean, particles without a space before them.
-_UNSPACED = frozenset(
-    [
-        *("CJK", "IDEOGRAPHIC", "BOPOMOFO", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL"),
-        *("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "JAVANESE", "BALINESE", "YI"),
-    ]
+# Scripts without spaces between words: Thai and Lao, Myanmar, Khmer, Balinese, kana and Han with
+# their punctuation, Bopomofo, Yi, Javanese, half-width kana.
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1b00-\u1b7f\u3001-\u3007\u3040-\u312f\u31a0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\ua4cf\ua980-\ua9df\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
+# Scripts with spaces, but not at every boundary: Tibetan (syllables), Korean (particles).
+_FEW_SPACES = re.compile(
+    "[\u0f00-\u0fff\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc]"
 )
 # First bytes of U+3000 to U+DFFF: nearly all of them are of these scripts.
 _UNSPACED_BYTES = range(0xE3, 0xEE)
@@ -21,10 +24,14 @@ _UNSPACED_BYTES = range(0xE3, 0xEE)
 _LETTER_BYTES, _LATER_BYTES = range(0xC3, 0xE2), range(0x80, 0xC0)
 
 
+def is_spaceless(text: str) -> bool:
+    """Whether a text has characters of a script that is written without spaces."""
+    return bool(_SPACELESS.search(text))
+
+
 def is_unspaced(character: str) -> bool:
-    """Whether a character belongs to a script that does not separate words by spaces."""
-    name = unicodedata.name(character, "").removeprefix("HALFWIDTH ")
-    return name.split(" ", 1)[0] in _UNSPACED
+    """Whether a word may begin or end beside a character without a space, as before particles."""
+    return bool(_SPACELESS.match(character) or _FEW_SPACES.match(character))
 
 
 def is_word_character(character: str) -> bool:

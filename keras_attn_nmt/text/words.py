@@ -10,7 +10,6 @@ import bisect
 import codecs
 import difflib
 import itertools
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from keras_attn_nmt.text.alignment import END, SPACE
 from keras_attn_nmt.text.pieces import BYTE_PIECE
+from keras_attn_nmt.text.word_boundaries import is_spaceless
 
 Span = tuple[int, int]
 
@@ -28,9 +28,6 @@ _JOINING = "'’-\u00ad"
 # Between two digits, these continue the number: 3.50, 9:30, 1/2.
 _IN_NUMBERS = ".,:/"
 _JOINERS = "\u200c\u200d"
-# Thai to Khmer (without Tibetan, which marks syllables), kana, Han and their supplements.
-_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-                        "\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
 # Characters.
 _LONG = 2000
 
@@ -93,11 +90,6 @@ class WordAttention:
 def is_word(text: str) -> bool:
     """Whether a text has a letter or a digit."""
     return any(unicodedata.category(character)[0] in "LN" for character in text)
-
-
-def is_spaceless(text: str) -> bool:
-    """Whether a text has characters of a script that is written without spaces."""
-    return bool(_SPACELESS.search(text))
 
 
 def word_spans(text: str, boundaries: Iterable[int] = ()) -> list[Span]:
