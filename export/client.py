@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_attn_nmt.export.transports import Arrays, BatchTooLarge, Grpc, Rest, Unavailable
+from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
@@ -16,6 +18,9 @@ from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLon
 FIRST_WAIT_SECONDS = 0.1
 # The `max_batch_size` configured by `export_serving`.
 BATCH_SIZE = 16
+CONSTRAINED = "translate_constrained"
+
+logger = logging.getLogger(__name__)
 
 
 class TranslationClient(ParagraphTranslator):
@@ -72,20 +77,32 @@ class TranslationClient(ParagraphTranslator):
         self,
         texts: Sequence[str],
         *,
+        glossary: Glossary | None = None,
+        constraints: Sequence[Sequence[Constraint | str]] | None = None,
         protect: Sequence[str] = (),
         markup: bool = False,
         stand_in: str | None = None,
     ) -> list[Translation]:
         """Translates texts and returns the best translation of each, with attention.
 
+        Phrases that a translation lacks are logged as a warning.
+
         Args:
             texts: Sentences.
+            glossary: See `Translator.nbest`; requires a model exported with `constraints=True`.
+            constraints: As `glossary`.
             protect: What comes through unchanged, see `Protection`; the server does not see it.
             markup: Translate HTML or XLIFF; see `Protection`.
             stand_in: What the model sees of protected text; see `Protection`.
         """
         plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
-        found = self._answers("serving_default", _translation, text=[plan.text for plan in plans])
+        inputs = {"text": [plan.text for plan in plans]}
+        rows = text_constraints(inputs["text"], glossary, constraints)
+        if any(rows):
+            inputs["constraints"] = ["\n".join(each.as_line() for each in row) for row in rows]
+            found = self._constrained(inputs)
+        else:
+            found = self._answers("serving_default", _translation, **inputs)
         return [plan.restore(each) for plan, each in zip(plans, found, strict=True)]
 
     def nbest(
@@ -108,6 +125,20 @@ class TranslationClient(ParagraphTranslator):
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Sentence vectors, float32, `(len(texts), annotation_units)`."""
         return np.array(self._answers("embed", _vector, text=texts), "float32")
+
+    def _constrained(self, inputs: dict[str, list[str]]) -> list[Translation]:
+        try:
+            answers = self._answers(CONSTRAINED, _constrained, **inputs)
+        except TextTooLong:
+            raise
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (A glossary or constraints need a model that was exported with "
+                "keras-attn-nmt export saved-model --constraints.)"
+            ) from error
+        if missing := sum(count for _, count in answers):
+            logger.warning("%d phrases are missing in the translations", missing)
+        return [translation for translation, _ in answers]
 
     def close(self) -> None:
         """Closes the connection."""
@@ -227,6 +258,10 @@ def _translation(row: Arrays) -> Translation:
         token_scores=row["token_scores"][:target],
         attention=row["attention"][:target, :source],
     )
+
+
+def _constrained(row: Arrays) -> tuple[Translation, int]:
+    return _translation(row), int(row["constraints_missing"])
 
 
 def _translations(row: Arrays) -> list[Translation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import logging
 import os
@@ -22,16 +23,16 @@ from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import probe_texts
+from keras_attn_nmt.export.client import CONSTRAINED
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.load_for_export import languages, load_for_export
 from keras_attn_nmt.export.signatures import ServedTranslator
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.model_directory import MODEL, SHORTLIST, ModelFiles
-from keras_attn_nmt.translation import (
-    IMPOSSIBLE,
-    MAX_SOURCE_LENGTH,
-    Translation,
-)
+from keras_attn_nmt.text.glossary import Constraint
+from keras_attn_nmt.text.special_ids import UNK
+from keras_attn_nmt.text.tokenizer import Tokenizer
+from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, Translation
 from keras_attn_nmt.translator import Translator
 
 with extra("serve"):  # The warm-up requests, and the check that replays them.
@@ -40,6 +41,7 @@ with extra("serve"):  # The warm-up requests, and the check that replays them.
 # TensorFlow Serving's versions are int64.
 MAX_VERSION = 2**63 - 1
 METADATA = "assets.extra/keras_attn_nmt.json"
+INPUTS = ("text", "reference", "constraints")
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ def export_saved_model(
     length_penalty: float | None = None,
     max_length: int | None = None,
     shortlist: bool = False,
+    constraints: bool = False,
 ) -> Path:
     """Exports a model directory as a SavedModel: text in, text and attention out.
 
@@ -70,6 +73,8 @@ def export_saved_model(
         length_penalty: See `Translator.nbest`; defaults to the model's search options.
         max_length: See `Translator.nbest`; defaults to the model's search options.
         shortlist: See `Translator.nbest`.
+        constraints: Add the signature `translate_constrained`, which takes phrases that
+            translations must contain. The others stay as they are.
 
     Returns:
         The written directory, `output/<version>`.
@@ -110,14 +115,14 @@ def export_saved_model(
         known = Shortlist.load(path, files.source_tokenizer, files.target_tokenizer)
     # On the CPU, which is more precise than a GPU.
     with tf.device("/CPU:0"):
-        expected = _expected(files, options, known)
+        expected = _expected(files, options, known, constraints)
 
     created = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving ignores names that are not numbers.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".unfinished", dir=output))
     try:
-        _write(files, options, unfinished, expected["text"], languages(model), known)
+        _write(files, options, unfinished, expected, languages(model), known)
         _check(unfinished, expected)
         unfinished.chmod(0o755)
         try:
@@ -149,11 +154,11 @@ def _write(
     files: ModelFiles,
     options: SearchOptions,
     directory: Path,
-    texts: list[str],
+    expected: dict[str, Any],
     languages: dict[str, str],
     shortlist: Shortlist | None,
 ) -> None:
-    module = ServedTranslator(files, options, shortlist)
+    module = ServedTranslator(files, options, shortlist, CONSTRAINED in expected)
     # A server needs no custom gradients, which are slow to trace.
     options_of_save = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(
@@ -166,17 +171,18 @@ def _write(
         "length_penalty": options.length_penalty,
         "max_length": options.max_length,
         "shortlist": shortlist is not None,
+        "constraints": CONSTRAINED in expected,
         "max_source_length": MAX_SOURCE_LENGTH,
         "parameters": files.model.count_params(),
     }
     path = directory / METADATA
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
-    warmup.write(directory, texts)
+    warmup.write(directory, {name: expected[name] for name in INPUTS if name in expected})
 
 
 def _expected(
-    files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None
+    files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None, constraints: bool
 ) -> dict[str, Any]:
     """The expected outputs of the exported model, from `Translator`."""
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer, shortlist)
@@ -186,9 +192,23 @@ def _expected(
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
     best = [hypotheses[0] for hypotheses in found]
     scored = translator.score(texts, references, length_penalty=options.length_penalty)
+    constrained: dict[str, Any] = {}
+    if constraints:
+        wanted = _probe_constraints(texts, files.target_tokenizer, options)
+        found_with = translator(
+            texts,
+            constraints=wanted,
+            **dataclasses.asdict(options),
+            shortlist=shortlist is not None,
+        )
+        constrained = {
+            "constraints": ["\n".join(each.as_line() for each in row) for row in wanted],
+            CONSTRAINED: _as_outputs(found_with),
+        }
     return {
         "text": texts,
         "reference": references,
+        **constrained,
         "serving_default": _as_outputs(best),
         "translate": {key: _as_outputs(best)[key] for key in ("translation", "score")},
         "nbest": {
@@ -201,6 +221,23 @@ def _expected(
             "source_length": _as_outputs(best)["source_length"],
         },
     }
+
+
+def _probe_constraints(
+    texts: list[str], target: Tokenizer, options: SearchOptions
+) -> list[list[Constraint]]:
+    """A word of the target vocabulary for each text but the last, if there are such words."""
+    words = " ".join(probe_texts.probe_texts(target)).split()
+    ids = target.encode(words)
+    usable = [
+        word
+        for word, row in zip(words, ids, strict=True)
+        if UNK not in row and 0 < len(row) < options.max_length
+    ]
+    rows: list[list[Constraint]] = [[] for _ in texts]
+    for row, text, word in zip(rows[:-1], texts, itertools.cycle(usable)):
+        row.append(Constraint(word, " ".join(text.split()[:1])))
+    return rows
 
 
 def _as_outputs(translations: list[Translation]) -> dict[str, np.ndarray]:
@@ -242,8 +279,7 @@ def _check(directory: Path, expected: dict[str, Any]) -> None:
             different results, or fails its warm-up requests.
     """
     arrays = {
-        "input/text": _strings(expected["text"]),
-        "input/reference": _strings(expected["reference"]),
+        **{f"input/{name}": _strings(expected[name]) for name in INPUTS if name in expected},
         **{
             f"{signature}/{name}": value
             for signature, outputs in expected.items()

@@ -9,7 +9,8 @@ does not raise an error, which would fail the whole batch:
 - a text of more than `MAX_SOURCE_LENGTH` tokens has an empty translation too, but a score of
   `IMPOSSIBLE`, and `source_length` is its number of tokens; its sentence vector is all zeros, as
   for a blank text;
-- bytes that are not UTF-8 are read as U+FFFD.
+- bytes that are not UTF-8 are read as U+FFFD;
+- constraints that cannot be met are counted, see `served_constraints`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ import tensorflow as tf
 from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.constraints import PieceTables
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
+from keras_attn_nmt.export.client import CONSTRAINED
+from keras_attn_nmt.export.served_constraints import read_constraints, search_with_constraints
 from keras_attn_nmt.model_directory import ModelFiles
 from keras_attn_nmt.text.blank import BLANK_PATTERN
 from keras_attn_nmt.text.special_ids import EOS, PAD, UNK
@@ -40,10 +44,15 @@ class ServedTranslator(tf.Module):
         files: Output of `load_for_export`.
         options: Search options.
         shortlist: Optional vocabulary shortlist.
+        constraints: Whether it has the signature `translate_constrained`.
     """
 
     def __init__(
-        self, files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None = None
+        self,
+        files: ModelFiles,
+        options: SearchOptions,
+        shortlist: Shortlist | None = None,
+        constraints: bool = False,
     ):
         super().__init__()
         # A Session restores only TensorFlow's variables, not those of Keras.
@@ -65,25 +74,31 @@ class ServedTranslator(tf.Module):
         self.shortlist = shortlist
         self._decoder = _Untracked(IncrementalDecoder(parts, self.output_kernel, shortlist))
         self._options = options
+        tables = PieceTables.of(files.target_tokenizer) if constraints else None
+        self._tables = _Untracked(tables)
         # Three signatures share one traced search: tracing takes most of an export's time.
         ids = tf.TensorSpec([None, None], tf.int32, name="ids")
         self._found = _Untracked(tf.function(self._find, input_signature=[ids], autograph=False))
 
     def signatures(self) -> dict[str, Callable]:
-        """The five functions by name, each with its input signature."""
+        """The functions by name, each with its input signature."""
         text = tf.TensorSpec([None], tf.string, name="text")
         reference = tf.TensorSpec([None], tf.string, name="reference")
 
         def function(python_function: Callable, *specs: tf.TensorSpec) -> Callable:
             return tf.function(python_function, input_signature=specs, autograph=False)
 
-        return {
+        functions = {
             "serving_default": function(self.translate_with_attention, text),
             "translate": function(self.translate, text),
             "nbest": function(self.nbest, text),
             "score": function(self.score, text, reference),
             "embed": function(self.embed, text),
         }
+        if self._tables.value is not None:
+            constraints = tf.TensorSpec([None], tf.string, name="constraints")
+            functions[CONSTRAINED] = function(self.translate_constrained, text, constraints)
+        return functions
 
     def nbest(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`beam_size` translations of each text, best first."""
@@ -107,13 +122,23 @@ class ServedTranslator(tf.Module):
     def _find(self, ids: tf.Tensor) -> searching.Hypotheses:
         return searching.search(self._decoder.value, ids, self._options)
 
+    def translate_constrained(
+        self, text: tf.Tensor, constraints: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The best translation of each text that contains given phrases, with attention."""
+        source, source_length = self._read_pairs(text, constraints, "constraints")
+        wanted, count = read_constraints(constraints, self.source.tokenizer, self.target.tokenizer)
+        found, met = search_with_constraints(
+            *(self._decoder.value, source, wanted, self._tables.value, self._options),
+            self._found.value,
+        )
+        best = searching.Hypotheses(*(each[:, :1] for each in found))
+        answers = _first(self._answers(best, source, source_length))
+        return {**answers, "constraints_missing": count - met}
+
     def score(self, text: tf.Tensor, reference: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores given translations."""
-        same = tf.debugging.assert_equal(
-            tf.shape(text), tf.shape(reference), "text and reference must have equal length"
-        )
-        with tf.control_dependencies([same]):
-            source, source_length = self.source.read(text)
+        source, source_length = self._read_pairs(text, reference, "reference")
         target, target_length = self.target.read(reference, keep_blank=True)
         scored = searching.score(
             self._decoder.value.parts.model,
@@ -132,6 +157,16 @@ class ServedTranslator(tf.Module):
         """The sentence vectors of texts."""
         source, source_length = self.source.read(text)
         return {"embedding": self._decoder.value.embed(source), "source_length": source_length}
+
+    def _read_pairs(
+        self, text: tf.Tensor, other: tf.Tensor, name: str
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Reads texts, of which each has a row of another input."""
+        same = tf.debugging.assert_equal(
+            tf.shape(text), tf.shape(other), f"text and {name} must have equal length"
+        )
+        with tf.control_dependencies([same]):
+            return self.source.read(text)
 
     def _answers(
         self,

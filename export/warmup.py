@@ -5,6 +5,7 @@ See https://www.tensorflow.org/tfx/serving/saved_model_warmup.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -19,27 +20,31 @@ SIGNATURES = {
     "nbest": ("text",),
     "score": ("text", "reference"),
     "embed": ("text",),
+    "translate_constrained": ("text", "constraints"),
 }
 BATCH_SIZES = (1, 4, 16)
 
 
-def write(directory: Path, texts: list[str]) -> None:
+def write(directory: Path, inputs: Mapping[str, Sequence[str]]) -> None:
     """Writes the warm-up requests of a SavedModel: each signature, several lengths and batch sizes.
 
     Args:
         directory: Of the SavedModel.
-        texts: Of several lengths.
+        inputs: Values of each input by name, several lengths; a signature without values of one of
+            its inputs is left out.
     """
     path = directory / PATH
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, inputs in SIGNATURES.items():
+        for signature, names in SIGNATURES.items():
+            if not set(names) <= set(inputs):
+                continue
             for size in BATCH_SIZES:
-                batch = [texts[i % len(texts)] for i in range(size)]
                 request = predict_pb2.PredictRequest()
                 # The model name is unknown here, and ignored there.
                 request.model_spec.signature_name = signature
-                for name in inputs:
+                for name in names:
+                    batch = [inputs[name][i % len(inputs[name])] for i in range(size)]
                     request.inputs[name].CopyFrom(tf.make_tensor_proto(batch))
                 log = prediction_log_pb2.PredictionLog(
                     predict_log=prediction_log_pb2.PredictLog(request=request)

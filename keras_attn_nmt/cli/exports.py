@@ -36,6 +36,11 @@ def add_commands(commands: Commands) -> None:
         "--version", type=positive, metavar="N", help="version number (default: next)"
     )
     add_search_options(command, batch=False)
+    command.add_argument(
+        "--constraints",
+        action="store_true",
+        help="add the signature translate_constrained, for glossaries",
+    )
 
     command = whats.add(
         "serving",
@@ -142,6 +147,7 @@ def export_saved_model(options: argparse.Namespace) -> None:
         length_penalty=options.length_penalty,
         max_length=options.max_length,
         shortlist=options.shortlist,
+        constraints=options.constraints,
     )
     print(json.dumps({"path": str(path)}) if options.json else path)
 

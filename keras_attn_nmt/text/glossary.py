@@ -45,6 +45,10 @@ class Constraint:
         object.__setattr__(self, "targets", tuple(dict.fromkeys(map(_normalized, phrases))))
         object.__setattr__(self, "source", _normalized(source))
 
+    def as_line(self) -> str:
+        """The line of a SavedModel's input `constraints`: term and phrases between tabs."""
+        return "\t".join((self.source, *self.targets))
+
 
 class Glossary:
     """Source terms with the target terms that they must become.

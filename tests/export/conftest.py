@@ -44,7 +44,10 @@ model_directory.save_model(sys.argv[1], files)
 # Tests that ask the same SavedModel run in one process, where it is loaded once; likewise those of
 # `.tflite` files. All others run wherever there is room, one file in one process.
 GROUPS = {
-    "served": ("bad_input", "client", "cpp_loader", "faults", "saved_model", "serving_config"),
+    "served": (
+        *("bad_input", "client", "cpp_loader", "faults", "saved_model", "served_constraints"),
+        "serving_config",
+    ),
     "device": ("browser", "tflite", "tflite_runner"),
 }
 
@@ -107,7 +110,10 @@ def served(model_directory, made_once):
     """A version of the SavedModel; not to be changed."""
     from keras_attn_nmt.export import export_saved_model
 
-    return made_once("served", lambda folder: export_saved_model(model_directory, folder)) / "1"
+    def export(folder):
+        export_saved_model(model_directory, folder, constraints=True)
+
+    return made_once("served", export) / "1"
 
 
 @pytest.fixture

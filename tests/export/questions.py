@@ -22,3 +22,21 @@ def assert_same_nbest(found, wanted):
             np.testing.assert_allclose(got.score, wanted.score, atol=1e-4)
             np.testing.assert_allclose(got.token_scores, wanted.token_scores, atol=1e-4)
             np.testing.assert_allclose(got.attention, wanted.attention, atol=1e-5)
+
+
+def assert_answers(answers, row, wanted):
+    """Compares a row of the outputs of a SavedModel with a `Translation`."""
+    assert answers["translation"][row].decode() == wanted.text
+    np.testing.assert_allclose(answers["score"][row], wanted.score, atol=1e-4)
+    length, width = len(wanted.target_tokens), len(wanted.source_tokens)
+    assert answers["target_length"][row] == length
+    pieces = [piece.decode() for piece in answers["target_tokens"][row]]
+    assert pieces == wanted.target_tokens + [""] * (len(pieces) - length)
+    np.testing.assert_allclose(
+        answers["attention"][row][:length, :width], wanted.attention, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        answers["token_scores"][row][:length], wanted.token_scores, atol=1e-4
+    )
+    assert not answers["attention"][row][length:].any()
+    assert not answers["attention"][row][:, width:].any()

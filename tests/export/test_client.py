@@ -18,8 +18,8 @@ from questions import OPTIONS, TEXTS
 from serving_double import ModelServer
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from keras_attn_nmt import Translator
-from keras_attn_nmt.export import TranslationClient, saved_model_check
+from keras_attn_nmt import Glossary, Translator
+from keras_attn_nmt.export import TranslationClient, client, saved_model_check
 from keras_attn_nmt.translation import TextTooLong
 
 
@@ -88,6 +88,24 @@ def test_protected_text_and_markup_equal_translator(connect, translator):
     assert connect().nbest(texts, **options)[2][0].text == wanted[2].text
     with pytest.raises(ValueError, match="Text 1: <b> in column 1 is not closed"):
         connect()(["<b>ein"], **options)
+
+
+def test_glossary_equals_translator(connect, translator, caplog):
+    options = {"glossary": Glossary({"Haus": ["lake", "by"], "See": "two"})}
+    wanted = translator(TEXTS, **OPTIONS, **options)
+    assert [each.text for each in wanted] != [each.text for each in translator(TEXTS, **OPTIONS)]
+    for got, expected in zip(connect()(TEXTS, **options), wanted, strict=True):
+        assert_same(got, expected)
+    phrases = [["house"], [], [], [], [], ["by " * 20]]
+    found = connect()(TEXTS, constraints=phrases)
+    assert "house" in found[0].text
+    assert "1 phrases are missing in the translations" in caplog.text
+
+
+def test_model_without_constraints_is_named(connect_double, monkeypatch):
+    monkeypatch.setattr(client, "CONSTRAINED", "unknown")
+    with pytest.raises(ValueError, match="export saved-model --constraints"):
+        connect_double()(TEXTS, constraints=[["house"]] * len(TEXTS))
 
 
 def test_paragraphs_equal_translator(connect, translator):

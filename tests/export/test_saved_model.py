@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow as tf
-from questions import OPTIONS, TEXTS
+from questions import OPTIONS, TEXTS, assert_answers
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from keras_attn_nmt import Translator
@@ -27,23 +27,6 @@ from keras_attn_nmt.translation import IMPOSSIBLE
 @pytest.fixture(scope="module")
 def translator(model_directory):
     return Translator.load(model_directory)
-
-
-def assert_answers(answers, row, wanted):
-    assert answers["translation"][row].decode() == wanted.text
-    np.testing.assert_allclose(answers["score"][row], wanted.score, atol=1e-4)
-    length, width = len(wanted.target_tokens), len(wanted.source_tokens)
-    assert answers["target_length"][row] == length
-    pieces = [piece.decode() for piece in answers["target_tokens"][row]]
-    assert pieces == wanted.target_tokens + [""] * (len(pieces) - length)
-    np.testing.assert_allclose(
-        answers["attention"][row][:length, :width], wanted.attention, atol=1e-5
-    )
-    np.testing.assert_allclose(
-        answers["token_scores"][row][:length], wanted.token_scores, atol=1e-4
-    )
-    assert not answers["attention"][row][length:].any()
-    assert not answers["attention"][row][:, width:].any()
 
 
 def test_serving_default_equals_translator(session_model, translator):

@@ -91,7 +91,7 @@ def test_command_chooses_name_and_example(served, tmp_path, capsys):
 
 
 def test_example_is_not_blank(tmp_path):
-    warmup.write(tmp_path, ["\u200b" * 16, "", "ein Haus am"])
+    warmup.write(tmp_path, {"text": ["\u200b" * 16, "", "ein Haus am"]})
     assert serving_config._sample(tmp_path) == "ein Haus am"
 
 

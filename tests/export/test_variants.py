@@ -96,11 +96,14 @@ def wanted(monkeypatch):
 def test_both_exports_verify_against_translator(variant, wanted, tmp_path):
     # They ask all that they have written, and raise where an answer is not that of the model.
     shortlist = (variant / SHORTLIST).exists()
-    version = export_saved_model(variant, tmp_path / "served", **OPTIONS, shortlist=shortlist)
+    version = export_saved_model(
+        variant, tmp_path / "served", **OPTIONS, shortlist=shortlist, constraints=True
+    )
     assert json.loads((version / saved_model.METADATA).read_text())["shortlist"] == shortlist
     translations = wanted["nbest"]["translation"]
     # Not only empty results, which would be compared with empty ones.
     assert len(set(translations[:, 0])) > 2
+    assert sum(map(bool, wanted["constraints"])) > 2
     path = export_tflite(
         variant,
         tmp_path / "small.tflite",

@@ -1,0 +1,138 @@
+"""Constraints of texts as strings of a graph, and the search with them.
+
+    "Hund\\thound\\tmutt\\n\\tCity"  ->  ids of phrases and terms -> `constrained_search`
+
+One line a constraint: the source term, and the target phrases of which any one will do, separated
+by tabs. A line without a tab is one phrase, whose source term is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from keras_attn_nmt.decoding.constrained_search import constrained_search
+from keras_attn_nmt.decoding.constraints import Constraints, PieceTables
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.search import Hypotheses
+from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.text.blank import BLANK_PATTERN
+from keras_attn_nmt.text.special_ids import BOS, PAD, UNK
+
+if TYPE_CHECKING:
+    import tensorflow_text
+
+Find = Callable[[tf.Tensor], Hypotheses]
+
+
+def search_with_constraints(
+    decoder: IncrementalDecoder,
+    source: tf.Tensor,
+    constraints: Constraints,
+    tables: PieceTables,
+    options: SearchOptions,
+    find: Find,
+) -> tuple[Hypotheses, tf.Tensor]:
+    """Searches texts with constraints by `constrained_search`, and all others as without.
+
+    Args:
+        decoder: The model.
+        source: Padded ids, int32, `(batch, source_length)`.
+        constraints: Of the texts, see `read_constraints`.
+        tables: Of the target vocabulary.
+        options: The search options.
+        find: The search without constraints.
+
+    Returns:
+        The hypotheses, and how many constraints the best one meets, int32, `(batch,)`.
+    """
+    given = tf.reduce_any(constraints.phrases != PAD, axis=(2, 3))
+    constrained = tf.reduce_any(given, axis=1)
+    with_them = tf.where(constrained)[:, 0]
+    without = tf.where(~constrained)[:, 0]
+    plain = find(tf.gather(source, without))
+    # The rows of both.
+    own = Constraints(*(tf.gather(each, with_them) for each in constraints))
+    found, met = constrained_search(decoder, tf.gather(source, with_them), own, tables, options)
+    place = tf.argsort(tf.concat([without, with_them], axis=0))
+    both = (tf.concat(each, axis=0) for each in zip(plain, found, strict=True))
+    hypotheses = Hypotheses(*(tf.gather(each, place) for each in both))
+    met = tf.cast(met[:, 0] & tf.gather(given, with_them), tf.int32)
+    counts = tf.concat([tf.zeros_like(without, tf.int32), tf.reduce_sum(met, axis=1)], axis=0)
+    return hypotheses, tf.gather(counts, place)
+
+
+def read_constraints(
+    text: tf.Tensor,
+    source: tensorflow_text.SentencepieceTokenizer,
+    target: tensorflow_text.SentencepieceTokenizer,
+) -> tuple[Constraints, tf.Tensor]:
+    """Encodes the constraints of texts.
+
+    A phrase that the target vocabulary cannot write is all padding. No text can fail its batch.
+
+    Args:
+        text: One line a constraint (see above), string, `(batch,)`.
+        source: Tokenizer of the terms.
+        target: Tokenizer of the phrases.
+
+    Returns:
+        The constraints, and their number, int32, `(batch,)`.
+    """
+    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", replacement_char=0xFFFD)
+    lines = tf.strings.split(tf.strings.regex_replace(text, "\r", "\n"), "\n")
+    written = ~tf.strings.regex_full_match(lines.flat_values, BLANK_PATTERN)
+    lines = tf.ragged.boolean_mask(lines, lines.with_flat_values(written))
+    rows = lines.flat_values
+    tabbed = tf.strings.regex_full_match(rows, "[^\t]*\t.*")
+    terms = tf.where(tabbed, tf.strings.regex_replace(rows, "\t.*", ""), "")
+    terms = source.tokenize(terms).to_tensor(PAD)
+    phrases = tf.strings.split(tf.strings.regex_replace(rows, "^[^\t]*\t", ""), "\t")
+    ids = phrases.with_flat_values(_encoded(phrases.flat_values, target)).to_tensor(PAD)
+    shape = tf.shape(ids)
+    ids = tf.reshape(ids, [shape[0], shape[1] * 2, shape[3]])
+    constraints = Constraints(
+        _padded(lines.with_flat_values(ids)), _padded(lines.with_flat_values(terms))
+    )
+    return constraints, tf.cast(lines.row_lengths(), tf.int32)
+
+
+def _encoded(phrases: tf.Tensor, target: tensorflow_text.SentencepieceTokenizer) -> tf.Tensor:
+    """Ids of phrases as they are, and with a capital at the beginning of a translation.
+
+    Args:
+        phrases: Strings, `(phrases,)`.
+        target: The tokenizer.
+
+    Returns:
+        int32, `(phrases, 2, length)`.
+    """
+    first = tf.strings.substr(phrases, 0, 1, unit="UTF8_CHAR")
+    rest = tf.strings.substr(phrases, tf.strings.length(first), tf.strings.length(phrases))
+    upper = tf.strings.upper(first, encoding="utf-8")
+    blank = tf.strings.regex_full_match(phrases, BLANK_PATTERN)[:, tf.newaxis]
+    small = tf.where(blank, PAD, _writable(target.tokenize(phrases)))
+    capital = _writable(target.tokenize(upper + rest))
+    begins = tf.where(capital[:, :1] == PAD, PAD, BOS)
+    capital = tf.concat([begins, capital], axis=1)
+    capital = tf.where((upper != first)[:, tf.newaxis], capital, PAD)
+    width = tf.maximum(tf.shape(small)[1], tf.shape(capital)[1])
+    both = (tf.pad(ids, [[0, 0], [0, width - tf.shape(ids)[1]]]) for ids in (small, capital))
+    return tf.stack(list(both), axis=1)
+
+
+def _writable(ids: tf.RaggedTensor) -> tf.Tensor:
+    """Padded ids, all padding where one is unknown; at least one column."""
+    dense = ids.to_tensor(PAD)
+    dense = tf.where(tf.reduce_any(dense == UNK, axis=1, keepdims=True), PAD, dense)
+    return tf.pad(dense, [[0, 0], [0, tf.maximum(0, 1 - tf.shape(dense)[1])]])
+
+
+def _padded(ids: tf.RaggedTensor) -> tf.Tensor:
+    """Ids with padding, at least 1 in each axis but the first."""
+    dense = ids.to_tensor(PAD)
+    missing = tf.maximum(0, 1 - tf.shape(dense)[1:])
+    after = tf.concat([[0], missing], axis=0)
+    return tf.pad(dense, tf.stack([tf.zeros_like(after), after], axis=1))

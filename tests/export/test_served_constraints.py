@@ -1,0 +1,64 @@
+"""The signature `translate_constrained` in a Session equals `Translator` with constraints."""
+
+import pytest
+import tensorflow as tf
+from questions import OPTIONS, TEXTS, assert_answers
+
+from keras_attn_nmt import Constraint, Translator
+from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.export import signatures
+from keras_attn_nmt.export.load_for_export import load_for_export
+
+
+def test_translate_constrained_equals_translator(session_model, model_directory):
+    texts = [*TEXTS, "ein Haus am See"]
+    lines = ["Haus\tlake\n", "\thouse", "", "two\r\nHaus\tby\tlittle", "", " \n", "See\tlake\tby"]
+    constraints = [
+        [Constraint("lake", "Haus")],
+        ["house"],
+        [],
+        ["two", Constraint(("by", "little"), "Haus")],
+        *([], []),
+        [Constraint(("lake", "by"), "See")],
+    ]
+    answers = session_model.run("translate_constrained", {"text": texts, "constraints": lines})
+    translator = Translator.load(model_directory)
+    wanted = translator(texts, constraints=constraints, **OPTIONS)
+    for row, each in enumerate(wanted):
+        assert_answers(answers, row, each)
+    assert wanted[3].text.startswith("Two little")
+    # A blank text has no room for a phrase.
+    assert answers["constraints_missing"].tolist() == [0, 1, 0, 0, 0, 0, 0]
+    alone = session_model.run(
+        "translate_constrained", {"text": texts[3:4], "constraints": lines[3:4]}
+    )
+    assert alone["translation"][0].decode() == wanted[3].text
+
+
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("Haus\t", 1),
+        ("Haus\t\t \nlake", 1),
+        ("by " * 30, 1),
+        (f"lake\n{'by ' * 30}\nlittle", 2),
+        ("\xff\t\xff", 0),
+        (b"\xff", 0),
+    ],
+)
+def test_constraint_that_cannot_be_met_fails_no_batch(session_model, line, missing):
+    texts, lines = ["ein Haus am See", "ein Haus"], [line, ""]
+    answers = session_model.run("translate_constrained", {"text": texts, "constraints": lines})
+    assert answers["constraints_missing"].tolist() == [missing, 0]
+    plain = session_model.run("serving_default", {"text": texts})
+    assert answers["translation"][1] == plain["translation"][1]
+
+
+def test_texts_and_constraints_of_different_number_are_refused(session_model):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must have equal length"):
+        session_model.run("translate_constrained", {"text": ["ein"], "constraints": ["a", "b"]})
+
+
+def test_signature_of_constraints_is_optional(model_directory):
+    plain = signatures.ServedTranslator(load_for_export(model_directory), SearchOptions())
+    assert "translate_constrained" not in plain.signatures()
