@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from keras_attn_nmt.cli.arguments import UsageError
+from keras_attn_nmt.cli.keras_import import import_keras
 from keras_attn_nmt.cli.options import PROGRAM
 from keras_attn_nmt.cli.parser import build_parser
 from keras_attn_nmt.cli.streams import (
@@ -18,7 +18,6 @@ from keras_attn_nmt.cli.streams import (
     prepare_streams,
     say,
 )
-from keras_attn_nmt.quiet import quiet_stderr
 
 _STOPPED = {
     "train": " If an epoch was saved, the best model so far is usable, and the same command with "
@@ -64,8 +63,12 @@ def _run(options: argparse.Namespace) -> None:
         # Exports always run on TensorFlow, whatever the training backend.
         os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if options.command != "recipe":  # It answers without Keras.
-        # Keras is not installed on devices that only run `.tflite` files.
-        with quiet_stderr(), contextlib.suppress(ModuleNotFoundError):
-            import keras  # noqa: F401
+    if _needs_keras(options):
+        import_keras()
     options.run(options)
+
+
+def _needs_keras(options: argparse.Namespace) -> bool:
+    """Whether a command imports Keras, and so TensorFlow, which takes seconds."""
+    on_device = str(getattr(options, "model", "")).endswith(".tflite")
+    return options.command != "recipe" and not on_device

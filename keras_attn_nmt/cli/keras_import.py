@@ -1,0 +1,65 @@
+"""Imports Keras quickly and quietly, for a process that runs one command."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from keras_attn_nmt.quiet import quiet_stderr
+
+# Keras and TensorFlow import these where they are installed, for features that no command uses.
+# Commands that need one import it themselves, later.
+OPTIONAL = ("matplotlib", "sklearn")
+
+
+def import_keras() -> None:
+    """Imports Keras, and so its backend, if it is installed.
+
+    Takes about half the time of a plain import where Matplotlib, scikit-learn and JAX are
+    installed. Devices that only run `.tflite` files have no Keras.
+    """
+    unused = OPTIONAL if _backend() == "jax" else (*OPTIONAL, "jax")
+    with quiet_stderr(), _hidden(unused), _no_garbage(), contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("keras")
+
+
+def _backend() -> str:
+    """The backend that Keras will choose."""
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    try:
+        configured = json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        configured = "tensorflow"
+    return os.environ.get("KERAS_BACKEND") or str(configured)
+
+
+@contextlib.contextmanager
+def _hidden(names: tuple[str, ...]) -> Iterator[None]:
+    """Lets imports of modules fail, unless they are imported already."""
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Does not look for garbage among modules: they all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()

@@ -1,0 +1,29 @@
+"""The command line's import of Keras."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from keras_attn_nmt.cli.keras_import import OPTIONAL, import_keras
+import_keras()
+import keras, matplotlib
+print(keras.backend.backend(), sys.modules.get("jax") is not None, set(OPTIONAL) & set(sys.modules))
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("configured", [False, True])
+def test_only_what_the_backend_needs_is_imported(backend, configured, tmp_path):
+    environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path)}
+    if configured:
+        del environment["KERAS_BACKEND"]
+        (tmp_path / "keras.json").write_text(json.dumps({"backend": backend}))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.strip() == f"{backend} {backend == 'jax'} {{'matplotlib'}}", done.stderr
