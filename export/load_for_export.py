@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from keras_attn_nmt.layers.encoder import BidirectionalEncoder
-from keras_attn_nmt.model_directory import TRAINING, ModelFiles, load_model
+from keras_attn_nmt.model_directory import ModelFiles, load_model
+from keras_attn_nmt.run_record import read_record
 
 
 def load_for_export(model: str | os.PathLike[str]) -> ModelFiles:
@@ -35,10 +34,9 @@ def load_for_export(model: str | os.PathLike[str]) -> ModelFiles:
 
 
 def languages(model: str | os.PathLike[str]) -> dict[str, str]:
-    """`source_language` and `target_language` from `training.json`, if available."""
+    """`source_language` and `target_language` of the training corpus, if recorded."""
     try:
-        report = json.loads(Path(model, TRAINING).read_text(encoding="utf-8"))
-        data = report["recipe"]["data"]
+        data = read_record(model)["recipe"]["data"]
         return {f"{side}_language": data[f"{side}_language"] for side in ("source", "target")}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

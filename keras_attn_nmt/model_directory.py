@@ -22,7 +22,7 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import atomic_write, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
-TRAINING, CHECKPOINTS = "training.json", "checkpoints"
+CHECKPOINTS = "checkpoints"
 # Optional; loaded on demand.
 SHORTLIST = "shortlist.npz"
 # Key in `config.json` of a hand-built model, which has no `ModelConfig`.

@@ -19,7 +19,7 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.optimizer import inner_optimizer, make_optimizer
 from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
-from keras_attn_nmt.training.recipe_files import RECIPE
+from keras_attn_nmt.training.recipe_files import read_run
 from keras_attn_nmt.training.textfiles import sha256_of
 from keras_attn_nmt.writing import write_text
 
@@ -72,7 +72,7 @@ def load_parent(
     path = Path(directory)
     check_settings(recipe.to_dict(), inherited_settings(path), path, "The recipe")
     files = model_directory.load_model(path)
-    report = _report(path)
+    report = read_run(path)
     record = {
         "path": os.fspath(directory),
         "sha256": sha256_of(path / model_directory.MODEL),
@@ -178,7 +178,7 @@ def inherited_settings(directory: str | os.PathLike[str]) -> dict[str, dict[str,
         )
     model = dataclasses.asdict(config)
     sizes = [model.pop(f"{side}_vocabulary_size") for side in ("source", "target")]
-    report = _report(directory)
+    report = read_run(directory)
     if report.get("recipe"):
         vocabulary = dataclasses.asdict(Recipe.from_dict(report["recipe"]).vocabulary)
     else:
@@ -222,27 +222,6 @@ def check_settings(
                     f"Python: load_recipe(..., parent=...)). Only {', '.join(free)} can be changed "
                     f"in [{section}]."
                 )
-
-
-def _report(directory: Path) -> dict[str, Any]:
-    """What `training.json` or, of an interrupted run, `recipe.json` records."""
-    try:
-        path = directory / model_directory.TRAINING
-        if path.is_file():
-            report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return {**report, "recipe": Recipe.from_dict(report["recipe"]).to_dict()}
-        path = directory / RECIPE
-        if path.is_file():
-            values = json.loads(path.read_text(encoding="utf-8"))
-            sections = [field.name for field in dataclasses.fields(Recipe)]
-            recipe = Recipe.from_dict({name: values[name] for name in sections if name in values})
-            return {"recipe": recipe.to_dict(), "seed": recipe.training.seed}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): restore it, or remove it to use the model without its "
-            "record."
-        ) from error
-    return {}
 
 
 def _checkpoint(directory: Path, report: Mapping[str, Any]) -> Path:

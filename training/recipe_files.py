@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.deprecation import warn_of_old_name
+from keras_attn_nmt.run_record import RECIPE, TRAINING, read_record
 from keras_attn_nmt.training.mix_recipe import mixed_corpora
 from keras_attn_nmt.training.recipe import RENAMED, Recipe, with_new_settings
 
@@ -20,9 +20,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# Files of a model directory that hold the recipe of its run. `RECIPE` is written at the start and
-# compared with the given recipe on resume.
-TRAINING, RECIPE = "training.json", "recipe.json"
 RECIPES = Path(__file__).parent / "recipes"
 MODEL_DEFAULTS = {
     field.name: field.default
@@ -241,27 +238,38 @@ def find_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         overrides: See `load_recipe`; not for a model directory.
 
     Raises:
-        ValueError: See `load_recipe`; or the directory has no recipe.
+        ValueError: See `load_recipe`; or the directory has no recipe, or a damaged one.
     """
     path = Path(os.path.expanduser(name))
     if str(name) in recipe_names() or not path.is_dir():
         return load_recipe(name, overrides)
     if list(overrides):
         raise ValueError(f"{path} is a model directory: overrides only apply to a recipe.")
-    for file, key in ((TRAINING, "recipe"), (RECIPE, None)):
-        try:
-            values = json.loads((path / file).read_text(encoding="utf-8"))
-            values = values[key] if key else values
-            sections = {field.name for field in dataclasses.fields(Recipe)}
-            return Recipe.from_dict({each: values[each] for each in sections & values.keys()})
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path / file} does not hold a recipe: {error}") from error
+    if recorded := read_run(path):
+        return Recipe.from_dict(recorded["recipe"])
     raise ValueError(
         f"The directory {path} has neither {TRAINING} nor {RECIPE}: expected a recipe's name "
         f"({', '.join(recipe_names())}), a .toml file or a model directory."
     )
+
+
+def read_run(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """`read_record` with the whole recipe: default values, and the new names of renamed settings.
+
+    Raises:
+        ValueError: The file or the recipe in it is damaged.
+    """
+    try:
+        recorded = read_record(directory)
+        if not recorded:
+            return {}
+        return {**recorded, "recipe": Recipe.from_dict(recorded["recipe"]).to_dict()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        path = Path(directory, TRAINING)
+        raise ValueError(
+            f"{path if path.exists() else path.with_name(RECIPE)} is damaged ({error}): restore "
+            "it, or remove it to use the model without its record."
+        ) from error
 
 
 def recipe_names() -> list[str]:

@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from keras_attn_nmt import model_directory
+from keras_attn_nmt.run_record import CHANGES, RECIPE, VOCABULARY_FILES, read_start, read_training
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.recipe import Recipe
-from keras_attn_nmt.training.recipe_files import RECIPE, all_settings
+from keras_attn_nmt.training.recipe_files import all_settings
 from keras_attn_nmt.writing import write_text
 
 logger = logging.getLogger(__name__)
 
-# Key in `RECIPE` in addition to the sections: path and SHA-256 of given SentencePiece models and
-# vectors.
-_VOCABULARY_FILES = "vocabulary_files"
-# Another key: the settings that a resumption changed.
-_CHANGES = "changes"
 # Settings that a resumption may change. Not `training.monitor`: the checkpoint of the epoch that is
 # best by another metric is gone.
 CHANGEABLE = ("training.epochs", "training.patience", "data.cache")
@@ -35,22 +31,22 @@ def write_recipe(
     """Writes `recipe.json` at the start of a run, or when its resumption changes settings."""
     values = {
         **recipe.to_dict(),
-        _VOCABULARY_FILES: dict(vocabulary_files),
-        _CHANGES: list(changes),
+        VOCABULARY_FILES: dict(vocabulary_files),
+        CHANGES: list(changes),
     }
     write_text(output / RECIPE, json.dumps(values, indent=2) + "\n")
 
 
 def vocabulary_files(output: Path) -> dict[str, Any]:
     """Path and SHA-256 of the SentencePiece models and vectors that a run was given."""
-    values: dict[str, Any] = json.loads((output / RECIPE).read_text(encoding="utf-8"))
-    return values.get(_VOCABULARY_FILES) or {}
+    files: dict[str, Any] = read_start(output)[VOCABULARY_FILES]
+    return files
 
 
 def changes(output: Path) -> list[dict[str, Any]]:
     """The settings that resumptions of a run changed: `after_epoch`, `setting`, `from` and `to`."""
-    values: dict[str, Any] = json.loads((output / RECIPE).read_text(encoding="utf-8"))
-    return values.get(_CHANGES) or []
+    changed: list[dict[str, Any]] = read_start(output)[CHANGES]
+    return changed
 
 
 def record_changes(output: Path, recipe: Recipe, done: int) -> None:
@@ -124,11 +120,7 @@ def _started_with(output: Path) -> Recipe:
     """The recipe of the run in a directory."""
     try:
         # Settings that an older release did not have get their defaults.
-        text = (output / RECIPE).read_text(encoding="utf-8")
-        values = json.loads(text)
-        for key in (_VOCABULARY_FILES, _CHANGES):
-            values.pop(key, None)
-        return Recipe.from_dict(values)
+        return Recipe.from_dict(read_start(output)["recipe"])
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{output / RECIPE} is missing or damaged ({error}): the run in {output} cannot be "
@@ -142,7 +134,7 @@ def written_epoch(output: Path) -> int | None:
     It is `None` if `training.json` is missing, damaged, or says that the run is finished.
     """
     try:
-        written = json.loads((output / model_directory.TRAINING).read_text(encoding="utf-8"))
+        written = read_training(output)
         return None if written["finished"] else int(written["best_epoch"]) - 1
     except (OSError, ValueError, KeyError, TypeError):
         return None

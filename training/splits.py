@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attn_nmt.model_directory import TRAINING
 from keras_attn_nmt.training.corpora import (
     concatenated,
     decoded,
@@ -27,6 +25,7 @@ from keras_attn_nmt.training.json_lines import read_json_lines
 from keras_attn_nmt.training.mix_recipe import MixedCorpus, mixed_corpora
 from keras_attn_nmt.training.mixing import MixedPairs, Other, mixed
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
+from keras_attn_nmt.training.recipe_files import read_run
 from keras_attn_nmt.training.tmx import read_tmx
 
 SPLITS = ("train", "validation", "test")
@@ -131,29 +130,31 @@ def load_recorded(
     Raises:
         FileNotFoundError, ValueError: See `load_split` and `recorded_data`.
     """
-    data = recorded_data(model_directory)
+    recorded = _recorded(model_directory)
+    data = Recipe.from_dict(recorded["recipe"]).data
     if split != "train" or not data.mix:
         return load_split(data, split, aligned)
-    report = json.loads((Path(model_directory) / TRAINING).read_text(encoding="utf-8"))
-    pairs = load_training(data, aligned, report.get("parent"))
+    pairs = load_training(data, aligned, recorded.get("parent"))
     return pairs.once() if isinstance(pairs, MixedPairs) else pairs
 
 
 def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
-    """The `[data]` section of a model, from its `training.json`.
+    """The `[data]` section of a model's recipe.
 
     Raises:
-        ValueError: `training.json` is missing or damaged.
+        ValueError: The recipe is not recorded, or damaged.
     """
-    path = Path(model_directory) / TRAINING
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        return Recipe.from_dict(report["recipe"]).data
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    return Recipe.from_dict(_recorded(model_directory)["recipe"]).data
+
+
+def _recorded(model_directory: str | os.PathLike[str]) -> dict[str, Any]:
+    recorded = read_run(model_directory)
+    if not recorded:
         raise ValueError(
-            f"{path} does not record the training corpus ({error}): pass files explicitly, see "
+            f"{model_directory} does not record its training corpus: pass files explicitly, see "
             "--help."
-        ) from error
+        )
+    return recorded
 
 
 def _held_out(data: DataRecipe, aligned: bool) -> tuple[tf.data.Dataset, tf.data.Dataset]:

@@ -24,6 +24,7 @@ from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours
+from keras_attn_nmt.run_record import TRAINING, read_training
 from keras_attn_nmt.training import callbacks, study_plots
 from keras_attn_nmt.training.corpora import concatenated, decoded
 from keras_attn_nmt.training.evaluation import bleu_by_length, evaluate
@@ -173,9 +174,8 @@ def _parameters(model: Mapping[str, Any], recipe: Recipe) -> int:
 
 
 def _train(recipe: Recipe, directory: Path, quiet: bool) -> dict[str, Any]:
-    done = directory / model_directory.TRAINING
-    if done.exists():
-        report: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+    if (directory / TRAINING).exists():
+        report = read_training(directory)
         # Older releases wrote it only at the end of training.
         if report.get("finished", True):
             check_same_recipe(directory, recipe)

@@ -20,6 +20,7 @@ from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RD
 from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.model_directory import ModelFiles
+from keras_attn_nmt.run_record import TRAINING
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks
@@ -229,7 +230,7 @@ def _train(
             "metrics": history[best],
             "history": history,
         }
-        writing.write_text(output / model_directory.TRAINING, json.dumps(written, indent=2) + "\n")
+        writing.write_text(output / TRAINING, json.dumps(written, indent=2) + "\n")
         return written
 
     translator = Translator(model, source_tokenizer, target_tokenizer)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command_line import PROGRAM, run
 
-from keras_attn_nmt.model_directory import TRAINING
+from keras_attn_nmt.run_record import TRAINING
 
 
 @pytest.fixture

@@ -238,7 +238,7 @@ def test_align_prints_no_error_rate_without_gold(capfd, monkeypatch, model, tmp_
     for name in ("test.de", "test.en"):
         (tmp_path / name).write_text("ein Haus\n")
     data = {"folder": str(tmp_path), "alignment": "align", "test": "test"}
-    (directory / model_directory.TRAINING).write_text(json.dumps({"recipe": {"data": data}}))
+    (directory / "training.json").write_text(json.dumps({"recipe": {"data": data}}))
     code, out, err = run(capfd, monkeypatch, ["align", str(directory)])
     assert (code, err) == (0, "")
     assert re.fullmatch(r"[01]-0 [01]-1\n", out)
@@ -246,7 +246,7 @@ def test_align_prints_no_error_rate_without_gold(capfd, monkeypatch, model, tmp_
     code, _, err = run(capfd, monkeypatch, ["align", str(directory)])
     assert "alignment error rate" in err
     data["concatenate"] = 30
-    (directory / model_directory.TRAINING).write_text(json.dumps({"recipe": {"data": data}}))
+    (directory / "training.json").write_text(json.dumps({"recipe": {"data": data}}))
     code, _, err = run(capfd, monkeypatch, ["align", str(directory)])
     assert (code, err) == (0, "")
 

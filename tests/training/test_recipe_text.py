@@ -115,7 +115,7 @@ def test_recipes_of_model_directories(tmp_path):
     with pytest.raises(ValueError, match="overrides only apply to a recipe"):
         find_recipe(tmp_path, ["training.epochs=9"])
     (tmp_path / "training.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"training\.json does not hold a recipe"):
+    with pytest.raises(ValueError, match=r"training\.json is damaged"):
         find_recipe(tmp_path)
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match=r"neither training\.json nor recipe\.json"):

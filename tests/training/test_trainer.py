@@ -96,7 +96,7 @@ def test_resumed_run_ends_at_the_same_weights(corpus, tmp_path, monkeypatch):
         train(recipe, tmp_path / "stopped", quiet=True)
     monkeypatch.undo()
     # What was interrupted can be used: the model of its best epoch, here the first.
-    so_far = json.loads((tmp_path / "stopped" / model_directory.TRAINING).read_text())
+    so_far = json.loads((tmp_path / "stopped" / "training.json").read_text())
     assert (so_far["finished"], so_far["best_epoch"]) == (False, 1)
     assert recorded_data(tmp_path / "stopped") == recipe.data
     assert Translator.load(tmp_path / "stopped")(["eins und zwei"])[0].target_tokens
@@ -172,7 +172,7 @@ def test_model_directory_is_complete_and_documents_the_run(aligned, tmp_path):
     assert losses[-1] < 0.85 * losses[0]
     written = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.keras", "config.json", "source.spm", "target.spm", "training.json"} <= written
-    assert json.loads((tmp_path / "model" / model_directory.TRAINING).read_text()) == report
+    assert json.loads((tmp_path / "model" / "training.json").read_text()) == report
     assert report["pairs"] == 190  # Of 200: the others are for validation.
     assert report["recipe"] == recipe.to_dict()
     assert {"val_bleu", "val_loss", "loss"} <= set(report["metrics"])
@@ -220,7 +220,7 @@ def test_epoch_is_kept_if_the_model_cannot_be_written(corpus, tmp_path, monkeypa
         train(recipe, tmp_path / "model", resume=True)
     # The bar is closed, so it is not redrawn below a message.
     assert re.search(r"epoch 2/2.*\n$", capsys.readouterr().err)
-    so_far = json.loads((tmp_path / "model" / model_directory.TRAINING).read_text())
+    so_far = json.loads((tmp_path / "model" / "training.json").read_text())
     assert (so_far["finished"], so_far["best_epoch"]) == (False, 1)
     assert so_far["resumed_after_epoch"] == 1
     assert model_directory.load_model(tmp_path / "model").search == search

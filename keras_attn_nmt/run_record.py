@@ -1,0 +1,52 @@
+"""What a model directory records of its training. Requires only the standard library."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+# Written with the model at each new best epoch.
+TRAINING = "training.json"
+# Written at the start of a run, and compared with the given recipe on resume.
+RECIPE = "recipe.json"
+# Keys of `RECIPE` besides the sections of the recipe: path and SHA-256 of given SentencePiece
+# models and vectors, and the settings that resumptions changed.
+VOCABULARY_FILES, CHANGES = "vocabulary_files", "changes"
+
+
+def read_record(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `training.json` or, of an interrupted run, `recipe.json` records.
+
+    Returns:
+        See `read_training` and `read_start`; empty without such a file.
+
+    Raises:
+        OSError, ValueError: The file cannot be read or is not a JSON object.
+    """
+    for read in (read_training, read_start):
+        try:
+            return read(directory)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return {}
+
+
+def read_training(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of `training.json`; raises as `read_record`."""
+    return _read(Path(directory, TRAINING))
+
+
+def read_start(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """`recipe`, `vocabulary_files` and `changes` of `recipe.json`; raises as `read_record`."""
+    values = _read(Path(directory, RECIPE))
+    files, changes = values.pop(VOCABULARY_FILES, None), values.pop(CHANGES, None)
+    return {"recipe": values, VOCABULARY_FILES: files or {}, CHANGES: changes or []}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"expected a JSON object, got {type(values).__name__}")
+    return values
