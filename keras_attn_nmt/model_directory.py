@@ -99,6 +99,11 @@ def read_config(
 def check_complete(directory: str | os.PathLike[str]) -> None:
     """Raises `FileNotFoundError` if a model directory lacks files."""
     directory = Path(directory)
+    if directory.is_file():
+        raise FileNotFoundError(
+            f"{directory} is a file, but this needs a model directory"
+            + (": use the one that it was exported from." if directory.suffix == ".tflite" else ".")
+        )
     missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
     if len(missing) == 4:
         raise FileNotFoundError(

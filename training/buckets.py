@@ -84,11 +84,16 @@ class Share:
             "dropped": self.dropped,
         }
 
-    def report(self) -> str:
-        """One line with the numbers of pairs."""
+    def report(self, number: int) -> str:
+        """One line with the numbers of pairs of the mixed corpus with this number."""
+        corpus = f"mixed corpus {number}: "
+        if self.taken_by_bucket == self.pairs_by_bucket:
+            return f"{corpus}all {self.pairs:,} pairs in every epoch"
+        if self.pairs_per_epoch > self.pairs:
+            return f"{corpus}{self.pairs:,} pairs, repeated to {self.pairs_per_epoch:,} per epoch"
         return (
-            f"mixed in: {self.pairs_per_epoch:,} per epoch of a corpus of {self.pairs:,} pairs, "
-            f"all of them within {self.epochs:,} epoch{'s' if self.epochs > 1 else ''}"
+            f"{corpus}{self.pairs_per_epoch:,} of {self.pairs:,} pairs per epoch, other ones each "
+            f"time, all within {self.epochs:,} epochs"
         )
 
 
@@ -154,11 +159,17 @@ class BatchPlan:
             f"{bucket.shape[0]}x{bucket.shape[1]}: {bucket.pairs:,} by {bucket.batch_size}"
             for bucket in sorted(self.buckets, key=lambda bucket: bucket.shape)
         )
-        kept = "per epoch" if self.shares else "kept"
+        pairs = f"{self.pairs:,} kept, {self.dropped_report()}"
+        if self.shares:
+            mixed = sum(share.pairs_per_epoch for share in self.shares)
+            pairs = (
+                f"{self.pairs:,} per epoch, {self.pairs - mixed:,} of the first corpus and "
+                f"{mixed:,} mixed in; of all corpora, {self.dropped_report()}"
+            )
         return "\n".join(
             (
-                f"sentence pairs: {self.pairs:,} {kept}, {self.dropped_report()}",
-                *(share.report() for share in self.shares),
+                f"sentence pairs: {pairs}",
+                *(share.report(number) for number, share in enumerate(self.shares, 1)),
                 f"tokens per epoch: {self.source_tokens:,} source, {self.target_tokens:,} target; "
                 f"{self.padding:.1%} of all positions are padding",
                 f"batches per epoch: {self.steps_per_epoch:,} in {len(self.buckets)} length "

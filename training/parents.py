@@ -204,7 +204,7 @@ def check_settings(
     directory: str | os.PathLike[str],
     where: str,
 ) -> None:
-    """Raises `ValueError` if settings differ from those that the weights of the parent fix.
+    """Raises `ValueError`, which names all settings that the weights of the parent fix otherwise.
 
     Args:
         asked: Sections of a recipe.
@@ -212,16 +212,20 @@ def check_settings(
         directory: The parent, for the message.
         where: What asks for the settings, for the message.
     """
-    for section, free in FREE.items():
-        for name, value in asked.get(section, {}).items():
-            fixed = inherited[section].get(name)
-            if name in inherited[section] and name not in free and value != fixed:
-                raise ValueError(
-                    f"{where} asks for {section}.{name}={value!r}, but the weights of {directory} "
-                    f"fix {fixed!r}: remove the setting, which then comes from the parent (in "
-                    f"Python: load_recipe(..., parent=...)). Only {', '.join(free)} can be changed "
-                    f"in [{section}]."
-                )
+    refused = [
+        f"{section}.{name}={value!r} (fixed: {inherited[section][name]!r})"
+        for section, free in FREE.items()
+        for name, value in asked.get(section, {}).items()
+        if name not in free and value != inherited[section].get(name, value)
+    ]
+    if refused:
+        free = " and ".join(f"{', '.join(names)} in [{each}]" for each, names in FREE.items())
+        raise ValueError(
+            f"{where} asks for what the weights and vocabularies of {directory} fix otherwise: "
+            f"{', '.join(refused)}. Delete these settings, or the whole sections [model] and "
+            "[vocabulary]: what is not set comes from the parent (in Python: load_recipe(..., "
+            f"parent=...)). Only {free} can be changed."
+        )
 
 
 def _checkpoint(directory: Path, report: Mapping[str, Any]) -> Path:

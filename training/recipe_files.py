@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -142,9 +143,11 @@ def load_recipe(
     if path.suffix != ".toml":
         path = RECIPES / f"{name}.toml"
         if not path.is_file():
+            close = difflib.get_close_matches(str(name), recipe_names())
+            hint = f"Did you mean {' or '.join(close)}? " if close else ""
             raise ValueError(
-                f"Unknown recipe {str(name)!r}. Known: {', '.join(recipe_names())}; or give the "
-                "path of a .toml file."
+                f"Unknown recipe {str(name)!r}. {hint}Known: {', '.join(recipe_names())}; or give "
+                "the path of a .toml file."
             )
     if not path.is_file():
         raise FileNotFoundError(f"The recipe file {path} does not exist.")
@@ -223,10 +226,12 @@ def all_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _refuse(unused: Mapping[str, str], where: str) -> None:
-    for setting, condition in unused.items():
-        raise ValueError(
-            f"{where}: {setting} has no effect, as it requires {condition}. Remove it."
+    if unused:
+        each = "; ".join(
+            f"{setting} has no effect, as it requires {condition}"
+            for setting, condition in unused.items()
         )
+        raise ValueError(f"{where}: {each}. Remove {'it' if len(unused) == 1 else 'them'}.")
 
 
 def find_recipe(name: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
@@ -282,8 +287,10 @@ def _override(values: dict[str, Any], override: str) -> str:
     key, equals, text = override.partition("=")
     section, dot, name = key.strip().partition(".")
     if not (equals and dot and section and name):
+        meant = _settings_like(section) if equals and not dot else []
         raise ValueError(
             f"Override {override!r} is not section.key=value, such as training.epochs=5."
+            + (f" Did you mean {' or '.join(f'{each}={text}' for each in meant)}?" if meant else "")
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -296,3 +303,12 @@ def _override(values: dict[str, Any], override: str) -> str:
         name = new_name
     values[section][name] = value
     return f"{section}.{name}"
+
+
+def _settings_like(name: str) -> list[str]:
+    """`section.key` of the settings with this key or, if there is none, with the closest one."""
+    sections: dict[str, list[str]] = {}
+    for setting in all_settings(Recipe()):
+        sections.setdefault(setting.partition(".")[2], []).append(setting)
+    close = difflib.get_close_matches(name, sections, n=1)
+    return sections[close[0]] if close else []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,15 @@ def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
     return _read(data, split, aligned)
 
 
+@contextlib.contextmanager
+def missing_files(advice: str) -> Iterator[None]:
+    """Adds what to do to the errors of missing files in the block."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} {advice}") from error
+
+
 def load_recorded(
     model_directory: str | os.PathLike[str], split: str, aligned: bool = False
 ) -> tf.data.Dataset:
@@ -132,9 +142,13 @@ def load_recorded(
     """
     recorded = _recorded(model_directory)
     data = Recipe.from_dict(recorded["recipe"]).data
-    if split != "train" or not data.mix:
-        return load_split(data, split, aligned)
-    pairs = load_training(data, aligned, recorded.get("parent"))
+    with missing_files(
+        "The model records it as part of its corpus: put it back, or give files of your own or "
+        "another split (--split), see --help."
+    ):
+        if split != "train" or not data.mix:
+            return load_split(data, split, aligned)
+        pairs = load_training(data, aligned, recorded.get("parent"))
     return pairs.once() if isinstance(pairs, MixedPairs) else pairs
 
 
@@ -214,8 +228,9 @@ def _dictionary_split(data: DataRecipe, split: str) -> list[Entry]:
     if split != "train" and (name := getattr(data, split)):
         return _dictionary(data, name)
     if not data.train:
-        raise FileNotFoundError(
-            "The recipe has no dictionary: name one, for example with --set data.train=cmudict.dict"
+        raise ValueError(
+            "The recipe has no dictionary: name one, for example with --set "
+            "data.train=cmudict.dict."
         )
     held_out = [each for each in ("validation", "test") if not getattr(data, each)]
     return [
@@ -284,9 +299,5 @@ def _file(data: DataRecipe, name: str) -> Path:
     if not path.is_file() and packed.is_file():
         return packed
     if not path.is_file():
-        raise FileNotFoundError(
-            f"Neither {path} nor {packed.name} exists. Set the corpus folder (--set "
-            "data.folder=FOLDER) or the file name (--set data.train, data.validation or "
-            "data.test), or evaluate another split (--split validation)."
-        )
+        raise FileNotFoundError(f"Neither {path} nor {packed.name} exists.")
     return path

@@ -41,7 +41,7 @@ from keras_attn_nmt.training.parents import (
     resumed_parent,
     write_record,
 )
-from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.training.recipe import Recipe, TrainingRecipe
 from keras_attn_nmt.training.resuming import (
     changes,
     check_output,
@@ -51,12 +51,15 @@ from keras_attn_nmt.training.resuming import (
     write_recipe,
     written_epoch,
 )
-from keras_attn_nmt.training.splits import load_split, load_training
+from keras_attn_nmt.training.splits import load_split, load_training, missing_files
 from keras_attn_nmt.training.vectors import check_vectors, initialize_embeddings
 from keras_attn_nmt.training.vocabularies import load_given, make_tokenizers
 from keras_attn_nmt.translator import Translator
 
 logger = logging.getLogger(__name__)
+
+# Validation on fewer pairs gives a warning.
+_ENOUGH_VALIDATION_PAIRS = 100
 
 
 def train(
@@ -140,8 +143,12 @@ def _train(
     if state is None and parent is None:
         check_vectors(recipe)
     aligned = settings.guided_alignment > 0
-    pairs = load_training(recipe.data, aligned, parent.record if parent else None)
-    validation_pairs = load_split(recipe.data, "validation", aligned)
+    with missing_files(
+        "Correct data.folder or the file names in [data], in the recipe or with --set "
+        "(--set data.folder=FOLDER); data.validation='' holds out the end of the training files."
+    ):
+        pairs = load_training(recipe.data, aligned, parent.record if parent else None)
+        validation_pairs = load_split(recipe.data, "validation", aligned)
     if parent and parent.files:
         tokenizers = parent.files.source_tokenizer, parent.files.target_tokenizer
     elif state is None:
@@ -154,6 +161,7 @@ def _train(
         )
     source_tokenizer, target_tokenizer = tokenizers
     data, validation = _batches(recipe, tokenizers, pairs, validation_pairs)
+    _warn_of_few(validation.plan.pairs, settings)
     steps = data.plan.steps_per_epoch
 
     config = ModelConfig.from_dict(
@@ -296,6 +304,19 @@ def _batches(
         **batching,
     )
     return data, BatchedPairs(validation_pairs, *tokenizers, **batching)
+
+
+def _warn_of_few(pairs: int, settings: TrainingRecipe) -> None:
+    """Warns of validation on too few pairs."""
+    if settings.monitor == "val_bleu":
+        pairs = min(pairs, settings.bleu_sentences)
+    if pairs < _ENOUGH_VALIDATION_PAIRS:
+        logger.warning(
+            "only %d validation pairs for training.monitor='%s': chance decides which epoch is "
+            "best and when to stop. Give at least %d (data.validation, training.bleu_sentences), "
+            "or turn off early stopping (training.patience=0)",
+            *(pairs, settings.monitor, _ENOUGH_VALIDATION_PAIRS),
+        )
 
 
 def _compiled_model(

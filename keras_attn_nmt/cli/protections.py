@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.cli.arguments import UsageError, model_languages
@@ -107,13 +107,21 @@ class LineProtection:
         options: Options of `translate`.
         translator: A `Translator` or `TFLiteTranslator`.
         protection: Of `check_protection`.
+        excess: See `fit_lines`.
 
     Raises:
         UsageError: The language of paragraphs is not known.
     """
 
-    def __init__(self, options: argparse.Namespace, translator: Any, protection: Protection):
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        translator: Any,
+        protection: Protection,
+        excess: Callable[[str], str] | None = None,
+    ):
         self._options = options
+        self._excess = excess
         self._translator = translator
         self._protection = protection
         self._language = ""
@@ -171,7 +179,9 @@ class LineProtection:
                 for number in range(1, len(each) + 1)
             ]
         fitting, too_long = fit_lines(
-            texts, self._translator, self._options.too_long, before, names=names
+            *(texts, self._translator, self._options.too_long, before),
+            names=names,
+            excess=self._excess,
         )
         if spans is None:
             # Of a line that is skipped, nothing is restored.

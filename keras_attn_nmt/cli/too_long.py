@@ -1,9 +1,9 @@
-"""Handling of input lines that exceed the maximum source length."""
+"""Handling of input lines that exceed the maximum source or target length."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.text.blank import is_blank
@@ -24,6 +24,7 @@ def fit_lines(
     before: int,
     side: str = "source",
     names: Sequence[str] | None = None,
+    excess: Callable[[str], str] | None = None,
 ) -> tuple[list[str], ValueError | None]:
     """Applies a `--too-long` policy to input lines.
 
@@ -35,6 +36,8 @@ def fit_lines(
         before: Number of input lines before these.
         side: The language of the lines, `"source"` or `"target"` (only of a `Translator`).
         names: Names of the lines for messages, by default their numbers.
+        excess: Why the translation of a line would be too long, or `""`. Such a line is skipped
+            where too long ones are cropped.
 
     Returns:
         `(texts, error)`: a text per line, up to the first too long one if the policy is `stop`,
@@ -46,22 +49,24 @@ def fit_lines(
         tokenizer, name = translator.target_tokenizer, "target"
     texts: list[str] = []
     for line, ids in zip(lines, tokenizer.encode(lines), strict=True):
-        length = len(ids) + 1  # With the end of the sentence.
-        if length <= limit or is_blank(line):
-            texts.append(line)
-            continue
         number = names[len(texts)] if names else f"Line {before + len(texts) + 1}"
-        reason = f"{number} of the {name} has {length} tokens, the limit is {limit}"
-        if too_long == "stop":
-            return texts, ValueError(
-                f"{reason}: split it into sentences, or use --too-long skip or --too-long crop."
-            )
-        if too_long == "skip":
+        length = len(ids) + 1  # With the end of the sentence.
+        text = line
+        if length > limit and not is_blank(line):
+            reason = f"{number} of the {name} has {length} tokens, the limit is {limit}"
+            if too_long == "stop":
+                return texts, ValueError(
+                    f"{reason}: split it into sentences, or use --too-long skip or --too-long crop."
+                )
+            logger.warning("%s: %s", reason, "skipped" if too_long == "skip" else "cropped")
+            text = "" if too_long == "skip" else _cropped(tokenizer, ids[: limit - 1])
+        if excess and (reason := excess(text)):
+            reason = f"{number} of the {name} {reason}"
+            if too_long == "stop":
+                return texts, ValueError(f"{reason}: raise --max-length, or use --too-long skip.")
             logger.warning("%s: skipped", reason)
-            texts.append("")
-        else:
-            logger.warning("%s: cropped", reason)
-            texts.append(_cropped(tokenizer, ids[: limit - 1]))
+            text = ""
+        texts.append(text)
     return texts, None
 
 

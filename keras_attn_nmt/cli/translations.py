@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,6 @@ from keras_attn_nmt.writing import check_file_output, write_text
 if TYPE_CHECKING:
     import numpy as np
 
-    from keras_attn_nmt.text.glossary import Glossary
     from keras_attn_nmt.translation import Translation
     from keras_attn_nmt.translator import Translator
 
@@ -103,20 +101,14 @@ def translate(options: argparse.Namespace) -> None:
     if options.beam_size:  # Otherwise the default is only known once the model is loaded.
         check_n_best(options.n_best, options.beam_size)
     protection = check_protection(options)
-    if options.glossary and options.model.endswith(".tflite"):
-        raise UsageError(
-            "a .tflite file has no constrained search: remove --glossary, or use a model directory."
-        )
+    if options.model.endswith(".tflite"):
+        _check_device_options(options)
     search = search_options(options)
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):
         from keras_attn_nmt.export.runner import TFLiteTranslator
 
-        if options.shortlist:
-            raise UsageError("a .tflite file has no shortlist: remove --shortlist.")
-        if sampling:
-            raise UsageError("--sample needs a model directory: a .tflite file only searches.")
         translator = TFLiteTranslator(options.model)
     else:
         from keras_attn_nmt.translator import Translator
@@ -124,9 +116,8 @@ def translate(options: argparse.Namespace) -> None:
         translator = Translator.load(options.model)
     if not sampling:
         check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
-    if "glossary" in search:
-        _check_terms(search["glossary"], translator)
-    protected_lines = LineProtection(options, translator, protection)
+    excess = _excess_of_terms(search, translator) if "glossary" in search else None
+    protected_lines = LineProtection(options, translator, protection, excess)
     done = translated = cut = 0
     batches = 1 if options.paragraphs else BATCHES_AHEAD
     for lines in arriving_lines(stream, options.batch_size * batches, INPUT):
@@ -151,12 +142,39 @@ def translate(options: argparse.Namespace) -> None:
         logging.warning("%d translations reached the maximum length, see --max-length", cut)
 
 
-def _check_terms(glossary: Glossary, translator: Translator) -> None:
-    """Raises `ValueError`, before any work, for terms that the target vocabulary cannot write."""
-    from keras_attn_nmt.decoding.constrained_batches import constraint_ids
+def _check_device_options(options: argparse.Namespace) -> None:
+    """Raises `UsageError` for options that a `.tflite` file does not have."""
+    for name, lacking in (
+        ("glossary", "has no constrained search"),
+        ("sample", "searches and cannot sample"),
+        ("shortlist", "has no shortlist"),
+    ):
+        if getattr(options, name):
+            raise UsageError(
+                f"a .tflite file {lacking}: remove --{name}, or use the model directory that the "
+                "file was exported from."
+            )
 
-    tokenizers = translator.source_tokenizer, translator.target_tokenizer
-    constraint_ids([[term] for term in glossary], *tokenizers, max_length=sys.maxsize)
+
+def _excess_of_terms(search: Mapping[str, Any], translator: Translator) -> Callable[[str], str]:
+    """Says why the terms of a text exceed the maximum target length, see `fit_lines`.
+
+    Raises:
+        ValueError: The target vocabulary cannot write a term of the glossary.
+    """
+    from keras_attn_nmt.decoding.constrained_batches import encode_constraints, tokens_needed
+
+    glossary = search["glossary"]
+    limit = translator.search.replaced(max_length=search.get("max_length")).max_length
+    known = encode_constraints(glossary, translator.source_tokenizer, translator.target_tokenizer)
+
+    def excess(text: str) -> str:
+        needed = tokens_needed(glossary.constraints(text), known)
+        if needed <= limit:
+            return ""
+        return f"needs {needed} target tokens for the terms of the glossary, the limit is {limit}"
+
+    return excess
 
 
 def _print_translations(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -83,9 +83,28 @@ def constraint_ids(
         ValueError: The target vocabulary has no pieces for a phrase, or the phrases of a text
             exceed the maximum length.
     """
-    different = {each: None for row in rows for each in row}
+    every = (each for row in rows for each in row)
+    known = encode_constraints(every, source_tokenizer, target_tokenizer)
+    for index, row in enumerate(rows):
+        needed = tokens_needed(row, known)
+        if needed > max_length:
+            raise ValueError(
+                f"The constraints of text {index + 1} need {needed} target tokens, but the maximum "
+                f"length is {max_length}: raise max_length, or split the text."
+            )
+    return [[known[each] for each in row] for row in rows]
+
+
+def encode_constraints(
+    constraints: Iterable[Constraint], source_tokenizer: Tokenizer, target_tokenizer: Tokenizer
+) -> dict[Constraint, ConstraintIds]:
+    """Encodes each different constraint.
+
+    Raises:
+        ValueError: The target vocabulary has no pieces for a phrase.
+    """
     known: dict[Constraint, ConstraintIds] = {}
-    for each in different:
+    for each in dict.fromkeys(constraints):
         phrases = target_tokenizer.encode(each.targets)
         for phrase, ids in zip(each.targets, phrases, strict=True):
             if not ids or UNK in ids:
@@ -98,14 +117,12 @@ def constraint_ids(
         capitals = [new for new, old in zip(capitals, each.targets, strict=True) if new != old]
         phrases += [[BOS, *ids] for ids in target_tokenizer.encode(capitals) if UNK not in ids]
         known[each] = phrases, source_tokenizer.encode([each.source])[0] if each.source else []
-    for index, row in enumerate(rows):
-        needed = 1 + sum(min(map(len, known[each][0])) for each in row)
-        if needed > max_length:
-            raise ValueError(
-                f"The constraints of text {index + 1} need {needed} target tokens, but the maximum "
-                f"length is {max_length}: raise max_length, or split the text."
-            )
-    return [[known[each] for each in row] for row in rows]
+    return known
+
+
+def tokens_needed(row: Sequence[Constraint], known: Mapping[Constraint, ConstraintIds]) -> int:
+    """Number of target tokens that the constraints of a text need, `</s>` included."""
+    return 1 + sum(min(map(len, known[each][0])) for each in row)
 
 
 def padded_constraints(

@@ -311,7 +311,23 @@ def test_embeddings_prints_one_line_per_sentence(capfd, monkeypatch, model):
         (["shortlist", "missing"], 1, "The model directory missing does not exist"),
         (["train", "nothing", "--output", "x"], 1, "Unknown recipe 'nothing'"),
         (["train", "phrases", "--output", "x", "--set", "a.b=1"], 1, "Unknown section of a recipe"),
+        (
+            ["train", "multi30k", "--output", "x", "--set", "data.folder=none"],
+            1,
+            "none/train.de nor train.de.gz exists. Correct data.folder or the file names in [data]",
+        ),
         (["translate"], 2, "required: model"),
+        (
+            ["translate", "x.tflite", "--glossary", "y"],
+            2,
+            "file has no constrained search: remove",
+        ),
+        (
+            ["translate", "x.tflite", "--sample", "1"],
+            2,
+            "or use the model directory that the file",
+        ),
+        (["evaluate", __file__], 1, "is a file, but this needs a model directory"),
         (["translate", "x", "--beam-size", "0"], 2, "not a whole number of at least 1"),
         (["translate", "x", "--n-best", "9", "--beam-size", "5"], 2, "requires --beam-size"),
         (["evaluate", "x", "--source", "y"], 2, "give both --source and --reference"),

@@ -32,6 +32,22 @@ def test_terms_are_in_the_translations(capfd, monkeypatch, model, glossary):
     assert run(capfd, monkeypatch, [*options, "--glossary", glossary], untouched)[1] == plain
 
 
+def test_lines_whose_terms_are_too_long(capfd, monkeypatch, model, glossary, caplog):
+    """The lines before are written; with `--too-long skip` or `crop`, also those after."""
+    options = ["translate", model, "--max-length", "12", "--glossary", glossary]
+    text = b"ein Haus\n" + b"Haus " * 9 + b"\nam See\n"
+    code, out, err = run(capfd, monkeypatch, options, text)
+    assert code == 1 and "leine See" in out and out.count("\n") == 1
+    reason = r"Line 2 of the input needs \d+ target tokens for the terms .*, the limit is 12"
+    assert re.search(f"{reason}: raise --max-length, or use --too-long skip", err)
+    for policy in ("skip", "crop"):
+        caplog.clear()
+        code, out, _ = run(capfd, monkeypatch, [*options, "--too-long", policy], text)
+        first, second, third = out.splitlines()
+        assert code == 0 and "leine See" in first and second == "" and third
+        assert any(re.match(f"{reason}: skipped", each) for each in caplog.messages)
+
+
 def test_evaluate_counts_the_terms(capfd, monkeypatch, model, glossary, tmp_path):
     (tmp_path / "test.de").write_bytes(TEXT)
     options = ["evaluate", model, "--max-length", "30", "--json", "--glossary", glossary]

@@ -75,9 +75,3 @@ def test_conflicting_options_are_refused(capfd, monkeypatch, model, arguments, m
     code, out, err = run(capfd, monkeypatch, ["translate", model, *arguments])
     assert (code, out) == (2, "")
     assert message in err
-
-
-def test_device_file_does_not_sample(capfd, monkeypatch):
-    code, _, err = run(capfd, monkeypatch, ["translate", "x.tflite", "--sample", "1"])
-    assert code == 2
-    assert "--sample needs a model directory" in err

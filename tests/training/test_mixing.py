@@ -67,7 +67,12 @@ def test_small_corpus_is_repeated_and_all_is_once(tokenizer):
         counts = texts_of(epoch, tokenizer)
         assert [counts[pair] for pair in few] == [15, 15, 15]
         assert counts[whole[0]] == 1
-    assert "1 per epoch of a corpus of 1 pairs" in batched.plan.report()
+    assert batched.plan.report().splitlines()[:3] == [
+        "sentence pairs: 76 per epoch, 30 of the first corpus and 46 mixed in; of all corpora, "
+        "dropped 0 of 34 pairs",
+        "mixed corpus 1: 3 pairs, repeated to 45 per epoch",
+        "mixed corpus 2: all 1 pairs in every epoch",
+    ]
     counts = texts_of(batches_of(batched.in_order()), tokenizer)
     assert counts == texts_of(batches_of(batched.shuffled(seed=3)), tokenizer)
 

@@ -36,7 +36,10 @@ def test_overrides_accept_toml_values_and_bare_words():
     [
         (["training.epoch=3"], "Did you mean 'epochs'"),
         (["trainin.epochs=3"], "Did you mean 'training'"),
-        (["epochs=3"], "is not section.key=value"),
+        (["epochs=3"], r"is not section.key=value.* Did you mean training\.epochs=3\?"),
+        (["learing_rate=1e-3"], r"Did you mean training\.learning_rate=1e-3\?"),
+        (["training.learing_rate=1e-3"], "Did you mean 'learning_rate'"),
+        (["training.epochs"], r"is not section.key=value, such as training\.epochs=5\.$"),
         (["training.epochs=many"], r"training\.epochs must be of type int, got 'many'"),
         (["training.epochs=0"], r"training\.epochs must be at least 1"),
         (["training.optimizer=sgd"], r"training\.optimizer must be one of"),
@@ -75,8 +78,10 @@ def test_unknown_settings_are_rejected(overrides, message):
 
 
 def test_unknown_recipes_and_files(tmp_path):
-    with pytest.raises(ValueError, match="Known: bahdanau2015, g2p, multi30k"):
-        load_recipe("multi40k")
+    with pytest.raises(ValueError, match=r"Known: bahdanau2015, g2p, multi30k.*; or give"):
+        load_recipe("nope")
+    with pytest.raises(ValueError, match=r"Did you mean multi30k or .*\? Known: bahdanau2015"):
+        load_recipe("multi30")
     with pytest.raises(FileNotFoundError, match="The recipe file"):
         load_recipe(tmp_path / "mine.toml")
     (tmp_path / "mine.toml").write_text("[data\n")
@@ -119,6 +124,13 @@ def test_overrides_without_effect_are_rejected(overrides, setting, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('[data]\ncorpus = "phrases"\ntest = "other"\n')
     with pytest.raises(ValueError, match=r"mine\.toml: data\.test has no effect"):
+        load_recipe(path)
+
+
+def test_all_settings_without_effect_are_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[data]\ncorpus = "phrases"\ntest = "other"\nsource_column = 2\n')
+    with pytest.raises(ValueError, match=r"data\.test has no.*; data\.source_column has.*them"):
         load_recipe(path)
 
 

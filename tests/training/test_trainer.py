@@ -163,11 +163,12 @@ def aligned(corpus, tmp_path):
     return folder
 
 
-def test_model_directory_is_complete_and_documents_the_run(aligned, tmp_path):
+def test_model_directory_is_complete_and_documents_the_run(aligned, tmp_path, caplog):
     guided = ("data.alignment=align", "training.guided_alignment=1.0")
     guided += ("training.learning_rate=0.02", "training.warmup_steps=0")
     recipe = small(aligned, "training.epochs=6", "data.validation=''", *guided)
     report = train(recipe, tmp_path / "model", quiet=True)
+    assert sum("only 10 validation pairs" in each for each in caplog.messages) == 1
     losses = [epoch["attention_loss"] for epoch in report["history"]]
     assert losses[-1] < 0.85 * losses[0]
     written = {path.name for path in (tmp_path / "model").iterdir()}
