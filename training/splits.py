@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_attn_nmt.model_directory import check_complete
 from keras_attn_nmt.training.corpora import (
     concatenated,
     decoded,
@@ -156,6 +157,7 @@ def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
     """The `[data]` section of a model's recipe.
 
     Raises:
+        FileNotFoundError: There is no model.
         ValueError: The recipe is not recorded, or damaged.
     """
     return Recipe.from_dict(_recorded(model_directory)["recipe"]).data
@@ -164,6 +166,7 @@ def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
 def _recorded(model_directory: str | os.PathLike[str]) -> dict[str, Any]:
     recorded = read_run(model_directory)
     if not recorded:
+        check_complete(model_directory)
         raise ValueError(
             f"{model_directory} does not record its training corpus: pass files explicitly, see "
             "--help."
