@@ -8,34 +8,27 @@ from __future__ import annotations
 import functools
 import json
 import os
-import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
     length_penalty,
     longest_translation,
 )
-from keras_attn_nmt.extras import extra
-from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.export.interpreters import SIZED, Interpreters
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.translation import (
-    TextTooLong,
-    Translation,
-    copying_rare,
-)
-
-with extra("device"):
-    from ai_edge_litert.interpreter import Interpreter
+from keras_attn_nmt.translation import IMPOSSIBLE, TextTooLong, Translation, copying_rare
 
 METADATA = "metadata.json"
 _FIELDS = (
@@ -61,11 +54,13 @@ class TFLiteTranslator(ParagraphTranslator):
         source_vocabulary: SentencePiece model of the source language; defaults to the file named in
             the metadata, in the same folder.
         target_vocabulary: Same for the target language.
-        threads: Number of interpreter threads.
+        threads: Number of threads of an interpreter.
+        jobs: Number of interpreters, each of which translates sentences of its own.
 
     Attributes:
         metadata: Metadata of the file: languages, vocabularies, limits.
         source_tokenizer: Tokeniser of the source language.
+        rows: Number of sentences that greedy search translates at once.
         max_source_length: Maximum number of source tokens, `</s>` included.
 
     Raises:
@@ -85,7 +80,10 @@ class TFLiteTranslator(ParagraphTranslator):
         source_vocabulary: str | os.PathLike[str] | None = None,
         target_vocabulary: str | os.PathLike[str] | None = None,
         threads: int = 1,
+        jobs: int = 1,
     ):
+        check_whole("threads", threads)
+        self._jobs = check_whole("jobs", jobs)
         path = Path(path)
         self.metadata = read_metadata(path)
         self.max_source_length: int = self.metadata["max_source_length"]
@@ -102,14 +100,15 @@ class TFLiteTranslator(ParagraphTranslator):
         self._content = path.read_bytes()
         self._threads = threads
         try:
-            self._interpreter = _SharedInterpreter(self._content, threads)
+            self._interpreter = Interpreters(self._content, threads, jobs)
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
+        self.rows: int = max(self._interpreter.sizes, default=(1, 0))[0]
 
     def _run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        # In a forked process, the lock may be held forever by a thread of the parent.
+        # In a forked process, an interpreter may be in use forever by a thread of the parent.
         if self._interpreter.process != os.getpid():
-            self._interpreter = _SharedInterpreter(self._content, self._threads)
+            self._interpreter = Interpreters(self._content, self._threads, self._jobs)
         return self._interpreter.run(signature, **inputs)
 
     def _vocabulary(
@@ -151,11 +150,12 @@ class TFLiteTranslator(ParagraphTranslator):
         Args:
             texts: Sentences. A blank text has one empty translation.
             beam_size: Beam size, at most that of the export, which is the default; 1 is greedy
-                search, which runs entirely in the file.
+                search. Both run entirely in the file; other options of a beam search take longer.
             length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14);
                 defaults to that of the export.
             max_length: Maximum target length in tokens, `</s>` included, limited by the export.
-            batch_size: Ignored; for compatibility with `Translator`.
+            batch_size: Ignored; a file that was exported with `bulk=True` translates 16 sentences
+                of similar length at once in greedy search.
             copy: See `Translation.copying`.
             protect: See `Translator.nbest`.
             markup: See `Translator.nbest`.
@@ -192,25 +192,91 @@ class TFLiteTranslator(ParagraphTranslator):
             if len(source) > self.max_source_length:
                 raise TextTooLong(index, len(source), self.max_source_length)
             sources.append(source)
-        search = (
-            self._greedy if beam_size == 1 else functools.partial(self._beam, beam_size=beam_size)
-        )
-        found = [
-            search(source, min(limit, longest_translation(len(source))), alpha)
-            if source
-            # Nothing to translate: one empty translation.
-            else [self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]
-            for source in sources
-        ]
+        # Nothing to translate: one empty translation.
+        found = [[self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]] * len(sources)
+        if beam_size == 1:
+            search, groups = self._greedy, self._groups(sources)
+        else:
+            search = functools.partial(self._beam, beam_size=beam_size)
+            groups = [[index] for index, source in enumerate(sources) if source]
+
+        def translate(group: list[int]) -> list[list[Translation]]:
+            return search([sources[index] for index in group], limit, alpha)
+
+        for group, results in zip(groups, self._in_parallel(translate, groups), strict=True):
+            for index, hypotheses in zip(group, results, strict=True):
+                found[index] = hypotheses
         return restore_all(plans, copying_rare(texts, found) if copy else found)
 
-    def _greedy(self, source: list[int], limit: int, alpha: float) -> list[Translation]:
-        found = self._run("translate", source_ids=self._padded(source))
-        tokens = [int(token) for token in found["target_ids"][0] if token != PAD][:limit]
-        scores = found["token_scores"][0, : len(tokens)]
-        return [self._translation(source, tokens, scores, found["attention"][0], alpha)]
+    def _in_parallel(
+        self, translate: Callable[[list[int]], Any], groups: list[list[int]]
+    ) -> Iterable[Any]:
+        if self._jobs == 1:
+            return map(translate, groups)
+        with futures.ThreadPoolExecutor(self._jobs) as threads:
+            return list(threads.map(translate, groups))
+
+    def _groups(self, sources: list[list[int]]) -> list[list[int]]:
+        """Indices of sentences to translate at once, of similar length."""
+        rows, places = max(self._interpreter.sizes, default=(1, 0))
+        if rows == 1:
+            places = self.max_source_length
+        present = [index for index, source in enumerate(sources) if source]
+        order = sorted(present, key=lambda index: len(sources[index]))
+        groups: list[list[int]] = []
+        start = 0
+        while start < len(order):
+            group = order[start : start + rows]
+            # A batch takes as long as about four single sentences, also if it is not full.
+            if len(group) < rows / 4 or len(sources[group[-1]]) > places:
+                group = group[:1]
+            groups.append(group)
+            start += len(group)
+        return groups
+
+    def _greedy(
+        self, sources: list[list[int]], limit: int, alpha: float
+    ) -> list[list[Translation]]:
+        sizes = [*self._interpreter.sizes, (1, self.max_source_length)]
+        longest = max(map(len, sources))
+        rows, places = min(each for each in sizes if each[0] >= len(sources) and each[1] >= longest)
+        whole = (rows, places) == sizes[-1]
+        signature = "translate" if whole else SIZED.format(rows, places)
+        ids = np.full((rows, places), PAD, "int32")
+        for place, source in enumerate(sources):
+            ids[place, : len(source)] = source
+        found = self._run(signature, source_ids=ids)
+        translations = []
+        for row, source in enumerate(sources):
+            most = min(limit, longest_translation(len(source)))
+            tokens = [int(token) for token in found["target_ids"][row] if token != PAD][:most]
+            scores = found["token_scores"][row, : len(tokens)]
+            attention = found["attention"][row]
+            translations.append([self._translation(source, tokens, scores, attention, alpha)])
+        return translations
 
     def _beam(
+        self, sources: list[list[int]], limit: int, alpha: float, beam_size: int
+    ) -> list[list[Translation]]:
+        """Beam search in the file, if it has that of these options."""
+        (source,) = sources
+        options = SearchOptions(beam_size, alpha, limit)
+        if options != self.search or "translate_beam" not in self._interpreter.signatures:
+            most = min(limit, longest_translation(len(source)))
+            return [self._beam_by_step(source, most, alpha, beam_size)]
+        found = self._run("translate_beam", source_ids=self._padded(source))
+        hypotheses = []
+        for place, ids in enumerate(found["target_ids"][0]):
+            # Positions of the beam that are not filled.
+            if place and found["score"][0, place] < IMPOSSIBLE / 1000:
+                break
+            tokens = [int(token) for token in ids if token != PAD]
+            scores = found["token_scores"][0, place, : len(tokens)]
+            attention = found["attention"][0, place]
+            hypotheses.append(self._translation(source, tokens, scores, attention, alpha))
+        return [hypotheses]
+
+    def _beam_by_step(
         self, source: list[int], limit: int, alpha: float, beam_size: int
     ) -> list[Translation]:
         """Beam search as in `decoding.search.search`: finished hypotheses stay in the beam."""
@@ -272,35 +338,6 @@ class TFLiteTranslator(ParagraphTranslator):
             token_scores=np.asarray(token_scores, "float32"),
             attention=attention[: len(tokens), : len(source)],
         )
-
-
-class _SharedInterpreter:
-    """An interpreter shared by the threads of one process under a lock.
-
-    Args:
-        content: Content of the `.tflite` file.
-        threads: Number of interpreter threads.
-
-    Attributes:
-        process: Id of the process that may use it.
-        signatures: Names of the signatures.
-    """
-
-    def __init__(self, content: bytes, threads: int):
-        self.process = os.getpid()
-        self._lock = threading.Lock()
-        with quiet_stderr():
-            interpreter = Interpreter(model_content=content, num_threads=threads)
-            self._runners = {
-                name: interpreter.get_signature_runner(name)
-                for name in interpreter.get_signature_list()
-            }
-        self.signatures = frozenset(self._runners)
-
-    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs a signature and returns copies of its outputs by name."""
-        with self._lock:
-            return self._runners[signature](**inputs)
 
 
 class _Hypothesis:

@@ -1,6 +1,8 @@
 """Export of a model directory as a `.tflite` file of builtin ops, with attention.
 
     translate(source_ids) -> target_ids, score, token_scores, attention       greedy search
+    translate_1x16, ...: the same for shorter sentences, or for several at once (ROWSxPLACES)
+    translate_beam(source_ids) -> target_ids, score, token_scores, attention  beam search
     encode(source_ids) -> memory, state                                       for custom
     decode_step(tokens, state, memory) -> log_probabilities, state, attention   beam search
 
@@ -36,22 +38,26 @@ from tensorflow.lite.python import schema_py_generated as schema
 from keras_attn_nmt import __version__
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding import search as searching
-from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
 from keras_attn_nmt.export import fast_sentencepiece, tflite_check
+from keras_attn_nmt.export.device_decoder import DeviceDecoder, DeviceOperations, fixed_shapes
 from keras_attn_nmt.export.errors import ExportError
+from keras_attn_nmt.export.interpreters import SIZED
 from keras_attn_nmt.export.load_for_export import languages, load_for_export
 from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.model_directory import SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
-from keras_attn_nmt.recurrence.cells import State
 from keras_attn_nmt.text.special_ids import EOS, PAD
 from keras_attn_nmt.translation import IMPOSSIBLE
 from keras_attn_nmt.writing import atomic_write
 
 QUANTIZATIONS = ("none", "float16", "int8")
 SIGNATURES = ("translate", "encode", "decode_step")
+# Source lengths of signatures for one sentence, and for several: the steps of a search take time
+# in proportion to the places, also if they are empty.
+SHORT_PLACES = (16, 32)
+BULK_ROWS, BULK_PLACES = 16, (16, 24, 32, 48)
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +74,7 @@ def export_tflite(
     text: bool = False,
     signatures: Sequence[str] | None = None,
     energies: bool = False,
+    bulk: bool = False,
 ) -> Path:
     """Exports a model directory as a `.tflite` file of builtin ops, plus its vocabularies.
 
@@ -90,6 +97,8 @@ def export_tflite(
             `("translate",)`, greedy search only, for runtimes limited to one signature.
         energies: Adds the attention energies before the softmax to the outputs of `decode_step`,
             float32, `(1, beam_size, max_source_length)`, unless the model has no attention.
+        bulk: Adds signatures that translate 16 sentences at once, for `TFLiteTranslator` on
+            computers; with `"int8"`, several times the sentences per second.
 
     Returns:
         The written file.
@@ -123,6 +132,11 @@ def export_tflite(
             "energies are an output of decode_step, which this file lacks: export text=False and "
             "all signatures."
         )
+    if bulk and greedy:
+        raise ValueError(
+            "bulk adds signatures, which this file must not have: export text=False and all "
+            "signatures."
+        )
     output = Path(output)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"The folder {output.parent} for {output.name} does not exist.")
@@ -135,7 +149,7 @@ def export_tflite(
         max_length=max_target_length,
     )
     check_exported_beam(search)
-    decoder = _DeviceDecoder(files.model, max_source_length)
+    decoder = DeviceDecoder(files.model)
     vocabularies = [output.with_suffix(f".{side}.spm") for side in ("source", "target")]
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
@@ -156,7 +170,7 @@ def export_tflite(
             "source_vocabulary_sha256": files.source_tokenizer.digest,
             "target_vocabulary_sha256": files.target_tokenizer.digest,
         }
-    content = _convert(decoder, files, metadata, energies)
+    content = _convert(decoder, files, metadata, energies, bulk)
     own = [Path(model, SOURCE), Path(model, TARGET)]
     names = [output] if text else [output, *vocabularies]
     with contextlib.ExitStack() as stack:  # Replaces the files after all are complete.
@@ -184,9 +198,9 @@ def _check_signatures(signatures: Sequence[str] | None, text: bool) -> list[str]
 
 
 def _convert(
-    decoder: _DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool
+    decoder: DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool, bulk: bool
 ) -> bytes:
-    functions = _functions(decoder, files, metadata, energies)
+    functions = _functions(decoder, files, metadata, energies, bulk)
     module = tf.Module()
     module.functions = functions
     with tempfile.TemporaryDirectory() as directory:
@@ -229,7 +243,7 @@ def custom_ops(content: bytes) -> set[str]:
 
 
 def _functions(
-    decoder: _DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool
+    decoder: DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool, bulk: bool
 ) -> dict[str, Any]:
     """The signatures of the file as concrete functions with fixed shapes."""
     limit = metadata["max_source_length"]
@@ -241,20 +255,27 @@ def _functions(
         def frozen(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             constants = [tf.constant(value) for value in values]
             mapping = list(zip(weights, constants, strict=True))
-            with keras.StatelessScope(state_mapping=mapping):
+            with keras.StatelessScope(state_mapping=mapping), fixed_shapes(files.model):
                 return function(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
 
         return tf.function(frozen, autograph=False).get_concrete_function(*specs)
 
-    def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        options = SearchOptions(1, metadata["length_penalty"], metadata["max_target_length"])
-        found = searching.search(decoder, source_ids, options)
+    def search(source_ids: tf.Tensor, beam_size: int) -> dict[str, tf.Tensor]:
+        limits = metadata["length_penalty"], metadata["max_target_length"]
+        options = SearchOptions(beam_size, *limits)
+        found = searching.search(decoder, source_ids, options, DeviceOperations())
         return {
-            "target_ids": found.tokens[:, 0],
-            "score": found.scores[:, 0],
-            "token_scores": found.token_scores[:, 0],
-            "attention": found.attention[:, 0],
+            "target_ids": found.tokens,
+            "score": found.scores,
+            "token_scores": found.token_scores,
+            "attention": found.attention,
         }
+
+    def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name: value[:, 0] for name, value in search(source_ids, 1).items()}
+
+    def translate_beam(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        return search(source_ids, metadata["beam_size"])
 
     def encode(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         memory, state = decoder.encode(source_ids)
@@ -294,7 +315,17 @@ def _functions(
         if name not in EncodedSource._fields:  # One state for each hypothesis.
             shape[1] = metadata["beam_size"]
         inputs.append(tf.TensorSpec(shape, output.dtype, name))
-    return functions | {"encode": encoded, "decode_step": concrete(decode_step, tokens, *inputs)}
+    functions |= {"encode": encoded, "decode_step": concrete(decode_step, tokens, *inputs)}
+    if metadata["beam_size"] > 1:
+        functions["translate_beam"] = concrete(translate_beam, source)
+    sizes = [(1, places) for places in SHORT_PLACES if places < limit]
+    if bulk:
+        sizes += [(BULK_ROWS, places) for places in BULK_PLACES if places < limit]
+        sizes.append((BULK_ROWS, limit))
+    for size in sizes:
+        ids = tf.TensorSpec(size, tf.int32, "source_ids")
+        functions[SIZED.format(*size)] = concrete(translate, ids)
+    return functions
 
 
 def _with_text(
@@ -332,38 +363,6 @@ def _with_text(
         }
 
     return translate_text
-
-
-class _DeviceDecoder(IncrementalDecoder):
-    """Encodes the non-padding part of one sentence, and pads its memory to a fixed length.
-
-    The encoder's loops stop at the end of the sentence, and all sizes in the decoder's loop are
-    fixed: with growing sizes, XNNPACK (TensorFlow 2.21, LiteRT 2.3) sometimes gave wrong results.
-
-    Args:
-        model: Any functional translation model.
-        limit: Number of source positions in memory.
-    """
-
-    def __init__(self, model: keras.Model, limit: int):
-        super().__init__(model)
-        self._limit = limit
-
-    def encode(self, source: tf.Tensor) -> tuple[EncodedSource, State]:
-        """Encodes one sentence, int32, `(1, limit)`; the memory has the same length."""
-        length = tf.reduce_sum(tf.cast(source != PAD, tf.int32))
-        memory, state = super().encode(source[:, : tf.maximum(length, 1)])
-        return EncodedSource(*(self._padded(value) for value in memory)), state
-
-    def _padded(self, tensor: tf.Tensor) -> tf.Tensor:
-        """Zero-pads `(1, length, ...)` to `(1, limit, ...)`."""
-        if tensor.shape[1] is not None:  # Without attention: one vector per sentence.
-            return tensor
-        if tensor.dtype == tf.bool:  # TensorFlow Lite does not pad bool.
-            return self._padded(tf.cast(tensor, tf.int32)) > 0
-        missing = self._limit - tf.shape(tensor)[1]
-        paddings = [[0, missing if axis == 1 else 0] for axis in range(len(tensor.shape))]
-        return tf.reshape(tf.pad(tensor, paddings), (1, self._limit, *tensor.shape[2:]))
 
 
 def _named(state: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:

@@ -37,6 +37,7 @@ def check(
         ExportError: A float file disagrees with the model, or a quantised one is broken.
     """
     source, target = vocabularies
+    rows = 1
     run: Callable[..., list[Translation]]
     if metadata["text"]:
         runner = TextRunner(path)
@@ -44,7 +45,8 @@ def check(
         def run(texts: list[str], **_: Any) -> list[Translation]:
             return [runner(text) for text in texts]
     else:
-        run = TFLiteTranslator(path, source, target)
+        device = TFLiteTranslator(path, source, target)
+        run, rows = device, device.rows
     translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
     texts = [
         text
@@ -55,6 +57,8 @@ def check(
         "length_penalty": metadata["length_penalty"],
         "max_length": metadata["max_target_length"],
     }
+    # Enough texts for the signatures that translate several at once.
+    texts *= rows
     for beam_size in sorted({1, metadata["beam_size"]}):
         found = run(texts, beam_size=beam_size, **options)
         for text, got, wanted in zip(

@@ -68,6 +68,13 @@ def add_commands(commands: Commands) -> None:
         help="text: N lines per input line, empty ones if the search found fewer; moses: "
         "'0 ||| text ||| features ||| score' with 0-based line numbers (default: text)",
     )
+    command.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="of a .tflite file: interpreters that translate at the same time (default: 1)",
+    )
     add_too_long(command)
     add_protection(command)
     add_search_options(command, glossary=True)
@@ -109,7 +116,12 @@ def translate(options: argparse.Namespace) -> None:
     if options.model.endswith(".tflite"):
         from keras_attn_nmt.export.runner import TFLiteTranslator
 
-        translator = TFLiteTranslator(options.model)
+        translator = TFLiteTranslator(options.model, jobs=options.jobs)
+    elif options.jobs > 1:
+        raise UsageError(
+            "--jobs is for a .tflite file: a model directory uses all cores at once. Remove it, or "
+            "export the model with keras-attn-nmt export tflite."
+        )
     else:
         from keras_attn_nmt.translator import Translator
 

@@ -142,8 +142,7 @@ class IncrementalDecoder:
         """
         embedded = self.parts.embed(tokens, training=False)
         gates = self.decoder.embed_gates(embedded)
-        advanced, attention = self.decoder.step(gates, state, memory)
-        context = self.decoder.context(attention, memory)
+        advanced, attention, context = self.advance(gates, state, memory)
         features = self.parts.features([embedded, advanced[0], state[0], context])
         if weights is not None:
             kernel, bias = weights
@@ -154,6 +153,17 @@ class IncrementalDecoder:
         else:
             logits = features if self.parts.output is None else self.parts.output(features)
         return ops.cast(logits, "float32"), advanced, attention
+
+    def advance(self, gates: Any, state: State, memory: EncodedSource) -> tuple[State, Any, Any]:
+        """The recurrent part of `step`: the new state, the attention weights and the context.
+
+        Args:
+            gates: Output of `AttentionDecoder.embed_gates`, `(batch, hypotheses, token_units)`.
+            state: See `step`.
+            memory: See `step`.
+        """
+        advanced, attention = self.decoder.step(gates, state, memory)
+        return advanced, attention, self.decoder.context(attention, memory)
 
     def energies(self, tokens: Any, state: State, memory: EncodedSource) -> Any:
         """Attention energies e_ij of the position that `step` decodes, before the softmax.

@@ -12,6 +12,7 @@ Data flow of a search:
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -78,7 +79,28 @@ class Choose(Protocol):
     ) -> tuple[Any, Any, Any]: ...
 
 
-def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> Hypotheses:
+class Operations:
+    """Operations of a search that a runtime may compute in another way."""
+
+    def zeros(self, shape: tuple, dtype: str, source: Any) -> Any:
+        """Zeros of a shape, given the source ids of the batch."""
+        return ops.zeros(shape, dtype=dtype)
+
+    def append(self, past: Any, step: Any, record: Any) -> Any:
+        """Writes a record, `(batch, ...)`, to `past[step]`, `(steps, batch, ...)`."""
+        return ops.scatter_update(past, ops.reshape(step, (1, 1)), ops.expand_dims(record, 0))
+
+    def top_tokens(self, logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]:
+        """See `top_tokens`."""
+        return top_tokens(logits, k, group)
+
+
+def search(
+    decoder: IncrementalDecoder,
+    source: Any,
+    options: SearchOptions,
+    operations: Operations | None = None,
+) -> Hypotheses:
     """Greedy or beam search.
 
     A finished hypothesis stays in the beam and competes by its score, the log-probability divided
@@ -90,15 +112,24 @@ def search(decoder: IncrementalDecoder, source: Any, options: SearchOptions) -> 
         source: Ids, int32, `(batch, source_length)`, each sentence ending in `EOS`. An all-padding
             sentence gives an empty translation.
         options: The search options. The target length is also limited by `longest_translation`.
+        operations: Those of the runtime; defaults to `Operations`.
 
     Returns:
         `beam_size` hypotheses per sentence; `target_length` is `max_length`.
     """
+    operations = operations or Operations()
     beam = options.beam_size
     # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
     start = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
-    choose = functools.partial(_continuations, beam=beam, alpha=options.length_penalty)
-    return decode(decoder, source, options, choose, start, width=beam, independent=beam == 1)
+    choose = functools.partial(
+        _continuations, beam=beam, alpha=options.length_penalty, top=operations.top_tokens
+    )
+    return decode(
+        *(decoder, source, options, choose, start),
+        width=beam,
+        independent=beam == 1,
+        operations=operations,
+    )
 
 
 def decode(
@@ -110,6 +141,7 @@ def decode(
     *,
     width: int,
     independent: bool,
+    operations: Operations | None = None,
 ) -> Hypotheses:
     """The loop of all searches: decodes `beam_size` hypotheses per sentence step by step.
 
@@ -121,7 +153,9 @@ def decode(
         start: Initial log-probabilities of the hypotheses, float32, `(beam_size,)`.
         width: Number of candidates that `choose` takes from the logits with `top_tokens`.
         independent: Each hypothesis is its own parent: the loop ignores the parents.
+        operations: See `search`.
     """
+    operations = operations or Operations()
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
     beam, alpha, max_length = options.beam_size, options.length_penalty, options.max_length
@@ -140,11 +174,12 @@ def decode(
     lengths = ops.zeros((batch, beam), dtype="int32")
     ended = ops.broadcast_to(ops.equal(length, 0), (batch, beam))
     tokens = ops.full((batch, beam), BOS, dtype="int32")
+    shape = (max_length, batch, beam)
     history = (
-        ops.zeros((max_length, batch, beam), dtype="int32"),  # tokens
-        ops.zeros((max_length, batch, beam), dtype="int32"),  # parents
-        ops.zeros((max_length, batch, beam)),  # log-probabilities of the tokens
-        ops.zeros((max_length, batch, beam, source_length)),  # attention of the parents
+        operations.zeros(shape, "int32", source),  # tokens
+        operations.zeros(shape, "int32", source),  # parents
+        operations.zeros(shape, "float32", source),  # log-probabilities of the tokens
+        operations.zeros((*shape, source_length), "float32", source),  # attention of the parents
     )
 
     def unfinished(step: Any, *carry: Any) -> Any:
@@ -173,7 +208,7 @@ def decode(
         state = tuple(_gather_beams(each, parents, independent) for each in advanced)
         records = (tokens, parents, token_scores, attention)
         history = tuple(
-            ops.scatter_update(past, ops.reshape(step, (1, 1)), ops.expand_dims(record, 0))
+            past if independent and record is parents else operations.append(past, step, record)
             for past, record in zip(history, records, strict=True)
         )
         ended = ops.logical_or(new_ended, ops.logical_or(ops.equal(tokens, EOS), lengths >= limits))
@@ -186,7 +221,13 @@ def decode(
 
 
 def _continuations(
-    logits: Any, current: Current, *, group: int | None, beam: int, alpha: float
+    logits: Any,
+    current: Current,
+    *,
+    group: int | None,
+    beam: int,
+    alpha: float,
+    top: Callable[..., tuple[Any, Any]],
 ) -> tuple[Any, Any, Any]:
     """The `beam` best continuations among all hypotheses of a sentence, best first.
 
@@ -197,14 +238,15 @@ def _continuations(
         group: See `top_tokens`.
         beam: Beam size.
         alpha: Exponent of the length penalty.
+        top: See `Operations.top_tokens`.
 
     Returns:
         Tokens, parent indices and token log-probabilities, each `(batch, beam)`.
     """
     width = beam if group else min(beam, logits.shape[-1] - EOS)
-    top, ids = top_tokens(logits, width, group)
+    best, ids = top(logits, width, group)
     # Only the candidates are normalised.
-    token_scores = top - ops.logsumexp(logits, axis=-1, keepdims=True)
+    token_scores = best - ops.logsumexp(logits, axis=-1, keepdims=True)
     # A finished hypothesis extends only with PAD at log-probability 0.
     ended = ops.expand_dims(current.ended, 2)
     nothing = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)

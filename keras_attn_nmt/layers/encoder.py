@@ -122,7 +122,7 @@ class BidirectionalEncoder(keras.layers.Layer):
             if self.runs_on_cudnn():
                 annotations, sentence_vector = self._run_cudnn(rnns, annotations, mask)
             else:
-                annotations, sentence_vector = self._run_loop(
+                annotations, sentence_vector = self.run_layer(
                     rnns, annotations, mask, bool(training)
                 )
         return annotations, sentence_vector
@@ -149,7 +149,18 @@ class BidirectionalEncoder(keras.layers.Layer):
             self._zero_padding(ops.concatenate(finals, axis=-1), ops.squeeze(present, 1)),
         )
 
-    def _run_loop(self, rnns: list, inputs: Any, mask: Any, training: bool) -> tuple[Any, Any]:
+    def run_layer(self, rnns: list, inputs: Any, mask: Any, training: bool) -> tuple[Any, Any]:
+        """Runs a layer without cuDNN; an export may replace this by a loop for its runtime.
+
+        Args:
+            rnns: Keras' RNN of each direction.
+            inputs: `(batch, source_length, units)`.
+            mask: bool, `(batch, source_length)`.
+            training: Whether to keep activations for the hand-written gradient.
+
+        Returns:
+            Annotations and sentence vector of the layer, see the call.
+        """
         # Input projections are hoisted out of the loops. The backward RNN reads the flipped
         # sentence, padding first.
         inputs = ops.swapaxes(inputs, 0, 1)

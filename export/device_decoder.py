@@ -1,0 +1,152 @@
+"""A model with fixed shapes for `.tflite` files: encoder, decoder step and search operations.
+
+Sizes that change in a loop are slow in TensorFlow Lite, and XNNPACK (TensorFlow 2.21, LiteRT 2.3)
+sometimes computed wrong results with them. So all sizes are those of a signature, `(rows, places)`,
+and only the number of steps is that of the sentences.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.layers import cells
+from keras_attn_nmt.layers.decoder import EncodedSource
+from keras_attn_nmt.layers.encoder import BidirectionalEncoder
+from keras_attn_nmt.recurrence import loop
+from keras_attn_nmt.recurrence.cells import State, cell_step
+from keras_attn_nmt.recurrence.products import matmul_2d
+from keras_attn_nmt.recurrence.scores import MASKED
+from keras_attn_nmt.text.special_ids import EOS
+
+
+class DeviceDecoder(IncrementalDecoder):
+    """Decodes batches: contexts are multiplied by the weights of the gates at every step.
+
+    For one sentence, it is faster to multiply its annotations once, as `IncrementalDecoder` does.
+    For several, their sum by attention weights costs more than the product.
+    """
+
+    def encode(self, source: tf.Tensor) -> tuple[EncodedSource, State]:
+        """See `IncrementalDecoder.encode`; shapes are fixed."""
+        memory, state = super().encode(source)
+        if self._by_step(source.shape[0]):
+            # The converter leaves out what is not used.
+            memory = memory._replace(gates=memory.annotations)
+        return memory, state
+
+    def advance(self, gates: Any, state: State, memory: EncodedSource) -> tuple[State, Any, Any]:
+        """See `IncrementalDecoder.advance`."""
+        if not self._by_step(gates.shape[0]):
+            return super().advance(gates, state, memory)
+        weights = cells.recurrent_weights(self.decoder.cell)
+        gates, query_shift = loop.split_gates(weights, gates)
+        attend = self.decoder.attention
+        assert attend is not None
+        context, attention = attend(
+            *(state[0], memory.annotations),
+            mask=memory.mask,
+            keys=memory.keys,
+            query_shift=query_shift,
+        )
+        kernel = cells.input_kernel(self.decoder.cell)[self.decoder.embedding_units :]
+        advanced, _ = cell_step(weights, gates + matmul_2d(context, kernel), state)
+        return advanced, attention, context
+
+    def _by_step(self, rows: int) -> bool:
+        return rows > 1 and self.decoder.attention is not None
+
+
+class DeviceOperations(searching.Operations):
+    """Operations of a search that are fast and small in TensorFlow Lite."""
+
+    def zeros(self, shape: tuple, dtype: str, source: tf.Tensor) -> tf.Tensor:
+        """Zeros that are computed: the converter would write constant ones to the file."""
+        # Ids are not negative, which the converter does not know.
+        zero = tf.minimum(tf.reshape(source, [-1])[0], 0)
+        return tf.broadcast_to(tf.cast(zero, dtype), shape)
+
+    def append(self, past: tf.Tensor, step: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
+        """Selects, as a scatter takes four times as long in TensorFlow Lite."""
+        position = tf.reshape(tf.range(past.shape[0]), (-1, *[1] * (len(past.shape) - 1)))
+        return tf.where(position == step, record[tf.newaxis], past)
+
+    def top_tokens(
+        self, logits: tf.Tensor, k: int, group: int | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The largest logit by the maxima of groups, which are vectorised, unlike `TOPK_V2`."""
+        size = logits.shape[-1]
+        group = next((each for each in range(96, 15, -1) if size % each == 0), 0)
+        if k > 1 or not group:
+            return searching.top_tokens(logits, k)
+        # PAD and BOS are excluded.
+        excluded = tf.constant([MASKED] * EOS + [0.0] * (size - EOS))
+        groups = tf.reshape(logits + excluded, (-1, size // group, group))
+        maxima = tf.reduce_max(groups, axis=-1)
+        chosen = tf.argmax(maxima, axis=-1, output_type=tf.int32)
+        first = tf.range(groups.shape[0]) * groups.shape[1]
+        best = tf.gather(tf.reshape(groups, (-1, group)), first + chosen)
+        ids = chosen * group + tf.argmax(best, axis=-1, output_type=tf.int32)
+        shape = (*logits.shape[:2], 1)
+        return tf.reshape(tf.reduce_max(maxima, axis=-1), shape), tf.reshape(ids, shape)
+
+
+@contextlib.contextmanager
+def fixed_shapes(model: keras.Model) -> Iterator[None]:
+    """Encoders of the model run as one loop for both directions, with fixed shapes."""
+    encoders = [each for each in model.layers if isinstance(each, BidirectionalEncoder)]
+    for encoder in encoders:
+        encoder.run_layer = _run_layer  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for encoder in encoders:
+            del encoder.run_layer
+
+
+def _run_layer(
+    rnns: list, inputs: tf.Tensor, mask: tf.Tensor, training: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`BidirectionalEncoder.run_layer`, up to the end of the longest sentence."""
+    rows, places, _ = inputs.shape
+    by_step = tf.transpose(inputs, (1, 0, 2))
+    moving = tf.transpose(tf.cast(mask, tf.int32))[:, :, tf.newaxis]
+    end = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
+    weights = [cells.recurrent_weights(rnn.cell) for rnn in rnns]
+    gates = [
+        matmul_2d(by_step, cells.input_kernel(rnn.cell)) + cells.input_bias(rnn.cell)
+        for rnn in rnns
+    ]
+    operations = DeviceOperations()
+    zeros = tf.zeros((rows, rnns[0].units), inputs.dtype)
+    state = tuple((zeros, zeros) if each.kind == "lstm" else (zeros,) for each in weights)
+    output = operations.zeros((places, rows, rnns[0].units), inputs.dtype, moving)
+    outputs = (output,) * len(rnns)
+
+    def body(step: tf.Tensor, states: tuple, outputs: tuple) -> tuple:
+        advanced, written = [], []
+        for rnn, weight, gate, state, output in zip(
+            rnns, weights, gates, states, outputs, strict=True
+        ):
+            place = end - 1 - step if rnn.go_backwards else step
+            new, _ = cell_step(weight, tf.gather(gate, place), state)
+            if rows > 1:  # One sentence ends where the loop ends.
+                moves = tf.gather(moving, place) > 0
+                new = tuple(tf.where(moves, *each) for each in zip(new, state, strict=True))
+            advanced.append(new)
+            written.append(operations.append(output, place, new[0]))
+        return step + 1, tuple(advanced), tuple(written)
+
+    _, state, outputs = tf.while_loop(
+        lambda step, *_: step < end, body, (tf.constant(0), state, outputs)
+    )
+    annotations = tf.transpose(tf.concat(outputs, axis=-1), (1, 0, 2))
+    annotations = ops.where(mask[:, :, tf.newaxis], annotations, tf.zeros_like(annotations))
+    return annotations, tf.concat([each[0] for each in state], axis=-1)

@@ -1,0 +1,54 @@
+"""Interpreters of a `.tflite` file for several threads."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+from typing import Any
+
+import numpy as np
+
+from keras_attn_nmt.extras import extra
+from keras_attn_nmt.quiet import quiet_stderr
+
+with extra("device"):
+    from ai_edge_litert.interpreter import Interpreter
+
+# Names of signatures of greedy search, by the number of sentences and of source tokens.
+SIZED = "translate_{}x{}"
+
+
+class Interpreters:
+    """Interpreters of one file, shared by the threads of one process: each runs one at a time.
+
+    Args:
+        content: Content of the `.tflite` file.
+        threads: Number of threads of an interpreter.
+        jobs: Number of interpreters.
+
+    Attributes:
+        process: Id of the process that may use them.
+        signatures: Names of the signatures.
+        sizes: Rows and places of the signatures of greedy search.
+    """
+
+    def __init__(self, content: bytes, threads: int, jobs: int):
+        self.process = os.getpid()
+        self._free: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        with quiet_stderr():
+            for _ in range(jobs):
+                interpreter = Interpreter(model_content=content, num_threads=threads)
+                names = interpreter.get_signature_list()
+                self._free.put({name: interpreter.get_signature_runner(name) for name in names})
+        self.signatures = frozenset(names)
+        sized = (re.fullmatch(SIZED.format(r"(\d+)", r"(\d+)"), name) for name in names)
+        self.sizes = sorted((int(each[1]), int(each[2])) for each in sized if each)
+
+    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs a signature and returns copies of its outputs by name."""
+        runners = self._free.get()
+        try:
+            return runners[signature](**inputs)
+        finally:
+            self._free.put(runners)
