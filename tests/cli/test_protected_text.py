@@ -27,6 +27,7 @@ def translate(capfd, monkeypatch, model):
     return translate
 
 
+ICU = "{count, plural, one {# file in {folder}} other {# files}}"
 COMMANDS = re.findall(
     r"^keras-attn-nmt translate model (.*) < \S+ > \S+$",
     (Path(__file__).parents[2] / "docs/protected-text.md").read_text("utf-8"),
@@ -39,11 +40,12 @@ def test_commands_of_the_docs_keep_everything(translate, command):
     if "--paragraphs" in command:
         pytest.importorskip("sentencex", reason="needs the extra text")
     text = b"ein <b>Haus</b> {name} am See\nACME Pro &amp; https://example.org/a\n"
+    text += f"ein {ICU} am See\n".encode()
     options = shlex.split(command)
     if "--paragraphs" in options and "--language" not in options:
         options += ["--language", "de"]
     code, out, _ = translate(text, *options)
-    assert (code, out.count("\n")) == (0, 2)
+    assert (code, out.count("\n")) == (0, 3)
     kept = {
         "--protect-defaults": ["<b>", "</b>", "{name}", "https://example.org/a"],
         "--markup": ["<b>", "</b>"],
@@ -51,6 +53,7 @@ def test_commands_of_the_docs_keep_everything(translate, command):
         "placeholder": ["{name}"],
         r"ACME \w+": ["ACME Pro"],
     }
+    kept |= {option: [ICU] for option in options if "plural" in option}
     for option in options:
         # In JSON, the source has them, too.
         times = 2 if "--json" in options else 1
@@ -58,7 +61,7 @@ def test_commands_of_the_docs_keep_everything(translate, command):
 
 
 def test_the_docs_have_commands():
-    assert len(COMMANDS) >= 6
+    assert len(COMMANDS) >= 7
 
 
 def test_nothing_changes_unless_it_is_asked_for(translate):
