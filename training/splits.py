@@ -133,6 +133,15 @@ def missing_files(advice: str) -> Iterator[None]:
         raise FileNotFoundError(f"{error} {advice}") from error
 
 
+def training_files_advice(data: DataRecipe) -> str:
+    """What to do about a missing file of a recipe that is to be trained."""
+    if data.corpus == "multi30k":
+        other = "leave it out to download the corpus"
+    else:
+        other = "the file names of [data]; data.validation='' holds out a part of the training data"
+    return f"Correct the folder in the recipe or with --set data.folder=FOLDER, or {other}."
+
+
 def load_recorded(
     model_directory: str | os.PathLike[str], split: str, aligned: bool = False
 ) -> tf.data.Dataset:

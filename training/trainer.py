@@ -51,7 +51,12 @@ from keras_attn_nmt.training.resuming import (
     write_recipe,
     written_epoch,
 )
-from keras_attn_nmt.training.splits import load_split, load_training, missing_files
+from keras_attn_nmt.training.splits import (
+    load_split,
+    load_training,
+    missing_files,
+    training_files_advice,
+)
 from keras_attn_nmt.training.vectors import check_vectors, initialize_embeddings
 from keras_attn_nmt.training.vocabularies import load_given, make_tokenizers
 from keras_attn_nmt.translator import Translator
@@ -143,10 +148,7 @@ def _train(
     if state is None and parent is None:
         check_vectors(recipe)
     aligned = settings.guided_alignment > 0
-    with missing_files(
-        "Correct data.folder or the file names in [data], in the recipe or with --set "
-        "(--set data.folder=FOLDER); data.validation='' holds out the end of the training files."
-    ):
+    with missing_files(training_files_advice(recipe.data)):
         pairs = load_training(recipe.data, aligned, parent.record if parent else None)
         validation_pairs = load_split(recipe.data, "validation", aligned)
     if parent and parent.files:

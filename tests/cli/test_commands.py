@@ -314,7 +314,7 @@ def test_embeddings_prints_one_line_per_sentence(capfd, monkeypatch, model):
         (
             ["train", "multi30k", "--output", "x", "--set", "data.folder=none"],
             1,
-            "none/train.de nor train.de.gz exists. Correct data.folder or the file names in [data]",
+            "none/train.de nor train.de.gz exists. Correct the folder in the recipe or with --set",
         ),
         (["translate"], 2, "required: model"),
         (
