@@ -26,6 +26,8 @@ THREADS = {
 }
 
 
+# Of the recipe.
+MAX_LENGTH = 40
 SEARCHES = {1: "greedy", 5: "beam 5"}
 
 
@@ -72,7 +74,14 @@ def on_devices(model: str, words: list[str], references: list[list[str]]) -> lis
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        path = export_tflite(model, Path(folder, "g2p.tflite"), quantize="int8", beam_size=5)
+        path = export_tflite(
+            model,
+            Path(folder, "g2p.tflite"),
+            quantize="int8",
+            beam_size=5,
+            max_source_length=MAX_LENGTH,
+            max_target_length=MAX_LENGTH,
+        )
         runner = TFLiteTranslator(path)
         for beam in SEARCHES:
             runner(words[:20], beam_size=beam)

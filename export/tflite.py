@@ -201,6 +201,7 @@ def _convert(
     decoder: DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool, bulk: bool
 ) -> bytes:
     functions = _functions(decoder, files, metadata, energies, bulk)
+    metadata["signatures"] = list(functions)
     module = tf.Module()
     module.functions = functions
     with tempfile.TemporaryDirectory() as directory:
@@ -318,7 +319,7 @@ def _functions(
     functions |= {"encode": encoded, "decode_step": concrete(decode_step, tokens, *inputs)}
     if metadata["beam_size"] > 1:
         functions["translate_beam"] = concrete(translate_beam, source)
-    sizes = [(1, places) for places in SHORT_PLACES if places < limit]
+    sizes = [(1, places) for places in SHORT_PLACES if 2 * places <= limit]
     if bulk:
         sizes += [(BULK_ROWS, places) for places in BULK_PLACES if places < limit]
         sizes.append((BULK_ROWS, limit))

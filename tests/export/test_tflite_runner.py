@@ -1,5 +1,6 @@
 """Signatures of a `.tflite` file, and concurrent use by threads and processes."""
 
+import collections
 import json
 import os
 import signal
@@ -15,8 +16,9 @@ from ai_edge_litert.interpreter import Interpreter
 from questions import LIMITS, OPTIONS, TEXTS, assert_same_nbest
 from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_attn_nmt import cli
+from keras_attn_nmt import Translator, cli
 from keras_attn_nmt.export import TFLiteTranslator, export_tflite, tflite
+from keras_attn_nmt.export.interpreters import Interpreters
 from keras_attn_nmt.quiet import quiet_stderr
 
 
@@ -113,7 +115,10 @@ def test_file_with_one_signature_is_greedy(greedy_file, device_file, runner):
     assert (graph.signatureKey, graph.subgraphIndex) == (b"translate", 0)
     greedy = TFLiteTranslator(greedy_file)
     assert greedy.metadata["signatures"] == ["translate"]
-    assert runner.metadata["signatures"] == ["translate", "encode", "decode_step"]
+    assert runner.metadata["signatures"] == [
+        *("translate", "encode", "decode_step"),
+        *("translate_beam", "translate_1x16", "translate_1x32"),
+    ]
     assert_same_nbest(greedy.nbest(TEXTS), runner.nbest(TEXTS, beam_size=1))
     with pytest.raises(ValueError, match=r"beam_size must be 1, got 3: .* with all signatures"):
         greedy(TEXTS, beam_size=3)
@@ -144,6 +149,46 @@ def test_protected_text_and_paragraphs(runner):
     assert paragraph.text.startswith(f"{first.text}  "[: len(first.text) + 2 * bool(first.text)])
     assert paragraph.score == pytest.approx(sum(each.score for each in paragraph.sentences))
     assert last.attention.shape == (len(last.target_tokens), len(last.source_tokens))
+
+
+@pytest.fixture(scope="module")
+def bulk_file(model_directory, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bulk") / "bulk.tflite"
+    return export_tflite(model_directory, path, bulk=True, max_source_length=20, beam_size=1)
+
+
+def test_many_sentences_are_translated_at_once_and_keep_their_order(
+    bulk_file, model_directory, monkeypatch
+):
+    generator = np.random.default_rng(0)
+    words = ["ein", "Haus", "zwei", "kleine", "am", "See", ""]
+    texts = [" ".join(generator.choice(words, size)) for size in generator.integers(0, 5, 70)]
+    wanted = Translator.load(model_directory).nbest(texts, beam_size=1, max_length=64)
+    shapes = collections.Counter()
+    run = Interpreters.run
+
+    def counted(self, signature, **inputs):
+        shapes[inputs["source_ids"].shape] += 1
+        return run(self, signature, **inputs)
+
+    monkeypatch.setattr(Interpreters, "run", counted)
+    assert_same_nbest(TFLiteTranslator(bulk_file).nbest(texts), wanted)
+    assert {rows for rows, _ in shapes} <= {1, 16} and {16, 20} <= {each for _, each in shapes}
+    assert sum(shapes.values()) < 10
+    # Fewer than fill a quarter are translated one by one.
+    shapes.clear()
+    assert_same_nbest(TFLiteTranslator(bulk_file).nbest(texts[:3]), wanted[:3])
+    assert {rows for rows, _ in shapes} == {1}
+
+
+def test_jobs_translate_at_the_same_time(bulk_file, device_file, runner):
+    texts = [*TEXTS, *reversed(TEXTS)] * 5
+    for path, beam_size in ((bulk_file, 1), (device_file, 3)):
+        several = TFLiteTranslator(path, jobs=2)
+        wanted = TFLiteTranslator(path).nbest(texts, beam_size=beam_size)
+        assert_same_nbest(several.nbest(texts, beam_size=beam_size), wanted)
+    with pytest.raises(ValueError, match="jobs must be a whole number of at least 1, got 0"):
+        TFLiteTranslator(device_file, jobs=0)
 
 
 def test_threads_share_one_translator(runner):
