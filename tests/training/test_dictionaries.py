@@ -108,7 +108,7 @@ def test_two_line_aligned_files_and_given_splits(tmp_path):
 
 
 def test_missing_dictionaries_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"--set data\.train=cmudict\.dict"):
+    with pytest.raises(ValueError, match=r"--set data\.train=cmudict\.dict"):
         load_split(recipe().data, "train")
     with pytest.raises(FileNotFoundError, match=r"Neither .*no\.dict nor no\.dict\.gz exists"):
         load_split(recipe(f"data.train={tmp_path / 'no.dict'}").data, "train")

@@ -16,7 +16,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.training.callbacks import Progress
 from keras_attn_nmt.training.output_directory import taken
-from keras_attn_nmt.training.splits import load_split, recorded_data
+from keras_attn_nmt.training.splits import load_recorded, load_split, recorded_data
 from keras_attn_nmt.translator import Translator
 
 WORDS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "und": "and"}
@@ -249,15 +249,20 @@ def test_unwritable_output_is_rejected_before_reading_data(corpus, tmp_path):
 
 
 def test_data_errors_leave_no_directory(corpus, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"data\.folder"):
+    with pytest.raises(FileNotFoundError, match=r"data\.folder=FOLDER, or the file"):
         train(small(corpus, "data.train=missing"), tmp_path / "runs" / "model")
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", ["missing", "''"])
-def test_missing_test_split_suggests_validation(corpus, name):
-    with pytest.raises((FileNotFoundError, ValueError), match="--split validation"):
-        load_split(small(corpus, f"data.test={name}").data, "test")
+def test_missing_test_split_suggests_another(corpus, tmp_path):
+    with pytest.raises(ValueError, match="--split validation"):
+        load_split(small(corpus, "data.test=''").data, "test")
+    recipe = small(corpus, "data.test=missing").to_dict()
+    (tmp_path / "training.json").write_text(json.dumps({"recipe": recipe}))
+    with pytest.raises(
+        FileNotFoundError, match=r"Neither .*missing\.de.*another split \(--split\)"
+    ):
+        load_recorded(tmp_path, "test")
 
 
 def test_missing_or_wrong_alignments_are_rejected(aligned, tmp_path):
