@@ -259,9 +259,7 @@ def test_missing_test_split_suggests_another(corpus, tmp_path):
         load_split(small(corpus, "data.test=''").data, "test")
     recipe = small(corpus, "data.test=missing").to_dict()
     (tmp_path / "training.json").write_text(json.dumps({"recipe": recipe}))
-    with pytest.raises(
-        FileNotFoundError, match=r"Neither .*missing\.de.*another split \(--split\)"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"Neither .*missing\.de.*another split \(--s"):
         load_recorded(tmp_path, "test")
 
 
