@@ -13,7 +13,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
@@ -25,6 +24,9 @@ from keras_attn_nmt.recurrence.cells import State, cell_step
 from keras_attn_nmt.recurrence.products import matmul_2d
 from keras_attn_nmt.recurrence.scores import MASKED
 from keras_attn_nmt.text.special_ids import EOS
+
+# Positions of a step of the encoder's loop.
+BLOCK = 4
 
 
 class DeviceDecoder(IncrementalDecoder):
@@ -114,20 +116,28 @@ def fixed_shapes(model: keras.Model) -> Iterator[None]:
 def _run_layer(
     rnns: list, inputs: tf.Tensor, mask: tf.Tensor, training: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`BidirectionalEncoder.run_layer`, up to the end of the longest sentence."""
+    """`BidirectionalEncoder.run_layer` in blocks, up to that of the end of the longest sentence.
+
+    TensorFlow Lite copies all outputs in every step of a loop, so a step runs `BLOCK` positions.
+    """
     rows, places, _ = inputs.shape
-    by_step = tf.transpose(inputs, (1, 0, 2))
-    moving = tf.transpose(tf.cast(mask, tf.int32))[:, :, tf.newaxis]
-    end = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
+    blocks = -(-places // BLOCK)
+    missing = blocks * BLOCK - places
+    by_place = tf.transpose(tf.pad(inputs, [[0, 0], [0, missing], [0, 0]]), (1, 0, 2))
+    moving = tf.transpose(tf.pad(tf.cast(mask, tf.int32), [[0, 0], [0, missing]]))
+    moving = tf.reshape(moving, (blocks, BLOCK, rows, 1))
+    longest = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
+    end = (longest + BLOCK - 1) // BLOCK
     weights = [cells.recurrent_weights(rnn.cell) for rnn in rnns]
-    gates = [
-        matmul_2d(by_step, cells.input_kernel(rnn.cell)) + cells.input_bias(rnn.cell)
-        for rnn in rnns
-    ]
+    gates = []
+    for rnn in rnns:
+        kernel, bias = cells.input_kernel(rnn.cell), cells.input_bias(rnn.cell)
+        gate = matmul_2d(by_place, kernel) + bias
+        gates.append(tf.reshape(gate, (blocks, BLOCK, rows, gate.shape[-1])))
     operations = DeviceOperations()
     zeros = tf.zeros((rows, rnns[0].units), inputs.dtype)
     state = tuple((zeros, zeros) if each.kind == "lstm" else (zeros,) for each in weights)
-    output = operations.zeros((places, rows, rnns[0].units), inputs.dtype, moving)
+    output = operations.zeros((blocks, BLOCK, rows, rnns[0].units), inputs.dtype, moving)
     outputs = (output,) * len(rnns)
 
     def body(step: tf.Tensor, states: tuple, outputs: tuple) -> tuple:
@@ -135,18 +145,27 @@ def _run_layer(
         for rnn, weight, gate, state, output in zip(
             rnns, weights, gates, states, outputs, strict=True
         ):
-            place = end - 1 - step if rnn.go_backwards else step
-            new, _ = cell_step(weight, tf.gather(gate, place), state)
-            if rows > 1:  # One sentence ends where the loop ends.
-                moves = tf.gather(moving, place) > 0
-                new = tuple(tf.where(moves, *each) for each in zip(new, state, strict=True))
-            advanced.append(new)
-            written.append(operations.append(output, place, new[0]))
+            block = end - 1 - step if rnn.go_backwards else step
+            positions = list(zip(*map(tf.unstack, _at(block, gate, moving)), strict=True))
+            found = []
+            for position in reversed(positions) if rnn.go_backwards else positions:
+                new, _ = cell_step(weight, position[0], state)
+                moves = position[1] > 0
+                state = tuple(tf.where(moves, *each) for each in zip(new, state, strict=True))
+                found.append(state[0])
+            record = tf.stack(found[::-1] if rnn.go_backwards else found)
+            advanced.append(state)
+            written.append(operations.append(output, block, record))
         return step + 1, tuple(advanced), tuple(written)
 
     _, state, outputs = tf.while_loop(
         lambda step, *_: step < end, body, (tf.constant(0), state, outputs)
     )
-    annotations = tf.transpose(tf.concat(outputs, axis=-1), (1, 0, 2))
-    annotations = ops.where(mask[:, :, tf.newaxis], annotations, tf.zeros_like(annotations))
+    annotations = tf.reshape(tf.concat(outputs, axis=-1), (blocks * BLOCK, rows, -1))
+    annotations = tf.transpose(annotations[:places], (1, 0, 2))
+    annotations = tf.where(mask[:, :, tf.newaxis], annotations, tf.zeros_like(annotations))
     return annotations, tf.concat([each[0] for each in state], axis=-1)
+
+
+def _at(block: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
+    return [tf.gather(tensor, block) for tensor in tensors]

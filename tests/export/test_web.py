@@ -276,6 +276,7 @@ def test_right_to_left_text(open_page):
     assert source.evaluate("each => getComputedStyle(each).direction") == "rtl"
     page.page.get_by_text("Attention", exact=True).first.click()
     line = page.page.locator(".attention-source").first
+    line.locator(".attention-unit").first.wait_for()
     boxes = [each.bounding_box()["x"] for each in line.locator(".attention-unit").all()]
     assert line.evaluate("each => getComputedStyle(each).direction") == "rtl"
     assert boxes[0] > boxes[-1]
