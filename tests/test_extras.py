@@ -32,6 +32,7 @@ OPTIONAL = {
 IMPORTING = (
     "export.demo",
     "export.serving_config",
+    "export.interpreters",
     "export.runner",
     "export.saved_model",
     "export.saved_model_check",
