@@ -25,7 +25,7 @@ from keras_attn_nmt.recurrence.products import matmul_2d
 from keras_attn_nmt.recurrence.scores import MASKED
 from keras_attn_nmt.text.special_ids import EOS
 
-# Positions of a step of the encoder's loop.
+# Positions of a step of the encoder's loop for several sentences.
 BLOCK = 4
 
 
@@ -118,26 +118,28 @@ def _run_layer(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """`BidirectionalEncoder.run_layer` in blocks, up to that of the end of the longest sentence.
 
-    TensorFlow Lite copies all outputs in every step of a loop, so a step runs `BLOCK` positions.
+    TensorFlow Lite copies all outputs in every step of a loop, so a step runs several positions.
+    For one sentence, this gains little, and the file would be larger.
     """
     rows, places, _ = inputs.shape
-    blocks = -(-places // BLOCK)
-    missing = blocks * BLOCK - places
+    block = BLOCK if rows > 1 else 1
+    blocks = -(-places // block)
+    missing = blocks * block - places
     by_place = tf.transpose(tf.pad(inputs, [[0, 0], [0, missing], [0, 0]]), (1, 0, 2))
     moving = tf.transpose(tf.pad(tf.cast(mask, tf.int32), [[0, 0], [0, missing]]))
-    moving = tf.reshape(moving, (blocks, BLOCK, rows, 1))
+    moving = tf.reshape(moving, (blocks, block, rows, 1))
     longest = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
-    end = (longest + BLOCK - 1) // BLOCK
+    end = (longest + block - 1) // block
     weights = [cells.recurrent_weights(rnn.cell) for rnn in rnns]
     gates = []
     for rnn in rnns:
         kernel, bias = cells.input_kernel(rnn.cell), cells.input_bias(rnn.cell)
         gate = matmul_2d(by_place, kernel) + bias
-        gates.append(tf.reshape(gate, (blocks, BLOCK, rows, gate.shape[-1])))
+        gates.append(tf.reshape(gate, (blocks, block, rows, gate.shape[-1])))
     operations = DeviceOperations()
     zeros = tf.zeros((rows, rnns[0].units), inputs.dtype)
     state = tuple((zeros, zeros) if each.kind == "lstm" else (zeros,) for each in weights)
-    output = operations.zeros((blocks, BLOCK, rows, rnns[0].units), inputs.dtype, moving)
+    output = operations.zeros((blocks, block, rows, rnns[0].units), inputs.dtype, moving)
     outputs = (output,) * len(rnns)
 
     def body(step: tf.Tensor, states: tuple, outputs: tuple) -> tuple:
@@ -145,8 +147,9 @@ def _run_layer(
         for rnn, weight, gate, state, output in zip(
             rnns, weights, gates, states, outputs, strict=True
         ):
-            block = end - 1 - step if rnn.go_backwards else step
-            positions = list(zip(*map(tf.unstack, _at(block, gate, moving)), strict=True))
+            place = end - 1 - step if rnn.go_backwards else step
+            read = tf.gather(gate, place), tf.gather(moving, place)
+            positions = list(zip(*map(tf.unstack, read), strict=True))
             found = []
             for position in reversed(positions) if rnn.go_backwards else positions:
                 new, _ = cell_step(weight, position[0], state)
@@ -155,17 +158,13 @@ def _run_layer(
                 found.append(state[0])
             record = tf.stack(found[::-1] if rnn.go_backwards else found)
             advanced.append(state)
-            written.append(operations.append(output, block, record))
+            written.append(operations.append(output, place, record))
         return step + 1, tuple(advanced), tuple(written)
 
     _, state, outputs = tf.while_loop(
         lambda step, *_: step < end, body, (tf.constant(0), state, outputs)
     )
-    annotations = tf.reshape(tf.concat(outputs, axis=-1), (blocks * BLOCK, rows, -1))
+    annotations = tf.reshape(tf.concat(outputs, axis=-1), (blocks * block, rows, -1))
     annotations = tf.transpose(annotations[:places], (1, 0, 2))
     annotations = tf.where(mask[:, :, tf.newaxis], annotations, tf.zeros_like(annotations))
     return annotations, tf.concat([each[0] for each in state], axis=-1)
-
-
-def _at(block: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
-    return [tf.gather(tensor, block) for tensor in tensors]
