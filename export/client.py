@@ -132,6 +132,8 @@ class TranslationClient(ParagraphTranslator):
         except TextTooLong:
             raise
         except ValueError as error:
+            if "signature" not in str(error).lower():
+                raise
             raise ValueError(
                 f"{error} (A glossary or constraints need a model that was exported with "
                 "keras-attn-nmt export saved-model --constraints.)"
@@ -156,7 +158,7 @@ class TranslationClient(ParagraphTranslator):
         rows = {name: _checked(name, values) for name, values in inputs.items()}
         lengths = {name: len(values) for name, values in rows.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"Expected one reference per text: got {lengths}.")
+            raise ValueError(f"Expected equally many of each: got {lengths}.")
         deadline = time.monotonic() + self._timeout
         results: list[Any] = []
         while (start := len(results)) < lengths["text"]:

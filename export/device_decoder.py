@@ -85,9 +85,9 @@ class DeviceOperations(searching.Operations):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The largest logit by the maxima of groups, which are vectorised, unlike `TOPK_V2`."""
         size = logits.shape[-1]
-        group = next((each for each in range(96, 15, -1) if size % each == 0), 0)
-        if k > 1 or not group:
-            return searching.top_tokens(logits, k)
+        sizes = (each for each in range(96, 15, -1) if size % each == 0)
+        if k > 1 or not (group := group or next(sizes, 0)):
+            return searching.top_tokens(logits, k, group or None)
         # PAD and BOS are excluded.
         excluded = tf.constant([MASKED] * EOS + [0.0] * (size - EOS))
         groups = tf.reshape(logits + excluded, (-1, size // group, group))

@@ -46,8 +46,8 @@ _FIELDS = (
 class TFLiteTranslator(ParagraphTranslator):
     """Translates with a `.tflite` file, like `Translator` with a model directory.
 
-    It is thread-safe (the interpreter is locked) and fork-safe (each process opens its own
-    interpreter).
+    It is thread-safe (each interpreter runs one call at a time) and fork-safe (each process opens
+    its own interpreters).
 
     Args:
         path: The file.

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 from keras_attn_nmt import __version__
 from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.decoding import constrained_batches
 from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import probe_texts
@@ -195,12 +197,14 @@ def _expected(
     constrained: dict[str, Any] = {}
     if constraints:
         wanted = _probe_constraints(texts, files.target_tokenizer, options)
-        found_with = translator(
-            texts,
-            constraints=wanted,
-            **dataclasses.asdict(options),
-            shortlist=shortlist is not None,
-        )
+        # Phrases that do not fit these texts are missing: nothing to warn of.
+        with _errors_only(constrained_batches.logger):
+            found_with = translator(
+                texts,
+                constraints=wanted,
+                **dataclasses.asdict(options),
+                shortlist=shortlist is not None,
+            )
         constrained = {
             "constraints": ["\n".join(each.as_line() for each in row) for row in wanted],
             CONSTRAINED: _as_outputs(found_with),
@@ -221,6 +225,16 @@ def _expected(
             "source_length": _as_outputs(best)["source_length"],
         },
     }
+
+
+@contextlib.contextmanager
+def _errors_only(log: logging.Logger) -> Iterator[None]:
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _probe_constraints(

@@ -24,6 +24,12 @@ from keras_attn_nmt.text.special_ids import BOS, PAD, UNK
 if TYPE_CHECKING:
     import tensorflow_text
 
+# The cost of a step grows with all of them, and they are those of the whole batch: limits keep the
+# constraints of one text from delaying the others.
+MOST_CONSTRAINTS = 16
+MOST_PHRASES = 4
+MOST_TOKENS = 16
+
 Find = Callable[[tf.Tensor], Hypotheses]
 
 
@@ -68,15 +74,19 @@ def read_constraints(
     text: tf.Tensor,
     source: tensorflow_text.SentencepieceTokenizer,
     target: tensorflow_text.SentencepieceTokenizer,
+    max_length: int,
 ) -> tuple[Constraints, tf.Tensor]:
     """Encodes the constraints of texts.
 
-    A phrase that the target vocabulary cannot write is all padding. No text can fail its batch.
+    A phrase that the target vocabulary cannot write or that has more than `MOST_TOKENS` is all
+    padding, and so is a longer term. Constraints beyond `MOST_CONSTRAINTS` of a text and phrases
+    beyond `MOST_PHRASES` of a constraint are left out. No text can fail its batch.
 
     Args:
         text: One line a constraint (see above), string, `(batch,)`.
         source: Tokenizer of the terms.
         target: Tokenizer of the phrases.
+        max_length: Maximum target length; longer phrases are all padding, too.
 
     Returns:
         The constraints, and their number, int32, `(batch,)`.
@@ -85,26 +95,40 @@ def read_constraints(
     lines = tf.strings.split(tf.strings.regex_replace(text, "\r", "\n"), "\n")
     written = ~tf.strings.regex_full_match(lines.flat_values, BLANK_PATTERN)
     lines = tf.ragged.boolean_mask(lines, lines.with_flat_values(written))
+    count = tf.cast(lines.row_lengths(), tf.int32)
+    lines = lines[:, :MOST_CONSTRAINTS]
     rows = lines.flat_values
     tabbed = tf.strings.regex_full_match(rows, "[^\t]*\t.*")
     terms = tf.where(tabbed, tf.strings.regex_replace(rows, "\t.*", ""), "")
-    terms = source.tokenize(terms).to_tensor(PAD)
+    terms = _short(source.tokenize(_normalized(terms)), MOST_TOKENS)
     phrases = tf.strings.split(tf.strings.regex_replace(rows, "^[^\t]*\t", ""), "\t")
-    ids = phrases.with_flat_values(_encoded(phrases.flat_values, target)).to_tensor(PAD)
+    phrases = phrases[:, :MOST_PHRASES]
+    phrases = phrases.with_flat_values(_normalized(phrases.flat_values))
+    ids = phrases.with_flat_values(
+        _encoded(phrases.flat_values, target, min(MOST_TOKENS, max_length - 1))
+    ).to_tensor(PAD)
     shape = tf.shape(ids)
     ids = tf.reshape(ids, [shape[0], shape[1] * 2, shape[3]])
     constraints = Constraints(
         _padded(lines.with_flat_values(ids)), _padded(lines.with_flat_values(terms))
     )
-    return constraints, tf.cast(lines.row_lengths(), tf.int32)
+    return constraints, count
 
 
-def _encoded(phrases: tf.Tensor, target: tensorflow_text.SentencepieceTokenizer) -> tf.Tensor:
+def _normalized(text: tf.Tensor) -> tf.Tensor:
+    """Texts with single spaces, as in a `Constraint`."""
+    return tf.strings.strip(tf.strings.regex_replace(text, " +", " "))
+
+
+def _encoded(
+    phrases: tf.Tensor, target: tensorflow_text.SentencepieceTokenizer, longest: int
+) -> tf.Tensor:
     """Ids of phrases as they are, and with a capital at the beginning of a translation.
 
     Args:
         phrases: Strings, `(phrases,)`.
         target: The tokenizer.
+        longest: Most tokens of a phrase.
 
     Returns:
         int32, `(phrases, 2, length)`.
@@ -113,8 +137,8 @@ def _encoded(phrases: tf.Tensor, target: tensorflow_text.SentencepieceTokenizer)
     rest = tf.strings.substr(phrases, tf.strings.length(first), tf.strings.length(phrases))
     upper = tf.strings.upper(first, encoding="utf-8")
     blank = tf.strings.regex_full_match(phrases, BLANK_PATTERN)[:, tf.newaxis]
-    small = tf.where(blank, PAD, _writable(target.tokenize(phrases)))
-    capital = _writable(target.tokenize(upper + rest))
+    small = tf.where(blank, PAD, _writable(target.tokenize(phrases), longest))
+    capital = _writable(target.tokenize(upper + rest), longest)
     begins = tf.where(capital[:, :1] == PAD, PAD, BOS)
     capital = tf.concat([begins, capital], axis=1)
     capital = tf.where((upper != first)[:, tf.newaxis], capital, PAD)
@@ -123,11 +147,17 @@ def _encoded(phrases: tf.Tensor, target: tensorflow_text.SentencepieceTokenizer)
     return tf.stack(list(both), axis=1)
 
 
-def _writable(ids: tf.RaggedTensor) -> tf.Tensor:
+def _writable(ids: tf.RaggedTensor, longest: int) -> tf.Tensor:
     """Padded ids, all padding where one is unknown; at least one column."""
-    dense = ids.to_tensor(PAD)
+    dense = _short(ids, longest)
     dense = tf.where(tf.reduce_any(dense == UNK, axis=1, keepdims=True), PAD, dense)
     return tf.pad(dense, [[0, 0], [0, tf.maximum(0, 1 - tf.shape(dense)[1])]])
+
+
+def _short(ids: tf.RaggedTensor, longest: int) -> tf.Tensor:
+    """Padded ids, all padding where there are more than `longest`."""
+    fits = ids.row_lengths() <= longest
+    return tf.where(fits[:, tf.newaxis], ids[:, :longest].to_tensor(PAD), PAD)
 
 
 def _padded(ids: tf.RaggedTensor) -> tf.Tensor:

@@ -127,7 +127,10 @@ class ServedTranslator(tf.Module):
     ) -> dict[str, tf.Tensor]:
         """The best translation of each text that contains given phrases, with attention."""
         source, source_length = self._read_pairs(text, constraints, "constraints")
-        wanted, count = read_constraints(constraints, self.source.tokenizer, self.target.tokenizer)
+        wanted, count = read_constraints(
+            *(constraints, self.source.tokenizer, self.target.tokenizer),
+            max_length=self._options.max_length,
+        )
         found, met = search_with_constraints(
             *(self._decoder.value, source, wanted, self._tables.value, self._options),
             self._found.value,

@@ -88,8 +88,8 @@ def export_tflite(
             quarter, and faster).
         max_source_length: Maximum source length in tokens, `</s>` included; at least 2.
         max_target_length: Maximum target length in tokens, `</s>` included.
-        beam_size: Beam size of `decode_step`; defaults to the model's search options, or 1 (greedy)
-            without that signature.
+        beam_size: Beam size of `translate_beam` and `decode_step`; defaults to the model's search
+            options, or 1 (greedy) without those signatures.
         length_penalty: See `Translator.nbest`; defaults to the model's search options.
         text: Text in, text out, with embedded vocabularies: requires an interpreter with TF Text's
             two SentencePiece ops. Greedy search only; no vocabulary files are written.

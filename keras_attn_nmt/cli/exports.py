@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.options import (
     Commands,
     add_device_options,
@@ -173,6 +174,10 @@ def export_serving(options: argparse.Namespace) -> None:
 
 
 def export_tflite(options: argparse.Namespace) -> None:
+    if options.bulk and (options.text or options.signatures != "all"):
+        raise UsageError(
+            "--bulk adds signatures that read ids: remove --text or --signatures translate."
+        )
     check_file_output(options.output)
     from keras_attn_nmt import export
 

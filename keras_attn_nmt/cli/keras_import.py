@@ -31,12 +31,14 @@ def import_keras() -> None:
 
 def _backend() -> str:
     """The backend that Keras will choose."""
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    if given := os.environ.get("KERAS_BACKEND"):
+        return given
+    # Unlike `Path.home`, this does not raise for a user without a home.
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
     try:
-        configured = json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))["backend"]
+        return str(json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError):
-        configured = "tensorflow"
-    return os.environ.get("KERAS_BACKEND") or str(configured)
+        return "tensorflow"
 
 
 @contextlib.contextmanager

@@ -41,7 +41,9 @@ def test_translate_constrained_equals_translator(session_model, model_directory)
         ("Haus\t", 1),
         ("Haus\t\t \nlake", 1),
         ("by " * 30, 1),
-        (f"lake\n{'by ' * 30}\nlittle", 2),
+        ("by by by by by by by by\nlake\nby by by by by\nlittle", 2),
+        (" Haus \t  lake  ", 0),
+        ("lake\n" * 40, 24 + 5),
         ("\xff\t\xff", 0),
         (b"\xff", 0),
     ],
@@ -52,6 +54,16 @@ def test_constraint_that_cannot_be_met_fails_no_batch(session_model, line, missi
     assert answers["constraints_missing"].tolist() == [missing, 0]
     plain = session_model.run("serving_default", {"text": texts})
     assert answers["translation"][1] == plain["translation"][1]
+
+
+def test_limits_of_one_text_keep_the_batch_small(session_model):
+    many = "\n".join(["a"] * 300)
+    lines = [many, "by " * 5000, "\t".join(["Haus", *["lake"] * 500]), "e" * 5000 + "\tlake"]
+    answers = session_model.run(
+        "translate_constrained", {"text": ["Haus"] * 4, "constraints": lines}
+    )
+    assert answers["constraints_missing"][0] >= 300 - 16
+    assert answers["constraints_missing"][1:].tolist() == [1, 0, 0]
 
 
 def test_texts_and_constraints_of_different_number_are_refused(session_model):
