@@ -158,7 +158,8 @@ class TranslationClient(ParagraphTranslator):
         rows = {name: _checked(name, values) for name, values in inputs.items()}
         lengths = {name: len(values) for name, values in rows.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"Expected equally many of each: got {lengths}.")
+            (other,) = set(rows) - {"text"}
+            raise ValueError(f"Expected one {other} per text: got {lengths}.")
         deadline = time.monotonic() + self._timeout
         results: list[Any] = []
         while (start := len(results)) < lengths["text"]:
