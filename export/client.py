@@ -18,6 +18,7 @@ from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLon
 FIRST_WAIT_SECONDS = 0.1
 # The `max_batch_size` configured by `export_serving`.
 BATCH_SIZE = 16
+# The signature for a glossary or constraints, which is optional.
 CONSTRAINED = "translate_constrained"
 
 logger = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from keras_attn_nmt.export import saved_model_check
+from keras_attn_nmt.export.client import CONSTRAINED
 
 PATH = saved_model_check.WARMUP
 SIGNATURES = {
@@ -20,7 +21,7 @@ SIGNATURES = {
     "nbest": ("text",),
     "score": ("text", "reference"),
     "embed": ("text",),
-    "translate_constrained": ("text", "constraints"),
+    CONSTRAINED: ("text", "constraints"),
 }
 BATCH_SIZES = (1, 4, 16)
 

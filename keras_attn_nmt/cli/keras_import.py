@@ -56,7 +56,7 @@ def _hidden(names: tuple[str, ...]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Does not look for garbage among modules: they all stay."""
+    """Pauses garbage collection, which finds nothing in modules."""
     enabled = gc.isenabled()
     gc.disable()
     try:

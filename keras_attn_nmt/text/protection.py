@@ -5,7 +5,7 @@
 
 Placeholders, URLs and tags are taken out of the text and put back by attention (see `placement`).
 Numbers stay in the text, as models copy most of them, and are repaired by attention. Placeholders,
-URLs and tags that the model writes of its own accord are removed. Requires only NumPy and the
+URLs and tags that are only in the model's translation are removed. Requires only NumPy and the
 translation, so that it works with every runtime.
 """
 
@@ -170,8 +170,8 @@ class Plan:
         source: The text as given.
         marks: Protected text and tags, in order.
         markup: Whether to escape the translation.
-        removed: What a translation only has if `text` has it, too: a model that was trained on
-            placeholders or tags writes them of its own accord.
+        removed: What is removed from a translation unless `text` has it, too: a model that was
+            trained on placeholders or tags may add some.
     """
 
     text: str
