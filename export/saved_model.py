@@ -28,6 +28,7 @@ from keras_attn_nmt.export import probe_texts
 from keras_attn_nmt.export.client import CONSTRAINED
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.load_for_export import languages, load_for_export
+from keras_attn_nmt.export.served_constraints import MOST_TOKENS
 from keras_attn_nmt.export.signatures import ServedTranslator
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.model_directory import MODEL, SHORTLIST, ModelFiles
@@ -196,7 +197,9 @@ def _expected(
     scored = translator.score(texts, references, length_penalty=options.length_penalty)
     constrained: dict[str, Any] = {}
     if constraints:
-        wanted = _probe_constraints(texts, files.target_tokenizer, options)
+        wanted = _probe_constraints(
+            texts, files.source_tokenizer, files.target_tokenizer, options.max_length
+        )
         # Phrases that do not fit these texts are missing: nothing to warn of.
         with _errors_only(constrained_batches.logger):
             found_with = translator(
@@ -238,19 +241,28 @@ def _errors_only(log: logging.Logger) -> Iterator[None]:
 
 
 def _probe_constraints(
-    texts: list[str], target: Tokenizer, options: SearchOptions
+    texts: list[str], source: Tokenizer, target: Tokenizer, max_length: int
 ) -> list[list[Constraint]]:
-    """A word of the target vocabulary for each text but the last, if there are such words."""
+    """A word of the target vocabulary for each text but the last, if there are such words.
+
+    Words and terms are well within the limits of a served model, which `Translator` lacks.
+    """
+    longest = min(MOST_TOKENS // 2, max_length - 1)
     words = " ".join(probe_texts.probe_texts(target)).split()
     ids = target.encode(words)
     usable = [
         word
         for word, row in zip(words, ids, strict=True)
-        if UNK not in row and 0 < len(row) < options.max_length
+        if UNK not in row and 0 < len(row) <= longest
+    ]
+    terms = [" ".join(text.split()[:1]) for text in texts]
+    terms = [
+        term if len(row) <= MOST_TOKENS else ""
+        for term, row in zip(terms, source.encode(terms), strict=True)
     ]
     rows: list[list[Constraint]] = [[] for _ in texts]
-    for row, text, word in zip(rows[:-1], texts, itertools.cycle(usable)):
-        row.append(Constraint(word, " ".join(text.split()[:1])))
+    for row, term, word in zip(rows[:-1], terms, itertools.cycle(usable)):
+        row.append(Constraint(word, term))
     return rows
 
 

@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 from questions import OPTIONS, TEXTS, assert_answers
 
-from keras_attn_nmt import Constraint, Translator
+from keras_attn_nmt import Constraint, Tokenizer, Translator
 from keras_attn_nmt.decoding.search_options import SearchOptions
-from keras_attn_nmt.export import signatures
+from keras_attn_nmt.export import saved_model, served_constraints, signatures
 from keras_attn_nmt.export.load_for_export import load_for_export
 
 
@@ -69,6 +69,16 @@ def test_limits_of_one_text_keep_the_batch_small(session_model):
 def test_texts_and_constraints_of_different_number_are_refused(session_model):
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have equal length"):
         session_model.run("translate_constrained", {"text": ["ein"], "constraints": ["a", "b"]})
+
+
+def test_probes_of_a_character_vocabulary_are_within_the_limits():
+    characters = Tokenizer.learn(["Straßenbahnhaltestellen am See"] * 3, 300, model_type="char")
+    texts = ["Straßenbahnhaltestellen", "am See", "See"]
+    rows = saved_model._probe_constraints(texts, characters, characters, max_length=64)
+    assert [len(row) for row in rows] == [1, 1, 0]
+    assert [each.source for row in rows for each in row] == ["", "am"]
+    for (each,) in rows[:2]:
+        assert len(characters.encode(each.targets)[0]) <= served_constraints.MOST_TOKENS
 
 
 def test_signature_of_constraints_is_optional(model_directory):
