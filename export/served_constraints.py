@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from keras_attn_nmt.decoding.constrained_search import constrained_search
 from keras_attn_nmt.decoding.constraints import Constraints, PieceTables
+from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
-from keras_attn_nmt.decoding.search import Hypotheses
+from keras_attn_nmt.decoding.search import Operations
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.blank import BLANK_PATTERN
 from keras_attn_nmt.text.special_ids import BOS, PAD, UNK
@@ -30,7 +31,7 @@ MOST_CONSTRAINTS = 16
 MOST_PHRASES = 4
 MOST_TOKENS = 16
 
-Find = Callable[[tf.Tensor], Hypotheses]
+Find = Callable[[tf.Tensor], Found]
 
 
 def search_with_constraints(
@@ -39,6 +40,7 @@ def search_with_constraints(
     constraints: Constraints,
     tables: PieceTables,
     options: SearchOptions,
+    operations: Operations,
     find: Find,
 ) -> tuple[Hypotheses, tf.Tensor]:
     """Searches texts with constraints by `constrained_search`, and all others as without.
@@ -49,25 +51,52 @@ def search_with_constraints(
         constraints: Of the texts, see `read_constraints`.
         tables: Of the target vocabulary.
         options: The search options.
+        operations: Those of the search.
         find: The search without constraints.
 
     Returns:
-        The hypotheses, and how many constraints the best one meets, int32, `(batch,)`.
+        The best hypothesis of each text, and how many constraints it meets, int32, `(batch,)`.
     """
     given = tf.reduce_any(constraints.phrases != PAD, axis=(2, 3))
     constrained = tf.reduce_any(given, axis=1)
     with_them = tf.where(constrained)[:, 0]
     without = tf.where(~constrained)[:, 0]
-    plain = find(tf.gather(source, without))
+    plain = backtrace(find(tf.gather(source, without)), keep=1)
     # The rows of both.
     own = Constraints(*(tf.gather(each, with_them) for each in constraints))
-    found, met = constrained_search(decoder, tf.gather(source, with_them), own, tables, options)
+    found, met = constrained_search(
+        decoder, tf.gather(source, with_them), own, tables, options, operations
+    )
     place = tf.argsort(tf.concat([without, with_them], axis=0))
-    both = (tf.concat(each, axis=0) for each in zip(plain, found, strict=True))
-    hypotheses = Hypotheses(*(tf.gather(each, place) for each in both))
+    hypotheses = _merged(plain, Hypotheses(*(_best(each) for each in found)), place)
     met = tf.cast(met[:, 0] & tf.gather(given, with_them), tf.int32)
     counts = tf.concat([tf.zeros_like(without, tf.int32), tf.reduce_sum(met, axis=1)], axis=0)
     return hypotheses, tf.gather(counts, place)
+
+
+def _best(tensor: tf.Tensor | None) -> tf.Tensor | None:
+    return None if tensor is None else tensor[:, :1]
+
+
+def _merged(first: Hypotheses, second: Hypotheses, place: tf.Tensor) -> Hypotheses:
+    """The hypotheses of two batches, of different target lengths, in the given order."""
+    width = tf.maximum(tf.shape(first.tokens)[2], tf.shape(second.tokens)[2])
+
+    def merge(tensors: tuple[tf.Tensor | None, ...]) -> tf.Tensor | None:
+        if tensors[0] is None:
+            return None
+        if len(tensors[0].shape) > 2:
+            tensors = tuple(
+                tf.pad(
+                    each,
+                    [[0, 0], [0, 0], [0, width - tf.shape(each)[2]]]
+                    + [[0, 0]] * (len(each.shape) - 3),
+                )
+                for each in tensors
+            )
+        return tf.gather(tf.concat(tensors, axis=0), place)
+
+    return Hypotheses(*(merge(both) for both in zip(first, second, strict=True)))
 
 
 def read_constraints(

@@ -24,12 +24,14 @@ from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.constraints import PieceTables
+from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export.client import CONSTRAINED
 from keras_attn_nmt.export.served_constraints import read_constraints, search_with_constraints
+from keras_attn_nmt.export.served_search import ServedOperations
 from keras_attn_nmt.model_directory import ModelFiles
 from keras_attn_nmt.text.blank import BLANK_PATTERN
 from keras_attn_nmt.text.special_ids import EOS, PAD, UNK
@@ -73,6 +75,7 @@ class ServedTranslator(tf.Module):
             shortlist = shortlist._replace(candidates=table)
         self.shortlist = shortlist
         self._decoder = _Untracked(IncrementalDecoder(parts, self.output_kernel, shortlist))
+        self._operations = _Untracked(ServedOperations())
         self._options = options
         tables = PieceTables.of(files.target_tokenizer) if constraints else None
         self._tables = _Untracked(tables)
@@ -115,12 +118,11 @@ class ServedTranslator(tf.Module):
 
     def _search(self, text: tf.Tensor, keep: int) -> dict[str, tf.Tensor]:
         source, source_length = self.source.read(text)
-        found = self._found.value(source)
-        kept = searching.Hypotheses(*(each[:, :keep] for each in found))
-        return self._answers(kept, source, source_length)
+        found = backtrace(self._found.value(source), keep)
+        return self._answers(found, source, source_length)
 
-    def _find(self, ids: tf.Tensor) -> searching.Hypotheses:
-        return searching.search(self._decoder.value, ids, self._options)
+    def _find(self, ids: tf.Tensor) -> Found:
+        return searching.find(self._decoder.value, ids, self._options, self._operations.value)
 
     def translate_constrained(
         self, text: tf.Tensor, constraints: tf.Tensor
@@ -133,10 +135,9 @@ class ServedTranslator(tf.Module):
         )
         found, met = search_with_constraints(
             *(self._decoder.value, source, wanted, self._tables.value, self._options),
-            self._found.value,
+            *(self._operations.value, self._found.value),
         )
-        best = searching.Hypotheses(*(each[:, :1] for each in found))
-        answers = _first(self._answers(best, source, source_length))
+        answers = _first(self._answers(found, source, source_length))
         return {**answers, "constraints_missing": count - met}
 
     def score(self, text: tf.Tensor, reference: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -173,7 +174,7 @@ class ServedTranslator(tf.Module):
 
     def _answers(
         self,
-        found: searching.Hypotheses,
+        found: Hypotheses,
         source: tf.Tensor,
         source_length: tf.Tensor,
         target_length: tf.Tensor | None = None,

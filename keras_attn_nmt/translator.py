@@ -16,6 +16,7 @@ from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.batches import IDS, batches, compiled, pad, pad_rows, to_numpy
 from keras_attn_nmt.decoding.constrained_batches import ConstrainedSearch, constraint_ids
+from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample, uniform_numbers
 from keras_attn_nmt.decoding.search_options import SearchOptions
@@ -184,7 +185,7 @@ class Translator(ParagraphTranslator):
                 *(self._decoder_with(shortlist), self.model, self.target_tokenizer, search)
             )
 
-        def find_batch(ids: np.ndarray, batch: Sequence[int]) -> searching.Hypotheses:
+        def find_batch(ids: np.ndarray, batch: Sequence[int]) -> Hypotheses:
             if not rows[batch[0]]:
                 return self._searches[key](ids)
             return self._searches[also](ids, [rows[i] for i in batch])
@@ -246,7 +247,7 @@ class Translator(ParagraphTranslator):
                 find, self.model, IDS, ("float32", (None, samples, search.max_length))
             )
 
-        def draw(ids: np.ndarray, batch: Sequence[int]) -> searching.Hypotheses:
+        def draw(ids: np.ndarray, batch: Sequence[int]) -> Hypotheses:
             numbers = np.stack(
                 [uniform_numbers(seed, first_line + i, samples, search.max_length) for i in batch]
             )
@@ -257,7 +258,7 @@ class Translator(ParagraphTranslator):
     def _found(
         self,
         texts: Sequence[str],
-        search: Callable[[np.ndarray, Sequence[int]], searching.Hypotheses],
+        search: Callable[[np.ndarray, Sequence[int]], Hypotheses],
         batch_size: int,
         copy: bool,
         kinds: Sequence[bool] | None = None,
@@ -375,9 +376,7 @@ class Translator(ParagraphTranslator):
             )
         return [[*each, EOS] for each in tokenizer.encode(texts)]
 
-    def _translations(
-        self, source: list[int], found: searching.Hypotheses, row: int
-    ) -> list[Translation]:
+    def _translations(self, source: list[int], found: Hypotheses, row: int) -> list[Translation]:
         results = []
         source_tokens = self.source_tokenizer.pieces(source)
         for beam, score in enumerate(found.scores[row]):

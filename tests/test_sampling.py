@@ -8,6 +8,7 @@ from test_search import LONGEST, SOURCE, VOCABULARY, compiled_on_jax, found_by, 
 from tiny_translator import TEXTS, tiny_files
 
 from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.sampling import SamplingOptions, sample, uniform_numbers
 from keras_attn_nmt.decoding.search_options import SearchOptions
@@ -18,7 +19,7 @@ from keras_attn_nmt.translator import Translator
 CRITICAL = {2: 13.82, 4: 18.47}
 
 
-def sampled(model, source=SOURCE, samples=3, seed=0, **sampling) -> searching.Hypotheses:
+def sampled(model, source=SOURCE, samples=3, seed=0, **sampling) -> Hypotheses:
     options = SearchOptions(beam_size=samples, max_length=LONGEST, length_penalty=0.0)
     sampling = SamplingOptions(**sampling)
     uniform = np.stack(
@@ -29,7 +30,7 @@ def sampled(model, source=SOURCE, samples=3, seed=0, **sampling) -> searching.Hy
         decoder = IncrementalDecoder(model)
         return sample(decoder, ids, numbers, options=options, sampling=sampling)
 
-    return searching.Hypotheses(*map(ops.convert_to_numpy, compiled_on_jax(draw)(source, uniform)))
+    return Hypotheses(*map(ops.convert_to_numpy, compiled_on_jax(draw)(source, uniform)))
 
 
 def softmax(logits):
@@ -78,7 +79,7 @@ def test_scores_and_attention_are_those_of_the_model(model):
     forced = compiled_on_jax(lambda *ids: searching.score(model, *ids, 0.0))(
         np.repeat(SOURCE, 3, axis=0), tokens
     )
-    forced = searching.Hypotheses(*map(ops.convert_to_numpy, forced))
+    forced = Hypotheses(*map(ops.convert_to_numpy, forced))
     np.testing.assert_array_equal(found.lengths.ravel(), forced.lengths[:, 0])
     for name, places in (("token_scores", 1e-5), ("attention", 1e-5), ("scores", 1e-4)):
         one = getattr(forced, name)[:, 0]

@@ -10,6 +10,7 @@ from layer_checks import call, fewer_on_jax, slow_on_jax
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding import search as searching
+from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import search
 from keras_attn_nmt.decoding.search_options import SearchOptions, length_penalty
@@ -42,10 +43,10 @@ def compiled_on_jax(function):
     return jax.jit(function)
 
 
-def found_by(model, source=SOURCE, **options) -> searching.Hypotheses:
+def found_by(model, source=SOURCE, **options) -> Hypotheses:
     options = SearchOptions(**{"max_length": LONGEST, **options})
     found = compiled_on_jax(lambda ids: search(IncrementalDecoder(model), ids, options))(source)
-    return searching.Hypotheses(*(ops.convert_to_numpy(each) for each in found))
+    return Hypotheses(*(ops.convert_to_numpy(each) for each in found))
 
 
 def penalty(length: int, alpha: float) -> float:
@@ -123,11 +124,11 @@ def test_scores_and_attention_equal_teacher_forcing(settings, beam):
     found = found_by(model, beam_size=beam, length_penalty=0.6)
     # The empty sentence has only empty hypotheses: nothing to score.
     flat = [each[[0, 1, 3]].reshape(3 * beam, *each.shape[2:]) for each in found]
-    found = searching.Hypotheses(*flat)
+    found = Hypotheses(*flat)
     sources = np.repeat(SOURCE[[0, 1, 3]], beam, axis=0)
     score = compiled_on_jax(lambda *ids: searching.score(model, *ids, length_alpha=0.6))
     forced = score(sources, found.tokens)
-    forced = searching.Hypotheses(*(ops.convert_to_numpy(each)[:, 0] for each in forced))
+    forced = Hypotheses(*(ops.convert_to_numpy(each)[:, 0] for each in forced))
     np.testing.assert_array_equal(found.lengths, forced.lengths)
     np.testing.assert_allclose(found.scores, forced.scores, atol=1e-4)
     np.testing.assert_allclose(found.token_scores, forced.token_scores, atol=1e-4)

@@ -12,8 +12,8 @@ import numpy as np
 from keras_attn_nmt.decoding.batches import IDS, compiled, to_numpy
 from keras_attn_nmt.decoding.constrained_search import constrained_search
 from keras_attn_nmt.decoding.constraints import Constraints, PieceTables
+from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
-from keras_attn_nmt.decoding.search import Hypotheses
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.glossary import Constraint, capitalized
 from keras_attn_nmt.text.special_ids import BOS, PAD, UNK

@@ -30,13 +30,9 @@ from keras_attn_nmt.decoding.constraints import (
     Progress,
     source_positions,
 )
+from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace, gather_rows
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
-from keras_attn_nmt.decoding.search import (
-    Hypotheses,
-    backtrace,
-    gather_rows,
-    top_tokens,
-)
+from keras_attn_nmt.decoding.search import Operations, top_tokens
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
     length_penalty,
@@ -114,6 +110,7 @@ def constrained_search(
     constraints: Constraints,
     tables: PieceTables,
     options: SearchOptions,
+    operations: Operations | None = None,
 ) -> ConstrainedHypotheses:
     """Beam search for translations that contain given phrases.
 
@@ -125,6 +122,7 @@ def constrained_search(
         tables: Of the target vocabulary.
         options: The search options. The beam is at least `SMALLEST_BEAM`; `beam_size` hypotheses
             are returned.
+        operations: Those of the runtime for the history; defaults to `Operations`.
 
     Returns:
         Hypotheses that meet all constraints, or the best other ones if there is none. Positions
@@ -134,6 +132,7 @@ def constrained_search(
         [Post & Vilar 2018](https://arxiv.org/abs/1804.06609);
         [Hu et al. 2019](https://aclanthology.org/N19-1090)
     """
+    operations = operations or Operations()
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
     beam, alpha = max(options.beam_size, SMALLEST_BEAM), options.length_penalty
@@ -161,12 +160,7 @@ def constrained_search(
         attention=ops.zeros((batch, beam, source_length)),
         progress=matcher.start(beam),
     )
-    history = (
-        ops.zeros((max_length, batch, beam), dtype="int32"),  # tokens
-        ops.zeros((max_length, batch, beam), dtype="int32"),  # parents
-        ops.zeros((max_length, batch, beam)),  # log-probabilities of the tokens
-        ops.zeros((max_length, batch, beam, source_length)),  # attention of the parents
-    )
+    history = operations.history((max_length, batch, beam), source_length, source)
 
     def unfinished(step: Any, now: _Beam, history: Any) -> Any:
         return ops.logical_and(step < max_length, ops.logical_not(ops.all(now.ended)))
@@ -223,11 +217,13 @@ def constrained_search(
         )
         ended = ops.logical_or(ops.equal(tokens, EOS), lengths >= limits)
         ended = ops.logical_or(ended, ops.logical_not(exists))
-        records = (tokens, parents, token_scores, attention)
-        history = tuple(
-            ops.scatter_update(past, ops.reshape(step, (1, 1)), ops.expand_dims(record, 0))
-            for past, record in zip(history, records, strict=True)
-        )
+        records = {
+            "tokens": tokens,
+            "parents": parents,
+            "token_scores": token_scores,
+            "attention": attention,
+        }
+        history = operations.append_all(history, step, records)
         now = _Beam(
             tokens=tokens,
             read=ops.where(waits, of_parent(now.read), read),
@@ -245,7 +241,8 @@ def constrained_search(
         unfinished, body, (ops.zeros((), "int32"), start, history)
     )
     scores = found.scores / length_penalty(ops.cast(found.lengths, "float32"), alpha)
-    hypotheses = backtrace(history, steps, found.lengths, scores, independent=False)
+    history = operations.written(history, steps)
+    hypotheses = backtrace(Found(history, steps, found.lengths, scores))
     return _sorted(hypotheses, found.progress.met, matcher, options.beam_size)
 
 
@@ -380,4 +377,5 @@ def _sorted(found: Hypotheses, met: Any, matcher: Matcher, keep: int) -> Constra
     present = ops.logical_not(ops.expand_dims(matcher.dropped, 1))
     met = ops.logical_and(gather_rows(met, order), present)
     found = found._replace(scores=scores)
-    return ConstrainedHypotheses(Hypotheses(*(gather_rows(each, order) for each in found)), met)
+    kept = (each if each is None else gather_rows(each, order) for each in found)
+    return ConstrainedHypotheses(Hypotheses(*kept), met)

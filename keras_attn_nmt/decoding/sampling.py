@@ -15,8 +15,9 @@ import numpy as np
 from keras import ops
 
 from keras_attn_nmt.checks import check_whole, is_number
+from keras_attn_nmt.decoding.hypotheses import Hypotheses, backtrace
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
-from keras_attn_nmt.decoding.search import Current, Hypotheses, decode, top_tokens
+from keras_attn_nmt.decoding.search import Current, decode, top_tokens
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.special_ids import EOS, PAD
 
@@ -110,7 +111,7 @@ def sample(
     # All tokens but PAD and BOS.
     most = decoder.parts.vocabulary_size - EOS
     width = min(sampling.top_k, most) if sampling.top_k else None
-    return decode(
+    found = decode(
         decoder,
         source,
         options,
@@ -119,6 +120,7 @@ def sample(
         width=width or 1,
         independent=True,
     )
+    return backtrace(found)
 
 
 def _drawn(

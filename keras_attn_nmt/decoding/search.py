@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import keras
 from keras import ops
 
+from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace, gather_rows
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
@@ -29,26 +30,6 @@ from keras_attn_nmt.layers.losses import token_cross_entropy
 from keras_attn_nmt.recurrence.scores import MASKED
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.translation import IMPOSSIBLE
-
-
-class Hypotheses(NamedTuple):
-    """The hypotheses of a search, best first.
-
-    Attributes:
-        tokens: Ids, int32, `(batch, hypotheses, target_length)`, padded with `PAD`; `EOS` is
-            last unless the hypothesis reached its maximum length.
-        lengths: Number of tokens, `EOS` included, int32, `(batch, hypotheses)`.
-        scores: Log-probability divided by the length penalty, float32, `(batch, hypotheses)`.
-        token_scores: Log-probability of each token, float32, `(batch, hypotheses,
-            target_length)`; 0 at padding.
-        attention: float32, `(batch, hypotheses, target_length, source_length)`; 0 at padding.
-    """
-
-    tokens: Any
-    lengths: Any
-    scores: Any
-    token_scores: Any
-    attention: Any
 
 
 class Current(NamedTuple):
@@ -67,6 +48,29 @@ class Current(NamedTuple):
     ended: Any
 
 
+class Beams(NamedTuple):
+    """The hypotheses between two steps.
+
+    Attributes:
+        tokens: Last tokens, int32, `(batch, beam)`.
+        state: Of the decoder, `(batch, beam, units)` tensors.
+        log_probabilities: See `Current`.
+        lengths: See `Current`.
+        ended: See `Current`.
+    """
+
+    tokens: Any
+    state: Any
+    log_probabilities: Any
+    lengths: Any
+    ended: Any
+
+
+# From the encoded sentences and their limits, the number of steps taken and the hypotheses to those
+# after the next step, and its records, see `Found.history`.
+Advance = Callable[[tuple[Any, Any], Any, Beams], tuple[Beams, dict[str, Any]]]
+
+
 class Choose(Protocol):
     """Chooses the continuations of all hypotheses.
 
@@ -82,6 +86,23 @@ class Choose(Protocol):
 class Operations:
     """Operations of a search that a runtime may compute in another way."""
 
+    # Whether attention is kept for the results.
+    attention = True
+
+    def history(
+        self, shape: tuple, source_length: Any, source: Any, *, parents: bool = True
+    ) -> dict[str, Any]:
+        """Empty records, see `Found.history`; `shape` is `(steps, batch, beam)`."""
+        kinds = {"tokens": "int32", "parents": "int32", "token_scores": "float32"}
+        history = {
+            name: self.zeros(shape, kind, source)
+            for name, kind in kinds.items()
+            if parents or name != "parents"
+        }
+        if self.attention:
+            history["attention"] = self.zeros((*shape, source_length), "float32", source)
+        return history
+
     def zeros(self, shape: tuple, dtype: str, source: Any) -> Any:
         """Zeros of a shape, given the source ids of the batch."""
         return ops.zeros(shape, dtype=dtype)
@@ -90,9 +111,42 @@ class Operations:
         """Writes a record, `(batch, ...)`, to `past[step]`, `(steps, batch, ...)`."""
         return ops.scatter_update(past, ops.reshape(step, (1, 1)), ops.expand_dims(record, 0))
 
+    def append_all(
+        self, history: dict[str, Any], step: Any, records: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Writes the records of a step to the history."""
+        return {name: self.append(past, step, records[name]) for name, past in history.items()}
+
+    def written(self, history: dict[str, Any], steps: Any) -> dict[str, Any]:
+        """The records of all steps as tensors."""
+        return history
+
+    def loop(
+        self,
+        advance: Advance,
+        sentences: tuple[Any, Any],
+        beams: Beams,
+        history: dict[str, Any],
+        max_length: int,
+    ) -> tuple[Any, Beams, dict[str, Any]]:
+        """Advances until all hypotheses are finished: number of steps, hypotheses and history."""
+
+        def unfinished(step: Any, beams: Beams, history: Any) -> Any:
+            return ops.logical_and(step < max_length, ops.logical_not(ops.all(beams.ended)))
+
+        def body(step: Any, beams: Beams, history: Any) -> tuple[Any, ...]:
+            beams, records = advance(sentences, step, beams)
+            return step + 1, beams, self.append_all(history, step, records)
+
+        return ops.while_loop(unfinished, body, (ops.zeros((), "int32"), beams, history))
+
     def top_tokens(self, logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]:
         """See `top_tokens`."""
         return top_tokens(logits, k, group)
+
+    def log_normalizers(self, logits: Any, best: Any, ids: Any) -> Any:
+        """Logarithms of the sums of exponentials, `(batch, beam, 1)`, given the `top_tokens`."""
+        return ops.logsumexp(logits, axis=-1, keepdims=True)
 
 
 def search(
@@ -117,12 +171,18 @@ def search(
     Returns:
         `beam_size` hypotheses per sentence; `target_length` is `max_length`.
     """
-    operations = operations or Operations()
+    return backtrace(find(decoder, source, options, operations or Operations()))
+
+
+def find(
+    decoder: IncrementalDecoder, source: Any, options: SearchOptions, operations: Operations
+) -> Found:
+    """The records of `search`."""
     beam = options.beam_size
     # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
     start = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
     choose = functools.partial(
-        _continuations, beam=beam, alpha=options.length_penalty, top=operations.top_tokens
+        _continuations, beam=beam, alpha=options.length_penalty, operations=operations
     )
     return decode(
         *(decoder, source, options, choose, start),
@@ -142,7 +202,7 @@ def decode(
     width: int,
     independent: bool,
     operations: Operations | None = None,
-) -> Hypotheses:
+) -> Found:
     """The loop of all searches: decodes `beam_size` hypotheses per sentence step by step.
 
     Args:
@@ -170,54 +230,51 @@ def decode(
         vocabulary = decoder.shortlist.choose(source, size, width)
         weights, group = decoder.output_weights(vocabulary.ids), GROUP
 
-    log_probabilities = ops.expand_dims(start, 0) + ops.zeros((batch, beam))
-    lengths = ops.zeros((batch, beam), dtype="int32")
-    ended = ops.broadcast_to(ops.equal(length, 0), (batch, beam))
-    tokens = ops.full((batch, beam), BOS, dtype="int32")
-    shape = (max_length, batch, beam)
-    history = (
-        operations.zeros(shape, "int32", source),  # tokens
-        operations.zeros(shape, "int32", source),  # parents
-        operations.zeros(shape, "float32", source),  # log-probabilities of the tokens
-        operations.zeros((*shape, source_length), "float32", source),  # attention of the parents
+    beams = Beams(
+        tokens=ops.full((batch, beam), BOS, dtype="int32"),
+        state=state,
+        log_probabilities=ops.expand_dims(start, 0) + ops.zeros((batch, beam)),
+        lengths=ops.zeros((batch, beam), dtype="int32"),
+        ended=ops.broadcast_to(ops.equal(length, 0), (batch, beam)),
+    )
+    history = operations.history(
+        (max_length, batch, beam), source_length, source, parents=not independent
     )
 
-    def unfinished(step: Any, *carry: Any) -> Any:
-        ended = carry[4]
-        return ops.logical_and(step < max_length, ops.logical_not(ops.all(ended)))
-
-    def body(
-        step: Any,
-        tokens: Any,
-        state: Any,
-        log_probabilities: Any,
-        lengths: Any,
-        ended: Any,
-        history: Any,
-    ) -> tuple[Any, ...]:
-        logits, advanced, attention = decoder.step(tokens, state, memory, weights)
+    def advance(
+        sentences: tuple[Any, Any], step: Any, beams: Beams
+    ) -> tuple[Beams, dict[str, Any]]:
+        memory, limits = sentences
+        logits, advanced, attention = decoder.step(beams.tokens, beams.state, memory, weights)
         if vocabulary is not None:
             logits = vocabulary.mask(logits)
-        current = Current(step, log_probabilities, lengths, ended)
-        tokens, parents, token_scores = choose(logits, current, group=group)
+        tokens, parents, token_scores = choose(logits, Current(step, *beams[2:]), group=group)
         if vocabulary is not None:
             tokens = ops.take(vocabulary.ids, tokens)
-        new_ended = _gather_beams(ended, parents, independent)
-        log_probabilities = _gather_beams(log_probabilities, parents, independent) + token_scores
-        lengths = _gather_beams(lengths, parents, independent) + ops.where(new_ended, 0, 1)
-        state = tuple(_gather_beams(each, parents, independent) for each in advanced)
-        records = (tokens, parents, token_scores, attention)
-        history = tuple(
-            past if independent and record is parents else operations.append(past, step, record)
-            for past, record in zip(history, records, strict=True)
-        )
-        ended = ops.logical_or(new_ended, ops.logical_or(ops.equal(tokens, EOS), lengths >= limits))
-        return step + 1, tokens, state, log_probabilities, lengths, ended, history
 
-    carry = (ops.zeros((), "int32"), tokens, state, log_probabilities, lengths, ended, history)
-    steps, _, _, log_probabilities, lengths, _, history = ops.while_loop(unfinished, body, carry)
-    scores = log_probabilities / length_penalty(ops.cast(lengths, "float32"), alpha)
-    return backtrace(history, steps, lengths, scores, independent)
+        def of_parent(tensor: Any) -> Any:
+            return tensor if independent else gather_rows(tensor, parents)
+
+        ended = of_parent(beams.ended)
+        lengths = of_parent(beams.lengths) + ops.where(ended, 0, 1)
+        now = Beams(
+            tokens=tokens,
+            state=tuple(of_parent(each) for each in advanced),
+            log_probabilities=of_parent(beams.log_probabilities) + token_scores,
+            lengths=lengths,
+            ended=ops.logical_or(ended, ops.logical_or(ops.equal(tokens, EOS), lengths >= limits)),
+        )
+        records = {
+            "tokens": tokens,
+            "parents": parents,
+            "token_scores": token_scores,
+            "attention": attention,
+        }
+        return now, records
+
+    steps, beams, history = operations.loop(advance, (memory, limits), beams, history, max_length)
+    scores = beams.log_probabilities / length_penalty(ops.cast(beams.lengths, "float32"), alpha)
+    return Found(operations.written(history, steps), steps, beams.lengths, scores)
 
 
 def _continuations(
@@ -227,7 +284,7 @@ def _continuations(
     group: int | None,
     beam: int,
     alpha: float,
-    top: Callable[..., tuple[Any, Any]],
+    operations: Operations,
 ) -> tuple[Any, Any, Any]:
     """The `beam` best continuations among all hypotheses of a sentence, best first.
 
@@ -238,15 +295,15 @@ def _continuations(
         group: See `top_tokens`.
         beam: Beam size.
         alpha: Exponent of the length penalty.
-        top: See `Operations.top_tokens`.
+        operations: Those of the runtime.
 
     Returns:
         Tokens, parent indices and token log-probabilities, each `(batch, beam)`.
     """
     width = beam if group else min(beam, logits.shape[-1] - EOS)
-    best, ids = top(logits, width, group)
+    best, ids = operations.top_tokens(logits, width, group)
     # Only the candidates are normalised.
-    token_scores = best - ops.logsumexp(logits, axis=-1, keepdims=True)
+    token_scores = best - operations.log_normalizers(logits, best, ids)
     # A finished hypothesis extends only with PAD at log-probability 0.
     ended = ops.expand_dims(current.ended, 2)
     nothing = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)
@@ -297,65 +354,6 @@ def top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]
     ids = ops.take_along_axis(token, ops.cast(places, "int32"), axis=1)
     shape = (*ops.shape(logits)[:2], k)
     return ops.reshape(top, shape), ops.reshape(ids, shape)
-
-
-def gather_rows(tensor: Any, index: Any) -> Any:
-    """Gathers rows per sentence: `tensor[b, index[b, i]]` at `[b, i]`.
-
-    Args:
-        tensor: `(batch, rows, ...)`.
-        index: int32, `(batch, chosen)`.
-    """
-    batch, rows = ops.shape(tensor)[:2]
-    first = ops.expand_dims(ops.arange(batch, dtype="int32") * rows, 1)
-    flat = ops.reshape(tensor, (-1, *ops.shape(tensor)[2:]))
-    return ops.take(flat, first + index, axis=0)
-
-
-def _gather_beams(tensor: Any, parents: Any, independent: bool) -> Any:
-    """Gathers beam state by parent index: `(batch, beam, ...)` at `parents`, `(batch, beam)`."""
-    if independent:
-        return tensor
-    return gather_rows(tensor, parents)
-
-
-def backtrace(history: Any, steps: Any, lengths: Any, scores: Any, independent: bool) -> Hypotheses:
-    """Backtraces every hypothesis along its parents and gathers tokens, scores and attention.
-
-    Args:
-        history: Tokens, parents, token scores, each `(max_length, batch, beam)`, and attention,
-            `(max_length, batch, beam, source_length)`.
-        steps: Number of steps taken, int32 scalar.
-        lengths: int32, `(batch, beam)`.
-        scores: `(batch, beam)`.
-        independent: Each hypothesis is its own parent.
-    """
-    tokens, parents, token_scores, attention = history
-    max_length, batch, beam = ops.shape(tokens)
-    if not independent:
-        own = ops.broadcast_to(ops.expand_dims(ops.arange(beam, dtype="int32"), 0), (batch, beam))
-        # `path[t]` is the beam index of the hypothesis after step t; the attention of step t is
-        # that of its parent.
-        path = ops.zeros_like(parents)
-
-        def back(step: Any, place: Any, path: Any) -> tuple[Any, Any, Any]:
-            path = ops.scatter_update(path, ops.reshape(step, (1, 1)), ops.expand_dims(place, 0))
-            return step - 1, ops.take_along_axis(parents[step], place, axis=1), path
-
-        _, _, path = ops.while_loop(
-            lambda step, place, path: step >= 0, back, (steps - 1, own, path)
-        )
-        tokens = ops.take_along_axis(tokens, path, axis=2)
-        token_scores = ops.take_along_axis(token_scores, path, axis=2)
-        seen_by = ops.expand_dims(ops.take_along_axis(parents, path, axis=2), 3)
-        attention = ops.take_along_axis(attention, seen_by, axis=2)
-
-    position = ops.reshape(ops.arange(max_length, dtype="int32"), (-1, 1, 1))
-    mask = position < lengths
-    tokens = ops.transpose(ops.where(mask, tokens, PAD), (1, 2, 0))
-    token_scores = ops.transpose(ops.where(mask, token_scores, 0.0), (1, 2, 0))
-    attention = ops.where(ops.expand_dims(mask, 3), attention, 0.0)
-    return Hypotheses(tokens, lengths, scores, token_scores, ops.transpose(attention, (1, 2, 0, 3)))
 
 
 def score(model: keras.Model, source: Any, reference: Any, length_alpha: float) -> Hypotheses:
