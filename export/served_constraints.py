@@ -82,19 +82,17 @@ def _merged(first: Hypotheses, second: Hypotheses, place: tf.Tensor) -> Hypothes
     """The hypotheses of two batches, of different target lengths, in the given order."""
     width = tf.maximum(tf.shape(first.tokens)[2], tf.shape(second.tokens)[2])
 
+    def padded(tensor: tf.Tensor) -> tf.Tensor:
+        rank = len(tensor.shape)
+        if rank < 3:
+            return tensor
+        after = [[0, width - tf.shape(tensor)[2]], *[[0, 0]] * (rank - 3)]
+        return tf.pad(tensor, [[0, 0], [0, 0], *after])
+
     def merge(tensors: tuple[tf.Tensor | None, ...]) -> tf.Tensor | None:
-        if tensors[0] is None:
+        if any(each is None for each in tensors):
             return None
-        if len(tensors[0].shape) > 2:
-            tensors = tuple(
-                tf.pad(
-                    each,
-                    [[0, 0], [0, 0], [0, width - tf.shape(each)[2]]]
-                    + [[0, 0]] * (len(each.shape) - 3),
-                )
-                for each in tensors
-            )
-        return tf.gather(tf.concat(tensors, axis=0), place)
+        return tf.gather(tf.concat([padded(each) for each in tensors], axis=0), place)
 
     return Hypotheses(*(merge(both) for both in zip(first, second, strict=True)))
 

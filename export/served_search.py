@@ -18,7 +18,6 @@ from keras_attn_nmt.export.device_decoder import DeviceDecoder
 from keras_attn_nmt.text.special_ids import EOS
 
 # A segment ends when fewer of its sentences are unfinished.
-
 UNFINISHED = 0.8
 
 
