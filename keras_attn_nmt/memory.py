@@ -11,6 +11,9 @@ _NEVER = 2**31 - 1
 # Maximum _MMAP_THRESHOLD of older releases of the library.
 _OLD_MAXIMUM = 2**25
 _GROWTH = 256 * 2**20
+# With oneDNN, TensorFlow pools tensors of 256 KiB and more itself and never returns them. Larger
+# blocks are scratch memory of single operations, between which long-lived kernels would be placed.
+_POOLED_MMAP_THRESHOLD, _POOLED_GROWTH = 2**20, 16 * 2**20
 
 
 def keep_freed_memory() -> bool:
@@ -18,7 +21,7 @@ def keep_freed_memory() -> bool:
 
     TensorFlow allocates and frees the tensors of each step. The GNU C library returns large ones to
     the system, which clears every page before the next use: more than a third of the CPU time of
-    training. Keeping them increases peak memory by about 5 %.
+    training. With oneDNN, TensorFlow keeps tensors itself, and only smaller blocks are kept here.
 
     With Python 3.11 and later, TensorFlow resets this whenever it creates a data set from a Python
     generator: call it again before each step, at negligible cost.
@@ -31,9 +34,20 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
+    pooled = _tensorflow_pools_tensors()
+    threshold = _POOLED_MMAP_THRESHOLD if pooled else _NEVER
     # First, as setting any of the others freezes the dynamic threshold.
-    if not (mallopt(_MMAP_THRESHOLD, _NEVER) or mallopt(_MMAP_THRESHOLD, _OLD_MAXIMUM)):
+    if not (mallopt(_MMAP_THRESHOLD, threshold) or mallopt(_MMAP_THRESHOLD, _OLD_MAXIMUM)):
         return False
-    for name, value in ((_ARENA_MAX, 1), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _GROWTH)):
+    growth = _POOLED_GROWTH if pooled else _GROWTH
+    trim = _GROWTH if pooled else _NEVER
+    for name, value in ((_ARENA_MAX, 1), (_TRIM_THRESHOLD, trim), (_TOP_PAD, growth)):
         mallopt(name, value)
     return True
+
+
+def _tensorflow_pools_tensors() -> bool:
+    """Whether TensorFlow, if imported, runs with oneDNN, whose allocator keeps freed tensors."""
+    port = sys.modules.get("tensorflow.python.util._pywrap_util_port")
+    # Not a public function of TensorFlow, which has none.
+    return bool(getattr(port, "IsMklEnabled", bool)())

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_attn_nmt.layers.replicas import share_of_tokens
+from keras_attn_nmt.recurrence.one_by_one import one_by_one
 from keras_attn_nmt.text.special_ids import PAD
 
 
@@ -28,25 +29,20 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
     labels = ops.cast(labels, "int32")
 
     # Hand-written gradient, softmax minus target distribution: autodiff of the gather is a
-    # scatter-add over the vocabulary, a quarter of a training step on a CPU.
+    # scatter-add over the vocabulary, a quarter of a training step on a CPU. The gradient takes the
+    # exponentials again, in the memory of the logits, so that no copy of the logits is kept.
     @ops.custom_gradient
     def cross_entropy(logits: Any) -> tuple[Any, Any]:
-        largest = ops.max(logits, axis=-1, keepdims=True)
-        # Reused by the gradient.
-        exponentials = ops.exp(logits - largest)
-        total = ops.sum(exponentials, axis=-1)
-        normalizer = ops.log(total) + ops.squeeze(largest, -1)
-        picked = ops.squeeze(
-            ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1), axis=-1
-        )
+        normalizer, picked, mean = _reductions(labels, logits)
         wanted = picked
         if label_smoothing:
-            wanted = (1 - label_smoothing) * picked + label_smoothing * ops.mean(logits, axis=-1)
+            wanted = (1 - label_smoothing) * picked + label_smoothing * mean
 
         def gradient(*args: Any, upstream: Any = None) -> Any:
             upstream = args[0] if upstream is None else upstream
             size = logits.shape[-1]
-            result = exponentials * ops.expand_dims(upstream / total, -1)
+            result = ops.exp(logits - ops.expand_dims(normalizer, -1))
+            result = result * ops.expand_dims(upstream, -1)
             at_label = ops.exp(picked - normalizer) - (1 - label_smoothing)
             if label_smoothing:
                 result = result - ops.expand_dims(upstream * (label_smoothing / size), -1)
@@ -55,11 +51,38 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
             flat = ops.reshape(labels, (-1,))
             index = ops.stack([ops.arange(ops.shape(flat)[0]), flat], axis=-1)
             result = ops.scatter_update(result, index, ops.reshape(at_label * upstream, (-1,)))
-            return ops.reshape(result, ops.shape(logits))
+            return ops.reshape(result, (*ops.shape(labels), size))
 
         return normalizer - wanted, gradient
 
     return cross_entropy(ops.cast(logits, "float32"))
+
+
+def _reductions(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
+    """What the loss needs of the logits, each float32 `(batch, target_length)`.
+
+    Returns:
+        The logarithm of the sum of exponentials, the logit of the label, and the mean.
+    """
+
+    def of_positions(labels: Any, logits: Any) -> list[Any]:
+        largest = ops.max(logits, axis=-1, keepdims=True)
+        total = ops.sum(ops.exp(logits - largest), axis=-1)
+        picked = ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1)
+        normalizer = ops.log(total) + ops.squeeze(largest, -1)
+        return [normalizer, ops.squeeze(picked, -1), ops.mean(logits, axis=-1)]
+
+    # XLA never holds the exponentials. TensorFlow does, so here of one sentence at a time.
+    if keras.backend.backend() != "tensorflow":
+        return tuple(of_positions(labels, logits))
+
+    def add(sentence: Any, found: Any) -> Any:
+        values = ops.stack(of_positions(labels[sentence], logits[sentence]))
+        return ops.slice_update(found, (0, sentence, 0), ops.expand_dims(values, 1))
+
+    none = ops.zeros_like(logits[..., 0])
+    found = one_by_one(ops.shape(logits)[0], add, ops.stack([none] * 3))
+    return found[0], found[1], found[2]
 
 
 def symmetric_divergence(one: Any, other: Any) -> Any:
