@@ -187,6 +187,11 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+    if options.system.startswith("ours"):
+        from keras_attn_nmt.cli.keras_import import import_keras
+
+        import_keras()  # As `keras-attn-nmt train` does: without JAX and other unused packages.
+
     import data
     import keras
     import tensorflow as tf

@@ -8,6 +8,7 @@ cores as it has threads, in turns, `--repeats` times; its own log says how fast.
 medians in Markdown, and JSON to `--json`. All in float32; `ours_bfloat16` is this project's under
 `mixed_bfloat16` (of `naive` and `tutorial` on demand). OpenNMT-py's encoder has 256 units in each
 direction: it allows no more with a decoder of 512.
+`--before FOLDER` measures an earlier build as well (`pip install --no-deps --target FOLDER ...`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ import data
 import yaml
 
 HERE = Path(__file__).resolve().parent
-OWN = ("ours", "ours_bfloat16", "naive", "tutorial", "naive_bfloat16", "tutorial_bfloat16")
+BEFORE = "before"
+OWN = ("ours", BEFORE, "ours_bfloat16", "naive", "tutorial", "naive_bfloat16", "tutorial_bfloat16")
 # What a peer says of its speed: target tokens a second.
 LOGGED = {
     "joeynmt": r"Tokens per Sec:\s+([\d.]+)",
@@ -47,7 +49,8 @@ LEFT_OUT = 1
 def command(system: str, work: Path, environments: Path, threads: int, seconds: float) -> list[str]:
     """The program that trains a system; writes what it is configured by."""
     if system in OWN:
-        program = [sys.executable, str(HERE / "keras_systems.py"), system, str(work)]
+        name = "ours" if system == BEFORE else system
+        program = [sys.executable, str(HERE / "keras_systems.py"), name, str(work)]
         return [*program, "--threads", str(threads), "--seconds", str(seconds)]
     binaries = environments / system / "bin"
     folder = work / system
@@ -218,15 +221,28 @@ def environment(threads: int) -> dict[str, str]:
     return variables
 
 
-def run(system: str, program: list[str], threads: int, seconds: float, log: Path) -> dict[str, Any]:
-    """Lets a system train for some time, and reads how fast it was."""
+def run(
+    system: str,
+    program: list[str],
+    threads: int,
+    seconds: float,
+    log: Path,
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """Lets a system train for some time, and reads how fast it was.
+
+    `folder` holds the build of this project to run in place of the installed one.
+    """
+    variables = environment(threads)
+    if folder is not None:
+        variables["PYTHONPATH"] = str(folder)
     cores = sorted(os.sched_getaffinity(0))[:threads]
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             program,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment(threads),
+            env=variables,
             start_new_session=True,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
@@ -284,17 +300,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--before", type=Path, help="folder of an earlier build")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     data.prepare(options.corpus, options.work)
     found: dict[str, list[dict[str, Any]]] = {}
+    systems = [*options.systems, *([BEFORE] if options.before else [])]
     for repeat in range(options.repeats):
-        for system in options.systems:
+        for system in systems:
             if system not in OWN and not (options.peers / system).is_dir():
                 continue
             program = command(system, options.work, options.peers, options.threads, options.seconds)
             log = options.work / f"{system}.{repeat}.log"
-            result = run(system, program, options.threads, options.seconds, log)
+            folder = options.before if system == BEFORE else None
+            result = run(system, program, options.threads, options.seconds, log, folder)
             print(f"{system}: {result}", file=sys.stderr)
             found.setdefault(system, []).append(result)
     report = {}

@@ -49,6 +49,12 @@ def test_gradient(logits: np.ndarray) -> None:
         assert gradient[position] == pytest.approx(slope / 2e-5, abs=1e-6)
 
 
+def test_batch_without_sentences() -> None:
+    """As a replica gets it from an incomplete batch."""
+    loss = MaskedCrossentropy(0.1)(np.zeros((0, 4), "int32"), np.zeros((0, 4, 6), "float32"))
+    assert float(loss) == 0
+
+
 def test_batch_without_labels(logits: np.ndarray) -> None:
     variable = keras.Variable(logits)
 

@@ -43,19 +43,53 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
             size = logits.shape[-1]
             result = ops.exp(logits - ops.expand_dims(normalizer, -1))
             result = result * ops.expand_dims(upstream, -1)
-            at_label = ops.exp(picked - normalizer) - (1 - label_smoothing)
             if label_smoothing:
                 result = result - ops.expand_dims(upstream * (label_smoothing / size), -1)
-                at_label = at_label - label_smoothing / size
-            result = ops.reshape(result, (-1, size))
-            flat = ops.reshape(labels, (-1,))
-            index = ops.stack([ops.arange(ops.shape(flat)[0]), flat], axis=-1)
-            result = ops.scatter_update(result, index, ops.reshape(at_label * upstream, (-1,)))
-            return ops.reshape(result, (*ops.shape(labels), size))
+            return _add_at_labels(result, labels, upstream * (label_smoothing - 1))
 
         return normalizer - wanted, gradient
 
     return cross_entropy(ops.cast(logits, "float32"))
+
+
+def _add_at_labels(tensor: Any, labels: Any, values: Any) -> Any:
+    """Adds a value to the label of each position, in place where TensorFlow runs on a CPU.
+
+    Args:
+        tensor: `(batch, target_length, vocabulary_size)`, which nothing else may use.
+        labels: `(batch, target_length)`.
+        values: `(batch, target_length)`.
+    """
+    size = tensor.shape[-1]
+    flat, values = ops.reshape(labels, (-1,)), ops.reshape(values, (-1,))
+    rows = ops.arange(ops.shape(flat)[0], dtype="int32")
+    if keras.backend.backend() != "tensorflow" or not _on_cpu():
+        index = ops.stack([rows, flat], axis=-1)
+        added = ops.scatter_update(ops.reshape(tensor, (-1, size)), index, values, reduction="add")
+        return ops.reshape(added, (*ops.shape(labels), size))
+    import tensorflow as tf
+
+    # TensorFlow's other scatters copy the tensor.
+    @tf.custom_gradient
+    def add(tensor: Any, values: Any) -> Any:
+        elements = tf.size(tensor, tf.int64)
+        fits = tf.debugging.assert_less(elements, 2**31, "logits of a batch exceed 8 GiB")
+        with tf.control_dependencies([fits] if fits is not None else []):
+            index = rows * size + flat
+        added = tf.raw_ops.InplaceAdd(
+            x=tf.reshape(tensor, (-1, 1)), i=index, v=tf.expand_dims(values, -1)
+        )
+
+        def gradient(upstream: Any) -> tuple[Any, Any]:
+            return upstream, tf.gather(tf.reshape(upstream, (-1,)), index)
+
+        return tf.reshape(added, tf.shape(tensor)), gradient
+
+    return add(tensor, values)
+
+
+def _on_cpu() -> bool:
+    return not any(device.startswith("gpu") for device in keras.distribution.list_devices())
 
 
 def _reductions(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
