@@ -197,7 +197,9 @@ def main() -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    # As TensorFlow and so `keras-attn-nmt train` choose themselves: the directions of the encoder
+    # and gradients of weights run at the same time.
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     keras.utils.set_random_seed(1)
     system = options.system.removesuffix(BFLOAT16)
     if system != options.system:
