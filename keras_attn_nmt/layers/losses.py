@@ -112,11 +112,12 @@ def _reductions(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
 
     def add(sentence: Any, found: Any) -> Any:
         values = ops.stack(of_positions(labels[sentence], logits[sentence]))
-        return ops.slice_update(found, (0, sentence, 0), ops.expand_dims(values, 1))
+        index = ops.reshape(sentence, (1, 1))
+        return ops.scatter_update(found, index, ops.expand_dims(values, 0))
 
-    none = ops.zeros_like(logits[..., 0])
-    found = one_by_one(ops.shape(logits)[0], add, ops.stack([none] * 3))
-    return found[0], found[1], found[2]
+    nothing = ops.zeros_like(logits[..., 0])
+    found = one_by_one(ops.shape(logits)[0], add, ops.stack([nothing] * 3, axis=1))
+    return found[:, 0], found[:, 1], found[:, 2]
 
 
 def symmetric_divergence(one: Any, other: Any) -> Any:
