@@ -21,12 +21,14 @@ from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.layers.encoder import BidirectionalEncoder
 from keras_attn_nmt.recurrence import loop
 from keras_attn_nmt.recurrence.cells import State, cell_step
-from keras_attn_nmt.recurrence.products import matmul_2d
+from keras_attn_nmt.recurrence.products import matmul_2d, row_matmul
 from keras_attn_nmt.recurrence.scores import MASKED
 from keras_attn_nmt.text.special_ids import EOS
 
 # Positions of a step of the encoder's loop for several sentences.
 BLOCK = 4
+# Differences of logits times this are beyond all ids; those of excluded ones are still finite.
+HUGE = 1e27
 
 
 class DeviceDecoder(IncrementalDecoder):
@@ -52,12 +54,15 @@ class DeviceDecoder(IncrementalDecoder):
         gates, query_shift = loop.split_gates(weights, gates)
         attend = self.decoder.attention
         assert attend is not None
-        context, attention = attend(
+        # The converter leaves out the unused context: XNNPACK packs the annotations for it at every
+        # step, which takes longer than the product.
+        _, attention = attend(
             *(state[0], memory.annotations),
             mask=memory.mask,
             keys=memory.keys,
             query_shift=query_shift,
         )
+        context = row_matmul(attention, memory.annotations)
         kernel = cells.input_kernel(self.decoder.cell)[self.decoder.embedding_units :]
         advanced, _ = cell_step(weights, gates + matmul_2d(context, kernel), state)
         return advanced, attention, context
@@ -73,7 +78,7 @@ class DeviceOperations(searching.Operations):
         """Zeros that are computed: the converter would write constant ones to the file."""
         # Ids are not negative, which the converter does not know.
         zero = tf.minimum(tf.reshape(source, [-1])[0], 0)
-        return tf.broadcast_to(tf.cast(zero, dtype), shape)
+        return tf.fill(shape, tf.cast(zero, dtype))
 
     def append(self, past: tf.Tensor, step: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
         """Selects, as a scatter takes four times as long in TensorFlow Lite."""
@@ -83,21 +88,24 @@ class DeviceOperations(searching.Operations):
     def top_tokens(
         self, logits: tf.Tensor, k: int, group: int | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The largest logit by the maxima of groups, which are vectorised, unlike `TOPK_V2`."""
+        """The best token without `ARG_MAX`, `TOPK_V2` and reshaped logits, which take longer.
+
+        Ids are found as floats, by what XNNPACK computes in place: the best token is the largest
+        sum of its id in reverse order and a huge multiple of its distance to the largest logit.
+        """
+        if k > 1:
+            return super().top_tokens(logits, k, group)
         size = logits.shape[-1]
-        sizes = (each for each in range(96, 15, -1) if size % each == 0)
-        if k > 1 or not (group := group or next(sizes, 0)):
-            return searching.top_tokens(logits, k, group or None)
-        # PAD and BOS are excluded.
-        excluded = tf.constant([MASKED] * EOS + [0.0] * (size - EOS))
-        groups = tf.reshape(logits + excluded, (-1, size // group, group))
-        maxima = tf.reduce_max(groups, axis=-1)
-        chosen = tf.argmax(maxima, axis=-1, output_type=tf.int32)
-        first = tf.range(groups.shape[0]) * groups.shape[1]
-        best = tf.gather(tf.reshape(groups, (-1, group)), first + chosen)
-        ids = chosen * group + tf.argmax(best, axis=-1, output_type=tf.int32)
-        shape = (*logits.shape[:2], 1)
-        return tf.reshape(tf.reduce_max(maxima, axis=-1), shape), tf.reshape(ids, shape)
+        # PAD and BOS are excluded from the choice, not from the normaliser.
+        others = logits[..., :EOS]
+        logits += tf.constant([MASKED] * EOS + [0.0] * (size - EOS))
+        best = tf.reduce_max(logits, axis=-1, keepdims=True)
+        distances = logits - best
+        total = tf.reduce_sum(tf.exp(distances), axis=-1, keepdims=True)
+        total += tf.reduce_sum(tf.exp(tf.minimum(others - best, 80.0)), axis=-1, keepdims=True)
+        reverse = tf.range(size, 0, -1, "float32")
+        last = tf.reduce_max(distances * HUGE + reverse, axis=-1, keepdims=True)
+        return -tf.math.log(total), size - tf.cast(last, "int32")
 
 
 @contextlib.contextmanager

@@ -118,19 +118,23 @@ class ServedOperations(searching.Operations):
     def top_tokens(
         self, logits: tf.Tensor, k: int, group: int | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The largest logit without a copy of the others."""
-        if k > 1:
-            return searching.top_tokens(logits, k, group)
-        top, ids = tf.math.top_k(logits, 1)
-        # PAD and BOS are excluded, and are hardly ever the most likely tokens.
-        return tf.cond(
-            tf.reduce_any(ids < EOS),
-            lambda: searching.top_tokens(logits, 1),
-            lambda: (top, ids),
-        )
-
-    def log_normalizers(self, logits: tf.Tensor, best: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """From the softmax, which takes half as long as `logsumexp`."""
+        """Normalised by the softmax, which takes half as long as `logsumexp`."""
+        top, ids = _top_tokens(logits, k, group)
         first = tf.gather(tf.nn.softmax(logits), ids[..., :1], batch_dims=2)
         # The best token has a probability of 0 only if that of PAD or BOS is 1.
-        return best[..., :1] - tf.math.log(tf.maximum(first, 1e-38))
+        return top - top[..., :1] + tf.math.log(tf.maximum(first, 1e-38)), ids
+
+
+def _top_tokens(
+    logits: tf.Tensor, k: int, group: int | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The largest logit without a copy of the others."""
+    if k > 1:
+        return searching.top_tokens(logits, k, group)
+    top, ids = tf.math.top_k(logits, 1)
+    # PAD and BOS are excluded, and are hardly ever the most likely tokens.
+    return tf.cond(
+        tf.reduce_any(ids < EOS),
+        lambda: searching.top_tokens(logits, 1),
+        lambda: (top, ids),
+    )

@@ -141,12 +141,10 @@ class Operations:
         return ops.while_loop(unfinished, body, (ops.zeros((), "int32"), beams, history))
 
     def top_tokens(self, logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]:
-        """See `top_tokens`."""
-        return top_tokens(logits, k, group)
-
-    def log_normalizers(self, logits: Any, best: Any, ids: Any) -> Any:
-        """Logarithms of the sums of exponentials, `(batch, beam, 1)`, given the `top_tokens`."""
-        return ops.logsumexp(logits, axis=-1, keepdims=True)
+        """Log-probabilities and ids of the best tokens, see `top_tokens`."""
+        top, ids = top_tokens(logits, k, group)
+        # Only the candidates are normalised.
+        return top - ops.logsumexp(logits, axis=-1, keepdims=True), ids
 
 
 def search(
@@ -301,9 +299,7 @@ def _continuations(
         Tokens, parent indices and token log-probabilities, each `(batch, beam)`.
     """
     width = beam if group else min(beam, logits.shape[-1] - EOS)
-    best, ids = operations.top_tokens(logits, width, group)
-    # Only the candidates are normalised.
-    token_scores = best - operations.log_normalizers(logits, best, ids)
+    token_scores, ids = operations.top_tokens(logits, width, group)
     # A finished hypothesis extends only with PAD at log-probability 0.
     ended = ops.expand_dims(current.ended, 2)
     nothing = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)

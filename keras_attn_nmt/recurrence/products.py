@@ -51,8 +51,13 @@ def batch_matmul(left: Any, right: Any) -> Any:
         `(batch, rows, out)`.
     """
     if tuple(left.shape[:2]) == (1, 1):
-        return ops.sum(ops.swapaxes(left, 1, 2) * right, axis=1, keepdims=True)
+        return row_matmul(left, right)
     return ops.matmul(left, right)
+
+
+def row_matmul(left: Any, right: Any) -> Any:
+    """`batch_matmul` of a single row, `(batch, 1, in)`, as product and sum."""
+    return ops.sum(ops.swapaxes(left, 1, 2) * right, axis=1, keepdims=True)
 
 
 def sum_of_products(left: Any, right: Any) -> Any:
