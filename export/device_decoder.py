@@ -129,40 +129,44 @@ def _run_layer(
     TensorFlow Lite copies all outputs in every step of a loop, so a step runs several positions.
     For one sentence, this gains little, and the file would be larger.
     """
-    rows, places, _ = inputs.shape
+    rows, places, units = inputs.shape
     block = BLOCK if rows > 1 else 1
     blocks = -(-places // block)
     missing = blocks * block - places
     by_place = tf.transpose(tf.pad(inputs, [[0, 0], [0, missing], [0, 0]]), (1, 0, 2))
-    moving = tf.transpose(tf.pad(tf.cast(mask, tf.int32), [[0, 0], [0, missing]]))
+    by_place = tf.reshape(by_place, (blocks, block, rows, units))
+    inputs_of = [by_place] * len(rnns)
+    if rows == 1:
+        # Products of all positions at once; for several sentences, the copies would take longer.
+        inputs_of = [_input_gates(rnn.cell, by_place) for rnn in rnns]
+    moving = tf.transpose(tf.pad(tf.cast(mask, inputs.dtype), [[0, 0], [0, missing]]))
     moving = tf.reshape(moving, (blocks, block, rows, 1))
     longest = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
     end = (longest + block - 1) // block
     weights = [cells.recurrent_weights(rnn.cell) for rnn in rnns]
-    gates = []
-    for rnn in rnns:
-        kernel, bias = cells.input_kernel(rnn.cell), cells.input_bias(rnn.cell)
-        gate = matmul_2d(by_place, kernel) + bias
-        gates.append(tf.reshape(gate, (blocks, block, rows, gate.shape[-1])))
     operations = DeviceOperations()
     zeros = tf.zeros((rows, rnns[0].units), inputs.dtype)
     state = tuple((zeros, zeros) if each.kind == "lstm" else (zeros,) for each in weights)
-    output = operations.zeros((blocks, block, rows, rnns[0].units), inputs.dtype, moving)
+    shape = (blocks, block, rows, rnns[0].units)
+    output = operations.zeros(shape, inputs.dtype, tf.cast(mask, tf.int32))
     outputs = (output,) * len(rnns)
 
     def body(step: tf.Tensor, states: tuple, outputs: tuple) -> tuple:
         advanced, written = [], []
-        for rnn, weight, gate, state, output in zip(
-            rnns, weights, gates, states, outputs, strict=True
+        for rnn, weight, by_place, state, output in zip(
+            rnns, weights, inputs_of, states, outputs, strict=True
         ):
             place = end - 1 - step if rnn.go_backwards else step
-            read = tf.gather(gate, place), tf.gather(moving, place)
+            read = tf.gather(by_place, place), tf.gather(moving, place)
             positions = list(zip(*map(tf.unstack, read), strict=True))
             found = []
-            for position in reversed(positions) if rnn.go_backwards else positions:
-                new, _ = cell_step(weight, position[0], state)
-                moves = position[1] > 0
-                state = tuple(tf.where(moves, *each) for each in zip(new, state, strict=True))
+            for gates, moves in reversed(positions) if rnn.go_backwards else positions:
+                if rows > 1:
+                    gates = _input_gates(rnn.cell, gates)
+                new, _ = cell_step(weight, gates, state)
+                # Not a selection, which XNNPACK does not compute.
+                pairs = zip(new, state, strict=True)
+                state = tuple(each * moves + old * (1.0 - moves) for each, old in pairs)
                 found.append(state[0])
             record = tf.stack(found[::-1] if rnn.go_backwards else found)
             advanced.append(state)
@@ -176,3 +180,7 @@ def _run_layer(
     annotations = tf.transpose(annotations[:places], (1, 0, 2))
     annotations = tf.where(mask[:, :, tf.newaxis], annotations, tf.zeros_like(annotations))
     return annotations, tf.concat([each[0] for each in state], axis=-1)
+
+
+def _input_gates(cell: keras.Layer, inputs: tf.Tensor) -> tf.Tensor:
+    return matmul_2d(inputs, cells.input_kernel(cell)) + cells.input_bias(cell)
