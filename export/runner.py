@@ -242,14 +242,12 @@ class TFLiteTranslator(ParagraphTranslator):
         rows, places = min(each for each in sizes if each[0] >= len(sources) and each[1] >= longest)
         whole = (rows, places) == sizes[-1]
         signature = "translate" if whole else SIZED.format(rows, places)
-        ids = np.full((rows, places), PAD, "int32")
-        for place, source in enumerate(sources):
-            ids[place, : len(source)] = source
-        found = self._run(signature, source_ids=ids)
+        found = self._run(signature, source_ids=_padded(sources, rows, places))
         translations = []
         for row, source in enumerate(sources):
             most = min(limit, longest_translation(len(source)))
-            tokens = [int(token) for token in found["target_ids"][row] if token != PAD][:most]
+            ids = found["target_ids"][row]
+            tokens = ids[ids != PAD][:most].tolist()
             scores = found["token_scores"][row, : len(tokens)]
             attention = found["attention"][row]
             translations.append([self._translation(source, tokens, scores, attention, alpha)])
@@ -264,13 +262,13 @@ class TFLiteTranslator(ParagraphTranslator):
         if options != self.search or "translate_beam" not in self._interpreter.signatures:
             most = min(limit, longest_translation(len(source)))
             return [self._beam_by_step(source, most, alpha, beam_size)]
-        found = self._run("translate_beam", source_ids=self._padded(source))
+        found = self._run("translate_beam", source_ids=self._whole(source))
         hypotheses = []
         for place, ids in enumerate(found["target_ids"][0]):
             # Positions of the beam that are not filled.
             if place and found["score"][0, place] < IMPOSSIBLE / 1000:
                 break
-            tokens = [int(token) for token in ids if token != PAD]
+            tokens = ids[ids != PAD].tolist()
             scores = found["token_scores"][0, place, : len(tokens)]
             attention = found["attention"][0, place]
             hypotheses.append(self._translation(source, tokens, scores, attention, alpha))
@@ -280,7 +278,7 @@ class TFLiteTranslator(ParagraphTranslator):
         self, source: list[int], limit: int, alpha: float, beam_size: int
     ) -> list[Translation]:
         """Beam search as in `decoding.search.search`: finished hypotheses stay in the beam."""
-        memory = self._run("encode", source_ids=self._padded(source))
+        memory = self._run("encode", source_ids=self._whole(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
         beam_width = self.search.beam_size
         state = {name: np.repeat(value, beam_width, axis=1) for name, value in state.items()}
@@ -317,10 +315,8 @@ class TFLiteTranslator(ParagraphTranslator):
             for each in beam
         ]
 
-    def _padded(self, source: list[int]) -> np.ndarray:
-        ids = np.full((1, self.max_source_length), PAD, "int32")
-        ids[0, : len(source)] = source
-        return ids
+    def _whole(self, source: list[int]) -> np.ndarray:
+        return _padded([source], 1, self.max_source_length)
 
     def _translation(
         self,
@@ -338,6 +334,13 @@ class TFLiteTranslator(ParagraphTranslator):
             token_scores=np.asarray(token_scores, "float32"),
             attention=attention[: len(tokens), : len(source)],
         )
+
+
+def _padded(sources: list[list[int]], rows: int, places: int) -> np.ndarray:
+    ids = np.full((rows, places), PAD, "int32")
+    for row, source in zip(ids, sources, strict=False):
+        row[: len(source)] = source
+    return ids
 
 
 class _Hypothesis:

@@ -57,7 +57,7 @@ SIGNATURES = ("translate", "encode", "decode_step")
 # Source lengths of signatures for one sentence, and for several: the steps of a search take time
 # in proportion to the places, also if they are empty.
 SHORT_PLACES = (16, 32)
-BULK_ROWS, BULK_PLACES = 16, (16, 24, 32, 48)
+BULK_ROWS, BULK_PLACES = 16, (12, 16, 20, 24, 32, 48)
 
 logger = logging.getLogger(__name__)
 

@@ -189,7 +189,7 @@ class Plan:
             ValueError: The model has no attention.
         """
         text = self.restore_sentences([((0, len(self.text)), translation)])
-        return dataclasses.replace(translation, text=text)
+        return _with_text(translation, text)
 
     def restore_sentences(self, sentences: Sequence[tuple[tuple[int, int], Translation]]) -> str:
         """The translation of a text that was translated in sentences.
@@ -214,7 +214,12 @@ class Plan:
             for match in reversed(list(pattern.finditer(text))):
                 if match[0] not in self.text:
                     text = _cut(text, *match.span())
-        return dataclasses.replace(translation, text=text)
+        return _with_text(translation, text)
+
+
+def _with_text(translation: Translation, text: str) -> Translation:
+    # Copying takes longer than all else, if nothing is protected.
+    return translation if text == translation.text else dataclasses.replace(translation, text=text)
 
 
 def restore_all(

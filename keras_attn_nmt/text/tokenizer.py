@@ -5,6 +5,7 @@ TensorFlow is not required; `Tokenizer.tf_tokenizer` imports TF Text when called
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import logging
@@ -280,7 +281,11 @@ class Tokenizer:
         Raises:
             ValueError: An id is outside of the vocabulary.
         """
-        return [self._processor.id_to_piece(i) for i in self._known(ids)]
+        return [self._pieces[i] for i in self._known(ids)]
+
+    @functools.cached_property
+    def _pieces(self) -> list[str]:
+        return [self._processor.id_to_piece(i) for i in range(self.vocabulary_size)]
 
     def tf_tokenizer(self) -> tensorflow_text.SentencepieceTokenizer:
         """The same model as a TF Text tokenizer for tf.data and SavedModels; ids are int32.
