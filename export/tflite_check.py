@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_text
 from tensorflow.lite.python.interpreter import InterpreterWithCustomOps
 
+from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.probe_texts import probe_texts
 from keras_attn_nmt.export.runner import TFLiteTranslator
@@ -23,7 +24,11 @@ TOLERANCE = 1e-4
 
 
 def check(
-    files: ModelFiles, path: Path, vocabularies: list[Path], metadata: dict[str, Any]
+    files: ModelFiles,
+    path: Path,
+    vocabularies: list[Path],
+    metadata: dict[str, Any],
+    shortlist: Shortlist | None = None,
 ) -> None:
     """Compares greedy and beam search of the file with the model.
 
@@ -32,6 +37,7 @@ def check(
         path: The file.
         vocabularies: Of the source and of the target.
         metadata: Of the file.
+        shortlist: Of the file.
 
     Raises:
         ExportError: A float file disagrees with the model, or a quantised one is broken.
@@ -47,7 +53,8 @@ def check(
     else:
         device = TFLiteTranslator(path, source, target)
         run, rows = device, device.rows
-    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
+    tokenizers = (files.source_tokenizer, files.target_tokenizer)
+    translator = Translator(files.model, *tokenizers, shortlist)
     texts = [
         text
         for text in probe_texts(files.source_tokenizer)
@@ -58,7 +65,8 @@ def check(
         "max_length": metadata["max_target_length"],
     }
     for beam_size in sorted({1, metadata["beam_size"]}):
-        wanted_of = dict(zip(texts, translator(texts, beam_size=beam_size, **options), strict=True))
+        found = translator(texts, beam_size=beam_size, shortlist=shortlist is not None, **options)
+        wanted_of = dict(zip(texts, found, strict=True))
         # Greedy search has signatures for several sentences: enough of each length.
         asked = texts * rows if beam_size == 1 else texts
         for text, got in zip(asked, run(asked, beam_size=beam_size, **options), strict=True):

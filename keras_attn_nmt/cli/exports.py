@@ -7,6 +7,7 @@ import json
 
 from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.options import (
+    PROGRAM,
     Commands,
     add_device_options,
     add_search_options,
@@ -90,6 +91,12 @@ def add_commands(commands: Commands) -> None:
         "--bulk",
         action="store_true",
         help="add signatures that translate 16 sentences at once: fast on computers",
+    )
+    command.add_argument(
+        "--shortlist",
+        action="store_true",
+        help=f"restrict the softmax to the shortlist that {PROGRAM} shortlist learned (faster for "
+        "one short sentence in greedy search)",
     )
     command.add_argument(
         "--text",
@@ -192,6 +199,7 @@ def export_tflite(options: argparse.Namespace) -> None:
         text=options.text,
         signatures=None if options.signatures == "all" else [options.signatures],
         bulk=options.bulk,
+        shortlist=options.shortlist,
     )
     print(json.dumps({"path": str(path)}) if options.json else path)
 

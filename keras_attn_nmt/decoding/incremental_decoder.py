@@ -140,19 +140,27 @@ class IncrementalDecoder:
             `(batch, hypotheses, columns)`, the new state, and float32 `(batch, hypotheses,
             source_length)`.
         """
-        embedded = self.parts.embed(tokens, training=False)
+        embedded = self.embed_tokens(tokens, weights)
         gates = self.decoder.embed_gates(embedded)
         advanced, attention, context = self.advance(gates, state, memory)
         features = self.parts.features([embedded, advanced[0], state[0], context])
         if weights is not None:
-            kernel, bias = weights
-            # 2-D, TensorFlow fuses the bias into the product.
-            logits = apply_2d(lambda rows: ops.matmul(rows, kernel) + bias, features)
+            logits = self.active_logits(features, weights)
         elif (tied := self.parts.tied_embedding) is not None:
             logits = tied(features, reverse=True, kernel=self.output_kernel)
         else:
             logits = features if self.parts.output is None else self.parts.output(features)
         return ops.cast(logits, "float32"), advanced, attention
+
+    def embed_tokens(self, tokens: Any, weights: Any = None) -> Any:
+        """The embeddings of tokens in `step`, `(batch, hypotheses, embedding_units)`."""
+        return self.parts.embed(tokens, training=False)
+
+    def active_logits(self, features: Any, weights: Any) -> Any:
+        """The logits of the columns of `output_weights`: `(batch, hypotheses, columns)`."""
+        kernel, bias = weights
+        # 2-D, TensorFlow fuses the bias into the product.
+        return apply_2d(lambda rows: ops.matmul(rows, kernel) + bias, features)
 
     def advance(self, gates: Any, state: State, memory: EncodedSource) -> tuple[State, Any, Any]:
         """The recurrent part of `step`: the new state, the attention weights and the context.

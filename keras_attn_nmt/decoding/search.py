@@ -226,7 +226,8 @@ def decode(
         # Once per batch: the loop only computes the active columns.
         size = decoder.parts.vocabulary_size
         vocabulary = decoder.shortlist.choose(source, size, width)
-        weights, group = decoder.output_weights(vocabulary.ids), GROUP
+        weights = decoder.output_weights(vocabulary.ids)
+        group = None if weights is None else GROUP
 
     beams = Beams(
         tokens=ops.full((batch, beam), BOS, dtype="int32"),
