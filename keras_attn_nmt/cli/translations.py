@@ -159,7 +159,7 @@ def _check_device_options(options: argparse.Namespace) -> None:
     for name, lacking in (
         ("glossary", "has no constrained search"),
         ("sample", "searches and cannot sample"),
-        ("shortlist", "has no shortlist"),
+        ("shortlist", "uses its shortlist always, if exported with --shortlist"),
     ):
         if getattr(options, name):
             raise UsageError(

@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from questions import LIMITS, OPTIONS, TEXTS, assert_same_nbest
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_attn_nmt import Translator, cli
+from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import TFLiteTranslator, export_tflite, tflite
 from keras_attn_nmt.export.interpreters import Interpreters
 from keras_attn_nmt.quiet import quiet_stderr
@@ -117,7 +119,7 @@ def test_file_with_one_signature_is_greedy(greedy_file, device_file, runner):
     assert greedy.metadata["signatures"] == ["translate"]
     assert runner.metadata["signatures"] == [
         *("translate", "encode", "decode_step"),
-        *("translate_beam", "translate_1x16", "translate_1x32"),
+        *("translate_beam", "translate_1x16", "translate_1x24", "translate_1x32"),
     ]
     assert_same_nbest(greedy.nbest(TEXTS), runner.nbest(TEXTS, beam_size=1))
     with pytest.raises(ValueError, match=r"beam_size must be 1, got 3: .* with all signatures"):
@@ -151,6 +153,29 @@ def test_protected_text_and_paragraphs(runner):
     assert last.attention.shape == (len(last.target_tokens), len(last.source_tokens))
 
 
+def test_shortlist_in_the_file(model_directory, tmp_path):
+    directory = shutil.copytree(model_directory, tmp_path / "model")
+    plain = Translator.load(directory)
+    vocabularies = plain.source_tokenizer, plain.target_tokenizer
+    sizes = [each.vocabulary_size for each in vocabularies]
+    candidates = np.arange(2 * sizes[0]).reshape(-1, 2) % sizes[1]
+    shortlist = Shortlist(candidates.astype("int32"), np.array([5, 9], "int32"))
+    shortlist.save(directory / "shortlist.npz", *vocabularies)
+    path = tmp_path / "short.tflite"
+    options = {"max_source_length": 8, "max_target_length": 8, "beam_size": 3}
+    export_tflite(directory, path, shortlist=True, **options)
+    runner, translator = TFLiteTranslator(path), Translator.load(directory)
+    assert runner.metadata["shortlist"]
+    texts = ["ein Haus", "am See", "", "zwei", "kleine"]
+    # Greedy search from the columns; beam search in the file, and around `decode_step`, from all
+    # logits.
+    for beam_size in (1, 3, 2):
+        asked = {"beam_size": beam_size, "max_length": 8}
+        wanted = translator.nbest(texts, shortlist=True, **asked)
+        assert_same_nbest(runner.nbest(texts, **asked), wanted)
+    assert [each.text for each in runner(texts)] != [each.text for each in plain(texts)]
+
+
 @pytest.fixture(scope="module")
 def bulk_file(model_directory, tmp_path_factory):
     path = tmp_path_factory.mktemp("bulk") / "bulk.tflite"
@@ -173,7 +198,7 @@ def test_many_sentences_are_translated_at_once_and_keep_their_order(
 
     monkeypatch.setattr(Interpreters, "run", counted)
     assert_same_nbest(TFLiteTranslator(bulk_file).nbest(texts), wanted)
-    assert {rows for rows, _ in shapes} <= {1, 16} and {16, 20} <= {each for _, each in shapes}
+    assert {rows for rows, _ in shapes} <= {1, 16} and {12, 20} <= {each for _, each in shapes}
     assert sum(shapes.values()) < 10
     # Fewer than fill a quarter are translated one by one.
     shapes.clear()
