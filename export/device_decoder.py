@@ -9,138 +9,46 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_attn_nmt.decoding import search as searching
-from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
-from keras_attn_nmt.decoding.shortlist import GROUP, ActiveVocabulary, Shortlist
+from keras_attn_nmt.export.device_shortlist import ActiveWeights
+from keras_attn_nmt.export.stepwise_decoder import StepwiseDecoder
 from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.layers.encoder import BidirectionalEncoder
-from keras_attn_nmt.recurrence import loop
-from keras_attn_nmt.recurrence.cells import State, cell_step
+from keras_attn_nmt.recurrence.cells import cell_step
 from keras_attn_nmt.recurrence.products import matmul_2d, row_matmul
 from keras_attn_nmt.recurrence.scores import MASKED
-from keras_attn_nmt.text.special_ids import EOS, PAD, UNK
+from keras_attn_nmt.text.special_ids import EOS, PAD
 
 # Positions of a step of the encoder's loop for several sentences.
 BLOCK = 4
-# Share of the vocabulary from which it is faster to compute all logits, with int8 weights.
-MOST_COLUMNS = 0.25
 # Differences of logits times this are beyond all ids; those of excluded ones are still finite.
 HUGE = 1e27
 
 
-class ActiveWeights(NamedTuple):
-    """The output layer and the embeddings of the active vocabulary of a sentence.
-
-    Attributes:
-        kernel: `(columns, features)`.
-        bias: `(columns,)`.
-        embedded: `(columns, embedding_units)`.
-        columns: Column of each target id, or 0, int32, `(vocabulary_size,)`.
-    """
-
-    kernel: Any
-    bias: Any
-    embedded: Any
-    columns: Any
-
-
-class DeviceVocabulary(ActiveVocabulary):
-    """An active vocabulary whose mask is added: XNNPACK does not select."""
-
-    def mask(self, logits: tf.Tensor) -> tf.Tensor:
-        """See `ActiveVocabulary.mask`."""
-        # The converter leaves it in the loop, but computes the penalties before.
-        return logits + tf.expand_dims(self.allowed, 1)
-
-
-class DeviceShortlist(Shortlist):
-    """A shortlist with fixed shapes.
-
-    The columns of one sentence are as many as its pieces could have candidates. Where they are
-    many, or for several sentences or hypotheses, all logits are computed and masked.
-    """
-
-    @classmethod
-    def of(cls, shortlist: Shortlist) -> DeviceShortlist:
-        """The same shortlist, in a smaller table if possible."""
-        fits = shortlist.candidates.max() <= np.iinfo("int16").max
-        return cls(shortlist.candidates.astype("int16" if fits else "int32"), shortlist.common)
-
-    def used(self, source: tf.Tensor, vocabulary_size: int) -> tf.Tensor:
-        """1 for target ids that a sentence may use, int32, `(batch, vocabulary_size)`."""
-        batch = source.shape[0]
-        candidates = tf.cast(tf.gather(self.candidates, source), tf.int32)
-        candidates = tf.where(tf.expand_dims(source != PAD, -1), candidates, PAD)
-        always = tf.concat([tf.range(UNK + 1), self.common], axis=0)
-        always = tf.broadcast_to(tf.expand_dims(always, 0), (batch, always.shape[0]))
-        ids = tf.concat([always, tf.reshape(candidates, (batch, -1))], axis=1)
-        ids += tf.expand_dims(tf.range(batch) * vocabulary_size, 1)
-        places = tf.reshape(ids, (-1, 1))
-        ones = tf.ones_like(tf.squeeze(places, 1))
-        counts = tf.scatter_nd(places, ones, (batch * vocabulary_size,))
-        return tf.reshape(tf.minimum(counts, 1), (batch, vocabulary_size))
-
-    def choose(
-        self, source: tf.Tensor, vocabulary_size: int, beam_size: int, more: Any = None
-    ) -> ActiveVocabulary:
-        """See `Shortlist.choose`."""
-        used = self.used(source, vocabulary_size)
-        most = UNK + 1 + len(self.common) + source.shape[1] * self.candidates.shape[1]
-        columns = -(-most // GROUP) * GROUP
-        if source.shape[0] > 1 or beam_size > 1 or columns > vocabulary_size * MOST_COLUMNS:
-            penalties = tf.cast(1 - used, tf.float32) * MASKED
-            return DeviceVocabulary(tf.range(vocabulary_size), penalties)
-        used = tf.squeeze(used, 0)
-        # All other ids share one more column, which is left out.
-        places = tf.where(used > 0, tf.cumsum(used) - 1, columns)
-        ids = tf.scatter_nd(tf.expand_dims(places, 1), tf.range(vocabulary_size), (columns + 1,))
-        unused = tf.cast(tf.range(columns) >= tf.reduce_sum(used), tf.float32)
-        penalties = tf.expand_dims(unused * MASKED, 0)
-        return DeviceVocabulary(tf.slice(ids, [0], [columns]), penalties)
-
-
-class DeviceDecoder(IncrementalDecoder):
-    """Decodes batches: contexts are multiplied by the weights of the gates at every step.
+class DeviceDecoder(StepwiseDecoder):
+    """Decodes with fixed shapes; a shortlist is a `DeviceShortlist`.
 
     For one sentence, it is faster to multiply its annotations once, as `IncrementalDecoder` does.
-    For several, their sum by attention weights costs more than the product.
     """
 
-    def encode(self, source: tf.Tensor) -> tuple[EncodedSource, State]:
-        """See `IncrementalDecoder.encode`; shapes are fixed."""
-        memory, state = super().encode(source)
-        if self._by_step(source.shape[0]):
-            # The converter leaves out what is not used.
-            memory = memory._replace(gates=memory.annotations)
-        return memory, state
+    def by_step(self, rows: int | None) -> bool:
+        """See `StepwiseDecoder.by_step`."""
+        return rows != 1 and super().by_step(rows)
 
-    def advance(self, gates: Any, state: State, memory: EncodedSource) -> tuple[State, Any, Any]:
-        """See `IncrementalDecoder.advance`."""
-        if not self._by_step(gates.shape[0]):
-            return super().advance(gates, state, memory)
-        weights = cells.recurrent_weights(self.decoder.cell)
-        gates, query_shift = loop.split_gates(weights, gates)
-        attend = self.decoder.attention
-        assert attend is not None
-        # The converter leaves out the unused context: XNNPACK packs the annotations for it at every
-        # step, which takes longer than the product.
-        _, attention = attend(
-            *(state[0], memory.annotations),
-            mask=memory.mask,
-            keys=memory.keys,
-            query_shift=query_shift,
-        )
-        context = row_matmul(attention, memory.annotations)
-        kernel = cells.input_kernel(self.decoder.cell)[self.decoder.embedding_units :]
-        advanced, _ = cell_step(weights, gates + matmul_2d(context, kernel), state)
-        return advanced, attention, context
+    def attend(self, state: Any, memory: EncodedSource, query_shift: Any) -> tuple[Any, Any]:
+        """See `StepwiseDecoder.attend`.
+
+        The converter leaves out the first context: XNNPACK packs the annotations for it at every
+        step, which takes longer than the product.
+        """
+        _, attention = super().attend(state, memory, query_shift)
+        return row_matmul(attention, memory.annotations), attention
 
     def output_weights(self, ids: tf.Tensor) -> ActiveWeights | None:
         """See `IncrementalDecoder.output_weights`; `None` for the whole vocabulary."""
@@ -183,9 +91,6 @@ class DeviceDecoder(IncrementalDecoder):
         # Three times as fast as with the kernel in the other order.
         row = tf.matmul(tf.squeeze(features, 0), weights.kernel, transpose_b=True)
         return tf.expand_dims(row + weights.bias, 0)
-
-    def _by_step(self, rows: int) -> bool:
-        return rows > 1 and self.decoder.attention is not None
 
 
 class DeviceOperations(searching.Operations):

@@ -14,22 +14,10 @@ from typing import Any
 import tensorflow as tf
 
 from keras_attn_nmt.decoding import search as searching
-from keras_attn_nmt.export.device_decoder import DeviceDecoder
 from keras_attn_nmt.text.special_ids import EOS
 
 # A segment ends when fewer of its sentences are unfinished.
 UNFINISHED = 0.8
-
-
-class ServedGreedyDecoder(DeviceDecoder):
-    """Multiplies contexts by the weights of the gates at every step.
-
-    A batch of single hypotheses has fewer contexts than annotations, and sums of annotations that
-    were multiplied cost as much again. For a beam it is the other way round.
-    """
-
-    def _by_step(self, rows: int | None) -> bool:
-        return self.decoder.attention is not None
 
 
 class ServedOperations(searching.Operations):
@@ -125,9 +113,7 @@ class ServedOperations(searching.Operations):
         return top - top[..., :1] + tf.math.log(tf.maximum(first, 1e-38)), ids
 
 
-def _top_tokens(
-    logits: tf.Tensor, k: int, group: int | None = None
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _top_tokens(logits: tf.Tensor, k: int, group: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
     """The largest logit without a copy of the others."""
     if k > 1:
         return searching.top_tokens(logits, k, group)

@@ -31,7 +31,8 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export.client import CONSTRAINED
 from keras_attn_nmt.export.served_constraints import read_constraints, search_with_constraints
-from keras_attn_nmt.export.served_search import ServedGreedyDecoder, ServedOperations
+from keras_attn_nmt.export.served_search import ServedOperations
+from keras_attn_nmt.export.stepwise_decoder import StepwiseDecoder
 from keras_attn_nmt.model_directory import ModelFiles
 from keras_attn_nmt.text.blank import BLANK_PATTERN
 from keras_attn_nmt.text.special_ids import EOS, PAD, UNK
@@ -74,7 +75,7 @@ class ServedTranslator(tf.Module):
             table = tf.Variable(shortlist.candidates, trainable=False, name="candidates")
             shortlist = shortlist._replace(candidates=table)
         self.shortlist = shortlist
-        kind = ServedGreedyDecoder if options.beam_size == 1 else IncrementalDecoder
+        kind = StepwiseDecoder if options.beam_size == 1 else IncrementalDecoder
         self._decoder = _Untracked(kind(parts, self.output_kernel, shortlist))
         self._operations = _Untracked(ServedOperations())
         self._options = options

@@ -44,9 +44,9 @@ from keras_attn_nmt.export import fast_sentencepiece, tflite_check
 from keras_attn_nmt.export.device_decoder import (
     DeviceDecoder,
     DeviceOperations,
-    DeviceShortlist,
     fixed_shapes,
 )
+from keras_attn_nmt.export.device_shortlist import DeviceShortlist
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.interpreters import SIZED
 from keras_attn_nmt.export.load_for_export import languages, load_for_export
