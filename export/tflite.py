@@ -299,7 +299,7 @@ def _functions(
         # Without attention there are no keys, and TensorFlow Lite has no empty tensors.
         kept = {name: value for name, value in memory._asdict().items() if 0 not in value.shape}
         kept["mask"] = tf.cast(kept["mask"], tf.int32)
-        if decoder.shortlist is not None:
+        if isinstance(decoder.shortlist, DeviceShortlist):
             size = decoder.parts.vocabulary_size
             kept["allowed"] = decoder.shortlist.used(source_ids, size)
         return {**kept, **_named(state)}

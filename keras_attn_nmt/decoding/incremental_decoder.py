@@ -108,7 +108,7 @@ class IncrementalDecoder:
         """The sentence vector `[h_S-> ; h_1<-]`, `(batch, annotation_units)`, see `encode`."""
         return self.parts.encode(source, training=False)[1]
 
-    def output_weights(self, ids: Any) -> tuple[Any, Any]:
+    def output_weights(self, ids: Any) -> Any:
         """Kernel and bias of the output layer for some target pieces, gathered once per batch.
 
         Args:
