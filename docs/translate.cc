@@ -29,6 +29,7 @@ void Print(const std::string& signature, const std::string& name, const Tensor& 
   std::cout << signature << '\t' << name << '\t' << tensor.shape().DebugString();
   if (tensor.dtype() == tensorflow::DT_STRING) PrintValues<tstring>(tensor);
   if (tensor.dtype() == tensorflow::DT_FLOAT) PrintValues<float>(tensor);
+  if (tensor.dtype() == tensorflow::DT_HALF) PrintValues<Eigen::half>(tensor);  // --attention float16
   if (tensor.dtype() == tensorflow::DT_INT32) PrintValues<int32_t>(tensor);
   std::cout << '\n';
 }

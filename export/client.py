@@ -86,7 +86,8 @@ class TranslationClient(ParagraphTranslator):
     ) -> list[Translation]:
         """Translates texts and returns the best translation of each, with attention.
 
-        Phrases that a translation lacks are logged as a warning.
+        The attention is zeros, as that of a model without attention, if the model was exported with
+        `attention="none"`. Phrases that a translation lacks are logged as a warning.
 
         Args:
             texts: Sentences.
@@ -260,7 +261,9 @@ def _translation(row: Arrays) -> Translation:
         source_tokens=_texts(row["source_tokens"][:source]),
         target_tokens=_texts(row["target_tokens"][:target]),
         token_scores=row["token_scores"][:target],
-        attention=row["attention"][:target, :source],
+        attention=row["attention"][:target, :source]
+        if "attention" in row
+        else np.zeros((target, source), "float32"),
     )
 
 

@@ -44,6 +44,7 @@ with extra("serve"):  # The warm-up requests, and the check that replays them.
 # TensorFlow Serving's versions are int64.
 MAX_VERSION = 2**63 - 1
 METADATA = "assets.extra/keras_attn_nmt.json"
+ATTENTION = ("float32", "float16", "none")
 INPUTS = ("text", "reference", "constraints")
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def export_saved_model(
     max_length: int | None = None,
     shortlist: bool = False,
     constraints: bool = False,
+    attention: str = "float32",
 ) -> Path:
     """Exports a model directory as a SavedModel: text in, text and attention out.
 
@@ -78,6 +80,8 @@ def export_saved_model(
         shortlist: See `Translator.nbest`.
         constraints: Add the signature `translate_constrained`, which takes phrases that
             translations must contain. The others stay as they are.
+        attention: `"float32"`, or `"float16"`, which halves the largest output but which TensorFlow
+            Serving returns over gRPC only, or `"none"` to leave it out of all signatures.
 
     Returns:
         The written directory, `output/<version>`.
@@ -90,6 +94,8 @@ def export_saved_model(
         ExportError: The exported model fails verification; nothing is left behind.
         OSError: The disk is full or not writable; nothing is left behind.
     """
+    if attention not in ATTENTION:
+        raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {attention!r}.")
     output = Path(output)
     version = _next_version(output) if version is None else version
     check_whole("version", version)
@@ -119,13 +125,17 @@ def export_saved_model(
     # On the CPU, which is more precise than a GPU.
     with tf.device("/CPU:0"):
         expected = _expected(files, options, known, constraints)
+    if attention == "none":
+        for answers in expected.values():
+            if isinstance(answers, dict):
+                answers.pop("attention", None)
 
     created = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving ignores names that are not numbers.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".unfinished", dir=output))
     try:
-        _write(files, options, unfinished, expected, languages(model), known)
+        _write(files, options, unfinished, expected, languages(model), known, attention)
         _check(unfinished, expected)
         unfinished.chmod(0o755)
         try:
@@ -160,8 +170,9 @@ def _write(
     expected: dict[str, Any],
     languages: dict[str, str],
     shortlist: Shortlist | None,
+    attention: str,
 ) -> None:
-    module = ServedTranslator(files, options, shortlist, CONSTRAINED in expected)
+    module = ServedTranslator(files, options, shortlist, CONSTRAINED in expected, attention)
     # A server needs no custom gradients, which are slow to trace.
     options_of_save = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(
@@ -175,6 +186,7 @@ def _write(
         "max_length": options.max_length,
         "shortlist": shortlist is not None,
         "constraints": CONSTRAINED in expected,
+        "attention": attention,
         "max_source_length": MAX_SOURCE_LENGTH,
         "parameters": files.model.count_params(),
     }

@@ -231,7 +231,7 @@ def _unequal(answers: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> l
         if value.dtype.kind != "f":
             if (answer != value).any():
                 found.append(f"{name} differs")
-        elif np.abs(answer - value).max(initial=0) > TOLERANCE:
+        elif np.abs(answer - value).max(initial=0) > max(TOLERANCE, np.finfo(answer.dtype).eps):
             found.append(f"{name} is off by {np.abs(answer - value).max():.2g}")
     return found
 

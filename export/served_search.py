@@ -24,10 +24,10 @@ class ServedOperations(searching.Operations):
     """See `Operations`. Sizes are those of the longest translation, not the maximum.
 
     Args:
-        attention: Whether attention is kept for the results.
+        attention: See `Operations`.
     """
 
-    def __init__(self, attention: bool = True):
+    def __init__(self, attention: str | None = "float32"):
         self.attention = attention
 
     def zeros(self, shape: tuple, dtype: str, source: tf.Tensor) -> tf.TensorArray:
@@ -40,7 +40,7 @@ class ServedOperations(searching.Operations):
 
     def append(self, past: tf.TensorArray, step: tf.Tensor, record: tf.Tensor) -> tf.TensorArray:
         """Writes a record."""
-        return past.write(step, record)
+        return past.write(step, tf.cast(record, past.dtype))
 
     def written(self, history: dict[str, Any], steps: tf.Tensor) -> dict[str, tf.Tensor]:
         """The records of all steps, at least of one."""

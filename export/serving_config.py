@@ -157,11 +157,18 @@ def _examples(version: Path, name: str, text: str) -> dict[str, str]:
     try:
         with contextlib.closing(SessionModel(version)) as model:
             answers = {
-                signature: _as_json(model.run(signature, {"text": [text]}))
+                signature: model.run(signature, {"text": [text]})
                 for signature in ("translate", "serving_default")
             }
     except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{version} is damaged: {error}") from error
+    attention = _shown(_as_json(answers["serving_default"]))
+    if any(value.dtype == np.float16 for value in answers["serving_default"].values()):
+        attention = (
+            '{"error": "Failed to write JSON value for tensor type: half"}\n'
+            "(REST cannot return float16 attention: use gRPC, or the signature translate.)"
+        )
+    translated = _as_json(answers["translate"])
     url = f"localhost:8501/v1/models/{name}:predict"
 
     def request(**body: Any) -> str:
@@ -170,11 +177,11 @@ def _examples(version: Path, name: str, text: str) -> dict[str, str]:
 
     return {
         "text": json.dumps(text, ensure_ascii=False),
-        "translation": answers["translate"]["translation"],
+        "translation": translated["translation"],
         "translate_request": request(signature_name="translate"),
-        "translate_answer": _shown(answers["translate"]),
+        "translate_answer": _shown(translated),
         "attention_request": request(),
-        "attention_answer": _shown(answers["serving_default"]),
+        "attention_answer": attention,
     }
 
 

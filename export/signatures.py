@@ -48,6 +48,7 @@ class ServedTranslator(tf.Module):
         options: Search options.
         shortlist: Optional vocabulary shortlist.
         constraints: Whether it has the signature `translate_constrained`.
+        attention: The dtype of the attention, `"float32"` or `"float16"`, or `"none"`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ServedTranslator(tf.Module):
         options: SearchOptions,
         shortlist: Shortlist | None = None,
         constraints: bool = False,
+        attention: str = "float32",
     ):
         super().__init__()
         # A Session restores only TensorFlow's variables, not those of Keras.
@@ -77,7 +79,8 @@ class ServedTranslator(tf.Module):
         self.shortlist = shortlist
         kind = StepwiseDecoder if options.beam_size == 1 else IncrementalDecoder
         self._decoder = _Untracked(kind(parts, self.output_kernel, shortlist))
-        self._operations = _Untracked(ServedOperations())
+        self._attention = None if attention == "none" else attention
+        self._operations = _Untracked(ServedOperations(self._attention))
         self._options = options
         tables = PieceTables.of(files.target_tokenizer) if constraints else None
         self._tables = _Untracked(tables)
@@ -157,7 +160,7 @@ class ServedTranslator(tf.Module):
             *("score", "token_scores", "source_tokens", "target_tokens"),
             *("source_length", "target_length", "attention"),
         )
-        return {name: answers[name] for name in names}
+        return {name: answers[name] for name in names if name in answers}
 
     def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """The sentence vectors of texts."""
@@ -191,6 +194,9 @@ class ServedTranslator(tf.Module):
             unscored = tf.equal(lengths[:, 0], 0)
             scores = tf.where(unscored[:, tf.newaxis], IMPOSSIBLE, scores)
             lengths = target_length[:, tf.newaxis]
+        attention = {}
+        if self._attention is not None:
+            attention["attention"] = tf.cast(found.attention[:, :, :width], self._attention)
         return {
             "translation": self.target.text(tokens, found.lengths),
             # Unfilled beam positions all have the same score.
@@ -200,7 +206,7 @@ class ServedTranslator(tf.Module):
             "target_tokens": self.target.pieces(tokens),
             "source_length": source_length,
             "target_length": lengths,
-            "attention": found.attention[:, :, :width],
+            **attention,
         }
 
 

@@ -23,6 +23,13 @@ _TASK_TOO_LARGE = re.compile(r"[Tt]ask size \d+ is larger than maximum input bat
 # gRPC uses the same status for too large messages and overloaded servers.
 _MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
 
+# JSON of TensorFlow Serving has no float16.
+_NO_HALF = "tensor type: half"
+_NO_HALF_HINT = (
+    " (The model was exported with --attention float16, which REST cannot return: use gRPC, or "
+    "export it with --attention float32 or none.)"
+)
+
 
 class Unavailable(Exception):
     """The server is temporarily unavailable or overloaded.
@@ -109,7 +116,10 @@ class Rest(Transport):
             raise TimeoutError(f"No answer from {self._url} in time: {answer.text}")
         if answer.status_code != 200:
             _raise_if_batch_too_large(answer.text)
-            raise ValueError(f"{self._url} refused the request: {answer.status_code} {answer.text}")
+            hint = _NO_HALF_HINT if _NO_HALF in answer.text else ""
+            raise ValueError(
+                f"{self._url} refused the request: {answer.status_code} {answer.text}{hint}"
+            )
         try:
             outputs = answer.json()["outputs"]
         except (ValueError, KeyError, TypeError) as error:

@@ -36,7 +36,7 @@ class Translation:
         target_tokens: Pieces of the translation, `</s>` last unless it reached the maximum length.
         token_scores: Log-probability of each target token, float32, `(len(target_tokens),)`.
         attention: Attention weights, float32, `(len(target_tokens), len(source_tokens))`. Rows sum
-            to 1, or are zeros for a model without attention.
+            to 1, or are zeros for a model without attention or exported without it.
     """
 
     text: str

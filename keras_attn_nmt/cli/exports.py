@@ -43,6 +43,13 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="add the signature translate_constrained, for glossaries",
     )
+    command.add_argument(
+        "--attention",
+        choices=("float32", "float16", "none"),
+        default="float32",
+        help="attention in the answers: float16 halves it (over gRPC only), none leaves it out "
+        "(default: float32)",
+    )
 
     command = whats.add(
         "serving",
@@ -161,6 +168,7 @@ def export_saved_model(options: argparse.Namespace) -> None:
         max_length=options.max_length,
         shortlist=options.shortlist,
         constraints=options.constraints,
+        attention=options.attention,
     )
     print(json.dumps({"path": str(path)}) if options.json else path)
 

@@ -86,8 +86,8 @@ class Choose(Protocol):
 class Operations:
     """Operations of a search that a runtime may compute in another way."""
 
-    # Whether attention is kept for the results.
-    attention = True
+    # The dtype of the attention of the results, or `None` to leave it out.
+    attention: str | None = "float32"
 
     def history(
         self, shape: tuple, source_length: Any, source: Any, *, parents: bool = True
@@ -99,8 +99,8 @@ class Operations:
             for name, kind in kinds.items()
             if parents or name != "parents"
         }
-        if self.attention:
-            history["attention"] = self.zeros((*shape, source_length), "float32", source)
+        if self.attention is not None:
+            history["attention"] = self.zeros((*shape, source_length), self.attention, source)
         return history
 
     def zeros(self, shape: tuple, dtype: str, source: Any) -> Any:

@@ -123,8 +123,8 @@ def _divided(
         (start, end), translation = sentences[number]
         if translation.target_tokens and not np.any(translation.attention):
             raise ValueError(
-                "This model has no attention, which says where protected text and tags belong: "
-                "use a model with attention, or protect nothing."
+                "This model has no attention, which says where protected text and tags belong, or "
+                "was exported without it: use a model with attention, or protect nothing."
             )
         sides = (translation.target_tokens, text), (translation.source_tokens, source[start:end])
         pieces = [piece_spans(*side) for side in sides]

@@ -45,7 +45,15 @@ model_directory.save_model(sys.argv[1], files)
 # `.tflite` files. All others run wherever there is room, one file in one process.
 GROUPS = {
     "served": (
-        *("bad_input", "client", "cpp_loader", "faults", "saved_model", "served_constraints"),
+        *(
+            "bad_input",
+            "client",
+            "cpp_loader",
+            "faults",
+            "saved_model",
+            "served_attention",
+            "served_constraints",
+        ),
         "serving_config",
     ),
     "device": ("browser", "tflite", "tflite_runner"),

@@ -236,6 +236,8 @@ def _written(name, value):
         if name.endswith("_bytes"):
             return json.dumps({"b64": base64.b64encode(value).decode()})
         return json.dumps(value.decode("latin-1"), ensure_ascii=False)
+    if isinstance(value, np.float16):
+        raise StatusError(INVALID, "Failed to write JSON value for tensor type: half")
     if isinstance(value, np.floating):
         return _float(value)
     return json.dumps(value.item())

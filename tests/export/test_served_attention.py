@@ -1,0 +1,82 @@
+"""Exports with float16 attention or without it, in a Session and behind the tests' server."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from questions import TEXTS
+from serving_double import ServingDouble
+
+from keras_attn_nmt.export import (
+    TranslationClient,
+    export_saved_model,
+    saved_model_check,
+    signatures,
+)
+from keras_attn_nmt.export.load_for_export import load_for_export
+
+CONSTRAINTS = ["Haus\tlake", "", "two", "", "", ""]
+INPUTS = {
+    "serving_default": {"text": TEXTS},
+    "translate_constrained": {"text": TEXTS, "constraints": CONSTRAINTS},
+}
+
+
+def saved_with(attention, model_directory, directory):
+    """Only two signatures, as tracing takes long."""
+    files = load_for_export(model_directory)
+    module = signatures.ServedTranslator(files, files.search, constraints=True, attention=attention)
+    some = {name: each for name, each in module.signatures().items() if name in INPUTS}
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(directory), signatures=some, options=options)
+    return saved_model_check.SessionModel(directory)
+
+
+def same_but_attention(model, session_model):
+    for name, inputs in INPUTS.items():
+        answers, wanted = (each.run(name, inputs) for each in (model, session_model))
+        yield answers.pop("attention", None), wanted.pop("attention")
+        assert set(answers) == set(wanted)
+        for output, value in wanted.items():
+            if value.dtype == object:
+                assert (answers[output] == value).all()
+            else:
+                np.testing.assert_allclose(answers[output], value, atol=1e-5)
+
+
+def test_float16_attention_is_halved(model_directory, session_model, tmp_path):
+    model = saved_with("float16", model_directory, tmp_path / "1")
+    for attention, wanted in same_but_attention(model, session_model):
+        assert attention.dtype == np.float16
+        np.testing.assert_allclose(attention, wanted, atol=1e-3)
+    model.close()
+    with ServingDouble(tmp_path, "small") as double:
+        with TranslationClient(double.grpc_address, "small") as client:
+            (found,) = client(["ein Haus"])
+            np.testing.assert_allclose(found.attention.sum(axis=1), 1, atol=1e-2)
+        with (
+            TranslationClient(double.rest_address, "small") as client,
+            pytest.raises(ValueError, match="which REST cannot return: use gRPC"),
+        ):
+            client(["ein Haus"])
+
+
+def test_attention_is_left_out(model_directory, session_model, tmp_path):
+    model = saved_with("none", model_directory, tmp_path / "1")
+    for attention, _ in same_but_attention(model, session_model):
+        assert attention is None
+    model.close()
+    with (
+        ServingDouble(tmp_path, "small") as double,
+        TranslationClient(double.rest_address, "small") as client,
+    ):
+        (found,) = client(["ein Haus"])
+        assert found.target_tokens
+        assert found.attention.shape == (len(found.target_tokens), len(found.source_tokens))
+        assert not found.attention.any()
+        with pytest.raises(ValueError, match="was exported without it"):
+            client(["<b>ein</b> Haus"], markup=True)
+
+
+def test_unknown_attention_is_rejected(model_directory, tmp_path):
+    with pytest.raises(ValueError, match="one of float32, float16, none, got 'half'"):
+        export_saved_model(model_directory, tmp_path, attention="half")
