@@ -64,12 +64,14 @@ def main() -> int:
     # short form has learned next to nothing: its BLEU means nothing, its exports have to agree.
     sizes = ["data.size=4000", "training.epochs=2", "training.bleu_sentences=100"]
     settings = [f"--set={size}" for size in sizes] if options.short else []
+    rounds = ["--rounds", "1"] if options.short else []
     load_size = ["--requests", "500"] if options.short else []
     parts += [
         ("Time to quality", ["quality.py", options.corpus, model, *settings]),
         ("Input pipeline", ["pipeline.py", *training]),
         ("Exported models", ["exports.py", model, texts["de"], texts["en"]]),
         ("Decoding", ["decoding.py", model, texts["de"]]),
+        ("Served, 64 at once", ["serving_speed.py", model, texts["de"], *rounds]),
         ("Under load", ["load.py", model, texts["de"], *load_size]),
     ]
 
