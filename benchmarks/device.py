@@ -3,9 +3,10 @@
     python benchmarks/device.py MODEL SOURCE REFERENCE --before BEFORE.tflite
 
 The model directory is exported to a SavedModel (greedy) and to an int8 `.tflite` file with
-`--bulk`; `--before` is a file of an earlier build. Each row runs in a process of its own, bound to
-one core (two where it says so), the rows by turns, `--rounds` times: medians. `start` is the whole
-command for one line, in CPU seconds.
+`--bulk`, and to one with its shortlist, if it has one; `--before` is a file of an earlier build.
+Each row runs in a process of its own, bound to one core, in CPU seconds (two where it says so, in
+elapsed ones), the rows by turns, `--rounds` times: medians. `start` is the whole command for one
+line, in CPU seconds.
 """
 
 from __future__ import annotations
@@ -74,9 +75,10 @@ def run(row: dict, texts: list[str]) -> dict:
         options = row["beam_size"], row["at_once"], row.get("jobs", 1)
         translate = device(row["path"], *options)
     translate(texts)  # Traces, packs the weights.
-    start = time.perf_counter()
+    clock = time.perf_counter if row.get("jobs", 1) > 1 else time.process_time
+    start = clock()
     found = translate(texts)
-    return {"seconds": (time.perf_counter() - start) / len(texts), "translations": found}
+    return {"seconds": (clock() - start) / len(texts), "translations": found}
 
 
 def start_of(path: str, text: str) -> dict:
@@ -115,6 +117,7 @@ def main() -> None:
     import sacrebleu
 
     from keras_attn_nmt.export import export_saved_model, export_tflite
+    from keras_attn_nmt.model_directory import SHORTLIST
 
     texts = Path(options.source).read_text(encoding="utf-8").splitlines()
     references = Path(options.reference).read_text(encoding="utf-8").splitlines()
@@ -124,6 +127,10 @@ def main() -> None:
         file = Path(folder, "new.tflite")
         new = str(export_tflite(options.model, file, quantize="int8", beam_size=5, bulk=True))
         files = {"": new} | ({", before": options.before} if options.before else {})
+        if Path(options.model, SHORTLIST).exists():
+            file, known = Path(folder, "shortlist.tflite"), {"beam_size": 5, "shortlist": True}
+            path = export_tflite(options.model, file, quantize="int8", **known)
+            files[", shortlist"] = str(path)
         rows = {"SavedModel, 64 at once": ({"kind": "SavedModel", "path": served}, texts)}
         many = {"kind": "device", "path": new, "beam_size": 1, "at_once": len(texts)}
         rows["int8, bulk"] = (many, texts)

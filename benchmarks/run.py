@@ -72,6 +72,7 @@ def main() -> int:
         ("Exported models", ["exports.py", model, texts["de"], texts["en"]]),
         ("Decoding", ["decoding.py", model, texts["de"]]),
         ("Served, 64 at once", ["serving_speed.py", model, texts["de"], *rounds]),
+        ("Devices", ["device.py", model, texts["de"], texts["en"], *rounds]),
         ("Under load", ["load.py", model, texts["de"], *load_size]),
     ]
 
