@@ -50,7 +50,7 @@ class ServedOperations(searching.Operations):
     def loop(
         self,
         advance: searching.Advance,
-        sentences: tuple[Any, Any],
+        sentences: tuple[Any, Any, Any],
         beams: searching.Beams,
         history: dict[str, Any],
         max_length: int,

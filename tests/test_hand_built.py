@@ -62,14 +62,14 @@ def hand_built(tokenizer, *, mask_zero=False, previous_token=False):
 @pytest.fixture(scope="module")
 def trained(tokenizer):
     """A translator that has learned to give the text back."""
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(2)
     model = hand_built(tokenizer, previous_token=True)
-    model.compile(keras.optimizers.Adam(0.02), loss=[MaskedCrossentropy(), None])
+    model.compile(keras.optimizers.Adam(0.01), loss=[MaskedCrossentropy(), None])
     rows = [[*ids, 2] for ids in tokenizer.encode(TEXTS)]
     width = max(map(len, rows))
     ids = np.array([row + [0] * (width - len(row)) for row in rows], "int32")
     shifted = np.concatenate([np.ones_like(ids[:, :1]), ids[:, :-1]], axis=1)
-    model.fit([ids, shifted], ids, epochs=80, verbose=0)
+    model.fit([ids, shifted], ids, epochs=120, verbose=0)
     return Translator(model, tokenizer, tokenizer)
 
 

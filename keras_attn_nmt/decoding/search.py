@@ -68,7 +68,7 @@ class Beams(NamedTuple):
 
 # From the encoded sentences and their limits, the number of steps taken and the hypotheses to those
 # after the next step, and its records, see `Found.history`.
-Advance = Callable[[tuple[Any, Any], Any, Beams], tuple[Beams, dict[str, Any]]]
+Advance = Callable[[tuple[Any, Any, Any], Any, Beams], tuple[Beams, dict[str, Any]]]
 
 
 class Choose(Protocol):
@@ -124,7 +124,7 @@ class Operations:
     def loop(
         self,
         advance: Advance,
-        sentences: tuple[Any, Any],
+        sentences: tuple[Any, Any, Any],
         beams: Beams,
         history: dict[str, Any],
         max_length: int,
@@ -241,12 +241,12 @@ def decode(
     )
 
     def advance(
-        sentences: tuple[Any, Any], step: Any, beams: Beams
+        sentences: tuple[Any, Any, Any], step: Any, beams: Beams
     ) -> tuple[Beams, dict[str, Any]]:
-        memory, limits = sentences
+        memory, limits, allowed = sentences
         logits, advanced, attention = decoder.step(beams.tokens, beams.state, memory, weights)
         if vocabulary is not None:
-            logits = vocabulary.mask(logits)
+            logits = vocabulary._replace(allowed=allowed).mask(logits)
         tokens, parents, token_scores = choose(logits, Current(step, *beams[2:]), group=group)
         if vocabulary is not None:
             tokens = ops.take(vocabulary.ids, tokens)
@@ -271,7 +271,8 @@ def decode(
         }
         return now, records
 
-    steps, beams, history = operations.loop(advance, (memory, limits), beams, history, max_length)
+    sentences = memory, limits, () if vocabulary is None else vocabulary.allowed
+    steps, beams, history = operations.loop(advance, sentences, beams, history, max_length)
     scores = beams.log_probabilities / length_penalty(ops.cast(beams.lengths, "float32"), alpha)
     return Found(operations.written(history, steps), steps, beams.lengths, scores)
 
