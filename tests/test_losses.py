@@ -177,3 +177,17 @@ def test_reductions_of_keras(logits: np.ndarray) -> None:
 def test_loss_requires_float32() -> None:
     with pytest.raises(ValueError, match="float32 or float64, got bfloat16"):
         MaskedCrossentropy(dtype="bfloat16")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX always uses XLA")
+def test_gradient_compiles_with_xla(logits: np.ndarray) -> None:
+    import tensorflow as tf
+
+    def gradient(logits: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = MaskedCrossentropy(0.1)(LABELS, logits)
+        return tape.gradient(loss, logits)
+
+    compiled = tf.function(gradient, jit_compile=True)(tf.constant(logits))
+    np.testing.assert_allclose(compiled, gradient(tf.constant(logits)), atol=1e-6)

@@ -30,7 +30,7 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
 
     # Hand-written gradient, softmax minus target distribution: autodiff of the gather is a
     # scatter-add over the vocabulary, a quarter of a training step on a CPU. The gradient takes the
-    # exponentials again, in the memory of the logits, so that no copy of the logits is kept.
+    # exponentials again, so that they are not kept.
     @ops.custom_gradient
     def cross_entropy(logits: Any) -> tuple[Any, Any]:
         normalizer, picked, mean = _reductions(labels, logits)
@@ -53,43 +53,18 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
 
 
 def _add_at_labels(tensor: Any, labels: Any, values: Any) -> Any:
-    """Adds a value to the label of each position, in place where TensorFlow runs on a CPU.
+    """Adds a value to the label of each position.
 
     Args:
-        tensor: `(batch, target_length, vocabulary_size)`, which nothing else may use.
+        tensor: `(batch, target_length, vocabulary_size)`.
         labels: `(batch, target_length)`.
         values: `(batch, target_length)`.
     """
     size = tensor.shape[-1]
     flat, values = ops.reshape(labels, (-1,)), ops.reshape(values, (-1,))
-    rows = ops.arange(ops.shape(flat)[0], dtype="int32")
-    if keras.backend.backend() != "tensorflow" or not _on_cpu():
-        index = ops.stack([rows, flat], axis=-1)
-        added = ops.scatter_update(ops.reshape(tensor, (-1, size)), index, values, reduction="add")
-        return ops.reshape(added, (*ops.shape(labels), size))
-    import tensorflow as tf
-
-    # TensorFlow's other scatters copy the tensor.
-    @tf.custom_gradient
-    def add(tensor: Any, values: Any) -> Any:
-        elements = tf.size(tensor, tf.int64)
-        fits = tf.debugging.assert_less(elements, 2**31, "logits of a batch exceed 8 GiB")
-        with tf.control_dependencies([fits] if fits is not None else []):
-            index = rows * size + flat
-        added = tf.raw_ops.InplaceAdd(
-            x=tf.reshape(tensor, (-1, 1)), i=index, v=tf.expand_dims(values, -1)
-        )
-
-        def gradient(upstream: Any) -> tuple[Any, Any]:
-            return upstream, tf.gather(tf.reshape(upstream, (-1,)), index)
-
-        return tf.reshape(added, tf.shape(tensor)), gradient
-
-    return add(tensor, values)
-
-
-def _on_cpu() -> bool:
-    return not any(device.startswith("gpu") for device in keras.distribution.list_devices())
+    index = ops.stack([ops.arange(ops.shape(flat)[0], dtype="int32"), flat], axis=-1)
+    added = ops.scatter_update(ops.reshape(tensor, (-1, size)), index, values, reduction="add")
+    return ops.reshape(added, (*ops.shape(labels), size))
 
 
 def _reductions(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
