@@ -59,6 +59,7 @@ def main() -> int:
             parts.append((f"Training, threads: {threads}", ["training.py", *arguments]))
         peers = ["--peers", options.peers]
         parts.append(("Decoding against peers", ["peer_decoding.py", *training, *peers]))
+        parts.append(("Devices against Marian's int8", ["marian_int8.py", *training, *peers]))
         parts.append(("Memory of attention", ["memory.py"]))
     # The greedy model of a few minutes shows speed and parity as well as the best. That of the
     # short form has learned next to nothing: its BLEU means nothing, its exports have to agree.
