@@ -8,6 +8,7 @@ padding are known exactly. The order of an epoch depends only on the seed and th
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import os
@@ -18,7 +19,7 @@ import tensorflow as tf
 from keras_attn_nmt.deprecation import renamed_arguments
 from keras_attn_nmt.text.special_ids import BOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.training import token_chunks
+from keras_attn_nmt.training import shards, token_chunks
 from keras_attn_nmt.training.batch_plan import count_lengths, plan_batches
 from keras_attn_nmt.training.buckets import BatchPlan, BatchSizes, by_sentences, by_tokens
 from keras_attn_nmt.training.mixing import MixedPairs, columns, corpora_of, epoch_part, spread
@@ -141,11 +142,33 @@ class BatchedPairs:
             counted.append(count_lengths(chunks, max_length, ratio))
         self.plan = plan_batches(counted, max_length, batch_sizes, max_padding, max_buckets)
         self._dropout_passes = dropout_passes
+        self._shard = shards.WHOLE
         self._words = (TokenWords(source_tokenizer), TokenWords(target_tokenizer))
         self._shuffle_buffer = min(shuffle_buffer, self.plan.pairs)
         if sum(self.plan.dropped.values()):
             _logger.warning("%s", self.plan.dropped_report())
         _logger.info("%s", self.plan.report())
+
+    def shard(self, count: int, index: int, devices: int = 1) -> BatchedPairs:
+        """The rows of one of `count` processes in the same batches.
+
+        The shards of a batch, one after the other, are the batch followed by rows of padding, which
+        weigh nothing in losses and metrics of real tokens. All batches of a bucket have the same
+        shape. With `dropout_passes`, the rows of each device hold all passes of their sentences.
+
+        Args:
+            count: Number of processes.
+            index: Number of this process, from 0.
+            devices: Devices of each process, among which a shard is divided evenly.
+
+        Raises:
+            ValueError: An argument is out of range, or a bucket has fewer pairs per batch than
+                there are devices.
+        """
+        sharded = copy.copy(self)
+        sharded._shard = shards.Shard(count, index, devices)
+        sharded._shard.check(self.plan)
+        return sharded
 
     def shuffled(self, seed: int = 0) -> tf.data.Dataset:
         """One epoch of `plan.steps_per_epoch` batches, reshuffled at each iteration."""
@@ -226,9 +249,9 @@ class BatchedPairs:
             return tf.gather(batch_sizes, bucket)
 
         def batch_of(bucket: tf.Tensor, window: tf.data.Dataset) -> tf.data.Dataset:
-            shape = tf.gather(shapes, bucket)
-            return window.batch(batch_size(bucket)).map(
-                lambda source, target, links, _: self._batch(source, target, links, shape)
+            shape, size = tf.gather(shapes, bucket), batch_size(bucket)
+            return window.batch(size).map(
+                lambda source, target, links, _: self._batch(source, target, links, shape, size)
             )
 
         return pairs.group_by_window(
@@ -243,15 +266,15 @@ class BatchedPairs:
         target: tf.RaggedTensor,
         links: tf.RaggedTensor,
         shape: tf.Tensor,
+        size: tf.Tensor,
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        source, target, links = (self._shard.rows(each, size) for each in (source, target, links))
         inputs, labels = _inputs_and_labels(source, target, shape)
         if self._aligned:
             words = (self._words[0](inputs["source"]), self._words[1](labels["logits"]))
             labels["attention"] = token_alignment(links, *words)
-        if self._dropout_passes == 1:
-            return inputs, labels
         return tf.nest.map_structure(
-            lambda each: tf.concat([each] * self._dropout_passes, axis=0), (inputs, labels)
+            lambda each: self._shard.padded(each, size, self._dropout_passes), (inputs, labels)
         )
 
     def _finish(self, batches: tf.data.Dataset, epochs: int) -> tf.data.Dataset:

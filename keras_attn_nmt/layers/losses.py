@@ -246,6 +246,8 @@ class RDropCrossentropy(MaskedCrossentropy):
         r_drop: Weight of the divergence: half of the paper's alpha, as the cross-entropy is the
             mean over both passes here and their sum in the paper.
         name: Name of the loss.
+        shards: Number of parts of the batch that each consist of two such halves, as the rows of
+            several JAX devices (`BatchedPairs.shard`). Needs a static batch size if above 1.
 
     Example:
         >>> loss = RDropCrossentropy(r_drop=1.0)
@@ -268,13 +270,19 @@ class RDropCrossentropy(MaskedCrossentropy):
         name: str = "r_drop_crossentropy",
         reduction: str | None = REDUCTION,
         dtype: Any = "float32",
+        shards: int = 1,
     ):
         if not 0 <= r_drop < float("inf"):
             raise ValueError(f"r_drop must be a number of at least 0, got {r_drop!r}.")
         super().__init__(label_smoothing, name, reduction, dtype)
+        if shards < 1:
+            raise ValueError(f"shards must be at least 1, got {shards!r}.")
         self.r_drop = r_drop
+        self.shards = shards
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        if self.shards > 1:
+            return self._of_shards(y_true, y_pred)
         sentences = y_pred.shape[0]
         if sentences is not None and sentences % 2:
             raise ValueError(
@@ -289,8 +297,21 @@ class RDropCrossentropy(MaskedCrossentropy):
         losses = super().call(y_true, y_pred) + self.r_drop * both
         return ops.where(ops.logical_and(same, size % 2 == 0), losses, float("nan"))
 
+    def _of_shards(self, y_true: Any, y_pred: Any) -> Any:
+        """`call` for several shards, each with two halves, without exchanging their rows."""
+
+        def halves(tensor: Any) -> tuple[Any, Any]:
+            both = ops.reshape(tensor, (self.shards, 2, -1, *tensor.shape[1:]))
+            return both[:, 0], both[:, 1]
+
+        one, other = halves(y_true)
+        divergence = symmetric_divergence(*halves(y_pred))
+        both = ops.reshape(ops.stack([divergence, divergence], axis=1), ops.shape(y_true))
+        losses = super().call(y_true, y_pred) + self.r_drop * both
+        return ops.where(ops.all(ops.equal(one, other)), losses, float("nan"))
+
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "r_drop": self.r_drop}
+        return {**super().get_config(), "r_drop": self.r_drop, "shards": self.shards}
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
