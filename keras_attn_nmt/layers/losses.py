@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from keras_attn_nmt.layers.replicas import share_of_tokens
-from keras_attn_nmt.recurrence.one_by_one import one_by_one
 from keras_attn_nmt.text.special_ids import PAD
 
 
@@ -74,25 +73,12 @@ def _reductions(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
         The logarithm of the sum of exponentials, the logit of the label, and the mean.
     """
 
-    def of_positions(labels: Any, logits: Any) -> list[Any]:
-        largest = ops.max(logits, axis=-1, keepdims=True)
-        total = ops.sum(ops.exp(logits - largest), axis=-1)
-        picked = ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1)
-        normalizer = ops.log(total) + ops.squeeze(largest, -1)
-        return [normalizer, ops.squeeze(picked, -1), ops.mean(logits, axis=-1)]
-
-    # XLA never holds the exponentials. TensorFlow does, so here of one sentence at a time.
-    if keras.backend.backend() != "tensorflow":
-        return tuple(of_positions(labels, logits))
-
-    def add(sentence: Any, found: Any) -> Any:
-        values = ops.stack(of_positions(labels[sentence], logits[sentence]))
-        index = ops.reshape(sentence, (1, 1))
-        return ops.scatter_update(found, index, ops.expand_dims(values, 0))
-
-    nothing = ops.zeros_like(logits[..., 0])
-    found = one_by_one(ops.shape(logits)[0], add, ops.stack([nothing] * 3, axis=1))
-    return found[:, 0], found[:, 1], found[:, 2]
+    # Keras rejects an empty batch without `initial`.
+    largest = ops.max(logits, axis=-1, keepdims=True, initial=float("-inf"))
+    total = ops.sum(ops.exp(logits - largest), axis=-1)
+    picked = ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1)
+    normalizer = ops.log(total) + ops.squeeze(largest, -1)
+    return normalizer, ops.squeeze(picked, -1), ops.mean(logits, axis=-1)
 
 
 def symmetric_divergence(one: Any, other: Any) -> Any:
