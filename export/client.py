@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_attn_nmt.export.transports import Arrays, BatchTooLarge, Grpc, Rest, Unavailable
+from keras_attn_nmt.export.transports import (
+    Arrays,
+    BatchTooLarge,
+    Grpc,
+    Rest,
+    Transport,
+    Unavailable,
+)
 from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
@@ -69,7 +76,7 @@ class TranslationClient(ParagraphTranslator):
                 f"{timeout}, {retries} and {batch_size}."
             )
         rest = address.startswith(("http://", "https://"))
-        self._transport = (Rest if rest else Grpc)(address, model, version)
+        self._transport: Transport = (Rest if rest else Grpc)(address, model, version)
         self._timeout = timeout
         self._retries = retries
         self._batch_size = batch_size

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from keras_attn_nmt.cli import bulk
 from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.keras_import import import_keras
 from keras_attn_nmt.cli.options import PROGRAM
@@ -23,6 +24,7 @@ _STOPPED = {
     "train": " If an epoch was saved, the best model so far is usable, and the same command with "
     "--resume resumes the run.",
     "back-translate": " The same command continues after the last finished part.",
+    "bulk-translate": " What is finished is kept: the same command continues.",
     "study": " The same command resumes it after the last saved epoch.",
 }
 
@@ -33,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         prepare_streams()
         try:
+            arguments, beam = bulk.split(sys.argv[1:] if arguments is None else arguments)
             options = build_parser().parse_args(arguments)
+            options.beam = beam
             name = options.command
             _run(options)
         finally:
@@ -71,4 +75,5 @@ def _run(options: argparse.Namespace) -> None:
 def _needs_keras(options: argparse.Namespace) -> bool:
     """Whether a command imports Keras, and so TensorFlow, which takes seconds."""
     on_device = str(getattr(options, "model", "")).endswith(".tflite")
-    return options.command != "recipe" and not on_device
+    # The workers of bulk-translate import it, if the model is one of Keras.
+    return options.command not in ("recipe", "bulk-translate") and not on_device

@@ -24,7 +24,7 @@ from keras_attn_nmt.cli.options import (
     positive,
     utf8_text,
 )
-from keras_attn_nmt.cli.results import as_json, one_line
+from keras_attn_nmt.results import as_json, one_line
 from keras_attn_nmt.writing import atomic_write, check_file_output, check_folder_output, write_text
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from keras_attn_nmt import __version__
 from keras_attn_nmt.cli import (
     alignments,
     back_translations,
+    bulk,
     evaluations,
     exports,
     recipes,
@@ -24,6 +25,7 @@ _GROUPS = (
     translations,
     scoring,
     back_translations,
+    bulk,
     evaluations,
     alignments,
     exports,

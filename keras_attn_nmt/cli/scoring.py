@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.cli.arguments import UsageError, check_both_sides
 from keras_attn_nmt.cli.options import Commands, add_batch_size, add_too_long, not_negative
-from keras_attn_nmt.cli.results import as_json
 from keras_attn_nmt.cli.streams import INPUT, flush_output, say, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
-from keras_attn_nmt.cli.translations import BATCHES_AHEAD
+from keras_attn_nmt.results import as_json
 from keras_attn_nmt.text.blank import is_blank
-from keras_attn_nmt.text.lines import arriving_lines
+from keras_attn_nmt.text.lines import BATCHES_AHEAD, arriving_lines
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras_attn_nmt.text.blank import is_blank
-
-if TYPE_CHECKING:
-    from keras_attn_nmt.text.tokenizer import Tokenizer
+from keras_attn_nmt.text.fitting import cropped
 
 # The policies of --too-long.
 TOO_LONG = ("stop", "skip", "crop")
@@ -59,7 +57,7 @@ def fit_lines(
                     f"{reason}: split it into sentences, or use --too-long skip or --too-long crop."
                 )
             logger.warning("%s: %s", reason, "skipped" if too_long == "skip" else "cropped")
-            text = "" if too_long == "skip" else _cropped(tokenizer, ids[: limit - 1])
+            text = "" if too_long == "skip" else cropped(tokenizer, ids[: limit - 1])
         if excess and (reason := excess(text)):
             reason = f"{number} of the {name} {reason}"
             if too_long == "stop":
@@ -68,12 +66,3 @@ def fit_lines(
             text = ""
         texts.append(text)
     return texts, None
-
-
-def _cropped(tokenizer: Tokenizer, ids: list[int]) -> str:
-    """The text of a token prefix, without an incomplete character at its end."""
-    text = tokenizer.decode([ids])[0].rstrip("\ufffd")
-    # The prefix alone may be segmented into more pieces than in its context.
-    while len(tokenizer.encode([text])[0]) > len(ids):
-        text = text[:-1]
-    return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +24,19 @@ from keras_attn_nmt.cli.options import (
     positive,
 )
 from keras_attn_nmt.cli.protections import LineProtection, add_protection, check_protection
-from keras_attn_nmt.cli.results import as_json, moses_line, one_line
 from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
 from keras_attn_nmt.extras import extra
+from keras_attn_nmt.results import translation_rows
 from keras_attn_nmt.text.blank import is_blank
-from keras_attn_nmt.text.lines import arriving_lines
+from keras_attn_nmt.text.lines import BATCHES_AHEAD, arriving_lines
 from keras_attn_nmt.writing import check_file_output, write_text
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from keras_attn_nmt.translation import Translation
     from keras_attn_nmt.translator import Translator
 
-# Batches to read ahead: enough to group lines of similar length.
-BATCHES_AHEAD = 8
 # Lines embedded per batch.
 _EMBEDDED = 512
 # Sentences on a map; t-SNE needs a few.
@@ -146,7 +143,8 @@ def translate(options: argparse.Namespace) -> None:
             done += 1
             best = hypotheses[: options.n_best]
             cut += not best[0].complete
-            _print_translations(options, done, source, best)
+            form = "json" if options.json else options.format
+            print("\n".join(translation_rows(form, done, source, best, options.n_best)))
         flush_output()
         if prepared.error:
             raise prepared.error
@@ -187,23 +185,6 @@ def _excess_of_terms(search: Mapping[str, Any], translator: Translator) -> Calla
         return f"needs {needed} target tokens for the terms of the glossary, the limit is {limit}"
 
     return excess
-
-
-def _print_translations(
-    options: argparse.Namespace, line: int, source: str, best: Sequence[Translation]
-) -> None:
-    """Prints the translations of a line, given its 1-based number."""
-    if options.json:
-        for rank, translation in enumerate(best, 1):
-            row = {"line": line, "rank": rank, **as_json(source, translation)}
-            print(json.dumps(row, ensure_ascii=False))
-    elif options.format == "moses":
-        for translation in best:
-            print(moses_line(line - 1, translation))
-    else:
-        # Always n_best lines per input line, even if the search found fewer.
-        translations = [one_line(translation.text) for translation in best]
-        print("\n".join(translations + [""] * (options.n_best - len(translations))))
 
 
 def embeddings(options: argparse.Namespace) -> None:

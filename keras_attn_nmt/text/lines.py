@@ -11,7 +11,9 @@ import select
 from collections.abc import Iterator
 from io import BufferedIOBase
 
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Batches of lines to read ahead: enough to group lines of similar length.
+BATCHES_AHEAD = 8
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BLOCK = 1 << 16
 # Seconds without input after which the writer is assumed to wait for output.
 _PAUSE = 0.005
@@ -32,7 +34,7 @@ def checked_line(line: bytes, number: int, name: str | os.PathLike[str]) -> byte
         ValueError: It is not UTF-8.
     """
     if number == 1:
-        if line.startswith(_UTF16_MARKS):
+        if line.startswith(UTF16_MARKS):
             raise ValueError(
                 f"{name} is UTF-16; expected UTF-8. "
                 "Convert it, for example with: iconv -f utf-16 -t utf-8"

@@ -7,7 +7,7 @@ import pytest
 from command_line import run
 
 from keras_attn_nmt import Translator
-from keras_attn_nmt.cli.results import moses_line
+from keras_attn_nmt.results import moses_line
 
 TEXT = "ein Haus\n\nzwei Häuser\nam See\nein Haus\n".encode()
 SAMPLE = ["--sample", "0.9", "--top-k", "20", "--max-length", "9"]

@@ -1,7 +1,9 @@
-"""Output formats of the commands."""
+"""Lines of text, JSON and Moses' format for translations."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,9 +11,52 @@ if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
 
 
+# Forms of a list of translations.
+FORMS = ("text", "moses", "json")
+
+
+def translation_rows(
+    form: str, line: int, source: str, best: Sequence[Any], n_best: int
+) -> list[str]:
+    """The rows for an input line.
+
+    Args:
+        form: One of `FORMS`.
+        line: 1-based number of the line.
+        source: The line.
+        best: Its translations, best first: each a `Translation` or a `Paragraph`.
+        n_best: Number of rows as text, of which the last are empty if the search found fewer.
+    """
+    if form == "json":
+        rows = [
+            {"line": line, "rank": rank, **as_json(source, translation)}
+            for rank, translation in enumerate(best, 1)
+        ]
+        return [json.dumps(row, ensure_ascii=False) for row in rows]
+    if form == "moses":
+        return [moses_line(line - 1, translation) for translation in best]
+    texts = [one_line(translation.text) for translation in best]
+    return texts + [""] * (n_best - len(texts))
+
+
 def one_line(text: str) -> str:
     """Replaces line breaks by spaces."""
     return " ".join(text.splitlines())
+
+
+def alignment_row(found: Translation | Paragraph) -> str:
+    """The word alignment of a translation in Pharaoh format; of a paragraph, that of its words."""
+    from keras_attn_nmt.text.alignment import format_pharaoh, split_words
+    from keras_attn_nmt.text.paragraphs import Paragraph
+
+    if not isinstance(found, Paragraph):
+        return format_pharaoh(found.alignment())
+    links, sources, targets = set(), 0, 0
+    for text, sentence in zip(found.sources, found.sentences, strict=True):
+        links |= {(i + sources, j + targets) for i, j in sentence.alignment()}
+        sources += len(split_words(text))
+        targets += len(split_words(sentence.text))
+    return format_pharaoh(links)
 
 
 def moses_line(line: int, found: Translation) -> str:

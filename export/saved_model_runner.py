@@ -1,0 +1,67 @@
+"""Runs an exported SavedModel in this process, with the results of `TranslationClient`."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from keras_attn_nmt.export.client import TranslationClient
+from keras_attn_nmt.export.transports import Arrays, Transport
+
+BATCH_SIZE = 64
+
+
+class SavedModelTranslator(TranslationClient):
+    """Translates with a SavedModel, like `TranslationClient` with a server that has loaded it.
+
+    Needs TensorFlow and TF Text; neither Keras nor the extra `serve`.
+
+    Args:
+        directory: Folder of a version, such as `served/1`.
+        batch_size: Maximum number of texts that are translated at once.
+
+    Raises:
+        FileNotFoundError: The folder is not a SavedModel.
+        ValueError: The SavedModel has no signature `nbest`.
+
+    Example:
+        >>> translator = SavedModelTranslator("build/demo/served/1")
+        >>> translator(["einundvierzig"])[0].text
+        'forty-one'
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], *, batch_size: int = BATCH_SIZE):
+        self._transport = _InProcess(directory)
+        self._timeout, self._retries, self._batch_size = math.inf, 0, batch_size
+
+
+class _InProcess(Transport):
+    """A SavedModel that is loaded here."""
+
+    def __init__(self, directory: str | os.PathLike[str]):
+        if not Path(directory, "saved_model.pb").is_file():
+            raise FileNotFoundError(
+                f"{os.fspath(directory)} has no saved_model.pb: expected the folder of a version, "
+                "which keras-attn-nmt export saved-model writes."
+            )
+        import tensorflow as tf
+        import tensorflow_text  # noqa: F401  Its ops.
+
+        self._tensorflow = tf
+        # The signatures keep only weak references.
+        self._model = tf.saved_model.load(os.fspath(directory))
+        if "nbest" not in self._model.signatures:
+            raise ValueError(
+                f"{os.fspath(directory)} has no signature nbest, as those of keras-attn-nmt export "
+                "saved-model have."
+            )
+
+    def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
+        """All outputs of a signature."""
+        tensors = {name: self._tensorflow.constant(texts) for name, texts in inputs.items()}
+        outputs = self._model.signatures[signature](**tensors)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def close(self) -> None:
+        """The model is freed with this object."""

@@ -1,0 +1,171 @@
+"""Whole files on any file system of Beam: a name is either absent or complete.
+
+Local paths, `gs://`, `s3://`, `hdfs://` and whatever else Beam's `FileSystems` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from keras_attn_nmt.extras import extra
+
+with extra("beam"):
+    from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+_PLAIN = CompressionTypes.UNCOMPRESSED
+
+
+class StoredFile(NamedTuple):
+    """A file with its size in bytes."""
+
+    path: str
+    size: int
+
+
+def is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def join(folder: str, *names: str) -> str:
+    return FileSystems.join(folder, *names)
+
+
+def name_of(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def find(patterns: Sequence[str]) -> list[StoredFile]:
+    """Files that match patterns such as `in/*`, sorted by path; no folders.
+
+    Raises:
+        FileNotFoundError: A pattern matches nothing.
+        OSError: The file system cannot be read.
+    """
+    found: dict[str, int] = {}
+    for pattern in patterns:
+        try:
+            (result,) = FileSystems.match([pattern])
+        except BeamIOError as error:
+            raise OSError(f"Cannot list {pattern}: {error}") from error
+        files = {each.path: each.size_in_bytes for each in result.metadata_list}
+        if is_local(pattern):
+            files = {path: size for path, size in files.items() if os.path.isfile(path)}
+        if not files:
+            raise FileNotFoundError(
+                f"No file matches {pattern}. Expected files or a pattern such as 'in/*'."
+            )
+        found |= files
+    return [StoredFile(*each) for each in sorted(found.items())]
+
+
+def listed(folder: str) -> list[str]:
+    """Names in a folder; of a folder that does not exist, none."""
+    if is_local(folder):
+        return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    (result,) = FileSystems.match([join(folder, "*")])
+    return sorted(name_of(each.path) for each in result.metadata_list)
+
+
+def exists(path: str) -> bool:
+    return bool(FileSystems.exists(path))
+
+
+def same_folder(path: str, folder: str) -> bool:
+    """Whether a file lies in a folder."""
+    if is_local(path) and is_local(folder):
+        return os.path.realpath(os.path.dirname(path) or ".") == os.path.realpath(folder)
+    return path.rpartition("/")[0] == folder.rstrip("/")
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[IO[bytes]]:
+    """The uncompressed content of a file; one that ends in `.gz` is not seekable backwards."""
+    with FileSystems.open(path, compression_type=_PLAIN) as stored:
+        if not path.endswith(".gz"):
+            yield stored
+            return
+        with gzip.GzipFile(fileobj=stored, mode="rb") as content:
+            yield content  # type: ignore[misc]
+
+
+def read(path: str) -> bytes:
+    with FileSystems.open(path, compression_type=_PLAIN) as stored:
+        return stored.read()
+
+
+@contextlib.contextmanager
+def writing(path: str, scratch: str) -> Iterator[IO[bytes]]:
+    """Writes a whole file: it gets its name when the block ends, never if the block fails.
+
+    Args:
+        path: The file; one of that name is replaced.
+        scratch: Folder of the unfinished file, on the same file system.
+    """
+    unfinished = join(scratch, f"{name_of(path)}.{uuid.uuid4().hex}.unfinished")
+    try:
+        with contextlib.closing(FileSystems.create(unfinished, compression_type=_PLAIN)) as file:
+            yield file
+            if is_local(path):
+                file.flush()
+                os.fsync(file.fileno())
+        if is_local(path):
+            os.replace(unfinished, path)
+        else:
+            FileSystems.rename([unfinished], [path])
+    except BaseException:
+        with contextlib.suppress(Exception):
+            FileSystems.delete([unfinished])
+        raise
+
+
+def write(path: str, content: bytes, scratch: str) -> None:
+    with writing(path, scratch) as file:
+        file.write(content)
+
+
+def compressed(content: bytes) -> bytes:
+    """A member of a gzip file, the same for the same content; members may follow each other."""
+    return gzip.compress(content, mtime=0)
+
+
+def delete(path: str) -> None:
+    """Removes a file, if it exists."""
+    if exists(path):
+        FileSystems.delete([path])
+
+
+def remove(folder: str) -> None:
+    """Removes a folder with all that is in it, if it exists."""
+    if is_local(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif names := listed(folder):
+        FileSystems.delete([join(folder, name) for name in names])
+
+
+@contextlib.contextmanager
+def local_copy(path: str, folder: str) -> Iterator[str]:
+    """A local path of a file or folder: itself, or a copy in the folder given."""
+    if is_local(path):
+        yield path
+        return
+    (result,) = FileSystems.match([f"{path.rstrip('/')}/**"])
+    files: list[Any] = list(result.metadata_list)
+    root = path.rstrip("/")
+    if not files:
+        # A file with what lies beside it under its name: vocabularies.
+        stem = root.rsplit(".", 1)[0]
+        (result,) = FileSystems.match([f"{stem}*"])
+        files, root = list(result.metadata_list), root.rsplit("/", 1)[0]
+    for each in files:
+        target = Path(folder, each.path.removeprefix(root).lstrip("/"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(read(each.path))
+    yield folder if root == path.rstrip("/") else str(Path(folder, name_of(path)))

@@ -1,0 +1,116 @@
+"""A small model in all three forms, made once for a session; tests skip where Beam is missing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("apache_beam", reason="Beam is not installed here: make test-beam")
+
+SENTENCES = ["ein Haus am See", "zwei kleine Häuser", "ein kleines Haus", "See", "Häuser am See"]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("bulk"))
+
+
+@pytest.fixture(scope="session")
+def model_directory(tmp_path_factory):
+    from keras_attn_nmt import ModelConfig, Tokenizer, build_model
+    from keras_attn_nmt.decoding.search_options import SearchOptions
+    from keras_attn_nmt.model_directory import ModelFiles, save_model
+
+    tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
+    size = tokenizer.vocabulary_size
+    config = ModelConfig(
+        size, size, embedding_units=6, encoder_units=5, decoder_units=7, attention_units=4
+    )
+    model = build_model(config)
+    generator = np.random.default_rng(1)
+    model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
+    folder = tmp_path_factory.mktemp("bulk") / "model"
+    search = SearchOptions(2, 1.0, 12)
+    save_model(folder, ModelFiles(model, config, tokenizer, tokenizer, search))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def device_file(model_directory, tmp_path_factory):
+    from keras_attn_nmt.export import export_tflite
+
+    path = tmp_path_factory.mktemp("device") / "small.tflite"
+    export_tflite(model_directory, path, max_source_length=64, max_target_length=12)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def served(model_directory, tmp_path_factory):
+    from keras_attn_nmt.export import export_saved_model
+
+    folder = tmp_path_factory.mktemp("served")
+    return str(export_saved_model(model_directory, folder))
+
+
+@pytest.fixture
+def command():
+    """Runs a command as users do; returns exit code, standard output and error."""
+
+    def run(*arguments, text=b""):
+        program = [sys.executable, "-m", "keras_attn_nmt.cli", *map(str, arguments)]
+        done = subprocess.run(program, input=text, capture_output=True)
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    return run
+
+
+@pytest.fixture
+def job(device_file, tmp_path):
+    """Runs bulk translation in this process, from `in` to `out`; returns the report."""
+    from keras_attn_nmt.bulk import BulkOptions, bulk_translate
+
+    (tmp_path / "in").mkdir()
+
+    def run(model=device_file, output="out", batch_size=2, **options):
+        # Parts of 64 lines.
+        options = {"search": {"beam_size": 1}, **options}
+        return bulk_translate(
+            str(model),
+            [str(tmp_path / "in" / "*")],
+            str(tmp_path / output),
+            BulkOptions(batch_size=batch_size, **options),
+            ["--runner=FnApiRunner"],
+        )
+
+    return run
+
+
+def many_lines(count, seed=0):
+    """Lines that differ, and some that are blank."""
+    generator = np.random.default_rng(seed)
+    lines = []
+    for _ in range(count):
+        chosen = generator.choice(SENTENCES, generator.integers(0, 3))
+        lines.append(" ".join(chosen))
+    return lines
+
+
+def content_of(folder):
+    """Bytes of all files that are not hidden, by name."""
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+
+
+def parts_of(folder):
+    """Translated parts in an output folder that is not finished."""
+    return list(Path(folder, ".bulk-translate").glob("*/*.text*"))
+
+
+def finished_parts(folder):
+    return [path for path in parts_of(folder) if not path.name.endswith(".unfinished")]
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,0 +1,103 @@
+"""Kills at any moment: nothing is lost, and the same command goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import content_of, finished_parts, many_lines, parts_of
+
+TWO = ["--", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+
+
+@pytest.fixture
+def begun(device_file, tmp_path):
+    """Begins a command with files of some hundred parts; returns its process and its words."""
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        text = "\n".join(many_lines(3000, number)) + "\n"
+        (tmp_path / "in" / f"{number}.txt").write_text(text, encoding="utf-8")
+    processes = []
+
+    def begin(*beam_arguments):
+        words = ["bulk-translate", device_file, "--beam-size", "1", "--batch-size", "1"]
+        words += ["--input", str(tmp_path / "in" / "*"), "--output", str(tmp_path / "out")]
+        program = [sys.executable, "-m", "keras_attn_nmt.cli", *words, *beam_arguments]
+        processes.append(
+            subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def wanted(command, device_file, tmp_path):
+    """What `translate` gives for the files."""
+
+    def translate():
+        options = ["--beam-size", "1", "--batch-size", "1"]
+        return {
+            path.name: command("translate", device_file, *options, text=path.read_bytes())[1]
+            for path in (tmp_path / "in").iterdir()
+        }
+
+    return translate
+
+
+def wait_for_parts(process, folder, count):
+    while process.poll() is None and len(finished_parts(folder)) < count:
+        time.sleep(0.02)
+    assert process.poll() is None, process.stderr.read()
+
+
+def children_of(process):
+    """Ids of the worker processes; Beam starts each with a shell of its own."""
+    found = subprocess.run(["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True)
+    rows = [line.split(None, 2) for line in found.stdout.splitlines()]
+    family = {process.pid}
+    for _ in range(3):
+        family |= {int(row[0]) for row in rows if int(row[1]) in family}
+    return [int(row[0]) for row in rows if int(row[0]) in family and "sdk_worker" in row[2]]
+
+
+@pytest.mark.parametrize("beam_arguments", [[], TWO], ids=["one process", "two processes"])
+def test_a_killed_command_goes_on(begun, wanted, tmp_path, beam_arguments):
+    process = begun(*beam_arguments)
+    wait_for_parts(process, tmp_path / "out", 5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in finished_parts(tmp_path / "out")}
+    assert not content_of(tmp_path / "out")
+    process = begun(*beam_arguments)
+    again = {}
+    while process.poll() is None:
+        for path in kept:
+            if path.exists():
+                again[path] = path.stat().st_mtime_ns
+        time.sleep(0.02)
+    assert process.returncode == 0, process.stderr.read()
+    # What was finished was not made again.
+    assert again == {path: kept[path] for path in again} and again
+    assert content_of(tmp_path / "out") == wanted()
+    assert not parts_of(tmp_path / "out")
+
+
+def test_a_killed_worker_ends_the_job_which_goes_on(begun, wanted, tmp_path):
+    process = begun(*TWO)
+    wait_for_parts(process, tmp_path / "out", 5)
+    os.kill(children_of(process)[-1], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "A worker process ended, which ends Beam's local job" in err
+    assert "the same command goes on" in err
+    assert not content_of(tmp_path / "out")
+    process = begun(*TWO)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert content_of(tmp_path / "out") == wanted()

@@ -1,0 +1,73 @@
+"""All three forms of a model, in files and in a pipeline of one's own."""
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from conftest import content_of
+
+from keras_attn_nmt import Translator
+from keras_attn_nmt.bulk import BulkOptions, Translate
+from keras_attn_nmt.bulk.models import BulkModel
+from keras_attn_nmt.export.saved_model_runner import SavedModelTranslator
+
+TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "ein"]
+
+
+def test_all_forms_translate_alike(job, model_directory, device_file, served, tmp_path):
+    (tmp_path / "in" / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    for output, model in enumerate([model_directory, device_file, served]):
+        job(model=model, output=str(output), search={}, n_best=2)
+    one, two, three = (content_of(tmp_path / str(output)) for output in range(3))
+    assert one == two == three
+    wanted = Translator.load(model_directory).nbest(TEXTS)
+    lines = one["a.txt"].decode().split("\n")
+    assert lines == [each.text for best in wanted for each in (best + best)[:2]] + [""] or (
+        lines[::2][:4] == [best[0].text for best in wanted]
+    )
+
+
+def test_a_saved_model_says_what_is_too_long(served):
+    model = BulkModel(served, BulkOptions())
+    outcomes = model.translate(["ein Haus", "ein Haus " * 600, "ein"])
+    assert ["the limit is 1000" in each.failure for each in outcomes] == [False, True, False]
+    assert [bool(each.best[0].text) for each in outcomes] == [True, False, True]
+
+
+def test_a_saved_model_in_this_process_is_that_of_the_client(served, model_directory):
+    found, wanted = SavedModelTranslator(served), Translator.load(model_directory)
+    for one, two in zip(found.nbest(TEXTS), wanted.nbest(TEXTS), strict=True):
+        assert [each.text for each in one] == [each.text for each in two]
+        assert [each.score for each in one] == pytest.approx([each.score for each in two], abs=1e-4)
+    with pytest.raises(FileNotFoundError, match=r"no saved_model\.pb"):
+        SavedModelTranslator(model_directory)
+
+
+def test_options_that_a_saved_model_does_not_have(served):
+    with pytest.raises(ValueError, match="search is set at export: remove --beam-size"):
+        BulkModel(served, BulkOptions(search={"beam_size": 2}))
+    with pytest.raises(ValueError, match="can only skip"):
+        BulkModel(served, BulkOptions(too_long="crop"))
+
+
+def test_a_pipeline_of_ones_own(device_file):
+    pairs = [(number, text) for number, text in enumerate([*TEXTS, "ein Haus " * 30])]
+    wanted = BulkModel(device_file, BulkOptions(search={"beam_size": 1})).translate(TEXTS)
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        translate = Translate(device_file, beam_size=1)
+        found = (
+            pipeline
+            | beam.Create(pairs)
+            | translate
+            | beam.MapTuple(
+                lambda key, outcome: (key, outcome.best[0].text, bool(outcome.failure))
+            )
+        )
+        expected = [(key, each.best[0].text, False) for key, each in enumerate(wanted)]
+        assert_that(found, equal_to([*expected, (4, "", True)]))
+        texts = (
+            pipeline
+            | "Texts" >> beam.Create(TEXTS[:1])
+            | "Translate texts" >> translate
+            | "Text" >> beam.MapTuple(lambda text, outcome: (text, outcome.best[0].text))
+        )
+        assert_that(texts, equal_to([(TEXTS[0], wanted[0].best[0].text)]), "texts")
