@@ -6,6 +6,7 @@ LOWEST := .venv-lowest/bin
 NEXT := .venv-next/bin
 TORCH := .venv-torch/bin
 DOCS := .venv-docs/bin
+BEAM := .venv-beam/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses masks metrics model products readout search))
 
@@ -16,7 +17,7 @@ ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: help demo docs test test-all test-release lint format test-lowest test-next test-jax \
-	test-torch test-arm benchmark clean
+	test-beam test-torch test-arm benchmark clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -28,6 +29,7 @@ help:
 	@echo 'make test-release what takes minutes a test: the whole tutorial'
 	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
 	@echo 'make test-next    tests of the core with the newest keras-nightly'
+	@echo 'make test-beam    tests of bulk translation on Apache Beam, in an environment of its own'
 	@echo 'make test-jax     every test of the core on JAX'
 	@echo 'make test-torch   tests of the core on PyTorch (a download of several GB)'
 	@echo 'make test-arm     .tflite files on ARM64: emulated on Debian for x86-64, or as it is'
@@ -45,10 +47,18 @@ docs: .venv-docs/ready
 test: lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)
+	$(MAKE) test-beam
 
 test-all: lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not release'
 	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)
+	$(MAKE) test-beam BEAM_TESTS=
+
+# What depends on protobuf, too, of which Beam needs an older version: the client's messages.
+BEAM_TESTS := -m 'not slow'
+test-beam: .venv-beam/ready
+	KERAS_BACKEND=tensorflow $(BEAM)/python -m pytest $(PARALLEL) $(BEAM_TESTS) tests/bulk \
+		tests/export/test_client.py
 
 # Before a release, with test-lowest, test-next, test-jax, test-torch and test-arm.
 test-release: .venv/ready
@@ -101,6 +111,17 @@ test-arm: .venv/ready
 	@$(DOCS)/pip install --quiet --requirement .venv-docs/requirements.txt
 	@touch $@
 
+# Only what .venv does not have in the versions that the extra `beam` needs: its other packages are
+# found there, as is pip.
+.venv-beam/ready: .venv/ready
+	@echo 'Installing Apache Beam into .venv-beam ...'
+	@$(BIN)/python -m venv --clear --without-pip .venv-beam
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+		> "$$($(BEAM)/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
+	@sed -n '/^beam =/,/^[a-z]* =/s/^    //p' setup.cfg > .venv-beam/requirements.txt
+	@$(BEAM)/python -m pip install --quiet --requirement .venv-beam/requirements.txt
+	@touch $@
+
 # The constraints are the dependencies of setup.cfg, those of dev aside, with == in place of >=.
 .venv-lowest/ready: setup.cfg
 	@echo 'Installing into .venv-lowest (TensorFlow among others, which takes some minutes) ...'
@@ -145,5 +166,5 @@ benchmark: .venv/ready
 	$(BIN)/python benchmarks/run.py $(CORPUS) --work build/benchmark $(if $(SHORT),--short)
 
 clean:
-	rm -rf .venv .venv-docs .venv-lowest .venv-next .venv-torch build dist *.egg-info \
+	rm -rf .venv .venv-beam .venv-docs .venv-lowest .venv-next .venv-torch build dist *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache

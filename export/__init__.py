@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from keras_attn_nmt.export.errors import ExportError
     from keras_attn_nmt.export.runner import TFLiteTranslator
     from keras_attn_nmt.export.saved_model import export_saved_model
+    from keras_attn_nmt.export.saved_model_runner import SavedModelTranslator
     from keras_attn_nmt.export.serving_config import export_serving
     from keras_attn_nmt.export.tflite import export_tflite
     from keras_attn_nmt.export.web import export_web
 
 _MODULES = {
     "ExportError": "errors",
+    "SavedModelTranslator": "saved_model_runner",
     "TFLiteTranslator": "runner",
     "TranslationClient": "client",
     "export_saved_model": "saved_model",
@@ -29,6 +31,7 @@ _MODULES = {
 
 __all__ = [
     "ExportError",
+    "SavedModelTranslator",
     "TFLiteTranslator",
     "TranslationClient",
     "export_saved_model",

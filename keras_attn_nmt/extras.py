@@ -14,7 +14,7 @@ def extra(name: str) -> Iterator[None]:
     """Context manager for imports that require an extra of this package.
 
     Args:
-        name: The extra: `"serve"`, `"device"`, `"train"`, `"study"` or `"text"`.
+        name: The extra: `"serve"`, `"device"`, `"train"`, `"study"`, `"text"` or `"beam"`.
 
     Raises:
         ImportError: A package is not installed; the message says how to install it.

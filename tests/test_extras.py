@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 OPTIONAL = {
     "ai_edge_litert": "device",
+    "apache_beam": "beam",
     "babel": "train",
     "grpc": "serve",
     "matplotlib": "train",
@@ -30,6 +31,14 @@ OPTIONAL = {
 }
 # Modules that import one of them when they are imported.
 IMPORTING = (
+    "bulk.job",
+    "bulk.merging",
+    "bulk.models",
+    "bulk.parts",
+    "bulk.pipeline",
+    "bulk.runners",
+    "bulk.storage",
+    "bulk.transform",
     "export.demo",
     "export.serving_config",
     "export.interpreters",
@@ -150,6 +159,12 @@ def split_paragraphs() -> None:
     split_sentences("Ein Haus.", "de")
 
 
+def translate_in_bulk() -> None:
+    from keras_attn_nmt.bulk import bulk_translate
+
+    bulk_translate("nowhere.tflite", ["nowhere"], "out")
+
+
 def export_demo() -> None:
     from keras_attn_nmt.export.demo import export_demo  # noqa: F401
 
@@ -170,6 +185,7 @@ def export_demo() -> None:
         ("sklearn", study),
         ("matplotlib", study),
         ("sentencex", split_paragraphs),
+        ("apache_beam", translate_in_bulk),
         ("requests", ask_over_rest),
         ("grpc", ask_over_grpc),
         ("tensorflow_serving", ask_over_grpc),

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from keras_attn_nmt.cli import bulk
 from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.keras_import import import_keras
 from keras_attn_nmt.cli.options import PROGRAM
@@ -35,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         prepare_streams()
         try:
-            arguments, beam = bulk.split(sys.argv[1:] if arguments is None else arguments)
             options = build_parser().parse_args(arguments)
-            options.beam = beam
             name = options.command
             _run(options)
         finally:

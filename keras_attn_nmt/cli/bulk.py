@@ -6,29 +6,14 @@ import argparse
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
 
 from keras_attn_nmt.cli.arguments import UsageError, check_n_best, search_options
 from keras_attn_nmt.cli.options import Commands, add_search_options, positive
 
-NAME = "bulk-translate"
-
-
-def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Arguments of a command, and those of Beam after `--`.
-
-    argparse does not give the arguments after `--` to the last positional one.
-    """
-    arguments = list(arguments)
-    if arguments[:1] != [NAME] or "--" not in arguments:
-        return arguments, []
-    place = arguments.index("--")
-    return arguments[:place], arguments[place + 1 :]
-
 
 def add_commands(commands: Commands) -> None:
     command = commands.add(
-        NAME,
+        "bulk-translate",
         bulk_translate,
         "Translate many files on Apache Beam: one file in, one file out, with the same lines.",
         "model.tflite --input 'in/*' --output out -- --direct_num_workers=2 "
@@ -76,6 +61,7 @@ def add_commands(commands: Commands) -> None:
         help="how to handle lines longer than the model's maximum source length: skip them (empty "
         "output), crop them or translate them in pieces (default: skip)",
     )
+    command.rest = "beam"
     command.usage = (
         "%(prog)s model --input FILE [FILE ...] --output DIR [options] [-- BEAM OPTIONS]"
     )

@@ -14,7 +14,14 @@ PROGRAM = "keras-attn-nmt"
 
 
 class Parser(argparse.ArgumentParser):
-    """Rejects repeated single-value options; subparsers inherit this."""
+    """Rejects repeated single-value options; subparsers inherit this.
+
+    Attributes:
+        rest: Attribute of the parsed options that gets the arguments after `--`, which are for
+            another program. (argparse gives them to the first positional argument.)
+    """
+
+    rest: str | None = None
 
     def __init__(self, **options: Any):
         super().__init__(**options)
@@ -22,7 +29,13 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Rejects unknown options and suggests the closest known one."""
+        rest = []
+        if self.rest and "--" in args:
+            place = args.index("--")
+            args, rest = args[:place], args[place + 1 :]
         namespace, unknown = super().parse_known_args(args, namespace)
+        if self.rest:
+            setattr(namespace, self.rest, rest)
         for option in unknown:
             close = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, 1)
             if option.startswith("--") and close:
@@ -64,9 +77,9 @@ class Commands:
 
     def add(
         self, name: str, run: Callable[[argparse.Namespace], None], about: str, example: str
-    ) -> argparse.ArgumentParser:
+    ) -> Parser:
         """Adds a command with `--json`, whose help ends with an example."""
-        command = self._subparsers.add_parser(
+        command: Parser = self._subparsers.add_parser(
             name, help=about, description=about, epilog=f"Example: {self._prefix} {name} {example}"
         )
         command.set_defaults(run=run)

@@ -141,7 +141,7 @@ def test_what_is_put_together_is_counted(job, tmp_path, monkeypatch, form):
     monkeypatch.setattr("keras_attn_nmt.bulk.pipeline.merge", lambda *_: None)
     job(form=form)
     monkeypatch.setattr("keras_attn_nmt.bulk.pipeline.merge", whole)
-    one, two, *_ = sorted(finished_parts(tmp_path / "out"))
+    _, two, *_ = sorted(finished_parts(tmp_path / "out"))
     content = two.read_bytes()
     two.write_bytes(content[content.index(b"\n") + 1 :])
     with pytest.raises(JobFailed, match=f"{two.name} has .* of 64 lines: delete it"):
@@ -158,7 +158,7 @@ def test_an_output_belongs_to_one_job(job, tmp_path):
     with pytest.raises(FileExistsError, match="begun with another n_best \\(1, now 2\\)"):
         job(n_best=2, search={"beam_size": 2})
     write(tmp_path / "in" / "a.txt", b"ein Haus am See\n")
-    with pytest.raises(FileExistsError, match="has 16 bytes and had 9 .* remove .*out/a.txt"):
+    with pytest.raises(FileExistsError, match=r"has 16 bytes and had 9 .* remove .*out/a.txt"):
         job()
     (tmp_path / "out" / "a.txt").unlink()
     assert job().finished_before == 0

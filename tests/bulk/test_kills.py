@@ -17,7 +17,7 @@ def begun(device_file, tmp_path):
     """Begins a command with files of some hundred parts; returns its process and its words."""
     (tmp_path / "in").mkdir()
     for number in range(2):
-        text = "\n".join(many_lines(3000, number)) + "\n"
+        text = "\n".join(many_lines(1200, number)) + "\n"
         (tmp_path / "in" / f"{number}.txt").write_text(text, encoding="utf-8")
     processes = []
 

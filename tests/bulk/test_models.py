@@ -58,9 +58,7 @@ def test_a_pipeline_of_ones_own(device_file):
             pipeline
             | beam.Create(pairs)
             | translate
-            | beam.MapTuple(
-                lambda key, outcome: (key, outcome.best[0].text, bool(outcome.failure))
-            )
+            | beam.MapTuple(lambda key, outcome: (key, outcome.best[0].text, bool(outcome.failure)))
         )
         expected = [(key, each.best[0].text, False) for key, each in enumerate(wanted)]
         assert_that(found, equal_to([*expected, (4, "", True)]))

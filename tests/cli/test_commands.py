@@ -32,6 +32,7 @@ def test_help_does_not_import_tensorflow():
         "translate",
         "score",
         "back-translate",
+        "bulk-translate",
         "evaluate",
         "attention",
         "align",
