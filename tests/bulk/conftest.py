@@ -1,16 +1,11 @@
-"""A small model in all three forms, made once for a session; tests skip where Beam is missing."""
+"""A small model in all three forms, made once for a session."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("apache_beam", reason="Beam is not installed here: make test-beam")
-
-SENTENCES = ["ein Haus am See", "zwei kleine Häuser", "ein kleines Haus", "See", "Häuser am See"]
 
 
 def pytest_collection_modifyitems(items):
@@ -87,30 +82,3 @@ def job(device_file, tmp_path):
         )
 
     return run
-
-
-def many_lines(count, seed=0):
-    """Lines that differ, and some that are blank."""
-    generator = np.random.default_rng(seed)
-    lines = []
-    for _ in range(count):
-        chosen = generator.choice(SENTENCES, generator.integers(0, 3))
-        lines.append(" ".join(chosen))
-    return lines
-
-
-def content_of(folder):
-    """Bytes of all files that are not hidden, by name."""
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
-
-
-def parts_of(folder):
-    """Translated parts in an output folder that is not finished."""
-    return list(Path(folder, ".bulk-translate").glob("*/*.text*"))
-
-
-def finished_parts(folder):
-    return [path for path in parts_of(folder) if not path.name.endswith(".unfinished")]
-
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

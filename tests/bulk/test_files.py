@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import content_of, finished_parts, many_lines
+from bulk_files import content_of, finished_parts, many_lines
 
+pytest.importorskip("apache_beam", reason="no Beam here: make test-beam")
 from keras_attn_nmt.bulk import BulkOptions, JobFailed, bulk_translate
 
 

@@ -7,8 +7,9 @@ import sys
 import time
 
 import pytest
-from conftest import content_of, finished_parts, many_lines, parts_of
+from bulk_files import content_of, finished_parts, many_lines, parts_of
 
+pytest.importorskip("apache_beam", reason="no Beam here: make test-beam")
 TWO = ["--", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 
 

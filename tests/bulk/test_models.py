@@ -1,14 +1,16 @@
 """All three forms of a model, in files and in a pipeline of one's own."""
 
-import apache_beam as beam
 import pytest
-from apache_beam.testing.util import assert_that, equal_to
-from conftest import content_of
+from bulk_files import content_of
 
 from keras_attn_nmt import Translator
-from keras_attn_nmt.bulk import BulkOptions, Translate
-from keras_attn_nmt.bulk.models import BulkModel
 from keras_attn_nmt.export.saved_model_runner import SavedModelTranslator
+
+beam = pytest.importorskip("apache_beam", reason="no Beam here: make test-beam")
+from apache_beam.testing.util import assert_that, equal_to  # noqa: E402
+
+from keras_attn_nmt.bulk import BulkOptions, Translate  # noqa: E402
+from keras_attn_nmt.bulk.models import BulkModel  # noqa: E402
 
 TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "ein"]
 
