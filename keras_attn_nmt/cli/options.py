@@ -79,9 +79,10 @@ class Commands:
         self, name: str, run: Callable[[argparse.Namespace], None], about: str, example: str
     ) -> Parser:
         """Adds a command with `--json`, whose help ends with an example."""
-        command: Parser = self._subparsers.add_parser(
+        command = self._subparsers.add_parser(
             name, help=about, description=about, epilog=f"Example: {self._prefix} {name} {example}"
         )
+        assert isinstance(command, Parser)  # Subparsers have the class of their parser.
         command.set_defaults(run=run)
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         return command
