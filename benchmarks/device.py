@@ -5,7 +5,7 @@
 The model directory is exported to a SavedModel (greedy) and to an int8 `.tflite` file with
 `--bulk`, and to one with its shortlist, if it has one; `--before` is a file of an earlier build.
 Each row runs in a process of its own, bound to one core, in CPU seconds (two where it says so, in
-elapsed ones), the rows by turns, `--rounds` times: medians. `start` is the whole command for one
+elapsed ones), rows alternating, `--rounds` times: medians. `start` is the whole command for one
 line, in CPU seconds.
 """
 

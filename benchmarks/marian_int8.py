@@ -13,7 +13,8 @@ Marian's converted int8 models cannot be GRUs: it aborts, as it concatenates pac
 (marian-dev, issue 832). So a GRU gets the int8 that it packs while it loads (`packed8`), and a
 model with LSTMs, which has a third more recurrent weights, the converted one (`intgemm8`).
 
-Every row runs in a process of its own, the rows by turns, `--rounds` times: medians of CPU seconds.
+Every row runs in a process of its own, alternating with the others, `--rounds`
+times: medians of CPU seconds.
 """
 
 from __future__ import annotations

@@ -303,6 +303,8 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="folder of an earlier build")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if BEFORE in options.systems:
+        parser.error(f"{BEFORE} is measured with --before FOLDER: omit it from --systems.")
     data.prepare(options.corpus, options.work)
     found: dict[str, list[dict[str, Any]]] = {}
     systems = [*options.systems, *([BEFORE] if options.before else [])]

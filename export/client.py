@@ -17,9 +17,10 @@ from keras_attn_nmt.export.transports import (
     Transport,
     Unavailable,
 )
+from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
-from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
+from keras_attn_nmt.text.protection import Plan, Protection, plan_texts, restore_all
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
 
 FIRST_WAIT_SECONDS = 0.1
@@ -109,9 +110,10 @@ class TranslationClient(ParagraphTranslator):
         rows = text_constraints(inputs["text"], glossary, constraints)
         if any(rows):
             inputs["constraints"] = ["\n".join(each.as_line() for each in row) for row in rows]
-            found = self._constrained(inputs)
+            found = self._constrained(inputs, plans)
         else:
-            found = self._answers("serving_default", _translation, **inputs)
+            make = _restorable(plans, _translation)
+            found = self._answers("serving_default", make, **inputs)
         return [plan.restore(each) for plan, each in zip(plans, found, strict=True)]
 
     def nbest(
@@ -124,7 +126,8 @@ class TranslationClient(ParagraphTranslator):
     ) -> list[list[Translation]]:
         """Returns all translations of each text, best first. Arguments: see `__call__`."""
         plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
-        found = self._answers("nbest", _translations, text=[plan.text for plan in plans])
+        make = _restorable(plans, _translations)
+        found = self._answers("nbest", make, text=[plan.text for plan in plans])
         return restore_all(plans, found)
 
     def score(self, texts: Sequence[str], references: Sequence[str]) -> list[Translation]:
@@ -135,9 +138,11 @@ class TranslationClient(ParagraphTranslator):
         """Sentence vectors, float32, `(len(texts), annotation_units)`."""
         return np.array(self._answers("embed", _vector, text=texts), "float32")
 
-    def _constrained(self, inputs: dict[str, list[str]]) -> list[Translation]:
+    def _constrained(
+        self, inputs: dict[str, list[str]], plans: Sequence[Plan]
+    ) -> list[Translation]:
         try:
-            answers = self._answers(CONSTRAINED, _constrained, **inputs)
+            answers = self._answers(CONSTRAINED, _restorable(plans, _constrained), **inputs)
         except TextTooLong:
             raise
         except ValueError as error:
@@ -256,6 +261,23 @@ def _vector(row: Arrays) -> np.ndarray:
 
 def _texts(values: Any) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _restorable(plans: Sequence[Plan], make: Callable[[Arrays], Any]) -> Callable[[Arrays], Any]:
+    """Makes results as `make`; fails on the first answer if plans need attention it lacks."""
+    if not any(plan.marks and not is_blank(plan.text) for plan in plans):
+        return make
+
+    def make_restorable(row: Arrays) -> Any:
+        if "attention" not in row:
+            raise ValueError(
+                "protect and markup need attention, which says where protected text and tags "
+                "belong, but the model was exported without it: export it with --attention "
+                "float32, or use neither."
+            )
+        return make(row)
+
+    return make_restorable
 
 
 def _translation(row: Arrays) -> Translation:

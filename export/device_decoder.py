@@ -28,7 +28,7 @@ from keras_attn_nmt.text.special_ids import EOS, PAD
 # Positions of a step of the encoder's loop for several sentences.
 BLOCK = 4
 # Differences of logits times this are beyond all ids; those of excluded ones are still finite.
-HUGE = 1e27
+TIE_BREAK_SCALE = 1e27
 
 
 class DeviceDecoder(StepwiseDecoder):
@@ -126,7 +126,7 @@ class DeviceOperations(searching.Operations):
         total = tf.reduce_sum(tf.exp(distances), axis=-1, keepdims=True)
         total += tf.reduce_sum(tf.exp(tf.minimum(others - best, 80.0)), axis=-1, keepdims=True)
         reverse = tf.range(size, 0, -1, "float32")
-        last = tf.reduce_max(distances * HUGE + reverse, axis=-1, keepdims=True)
+        last = tf.reduce_max(distances * TIE_BREAK_SCALE + reverse, axis=-1, keepdims=True)
         return -tf.math.log(total), size - tf.cast(last, "int32")
 
 

@@ -1,11 +1,12 @@
 """Vocabulary shortlists with fixed shapes for `.tflite` files.
 
-source -> DeviceShortlist.choose -> DeviceVocabulary: columns, and penalties of unused ones
+source -> DeviceShortlist.choose -> DeviceVocabulary: columns, and penalties of padding ones
 columns -> DeviceDecoder.output_weights -> ActiveWeights (once per sentence)
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,10 @@ from keras_attn_nmt.decoding.shortlist import GROUP, ActiveVocabulary, Shortlist
 from keras_attn_nmt.recurrence.scores import MASKED
 from keras_attn_nmt.text.special_ids import PAD, UNK
 
-# Share of the vocabulary from which it is faster to compute all logits, with int8 weights.
-MOST_COLUMNS = 0.25
+# Share of the vocabulary up to which columns are faster than all logits, with int8 weights.
+LARGEST_SHARE = 0.25
+
+logger = logging.getLogger(__name__)
 
 
 class ActiveWeights(NamedTuple):
@@ -57,8 +60,36 @@ class DeviceShortlist(Shortlist):
         fits = shortlist.candidates.max() <= np.iinfo("int16").max
         return cls(shortlist.candidates.astype("int16" if fits else "int32"), shortlist.common)
 
-    def used(self, source: tf.Tensor, vocabulary_size: int) -> tf.Tensor:
-        """1 for target ids that a sentence may use, int32, `(batch, vocabulary_size)`."""
+    def columns(self, places: int, vocabulary_size: int) -> int | None:
+        """Number of columns of one sentence; `None` where it is faster to compute all logits."""
+        most = UNK + 1 + len(self.common) + places * self.candidates.shape[1]
+        columns = -(-most // GROUP) * GROUP
+        return columns if columns <= vocabulary_size * LARGEST_SHARE else None
+
+    def warn_if_useless(self, places: int, vocabulary_size: int) -> None:
+        """Logs a warning if no signature of a file is faster with it.
+
+        Args:
+            places: Source length of the signature for the shortest sentences.
+            vocabulary_size: Size of the target vocabulary.
+        """
+        if self.columns(places, vocabulary_size) is None:
+            most = int(vocabulary_size * LARGEST_SHARE) // GROUP * GROUP
+            others = most - UNK - 1 - len(self.common)
+            longest, candidates = others // self.candidates.shape[1], others // places - 1
+            ways = ["export it without --shortlist"]
+            if longest > 1:
+                ways.append(f"with a --max-source-length of at most {longest}")
+            if candidates > 0:
+                ways.append(f"with a shortlist of at most {candidates} --candidates a piece")
+            logger.warning(
+                "the shortlist does not make this file faster: %d source pieces have candidates "
+                "for more than a quarter of the %d target pieces; %s",
+                *(places, vocabulary_size, ", or ".join(ways)),
+            )
+
+    def allowed(self, source: tf.Tensor, vocabulary_size: int) -> tf.Tensor:
+        """1 for target ids that a sentence may use, else 0, int32, `(batch, vocabulary_size)`."""
         batch = source.shape[0]
         candidates = tf.cast(tf.gather(self.candidates, source), tf.int32)
         candidates = tf.where(tf.expand_dims(source != PAD, -1), candidates, PAD)
@@ -75,16 +106,15 @@ class DeviceShortlist(Shortlist):
         self, source: tf.Tensor, vocabulary_size: int, beam_size: int, more: Any = None
     ) -> ActiveVocabulary:
         """See `Shortlist.choose`."""
-        used = self.used(source, vocabulary_size)
-        most = UNK + 1 + len(self.common) + source.shape[1] * self.candidates.shape[1]
-        columns = -(-most // GROUP) * GROUP
-        if source.shape[0] > 1 or beam_size > 1 or columns > vocabulary_size * MOST_COLUMNS:
-            penalties = tf.cast(1 - used, tf.float32) * MASKED
+        allowed = self.allowed(source, vocabulary_size)
+        columns = self.columns(source.shape[1], vocabulary_size)
+        if source.shape[0] > 1 or beam_size > 1 or columns is None:
+            penalties = tf.cast(1 - allowed, tf.float32) * MASKED
             return DeviceVocabulary(tf.range(vocabulary_size), penalties)
-        used = tf.squeeze(used, 0)
+        allowed = tf.squeeze(allowed, 0)
         # All other ids share one more column, which is left out.
-        places = tf.where(used > 0, tf.cumsum(used) - 1, columns)
+        places = tf.where(allowed > 0, tf.cumsum(allowed) - 1, columns)
         ids = tf.scatter_nd(tf.expand_dims(places, 1), tf.range(vocabulary_size), (columns + 1,))
-        unused = tf.cast(tf.range(columns) >= tf.reduce_sum(used), tf.float32)
-        penalties = tf.expand_dims(unused * MASKED, 0)
+        padding = tf.cast(tf.range(columns) >= tf.reduce_sum(allowed), tf.float32)
+        penalties = tf.expand_dims(padding * MASKED, 0)
         return DeviceVocabulary(tf.slice(ids, [0], [columns]), penalties)

@@ -9,6 +9,7 @@ pieces of one byte, and spaces are literal in all pieces.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -16,8 +17,9 @@ import tensorflow_text
 from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.text.blank import BLANK, is_blank
-from keras_attn_nmt.text.special_ids import PAD
+from keras_attn_nmt.text.special_ids import EOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
+from keras_attn_nmt.translation import IMPOSSIBLE
 
 OPS = ("TFText>FastSentencepieceTokenize", "TFText>FastSentencepieceDetokenize")
 
@@ -30,6 +32,42 @@ _UNIGRAM = 1
 _ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
 # Types of pieces (sentencepiece_model.proto).
 _NORMAL, _CONTROL, _BYTE = 1, 3, 6
+
+
+def with_text(
+    translate: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    limit: int,
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Wraps `translate` of `limit` ids to take text, with the outputs of the SavedModel."""
+
+    def translate_text(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids = tokenize(source_tokenizer, text)
+        is_empty = blank(source_tokenizer, ids)
+        length = tf.where(is_empty, 0, tf.size(ids) + 1)
+        readable = length <= limit
+        last = tf.where(readable, length, 0) - 1
+        position = tf.range(limit)
+        padded = tf.concat([ids[:limit], tf.fill([limit], PAD)], axis=0)[:limit]
+        padded = tf.where(position < last, padded, tf.where(position == last, EOS, PAD))
+        source_ids = padded[tf.newaxis]
+        found = translate(source_ids)
+        target_ids = found.pop("target_ids")
+        source_pieces, target_pieces = (
+            tf.constant(pieces(tokenizer)) for tokenizer in (source_tokenizer, target_tokenizer)
+        )
+        return {
+            **found,
+            "translation": detokenize(target_tokenizer, target_ids[0]),
+            "score": tf.where(readable, found["score"], IMPOSSIBLE),
+            "source_tokens": tf.gather(source_pieces, source_ids),
+            "target_tokens": tf.gather(target_pieces, target_ids),
+            "source_length": length[tf.newaxis],
+            "target_length": tf.reduce_sum(tf.cast(target_ids != PAD, tf.int32), axis=1),
+        }
+
+    return translate_text
 
 
 def tokenize(tokenizer: Tokenizer, text: tf.Tensor) -> tf.Tensor:

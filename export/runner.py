@@ -262,7 +262,7 @@ class TFLiteTranslator(ParagraphTranslator):
         if options != self.search or "translate_beam" not in self._interpreter.signatures:
             most = min(limit, longest_translation(len(source)))
             return [self._beam_by_step(source, most, alpha, beam_size)]
-        found = self._run("translate_beam", source_ids=self._whole(source))
+        found = self._run("translate_beam", source_ids=self._padded_source(source))
         hypotheses = []
         for place, ids in enumerate(found["target_ids"][0]):
             # Positions of the beam that are not filled.
@@ -278,7 +278,7 @@ class TFLiteTranslator(ParagraphTranslator):
         self, source: list[int], limit: int, alpha: float, beam_size: int
     ) -> list[Translation]:
         """Beam search as in `decoding.search.search`: finished hypotheses stay in the beam."""
-        memory = self._run("encode", source_ids=self._whole(source))
+        memory = self._run("encode", source_ids=self._padded_source(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
         beam_width = self.search.beam_size
         state = {name: np.repeat(value, beam_width, axis=1) for name, value in state.items()}
@@ -315,7 +315,7 @@ class TFLiteTranslator(ParagraphTranslator):
             for each in beam
         ]
 
-    def _whole(self, source: list[int]) -> np.ndarray:
+    def _padded_source(self, source: list[int]) -> np.ndarray:
         return _padded([source], 1, self.max_source_length)
 
     def _translation(

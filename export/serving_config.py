@@ -26,6 +26,12 @@ with extra("serve"):
     from keras_attn_nmt.export import warmup
     from keras_attn_nmt.export.saved_model_check import SessionModel
 
+# What the client returns beside the texts, by the attention of the version.
+CLIENT_ATTENTION = {
+    "float32": ", and returns the attention weights as an array",
+    "float16": " over gRPC, and returns the attention weights as an array",
+    "none": "; attention weights are zeros",
+}
 FILES = ("models.config", "batching.config", "monitoring.config", "compose.yaml", "README.md")
 IMAGE_VERSION = "2.20.0"
 # A few seconds of work: later responses would be too late.
@@ -99,14 +105,17 @@ def export_serving(
         "image_version": IMAGE_VERSION,
         "languages": _languages(metadata),
         **_examples(newest, name, text),
+        "client_attention": CLIENT_ATTENTION[metadata["attention"]],
     }
-    templates = resources.files("keras_attn_nmt.export") / "operator_templates"
-    written = []
+    values["other_signatures"] = _filled(f"rest_{metadata['attention']}.md", values).rstrip()
     for file in FILES:
-        template = string.Template((templates / file).read_text(encoding="utf-8"))
-        write_text(directory / file, template.substitute(values))
-        written.append(directory / file)
-    return written
+        write_text(directory / file, _filled(file, values))
+    return [directory / file for file in FILES]
+
+
+def _filled(template: str, values: dict[str, Any]) -> str:
+    path = resources.files("keras_attn_nmt.export") / "operator_templates" / template
+    return string.Template(path.read_text(encoding="utf-8")).substitute(values)
 
 
 def _newest(directory: Path) -> Path:
@@ -138,7 +147,10 @@ def _metadata(version: Path) -> dict[str, Any]:
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
         names = ("beam_size", "length_penalty", "max_length", "max_source_length")
-        return {name: metadata[name] for name in names} | metadata
+        metadata = {name: metadata[name] for name in names} | {"attention": "float32"} | metadata
+        if metadata["attention"] not in CLIENT_ATTENTION:
+            raise ValueError(f"unknown attention {metadata['attention']!r}")
+        return metadata
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{version} is damaged, or was not written by keras-attn-nmt export saved-model: "
@@ -162,12 +174,6 @@ def _examples(version: Path, name: str, text: str) -> dict[str, str]:
             }
     except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{version} is damaged: {error}") from error
-    attention = _shown(_as_json(answers["serving_default"]))
-    if any(value.dtype == np.float16 for value in answers["serving_default"].values()):
-        attention = (
-            '{"error": "Failed to write JSON value for tensor type: half"}\n'
-            "(REST cannot return float16 attention: use gRPC, or the signature translate.)"
-        )
     translated = _as_json(answers["translate"])
     url = f"localhost:8501/v1/models/{name}:predict"
 
@@ -181,7 +187,7 @@ def _examples(version: Path, name: str, text: str) -> dict[str, str]:
         "translate_request": request(signature_name="translate"),
         "translate_answer": _shown(translated),
         "attention_request": request(),
-        "attention_answer": attention,
+        "attention_answer": _shown(_as_json(answers["serving_default"])),
     }
 
 

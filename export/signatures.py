@@ -77,8 +77,11 @@ class ServedTranslator(tf.Module):
             table = tf.Variable(shortlist.candidates, trainable=False, name="candidates")
             shortlist = shortlist._replace(candidates=table)
         self.shortlist = shortlist
-        kind = StepwiseDecoder if options.beam_size == 1 else IncrementalDecoder
-        self._decoder = _Untracked(kind(parts, self.output_kernel, shortlist))
+        # `constrained_search` has a beam, whatever the beam size.
+        self._beam_decoder = _Untracked(IncrementalDecoder(parts, self.output_kernel, shortlist))
+        self._decoder = self._beam_decoder
+        if options.beam_size == 1:
+            self._decoder = _Untracked(StepwiseDecoder(parts, self.output_kernel, shortlist))
         self._attention = None if attention == "none" else attention
         self._operations = _Untracked(ServedOperations(self._attention))
         self._options = options
@@ -139,7 +142,7 @@ class ServedTranslator(tf.Module):
             max_length=self._options.max_length,
         )
         found, met = search_with_constraints(
-            *(self._decoder.value, source, wanted, self._tables.value, self._options),
+            *(self._beam_decoder.value, source, wanted, self._tables.value, self._options),
             *(self._operations.value, self._found.value),
         )
         answers = _first(self._answers(found, source, source_length))

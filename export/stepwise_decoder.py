@@ -27,7 +27,7 @@ class StepwiseDecoder(IncrementalDecoder):
         """See `IncrementalDecoder.encode`."""
         memory, state = super().encode(source)
         if self.by_step(source.shape[0]):
-            # TensorFlow leaves out what is not used.
+            # The gates that `super` computed are pruned from the graph.
             memory = memory._replace(gates=memory.annotations)
         return memory, state
 

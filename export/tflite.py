@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 from tensorflow.lite.python import schema_py_generated as schema
@@ -55,8 +54,6 @@ from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.model_directory import SHORTLIST, SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.recurrence.scores import MASKED
-from keras_attn_nmt.text.special_ids import EOS, PAD
-from keras_attn_nmt.translation import IMPOSSIBLE
 from keras_attn_nmt.writing import atomic_write
 
 QUANTIZATIONS = ("none", "float16", "int8")
@@ -165,6 +162,10 @@ def export_tflite(
         path = Path(model, SHORTLIST)
         known = Shortlist.load(path, files.source_tokenizer, files.target_tokenizer)
     decoder = DeviceDecoder(files.model, shortlist=known and DeviceShortlist.of(known))
+    if isinstance(decoder.shortlist, DeviceShortlist):
+        sizes = [] if greedy else _short_places(max_source_length)
+        shortest = min([*sizes, max_source_length])
+        decoder.shortlist.warn_if_useless(shortest, decoder.parts.vocabulary_size)
     vocabularies = [output.with_suffix(f".{side}.spm") for side in ("source", "target")]
     metadata: dict[str, Any] = {
         "producer": f"keras_attn_nmt {__version__}",
@@ -177,7 +178,6 @@ def export_tflite(
         "attention": decoder.decoder.attention is not None,
         "quantization": quantize,
         "text": text,
-        "signatures": signatures,
     }
     if not text:
         metadata |= {
@@ -186,7 +186,9 @@ def export_tflite(
             "source_vocabulary_sha256": files.source_tokenizer.digest,
             "target_vocabulary_sha256": files.target_tokenizer.digest,
         }
-    content = _convert(decoder, files, metadata, energies, bulk)
+    module = _module(decoder, files, metadata, greedy, energies, bulk)
+    metadata["signatures"] = list(module.functions)
+    content = _convert(module, metadata)
     own = [Path(model, SOURCE), Path(model, TARGET)]
     names = [output] if text else [output, *vocabularies]
     with contextlib.ExitStack() as stack:  # Replaces the files after all are complete.
@@ -213,13 +215,8 @@ def _check_signatures(signatures: Sequence[str] | None, text: bool) -> list[str]
     return [name for name in possible if name in chosen]
 
 
-def _convert(
-    decoder: DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool, bulk: bool
-) -> bytes:
-    functions = _functions(decoder, files, metadata, energies, bulk)
-    metadata["signatures"] = list(functions)
-    module = tf.Module()
-    module.functions = functions
+def _convert(module: tf.Module, metadata: dict[str, Any]) -> bytes:
+    functions = module.functions
     with tempfile.TemporaryDirectory() as directory:
         try:
             tf.saved_model.save(module, directory, signatures=functions)
@@ -259,19 +256,26 @@ def custom_ops(content: bytes) -> set[str]:
     return {code.customCode.decode() for code in codes if code.customCode}
 
 
-def _functions(
-    decoder: DeviceDecoder, files: ModelFiles, metadata: dict[str, Any], energies: bool, bulk: bool
-) -> dict[str, Any]:
-    """The signatures of the file as concrete functions with fixed shapes."""
+def _module(
+    decoder: DeviceDecoder,
+    files: ModelFiles,
+    metadata: dict[str, Any],
+    greedy: bool,
+    energies: bool,
+    bulk: bool,
+) -> tf.Module:
+    """The signatures of the file as `functions`: concrete, with fixed shapes."""
     limit = metadata["max_source_length"]
     weights = files.model.weights
-    values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in weights]
+    # Shared by all signatures: constants would be copied for each of them, many times over.
+    module = tf.Module()
+    module.weights = [tf.Variable(weight.numpy(), trainable=False) for weight in weights]
 
     def concrete(function: Callable, *specs: tf.TensorSpec) -> Any:
-        # Weights as constants instead of variables.
+        # The converter makes constants of variables that are read outside of loops.
         def frozen(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            constants = [tf.constant(value) for value in values]
-            mapping = list(zip(weights, constants, strict=True))
+            values = [variable.read_value() for variable in module.weights]
+            mapping = list(zip(weights, values, strict=True))
             with keras.StatelessScope(state_mapping=mapping), fixed_shapes(files.model):
                 return function(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
 
@@ -301,7 +305,7 @@ def _functions(
         kept["mask"] = tf.cast(kept["mask"], tf.int32)
         if isinstance(decoder.shortlist, DeviceShortlist):
             size = decoder.parts.vocabulary_size
-            kept["allowed"] = decoder.shortlist.used(source_ids, size)
+            kept["allowed"] = decoder.shortlist.allowed(source_ids, size)
         return {**kept, **_named(state)}
 
     def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -325,11 +329,15 @@ def _functions(
 
     if metadata["text"]:
         text = tf.TensorSpec((1,), tf.string, "text")
-        return {"translate": concrete(_with_text(translate, files, metadata), text)}
+        tokenizers = files.source_tokenizer, files.target_tokenizer
+        with_text = fast_sentencepiece.with_text(translate, *tokenizers, limit)
+        module.functions = {"translate": concrete(with_text, text)}
+        return module
     source = tf.TensorSpec((1, limit), tf.int32, "source_ids")
     functions = {"translate": concrete(translate, source)}
-    if metadata["signatures"] == ["translate"]:
-        return functions
+    if greedy:
+        module.functions = functions
+        return module
     tokens = tf.TensorSpec((1, metadata["beam_size"]), tf.int32, "tokens")
     encoded = concrete(encode, source)
     inputs = []
@@ -341,51 +349,19 @@ def _functions(
     functions |= {"encode": encoded, "decode_step": concrete(decode_step, tokens, *inputs)}
     if metadata["beam_size"] > 1:
         functions["translate_beam"] = concrete(translate_beam, source)
-    sizes = [(1, places) for places in SHORT_PLACES if 2 * places <= limit]
+    sizes = [(1, places) for places in _short_places(limit)]
     if bulk:
         sizes += [(BULK_ROWS, places) for places in BULK_PLACES if places < limit]
         sizes.append((BULK_ROWS, limit))
     for size in sizes:
         ids = tf.TensorSpec(size, tf.int32, "source_ids")
         functions[SIZED.format(*size)] = concrete(translate, ids)
-    return functions
+    module.functions = functions
+    return module
 
 
-def _with_text(
-    translate: Callable[[tf.Tensor], dict[str, tf.Tensor]],
-    files: ModelFiles,
-    metadata: dict[str, Any],
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Wraps `translate` of ids to take text, with the outputs of the SavedModel."""
-    limit = metadata["max_source_length"]
-
-    def translate_text(text: tf.Tensor) -> dict[str, tf.Tensor]:
-        ids = fast_sentencepiece.tokenize(files.source_tokenizer, text)
-        blank = fast_sentencepiece.blank(files.source_tokenizer, ids)
-        length = tf.where(blank, 0, tf.size(ids) + 1)
-        readable = length <= limit
-        last = tf.where(readable, length, 0) - 1
-        position = tf.range(limit)
-        padded = tf.concat([ids[:limit], tf.fill([limit], PAD)], axis=0)[:limit]
-        padded = tf.where(position < last, padded, tf.where(position == last, EOS, PAD))
-        source_ids = padded[tf.newaxis]
-        found = translate(source_ids)
-        target_ids = found.pop("target_ids")
-        source_pieces, target_pieces = (
-            tf.constant(fast_sentencepiece.pieces(tokenizer))
-            for tokenizer in (files.source_tokenizer, files.target_tokenizer)
-        )
-        return {
-            **found,
-            "translation": fast_sentencepiece.detokenize(files.target_tokenizer, target_ids[0]),
-            "score": tf.where(readable, found["score"], IMPOSSIBLE),
-            "source_tokens": tf.gather(source_pieces, source_ids),
-            "target_tokens": tf.gather(target_pieces, target_ids),
-            "source_length": length[tf.newaxis],
-            "target_length": tf.reduce_sum(tf.cast(target_ids != PAD, tf.int32), axis=1),
-        }
-
-    return translate_text
+def _short_places(limit: int) -> list[int]:
+    return [places for places in SHORT_PLACES if 2 * places <= limit]
 
 
 def _named(state: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:

@@ -111,8 +111,16 @@ def translate(options: argparse.Namespace) -> None:
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):
-        from keras_attn_nmt.export.runner import TFLiteTranslator
+        from keras_attn_nmt.export.runner import TFLiteTranslator, read_metadata
 
+        if options.shortlist:
+            has_one = read_metadata(options.model).get("shortlist", False)
+            raise UsageError(
+                f"{options.model} already uses its shortlist: remove --shortlist."
+                if has_one
+                else f"{options.model} has no shortlist: remove --shortlist, or export the file "
+                "with --shortlist."
+            )
         translator = TFLiteTranslator(options.model, jobs=options.jobs)
     elif options.jobs > 1:
         raise UsageError(
@@ -157,7 +165,6 @@ def _check_device_options(options: argparse.Namespace) -> None:
     for name, lacking in (
         ("glossary", "has no constrained search"),
         ("sample", "searches and cannot sample"),
-        ("shortlist", "uses its shortlist always, if exported with --shortlist"),
     ):
         if getattr(options, name):
             raise UsageError(

@@ -44,7 +44,7 @@ class IncrementalDecoder:
         if shortlist is not None and self.parts.output is None:
             raise ValueError(
                 "A shortlist requires a Dense layer without activation, or a TiedEmbedding, as the "
-                "last layer of the model. Translate without a shortlist."
+                "last layer of the model. Omit the shortlist."
             )
 
     def check_steps(self, source_size: int) -> None:

@@ -144,7 +144,7 @@ class Shortlist(NamedTuple):
         if not Path(path).is_file():
             raise ValueError(
                 f"The shortlist {path} does not exist: learn one with keras-attn-nmt shortlist "
-                "MODEL, or translate without it."
+                "MODEL, or omit --shortlist (in Python, shortlist=True)."
             )
         try:
             with np.load(Path(path), allow_pickle=False) as file:

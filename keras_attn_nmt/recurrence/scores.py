@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_attn_nmt.recurrence.one_by_one import one_by_one
 from keras_attn_nmt.recurrence.products import batch_matmul, matmul_2d, sum_of_products
+from keras_attn_nmt.recurrence.sequential_loop import sequential_loop
 
 # Far below any energy, but finite in float32 and bfloat16.
 MASKED = -1e9
@@ -61,7 +61,7 @@ def additive_backward_of_keys(
         return tuple(total + term for total, term in zip(sums, terms, strict=True))
 
     zeros = (ops.zeros_like(keys, dtype="float32"), ops.zeros((1, keys.shape[-1])))
-    by_keys, by_vector = one_by_one(ops.shape(queries)[0], add, zeros)
+    by_keys, by_vector = sequential_loop(ops.shape(queries)[0], add, zeros)
     return by_keys * ops.cast(vector[:, 0], "float32"), [ops.transpose(by_vector)]
 
 

@@ -218,7 +218,7 @@ class Plan:
 
 
 def _with_text(translation: Translation, text: str) -> Translation:
-    # Copying takes longer than all else, if nothing is protected.
+    # Without protected text, copying the translation would take most of the time.
     return translation if text == translation.text else dataclasses.replace(translation, text=text)
 
 

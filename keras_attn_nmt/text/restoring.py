@@ -124,7 +124,8 @@ def _divided(
         if translation.target_tokens and not np.any(translation.attention):
             raise ValueError(
                 "This model has no attention, which says where protected text and tags belong, or "
-                "was exported without it: use a model with attention, or protect nothing."
+                "was exported without it: use a model with attention (export it with --attention "
+                "float32), or protect nothing."
             )
         sides = (translation.target_tokens, text), (translation.source_tokens, source[start:end])
         pieces = [piece_spans(*side) for side in sides]

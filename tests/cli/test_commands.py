@@ -332,7 +332,7 @@ def test_embeddings_prints_one_line_per_sentence(capfd, monkeypatch, model):
         (["translate", "x", "--beam-size", "0"], 2, "not a whole number of at least 1"),
         (["translate", "x", "--n-best", "9", "--beam-size", "5"], 2, "requires --beam-size"),
         (["evaluate", "x", "--source", "y"], 2, "give both --source and --reference"),
-        (["translate", "x.tflite", "--shortlist"], 2, "a .tflite file uses its shortlist always"),
+        (["translate", "x.tflite", "--shortlist"], 1, "The model x.tflite does not exist"),
         (["align", "x", "--source", "y"], 2, "give both --source and --target"),
         (["align", "x", "--gold", "y"], 2, "--gold needs --source and --target"),
         (["attention", "x", "y", "--output", "heat"], 2, "must end with .png"),

@@ -1,5 +1,7 @@
 """Exports with float16 attention or without it, in a Session and behind the tests' server."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -78,8 +80,11 @@ def test_attention_is_left_out(model_directory, session_model, tmp_path):
         assert found.target_tokens
         assert found.attention.shape == (len(found.target_tokens), len(found.source_tokens))
         assert not found.attention.any()
-        with pytest.raises(ValueError, match="was exported without it"):
-            client(["<b>ein</b> Haus"], markup=True)
+    with TranslationClient(double.rest_address, "small", batch_size=1) as client:
+        predict = mock.patch.object(client._transport, "predict", wraps=client._transport.predict)
+        with predict as sent, pytest.raises(ValueError, match="export it with --attention float32"):
+            client(["<b>ein</b> Haus", "zwei"], markup=True)
+        sent.assert_called_once()
 
 
 def test_unknown_attention_is_rejected(model_directory, tmp_path):

@@ -15,6 +15,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from keras_attn_nmt import cli
 from keras_attn_nmt.export import export_serving, serving_config, warmup
+from keras_attn_nmt.export.saved_model_check import SessionModel
 
 TEXT = 'zwei "Häuser"'
 
@@ -42,6 +43,31 @@ def test_readme_responses_equal_server_responses(directory, double):
                 np.testing.assert_allclose(answer[name], value, atol=1e-3)
             else:
                 assert answer[name] == value
+
+
+@pytest.mark.parametrize("attention", ["float16", "none"])
+def test_readme_of_a_version_with_other_attention(directory, tmp_path, monkeypatch, attention):
+    copy = tmp_path / "small"
+    shutil.copytree(directory / "1", copy / "1")
+    path = copy / "1/assets.extra/keras_attn_nmt.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "attention": attention}))
+
+    class Model(SessionModel):
+        def run(self, signature, inputs):
+            answers = super().run(signature, inputs)
+            weights = answers.pop("attention", None)
+            if weights is not None and attention == "float16":
+                answers["attention"] = weights.astype("float16")
+            return answers
+
+    monkeypatch.setattr(serving_config, "SessionModel", Model)
+    export_serving(copy, text=TEXT)
+    page = (copy / "README.md").read_text(encoding="utf-8")
+    answers = [json.loads(block) for block in re.findall(r"```json\n(.*?)\n```", page, re.DOTALL)]
+    assert all("attention" not in row for each in answers for row in each["predictions"])
+    assert len(answers) == (1 if attention == "float16" else 2)
+    assert f"exported with `--attention {attention}`" in page.replace("\n", " ")
+    assert ("they answer 400" in page) == (attention == "float16")
 
 
 def test_readme_python_prints_the_shown_output(directory, double, capsys):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent import futures
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_protected_text_and_paragraphs(runner):
     assert last.attention.shape == (len(last.target_tokens), len(last.source_tokens))
 
 
-def test_shortlist_in_the_file(model_directory, tmp_path):
+def test_shortlist_in_the_file(model_directory, device_file, tmp_path, monkeypatch, caplog, capsys):
     directory = shutil.copytree(model_directory, tmp_path / "model")
     plain = Translator.load(directory)
     vocabularies = plain.source_tokenizer, plain.target_tokenizer
@@ -174,6 +175,15 @@ def test_shortlist_in_the_file(model_directory, tmp_path):
         wanted = translator.nbest(texts, shortlist=True, **asked)
         assert_same_nbest(runner.nbest(texts, **asked), wanted)
     assert [each.text for each in runner(texts)] != [each.text for each in plain(texts)]
+    for file, message in ((path, "already uses its shortlist"), (device_file, "has no shortlist")):
+        assert cli.main(["translate", str(file), "--shortlist"]) == 2
+        assert message in capsys.readouterr().err
+    # Of 310 target pieces, 64 places have 144 columns.
+    assert "shortlist" not in caplog.text
+    monkeypatch.setattr(tflite, "_module", mock.Mock(side_effect=InterruptedError))
+    with pytest.raises(InterruptedError):
+        export_tflite(directory, path, shortlist=True, signatures=["translate"])
+    assert "--max-source-length of at most 29" in caplog.text
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 
-def one_by_one(steps: Any, body: Callable[[Any, Any], Any], start: Any) -> Any:
+def sequential_loop(steps: Any, body: Callable[[Any, Any], Any], start: Any) -> Any:
     """`ops.fori_loop(0, steps, body, start)` with the memory of one iteration.
 
     TensorFlow begins up to ten iterations at once, as far as they do not depend on the carry, and
