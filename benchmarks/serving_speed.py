@@ -5,8 +5,8 @@
 The model directory is exported greedy and with a beam of 5; `--before` are SavedModels of an
 earlier build with the same options. Each row is a process of its own, bound to one core, which
 translates the sentences sorted by length, 64 at once, in a Session. Rows alternate,
-`--rounds` times: medians of CPU seconds. MiB are the resident memory of the process beyond that of TensorFlow
-and TF Text alone.
+`--rounds` times: medians of CPU seconds. MiB are the resident memory of the process beyond that of
+TensorFlow and TF Text alone.
 """
 
 from __future__ import annotations
