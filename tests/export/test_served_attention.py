@@ -74,13 +74,12 @@ def test_attention_is_left_out(model_directory, session_model, tmp_path):
     model.close()
     with (
         ServingDouble(tmp_path, "small") as double,
-        TranslationClient(double.rest_address, "small") as client,
+        TranslationClient(double.rest_address, "small", batch_size=1) as client,
     ):
         (found,) = client(["ein Haus"])
         assert found.target_tokens
         assert found.attention.shape == (len(found.target_tokens), len(found.source_tokens))
         assert not found.attention.any()
-    with TranslationClient(double.rest_address, "small", batch_size=1) as client:
         predict = mock.patch.object(client._transport, "predict", wraps=client._transport.predict)
         with predict as sent, pytest.raises(ValueError, match="export it with --attention float32"):
             client(["<b>ein</b> Haus", "zwei"], markup=True)

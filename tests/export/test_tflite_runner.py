@@ -62,7 +62,7 @@ def test_beam_search_runs_on_files_of_older_versions(
     model_directory, tmp_path, monkeypatch, runner
 ):
     """Its mask is bool, and its metadata does not name its signatures."""
-    current_functions, current_dumps = tflite._functions, json.dumps
+    current_module, current_dumps = tflite._module, json.dumps
 
     def with_mask_of_bool(function):
         given = function.structured_input_signature[0]
@@ -78,14 +78,17 @@ def test_beam_search_runs_on_files_of_older_versions(
 
         return tf.function(cast, autograph=False).get_concrete_function(*specs)
 
-    def older_functions(*arguments):
-        functions = current_functions(*arguments)
-        return {name: with_mask_of_bool(each) for name, each in functions.items()}
+    def older_module(*arguments):
+        module = current_module(*arguments)
+        module.functions = {
+            name: with_mask_of_bool(each) for name, each in module.functions.items()
+        }
+        return module
 
     def older_dumps(metadata, **options):
         return current_dumps({k: v for k, v in metadata.items() if k != "signatures"}, **options)
 
-    monkeypatch.setattr(tflite, "_functions", older_functions)
+    monkeypatch.setattr(tflite, "_module", older_module)
     monkeypatch.setattr(tflite.json, "dumps", older_dumps)
     path = export_tflite(model_directory, tmp_path / "older.tflite", beam_size=3, **LIMITS)
     assert np.bool_ in tensor_types(path)
