@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -27,11 +28,13 @@ class Counted(NamedTuple):
         histogram: Number of kept pairs by [source length, target length].
         outcomes: Number of pairs by outcome, see `token_chunks`.
         ratio: Pairs per epoch and pair of the first corpus; `None` takes each pair once.
+        digest: BLAKE2 of the tokenized pairs, in hexadecimal.
     """
 
     histogram: Counts
     outcomes: Counts
     ratio: float | None = None
+    digest: str = ""
 
     @property
     def kept(self) -> int:
@@ -42,14 +45,16 @@ def count_lengths(chunks: tf.data.Dataset, max_length: int, ratio: float | None)
     """Reads a corpus of `token_chunks.Chunk` and counts its pairs by length and by outcome."""
     histogram = np.zeros((max_length + 1, max_length + 1), np.int64)
     outcomes = np.zeros(5, np.int64)
-    progress = _PROGRESS_PAIRS
+    progress, digest = _PROGRESS_PAIRS, hashlib.blake2b(digest_size=8)
     for chunk in chunks.as_numpy_iterator():
         np.add.at(histogram, (chunk.source_lengths, chunk.target_lengths), 1)
         outcomes += chunk.outcomes
+        for each in chunk:
+            digest.update(each.tobytes())
         if outcomes.sum() >= progress:
             _logger.info("%s sentence pairs tokenized and counted", f"{outcomes.sum():,}")
             progress += _PROGRESS_PAIRS
-    return Counted(histogram, outcomes, ratio)
+    return Counted(histogram, outcomes, ratio, digest.hexdigest())
 
 
 def plan_batches(

@@ -148,38 +148,22 @@ class AttentionPicture(keras.callbacks.Callback):
         self.writer.close()
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Saves checkpoints of the last and the best epoch, and the state needed to resume.
-
-    `state.json` holds the logs of every epoch and names the two weight files. It is replaced
-    atomically after they are written, so a run can be resumed after a kill or a full disk.
+class History(keras.callbacks.Callback):
+    """Keeps the logs of every epoch, and restores callbacks of an interrupted run.
 
     Args:
-        directory: Checkpoint directory.
-        monitor: Name of the logged metric that selects the best epoch.
         history: Logs of previous epochs, from `read_state`.
         replayed: Callbacks whose state is restored by replaying `history`.
-        on_better: Called with the history after a new best epoch is saved.
     """
 
     def __init__(
         self,
-        directory: Path,
-        monitor: str,
         history: Sequence[dict[str, float]] = (),
         replayed: Sequence[keras.callbacks.Callback] = (),
-        on_better: Callable[[list[dict[str, float]]], Any] | None = None,
     ):
         super().__init__()
-        self.directory = directory
-        self.monitor = monitor
         self.history = list(history)
         self.replayed = replayed
-        self.on_better = on_better
-        directory.mkdir(parents=True, exist_ok=True)
-        # Partial writes of a killed run.
-        for path in directory.glob(".*.weights.h5.*"):
-            shutil.rmtree(path, ignore_errors=True)
 
     def on_train_begin(self, logs: Any = None) -> None:
         if not self.history or not self.replayed:
@@ -196,7 +180,44 @@ class Checkpoints(keras.callbacks.Callback):
             optimizer.learning_rate = learning_rate
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        history = [*self.history, {name: float(value) for name, value in logs.items()}]
+        self.history = [*self.history, {name: float(value) for name, value in logs.items()}]
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves checkpoints of the last and the best epoch, and the state needed to resume.
+
+    `state.json` holds the logs of every epoch and names the two weight files. It is replaced
+    atomically after they are written, so a run can be resumed after a kill or a full disk.
+
+    Args:
+        directory: Checkpoint directory.
+        monitor: Name of the logged metric that selects the best epoch.
+        history: The logs, of a callback before this one.
+        save_weights: Saves weights and optimizer to a path.
+        on_better: Called with the history after a new best epoch is saved.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        monitor: str,
+        history: History,
+        save_weights: Callable[[Path], Any],
+        on_better: Callable[[list[dict[str, float]]], Any] | None = None,
+    ):
+        super().__init__()
+        self.directory = directory
+        self.monitor = monitor
+        self.kept = history
+        self.save_weights = save_weights
+        self.on_better = on_better
+        directory.mkdir(parents=True, exist_ok=True)
+        # Partial writes of a killed run.
+        for path in directory.glob(".*.weights.h5.*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        history = self.kept.history
         name = weights_file(epoch)
         best = best_epoch(history, self.monitor)
         state = {
@@ -207,14 +228,13 @@ class Checkpoints(keras.callbacks.Callback):
         }
         try:
             with writing.atomic_write(self.directory / name) as temporary:
-                self.model.save_weights(temporary)
+                self.save_weights(temporary)
             writing.write_text(self.directory / STATE, json.dumps(state, indent=2) + "\n")
         except OSError as error:
             raise OSError(
                 f"Could not save epoch {epoch + 1} to {self.directory}: {error}. Earlier epochs "
                 "are intact: free disk space and resume with --resume."
             ) from error
-        self.history = history
         kept = {name, weights_file(best)}
         for path in self.directory.glob("epoch_*.weights.h5"):
             if path.name not in kept:

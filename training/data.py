@@ -76,6 +76,7 @@ class BatchedPairs:
 
     Attributes:
         plan: `BatchPlan` with kept and dropped pairs, tokens, padding, buckets, `steps_per_epoch`.
+        digests: Digest of the tokenized pairs of each corpus.
 
     Raises:
         ValueError: `pairs` is not a dataset of string pairs, an argument is out of range or given
@@ -88,6 +89,7 @@ class BatchedPairs:
     """
 
     plan: BatchPlan
+    digests: tuple[str, ...]
 
     @renamed_arguments(samples="segmentation_samples", copies="dropout_passes")
     def __init__(
@@ -141,6 +143,7 @@ class BatchedPairs:
             self._chunks.append(chunks)
             counted.append(count_lengths(chunks, max_length, ratio))
         self.plan = plan_batches(counted, max_length, batch_sizes, max_padding, max_buckets)
+        self.digests = tuple(each.digest for each in counted)
         self._dropout_passes = dropout_passes
         self._shard = shards.WHOLE
         self._words = (TokenWords(source_tokenizer), TokenWords(target_tokenizer))

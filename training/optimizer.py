@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_attn_nmt.layers.optimizer import FusedAdam
-from keras_attn_nmt.training.recipe import TrainingRecipe
+from keras_attn_nmt.training.training_recipe import TrainingRecipe
 
 __all__ = [
     "FusedAdam",

@@ -1,37 +1,22 @@
-"""Recipes: all settings of a training run. Files are read by `training/recipe_files.py`."""
+"""Recipes: all settings of a training run. Files are read by `training/recipe_files.py`.
+
+The section `[training]` is in `training/training_recipe.py`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 from keras_attn_nmt.checks import check_known
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
-from keras_attn_nmt.deprecation import renamed_arguments, with_new_names
+from keras_attn_nmt.deprecation import with_new_names
 from keras_attn_nmt.text.tokenizer import check_vocabulary
 from keras_attn_nmt.training.mix_recipe import mixed_corpora
-from keras_attn_nmt.training.sections import make_section
-
-# Old names of settings by section, for one release.
-RENAMED: Mapping[str, Mapping[str, str]] = {
-    "vocabulary": {"samples": "segmentation_samples"},
-    "training": {"average_weights": "ema_momentum"},
-}
-
-
-def _accepts_old_names(section: str) -> Any:
-    """A class decorator: the constructor accepts the old names of a section's settings."""
-
-    def decorate(kind: Any) -> Any:
-        kind.__init__ = renamed_arguments(**RENAMED[section])(kind.__init__)
-        for old, new in RENAMED[section].items():
-            setattr(kind, old, property(operator.attrgetter(new), doc=f"Old name of `{new}`."))
-        return kind
-
-    return decorate
+from keras_attn_nmt.training.sections import RENAMED, accepts_old_names, make_section
+from keras_attn_nmt.training.training_recipe import TrainingRecipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +112,7 @@ class DataRecipe:
         mixed_corpora(self)
 
 
-@_accepts_old_names("vocabulary")
+@accepts_old_names("vocabulary")
 @dataclasses.dataclass(frozen=True)
 class VocabularyRecipe:
     """SentencePiece vocabularies, learned on the training data or given.
@@ -215,112 +200,6 @@ class VocabularyRecipe:
         return (side == "target" and self.target_model_type) or self.model_type
 
 
-@_accepts_old_names("training")
-@dataclasses.dataclass(frozen=True)
-class TrainingRecipe:
-    """Optimisation settings.
-
-    Attributes:
-        seed: Seed of initialisation, dropout, data order and subword sampling. At least 0.
-        epochs: Number of epochs, each of `vocabulary.segmentation_samples` passes over the data. At
-            least 1.
-        tokens_per_batch: Maximum source plus target positions per batch, padding included. At
-            least 1.
-        optimizer: `"adam"` or `"adadelta"` (the paper's).
-        learning_rate: Peak learning rate. Above 0.
-        schedule: `"constant"`, `"cosine"` (to zero over all epochs) or `"plateau"` (multiplied by
-            `plateau_factor` after `plateau_patience` epochs without improvement of `monitor`).
-        warmup_steps: Steps of linear warm-up; not for plateau. At least 0.
-        clip_norm: Maximum global gradient norm (paper, B.2: 1). Above 0.
-        ema_momentum: Momentum of an exponential moving average of the weights, such as 0.999, that
-            is evaluated and saved instead of the last weights (Polyak & Juditsky 1992); 0 disables
-            it. In [0, 1).
-        label_smoothing: Share of the target probability that is spread over the vocabulary, see
-            `MaskedCrossentropy`. In [0, 1).
-        r_drop: Weight of the KL divergence between two dropout passes (R-Drop), see
-            `RDropCrossentropy`; 0 disables it. Doubles time and memory of a step. At least 0.
-        guided_alignment: Weight of the `GuidedAlignment` loss, for corpora with word alignments; 0
-            disables it. At least 0.
-        monitor: Metric that selects the best epoch: `"val_bleu"` or `"val_loss"`.
-        patience: Early stopping after this many epochs without improvement of `monitor`; 0
-            disables it. At least 0.
-        plateau_patience: Epochs without improvement of `monitor` before the learning rate falls,
-            see `schedule`. At least 1.
-        plateau_factor: Factor of the learning rate then, see `schedule`. In (0, 1).
-        bleu_sentences: Validation sentences translated after each epoch; 0 disables it. At least 0.
-        dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
-    """
-
-    seed: int = 1
-    epochs: int = 10
-    tokens_per_batch: int = 2048
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    schedule: str = "plateau"
-    warmup_steps: int = 0
-    clip_norm: float = 1.0
-    ema_momentum: float = 0.0
-    label_smoothing: float = 0.1
-    r_drop: float = 0.0
-    guided_alignment: float = 0.0
-    monitor: str = "val_bleu"
-    patience: int = 5
-    plateau_patience: int = 2
-    plateau_factor: float = 0.5
-    bleu_sentences: int = 1000
-    dtype_policy: str = "float32"
-
-    def __post_init__(self) -> None:
-        choices = {
-            "optimizer": ("adam", "adadelta"),
-            "schedule": ("constant", "cosine", "plateau"),
-            "monitor": ("val_bleu", "val_loss"),
-            "dtype_policy": ("float32", "mixed_bfloat16", "mixed_float16"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"training.{name} must be one of {allowed}, got {getattr(self, name)!r}."
-                )
-        for name in ("epochs", "tokens_per_batch", "plateau_patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
-        if not 0 < self.plateau_factor < 1:
-            raise ValueError(
-                "training.plateau_factor must be in (0, 1), as it multiplies the learning rate, "
-                f"got {self.plateau_factor}."
-            )
-        for name in ("learning_rate", "clip_norm"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"training.{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("label_smoothing", "ema_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"training.{name} must be in [0, 1), got {getattr(self, name)}.")
-        for name in ("r_drop", "guided_alignment"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"training.{name} must be a finite number of at least 0, got "
-                    f"{getattr(self, name)}."
-                )
-        for name in ("seed", "warmup_steps", "patience", "bleu_sentences"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"training.{name} must be at least 0, got {getattr(self, name)}.")
-        if self.monitor == "val_bleu" and not self.bleu_sentences:
-            raise ValueError(
-                "training.monitor='val_bleu' needs training.bleu_sentences above 0; "
-                "or set training.monitor='val_loss'."
-            )
-        if self.schedule == "plateau" and self.warmup_steps:
-            raise ValueError(
-                "training.warmup_steps is not supported with training.schedule='plateau'."
-            )
-
-    @property
-    def monitor_mode(self) -> str:
-        """`"min"` for a loss, `"max"` for BLEU, as in Keras' callbacks."""
-        return "min" if self.monitor.endswith("loss") else "max"
-
-
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """All settings of a run: data, vocabulary, model, training and default search options.
@@ -332,7 +211,7 @@ class Recipe:
     data: DataRecipe = DataRecipe()
     vocabulary: VocabularyRecipe = VocabularyRecipe()
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    training: TrainingRecipe = TrainingRecipe()
+    training: TrainingRecipe = dataclasses.field(default_factory=TrainingRecipe)
     search: SearchOptions = dataclasses.field(default_factory=SearchOptions)
 
     @property

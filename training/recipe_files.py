@@ -14,7 +14,8 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.deprecation import warn_of_old_name
 from keras_attn_nmt.run_record import RECIPE, TRAINING, read_record
 from keras_attn_nmt.training.mix_recipe import mixed_corpora
-from keras_attn_nmt.training.recipe import RENAMED, Recipe, with_new_settings
+from keras_attn_nmt.training.recipe import Recipe, with_new_settings
+from keras_attn_nmt.training.sections import RENAMED
 
 if sys.version_info >= (3, 11):
     import tomllib

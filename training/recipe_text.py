@@ -14,13 +14,14 @@ from typing import Any
 
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
-from keras_attn_nmt.training.recipe import DataRecipe, Recipe, TrainingRecipe, VocabularyRecipe
+from keras_attn_nmt.training.recipe import DataRecipe, Recipe, VocabularyRecipe
 from keras_attn_nmt.training.recipe_files import (
     RECIPES,
     all_settings,
     recipe_names,
     unmet_conditions,
 )
+from keras_attn_nmt.training.training_recipe import TrainingRecipe
 
 SECTIONS: Mapping[str, Any] = {
     "data": DataRecipe,

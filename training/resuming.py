@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 # Settings that a resumption may change. Not `training.monitor`: the checkpoint of the epoch that is
 # best by another metric is gone.
-CHANGEABLE = ("training.epochs", "training.patience", "data.cache")
+CHANGEABLE = ("training.epochs", "training.patience", "training.devices", "data.cache")
 
 
 def write_recipe(

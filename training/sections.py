@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 from keras_attn_nmt.checks import check_known
+from keras_attn_nmt.deprecation import renamed_arguments
+
+# Old names of settings by section, for one release.
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "vocabulary": {"samples": "segmentation_samples"},
+    "training": {"average_weights": "ema_momentum"},
+}
+
+
+def accepts_old_names(section: str) -> Any:
+    """A class decorator: the constructor accepts the old names of a section's settings."""
+
+    def decorate(kind: Any) -> Any:
+        kind.__init__ = renamed_arguments(**RENAMED[section])(kind.__init__)
+        for old, new in RENAMED[section].items():
+            setattr(kind, old, property(operator.attrgetter(new), doc=f"Old name of `{new}`."))
+        return kind
+
+    return decorate
 
 
 def make_section(kind: Any, section: str, values: Mapping[str, Any]) -> Any:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("absl", "matplotlib", "tensorflow"):
+    for noisy in ("absl", "jax", "matplotlib", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     if options.command in ("export", "demo"):
         # Exports always run on TensorFlow, whatever the training backend.

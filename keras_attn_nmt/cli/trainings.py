@@ -8,9 +8,12 @@ import json
 from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.options import (
     Commands,
+    above_zero,
     add_recipe,
     add_recipe_values,
+    positive,
     utf8_text,
+    whole,
 )
 from keras_attn_nmt.writing import check_folder_output
 
@@ -40,6 +43,23 @@ def add_commands(commands: Commands) -> None:
         "--keep-optimizer",
         action="store_true",
         help="with --from: begin with the optimizer's state of its checkpoint, too",
+    )
+    group = command.add_argument_group(
+        "several processes", "of the same training, each with the same command but --process"
+    )
+    group.add_argument(
+        "--processes", type=positive, default=1, metavar="N", help="number of processes"
+    )
+    group.add_argument("--process", type=whole, metavar="I", help="number of this process, from 0")
+    group.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="where process 0 listens for the others"
+    )
+    group.add_argument(
+        "--wait",
+        type=above_zero,
+        default=120,
+        metavar="SECONDS",
+        help="how long to wait for the other processes at the start (default: 120)",
     )
 
     command = commands.add(
@@ -77,6 +97,7 @@ def add_commands(commands: Commands) -> None:
 def train(options: argparse.Namespace) -> None:
     check_folder_output(options.output)
     from keras_attn_nmt import training
+    from keras_attn_nmt.training.cluster import Cluster
     from keras_attn_nmt.training.parents import has_parent
 
     if options.keep_optimizer and options.parent is None:
@@ -86,6 +107,7 @@ def train(options: argparse.Namespace) -> None:
     recipe = training.load_recipe(
         options.recipe, options.set, parent=options.output if begun else options.parent
     )
+    cluster = Cluster.of(options.processes, options.process, options.coordinator, options.wait)
     report = training.train(
         recipe,
         options.output,
@@ -93,7 +115,10 @@ def train(options: argparse.Namespace) -> None:
         keep_optimizer=options.keep_optimizer,
         resume=options.resume,
         quiet=options.quiet,
+        cluster=cluster,
     )
+    if not cluster.first:
+        return
     if options.json:
         print(json.dumps(report))
     else:

@@ -11,10 +11,11 @@ from batch_checks import batches_of, dataset
 from keras_attn_nmt import AttentionDecoder, FusedAdam, ModelConfig, build_model
 from keras_attn_nmt.training import optimizer
 from keras_attn_nmt.training.data import BatchedPairs
-from keras_attn_nmt.training.recipe import Recipe, TrainingRecipe, VocabularyRecipe
+from keras_attn_nmt.training.recipe import Recipe, VocabularyRecipe
 from keras_attn_nmt.training.recipe_files import load_recipe
 from keras_attn_nmt.training.resuming import RECIPE, check_same_recipe
 from keras_attn_nmt.training.splits import recorded_data
+from keras_attn_nmt.training.training_recipe import TrainingRecipe
 
 
 def test_location_of_the_optimizer():

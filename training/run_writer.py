@@ -1,0 +1,91 @@
+"""Writes the model of a training run and `training.json`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from keras_attn_nmt import model_directory, writing
+from keras_attn_nmt.model_directory import ModelFiles
+from keras_attn_nmt.run_record import TRAINING
+from keras_attn_nmt.training import callbacks
+from keras_attn_nmt.training.buckets import BatchPlan
+from keras_attn_nmt.training.device import describe_device, versions
+from keras_attn_nmt.training.distribution import Replicas
+from keras_attn_nmt.training.evaluation import bleu_signature
+from keras_attn_nmt.training.parents import Parent
+from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.training.resuming import changes, vocabulary_files
+
+
+class RunWriter:
+    """Writes the best model and `training.json`; only for process 0.
+
+    Args:
+        output: Model directory.
+        recipe: The recipe.
+        files: Model, configuration and tokenizers.
+        plan: The plan of the training batches.
+        parent: The parent.
+        done: Number of epochs that were done before.
+        replicas: The devices.
+        start: `time.perf_counter()` at the start.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        recipe: Recipe,
+        files: ModelFiles,
+        plan: BatchPlan,
+        parent: Parent | None,
+        done: int,
+        replicas: Replicas,
+        start: float,
+    ):
+        self.output, self.recipe, self.files = output, recipe, files
+        self.report = {
+            "recipe": recipe.to_dict(),
+            "vocabulary_files": vocabulary_files(output),
+            "parent": parent.record if parent else None,
+            "changes": changes(output),
+            "seed": recipe.training.seed,
+            "versions": versions(),
+            "device": describe_device(files.model),
+            "processes": replicas.cluster.processes,
+            "parameters": files.model.count_params(),
+            "pairs": plan.pairs,
+            "dropped_pairs": dict(plan.dropped),
+            "mixed_pairs": [share.summary() for share in plan.shares],
+            "padding": plan.padding,
+            "target_tokens_per_epoch": plan.target_tokens,
+            "resumed_after_epoch": done,
+            "bleu_signature": bleu_signature(),
+        }
+        self.setup_seconds = time.perf_counter() - start
+
+    def write(self, history: list[dict[str, float]], finished: bool) -> dict[str, Any]:
+        """Writes the best model and `training.json`; returns the content of the latter."""
+        best = callbacks.best_epoch(history, self.recipe.training.monitor)
+        config = self.files.config
+        assert config is not None
+        final = model_directory.build_float32(config)
+        final.load_weights(
+            self.output / model_directory.CHECKPOINTS / callbacks.weights_file(best),
+            skip_mismatch=False,
+        )
+        # Not from the recipe: `evaluate --save-search` may have changed it.
+        search = model_directory.read_config(self.output)[2]
+        model_directory.save_model(self.output, self.files._replace(model=final, search=search))
+        written = {
+            **self.report,
+            "finished": finished,
+            "seconds": self.setup_seconds + sum(epoch["seconds"] for epoch in history),
+            "best_epoch": best + 1,
+            "metrics": history[best],
+            "history": history,
+        }
+        writing.write_text(self.output / TRAINING, json.dumps(written, indent=2) + "\n")
+        return written
