@@ -268,7 +268,7 @@ def test_scripts_agree_with_python(opened):
             np.testing.assert_allclose(np.reshape(got, expected.shape), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_pages_have_no_serious_axe_violation(opened, axe, scheme):
     for name, html in every_page():
         page = opened(html, color_scheme=scheme, viewport={"width": 360, "height": 700})

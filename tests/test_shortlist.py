@@ -106,7 +106,7 @@ def test_sentence_uses_only_its_own_candidates():
 
 
 @only_tensorflow
-@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("beam_size", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_full_shortlist_equals_no_shortlist(model, tokenizer, shortlist, beam_size):
     everything = np.arange(tokenizer.vocabulary_size, dtype="int32")
     everything = Shortlist(shortlist.candidates, everything)

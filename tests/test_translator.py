@@ -300,6 +300,7 @@ def test_failed_load_does_not_prevent_forking(monkeypatch, directory):
         Translator.load(directory)
 
 
+@pytest.mark.slow
 def test_first_model_can_be_loaded_after_a_fork(directory):
     program = """
 import multiprocessing, sys

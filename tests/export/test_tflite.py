@@ -122,7 +122,7 @@ def test_all_signatures_share_the_weights(device_file, translator):
     assert sum(size for size in sizes if size > 100) < 1.2 * 4 * translator.model.count_params()
 
 
-@pytest.mark.parametrize("quantize", ["float16", "int8"])
+@pytest.mark.parametrize("quantize", [pytest.param("float16", marks=pytest.mark.slow), "int8"])
 def test_quantised_files_are_close(model_directory, tmp_path, runner, growing_ids, quantize):
     path = tmp_path / "small.tflite"
     export_tflite(model_directory, path, quantize=quantize, beam_size=3, **LIMITS)
@@ -284,9 +284,8 @@ def test_custom_ops_are_named(model_directory, tmp_path, monkeypatch):
             return {"upper": tf.strings.upper(text)}
 
     foreign = Foreign()
-    monkeypatch.setattr(
-        tflite, "_functions", lambda *_: {"translate": foreign.upper.get_concrete_function()}
-    )
+    foreign.functions = {"translate": foreign.upper.get_concrete_function()}
+    monkeypatch.setattr(tflite, "_module", lambda *_: foreign)
     for text in (False, True):
         with pytest.raises(ExportError, match=r"ops that are not builtins: \w*StringUpper\.$"):
             export_tflite(model_directory, tmp_path / "new.tflite", text=text)

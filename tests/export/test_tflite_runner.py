@@ -58,6 +58,7 @@ def test_command_imports_no_tensorflow(device_file):
     assert len(done.stdout.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_beam_search_runs_on_files_of_older_versions(
     model_directory, tmp_path, monkeypatch, runner
 ):

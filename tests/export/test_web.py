@@ -185,7 +185,7 @@ def test_steps_show_the_computation_of_each_token(open_page):
     page.screenshot("steps")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_the_page_has_no_serious_axe_violation(open_page, axe, scheme):
     page = open_page("single", color_scheme=scheme, viewport={"width": 360, "height": 800})
     page.type(SENTENCES[0])
@@ -198,6 +198,7 @@ def test_the_page_has_no_serious_axe_violation(open_page, axe, scheme):
     assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
 
 
+@pytest.mark.slow
 def test_six_hundred_lines(open_page, changed_folder):
     # A search that takes no time.
     code = (
@@ -250,6 +251,7 @@ def test_a_line_that_grows_past_the_limit_stays_split(open_page):
     assert page.page.locator(".page-sentence").count() == 1
 
 
+@pytest.mark.slow
 def test_two_models_side_by_side(open_page, two_models):
     page = open_page("folder", two_models)
     sentence = SENTENCES[1]

@@ -354,6 +354,7 @@ def test_extended_run_equals_an_uninterrupted_one(folder, parent, tmp_path, sche
         assert values[0] == values[1]
 
 
+@pytest.mark.slow
 def test_resumption_with_other_settings(folder, parent, quick, tmp_path, caplog):
     directory, _ = parent
     run = shutil.copytree(directory, tmp_path / "run")

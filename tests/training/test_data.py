@@ -155,6 +155,7 @@ def test_order_is_a_function_of_seed_and_epoch(batched: BatchedPairs) -> None:
     assert batches_of(batched.epochs(1, seed=0)) == batches_of(batched.epochs(1, seed=0))
 
 
+@pytest.mark.slow
 def test_order_is_reproducible_across_processes(texts: Texts, tokenizer: Tokenizer) -> None:
     """A second object from the same corpus stands for the process that resumes."""
     first, second = (

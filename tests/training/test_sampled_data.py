@@ -15,7 +15,7 @@ from keras_attn_nmt.training import token_chunks
 from keras_attn_nmt.training.data import BatchedPairs
 
 
-@pytest.fixture(scope="module", params=["unigram", "bpe"])
+@pytest.fixture(scope="module", params=["unigram", pytest.param("bpe", marks=pytest.mark.slow)])
 def sampled_tokenizer(request: pytest.FixtureRequest, texts: Texts) -> Tokenizer:
     sentences = [text for pair in texts for text in pair]
     return Tokenizer.learn(sentences, 300, model_type=request.param)
@@ -84,6 +84,7 @@ for inputs, labels in batched.epochs(1, seed=5).as_numpy_iterator():
 """
 
 
+@pytest.mark.slow
 def test_samples_are_reproducible_across_processes(
     texts: Texts, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:

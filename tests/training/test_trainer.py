@@ -192,6 +192,7 @@ def test_resume_without_checkpoint_raises(corpus, tmp_path):
         train(small(corpus), tmp_path / "none", resume=True)
 
 
+@pytest.mark.slow
 def test_epoch_is_kept_if_the_model_cannot_be_written(corpus, tmp_path, monkeypatch, capsys):
     recipe = small(corpus, "training.epochs=2")
     atomic_write = writing.atomic_write
