@@ -105,7 +105,7 @@ class FileFolder(NamedTuple):
 
     @classmethod
     def of(cls, job: Job, source: Source, found: FileParts) -> FileFolder:
-        folder = storage.join(job.work, f"{source.name}.{found.digest[:16]}")
+        folder = parts_folder(job, source, found.digest)
         return cls(source, folder, found.digest, found.lines, job.lines_per_part)
 
     @property
@@ -161,6 +161,10 @@ class PartFiles(NamedTuple):
 
     of: dict[str, IO[bytes]]
     failed: list[dict[str, Any]]
+
+
+def parts_folder(job: Job, source: Source, digest: str) -> str:
+    return storage.join(job.work, f"{source.name}.{digest[:16]}")
 
 
 def done_record(job: Job, source: Source) -> str:

@@ -9,11 +9,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_attn_nmt.bulk import storage
-from keras_attn_nmt.bulk.folders import FAILED, LOG, SETTINGS, Job, Source, done_record
+from keras_attn_nmt.bulk.folders import (
+    FAILED,
+    LOG,
+    SETTINGS,
+    Job,
+    Source,
+    done_record,
+)
 from keras_attn_nmt.bulk.models import BulkOptions, check_model, model_digest
 from keras_attn_nmt.bulk.pipeline import translate_files
 from keras_attn_nmt.bulk.progress import Progress
-from keras_attn_nmt.bulk.runners import messages_to, pipeline_options, run
+from keras_attn_nmt.bulk.runners import messages_kept, pipeline_options, run
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +86,7 @@ def bulk_translate(
     metrics: dict[str, int] = {}
     if left:
         log = storage.join(job.work, LOG) if storage.is_local(job.work) else None
-        with messages_to(log) as terminal, Progress(job, left, terminal):
+        with messages_kept(log) as terminal, Progress(job, left, terminal):
             metrics = run(lambda pipeline: translate_files(pipeline, job, left), beam_options)
         records |= {source: _record(job, source) for source in left}
     finished = [record for record in records.values() if record is not None]
@@ -155,4 +162,6 @@ def _record(job: Job, source: Source) -> dict[str, Any] | None:
             f"{source.path} has {source.size:,} bytes and had {record['size']:,} when it was "
             f"translated: remove {output} to translate it again."
         )
+    # A kill may have left them.
+    storage.remove(parts_folder(job, source, record["digest"]))
     return record

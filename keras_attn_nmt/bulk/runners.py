@@ -9,7 +9,10 @@ import logging
 import os
 import re
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from keras_attn_nmt.extras import extra
@@ -23,6 +26,7 @@ DEFAULT = "FnApiRunner"
 # They run here, and ignore options that are not theirs; others pass them on to a service.
 _LOCAL = ("fnapirunner", "directrunner", "bundlebaseddirectrunner", "prismrunner")
 _WORKER_DIED = ("Channel closed prematurely", "Worker subprocess exited", "Socket closed")
+_BLOCKS, _BLOCK = 64, 1 << 14
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Mismatch|TooLong)\b")
 
 logger = logging.getLogger(__name__)
@@ -63,27 +67,44 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
 
 
 @contextlib.contextmanager
-def messages_to(path: str | None) -> Iterator[TextIO | None]:
-    """Appends to a file what Beam, its worker processes and C++ code write to standard error.
+def messages_kept(path: str | None) -> Iterator[TextIO | None]:
+    """Keeps what Beam, its workers and C++ code write to standard error; writes it if they fail.
 
-    It is dozens of lines for each worker. Yields standard error as it was, for progress.
+    It is dozens of lines for each worker. They go through a pipe, as a worker whose messages
+    cannot be written, on a full disk, would wait forever. Yields standard error as it was.
 
     Args:
-        path: The file; none for a runner elsewhere.
+        path: File of the messages of a job that failed; none for a runner elsewhere.
     """
     if path is None or sys.stderr is None:
         yield sys.stderr
         return
     sys.stderr.flush()
     terminal = io.TextIOWrapper(os.fdopen(os.dup(2), "wb"), errors="backslashreplace")
-    with open(path, "ab") as log:
-        os.dup2(log.fileno(), 2)
+    source, sink = os.pipe()
+    kept: deque[bytes] = deque(maxlen=_BLOCKS)
+
+    def keep() -> None:
+        with contextlib.suppress(OSError):
+            while block := os.read(source, _BLOCK):
+                kept.append(block)
+
+    os.dup2(sink, 2)
+    os.close(sink)
+    reader = threading.Thread(target=keep, daemon=True)
+    reader.start()
     try:
         yield terminal
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(path).write_bytes(b"".join(kept))
+        raise
     finally:
         sys.stderr.flush()
         os.dup2(terminal.fileno(), 2)
         terminal.close()
+        # A worker that still ends holds the pipe open.
+        reader.join(1.0)
 
 
 def run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> dict[str, int]:

@@ -102,3 +102,76 @@ def test_a_killed_worker_ends_the_job_which_goes_on(begun, wanted, tmp_path):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert content_of(tmp_path / "out") == wanted()
+
+
+# The command, killed when it is about to do something to a path that ends in a text.
+KILLED_AT = """
+import os, signal, sys
+from keras_attn_nmt import cli
+from keras_attn_nmt.bulk import storage
+
+action, end = sys.argv[1:3]
+module = os if action == "replace" else storage
+before = getattr(module, action)
+
+def killed(*paths):
+    if str(paths[-1]).rstrip("/").endswith(end):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return before(*paths)
+
+setattr(module, action, killed)
+cli.main(sys.argv[3:])
+"""
+SUMMARY = b"1 files, 200 lines, 1 lines not translated (see *.failed.jsonl)\n"
+MOMENTS = {
+    "a part gets its name": ("replace", "00000001.text"),
+    "failures get their name": ("replace", "a.txt.failed.jsonl"),
+    "the file gets its name": ("replace", "out/a.txt"),
+    "the parts are removed": ("remove", ""),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_before(device_file, command, tmp_path, moment):
+    (tmp_path / "in").mkdir()
+    lines = [line.encode() for line in many_lines(200)]
+    lines[100] = b"\xff"
+    (tmp_path / "in" / "a.txt").write_bytes(b"\n".join(lines))
+    options = ["--beam-size", "1", "--batch-size", "2"]
+    words = ["bulk-translate", device_file, *options, "--input", str(tmp_path / "in" / "*")]
+    words += ["--output", str(tmp_path / "out")]
+    program = [sys.executable, "-c", KILLED_AT, *MOMENTS[moment], *words]
+    killed = subprocess.run(program, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert command(*words)[:2] == (0, SUMMARY)
+    lines[100] = b""
+    _, wanted, _ = command("translate", device_file, *options, text=b"\n".join(lines))
+    found = content_of(tmp_path / "out")
+    assert found["a.txt"] == wanted
+    assert set(found) == {"a.txt", "a.txt.failed.jsonl"}
+    assert found["a.txt.failed.jsonl"].count(b"\n") == 1
+    assert not parts_of(tmp_path / "out")
+
+
+def test_a_full_disk_says_so(device_file, command, tmp_path):
+    (tmp_path / "in.txt").write_text("\n".join(many_lines(200)) + "\n", encoding="utf-8")
+    options = ["--beam-size", "1", "--batch-size", "2"]
+    words = ["bulk-translate", device_file, *options, "--input", str(tmp_path / "in.txt")]
+    words += ["--output", str(tmp_path / "out")]
+    # Files cannot grow beyond a limit, which is to a program what a full disk is.
+    program = (
+        "import resource, sys\n"
+        "from keras_attn_nmt import cli\n"
+        "import keras_attn_nmt.bulk.job\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (900, resource.RLIM_INFINITY))\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    full = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert full.returncode == 1
+    assert "File too large" in full.stderr and "the same command goes on" in full.stderr
+    assert not content_of(tmp_path / "out")
+    assert command(*words)[0] == 0
+    _, wanted, _ = command(
+        "translate", device_file, *options, text=(tmp_path / "in.txt").read_bytes()
+    )
+    assert content_of(tmp_path / "out") == {"in.txt": wanted}
