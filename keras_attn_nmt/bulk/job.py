@@ -16,6 +16,7 @@ from keras_attn_nmt.bulk.folders import (
     Job,
     Source,
     done_record,
+    parts_folder,
 )
 from keras_attn_nmt.bulk.models import BulkOptions, check_model, model_digest
 from keras_attn_nmt.bulk.pipeline import translate_files
