@@ -36,6 +36,10 @@ class LostProcess(OSError):
     """Another process died, stopped or cannot be reached."""
 
 
+class DifferentProcesses(ValueError):
+    """The processes have different settings, versions or data; raised in all of them."""
+
+
 class Cluster:
     """All processes of a training run. `Cluster()` is a single process.
 
@@ -139,13 +143,13 @@ class Cluster:
         """Checks that all processes have the same facts.
 
         Raises:
-            ValueError: They differ; the message names the processes and the facts.
+            DifferentProcesses: They differ; the message names the processes and the facts.
         """
         if not self.first:
             self._send(DATA, json.dumps(facts).encode())
         problem = self.from_first(lambda: self._differences(facts))
         if problem:
-            raise ValueError(problem)
+            raise DifferentProcesses(problem)
 
     def check_lost(self) -> None:
         """Raises `LostProcess` if a process is missing."""
@@ -207,7 +211,9 @@ class Cluster:
         """Whether an error is due to a missing process, which the backend may notice earlier."""
         if self._peers and any(each in str(error).lower() for each in ("gloo", "nccl", "peer")):
             self._noticed.wait(_GRACE)
-        return self._lost is not None and isinstance(error, Exception)
+        if isinstance(error, DifferentProcesses) or not isinstance(error, Exception):
+            return False
+        return self._lost is not None
 
     def _send(self, kind: bytes, content: bytes = b"") -> None:
         for number, peer in self._peers.items():
