@@ -7,8 +7,10 @@ and loaded, so that nothing but training steps needs all processes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -172,10 +174,20 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         )
         yield
         jax.distributed.shutdown()
+    except BaseException:
+        # At exit, JAX would wait for the others and then abort. This runs before.
+        atexit.register(_exit_at_once)
+        raise
     finally:
         if service is not None:
             # Also without an error, as some may still be leaving.
             service.stdin.close()
+
+
+def _exit_at_once() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _free_port(host: str) -> int:
@@ -190,10 +202,12 @@ def _start_service(address: str, processes: int) -> Any:
         [sys.executable, str(script), address, str(processes)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # It outlives a killed process 0, whose reader would wait for it.
+        stderr=subprocess.DEVNULL,
         # Not interrupted by Ctrl-C as process 0 is.
         start_new_session=True,
     )
     assert service.stdout is not None
     if service.stdout.readline() != b"ready\n":
-        raise OSError(f"JAX's coordination service could not be started at {address}, see above.")
+        raise OSError(f"JAX's coordination service could not be started at {address}.")
     return service
