@@ -131,6 +131,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_kill_before(device_file, command, tmp_path, moment):
     (tmp_path / "in").mkdir()
