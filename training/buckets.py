@@ -112,6 +112,8 @@ class BatchPlan:
         target_tokens: Same for target tokens.
         buckets: The length buckets.
         shares: The parts of the mixed corpora.
+        sample: Number of pairs that were counted to estimate all other figures; 0 if all were.
+        steps: Batches per epoch if they are estimated or given.
     """
 
     max_length: int
@@ -121,6 +123,8 @@ class BatchPlan:
     target_tokens: int
     buckets: tuple[Bucket, ...]
     shares: tuple[Share, ...] = ()
+    sample: int = 0
+    steps: int = 0
 
     @property
     def pairs(self) -> int:
@@ -130,7 +134,7 @@ class BatchPlan:
     @property
     def steps_per_epoch(self) -> int:
         """Batches per epoch."""
-        return sum(bucket.batches for bucket in self.buckets)
+        return self.steps or sum(bucket.batches for bucket in self.buckets)
 
     @property
     def padding(self) -> float:
@@ -166,8 +170,10 @@ class BatchPlan:
                 f"{self.pairs:,} per epoch, {self.pairs - mixed:,} of the first corpus and "
                 f"{mixed:,} mixed in; of all corpora, {self.dropped_report()}"
             )
+        estimated = [f"estimated from a sample of {self.sample:,} pairs:"] if self.sample else []
         return "\n".join(
             (
+                *estimated,
                 f"sentence pairs: {pairs}",
                 *(share.report(number) for number, share in enumerate(self.shares, 1)),
                 f"tokens per epoch: {self.source_tokens:,} source, {self.target_tokens:,} target; "
@@ -180,10 +186,17 @@ class BatchPlan:
         )
 
     def bucket_table(self) -> Counts:
-        """Bucket index by [source length, target length], int64; -1 where there is no bucket."""
+        """Bucket index by [source length, target length], int64; -1 where there is no bucket.
+
+        Lengths that an estimated plan never saw get the narrowest bucket with room for them.
+        """
         longest_source = max(bucket.shape[0] for bucket in self.buckets)
         longest_target = max(bucket.shape[1] for bucket in self.buckets)
         table = np.full((longest_source + 1, longest_target + 1), -1, np.int64)
+        if self.sample:
+            widest_first = sorted(enumerate(self.buckets), key=lambda each: -sum(each[1].shape))
+            for index, bucket in widest_first:
+                table[: bucket.shape[0] + 1, : bucket.shape[1] + 1] = index
         for index, bucket in enumerate(self.buckets):
             (first_source, last_source), (first_target, last_target) = (
                 bucket.source_lengths,

@@ -112,18 +112,15 @@ class BatchedPairs:
     ) -> None:
         corpora = corpora_of(pairs)
         self._aligned = [columns(each) for each, _ in corpora].count(3) > 0
-        for name, value, least in (
-            ("max_length", max_length, 2),
-            ("max_buckets", max_buckets, 1),
-            ("shuffle_buffer", shuffle_buffer, 1),
-            ("segmentation_samples", segmentation_samples, 1),
-            ("dropout_passes", dropout_passes, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-        if not 0 <= max_padding < 1:
-            raise ValueError(f"max_padding is a share from 0 to 1, got {max_padding}")
-        batch_sizes = _batch_sizes(tokens_per_batch, sentences_per_batch, max_length)
+        check_settings(
+            max_padding,
+            max_length=(max_length, 2),
+            max_buckets=(max_buckets, 1),
+            shuffle_buffer=(shuffle_buffer, 1),
+            segmentation_samples=(segmentation_samples, 1),
+            dropout_passes=(dropout_passes, 1),
+        )
+        batch_sizes = batch_sizes_of(tokens_per_batch, sentences_per_batch, max_length)
 
         self._chunks = []
         counted = []
@@ -211,6 +208,10 @@ class BatchedPairs:
             mixed_in = [share.pairs_per_epoch for share in self.plan.shares]
             sizes = [self.plan.pairs - sum(mixed_in), *mixed_in]
             pairs = spread([pairs, *others], sizes, seed=2 * number)
+        return self._shuffled_batches(pairs, number)
+
+    def _shuffled_batches(self, pairs: tf.data.Dataset, number: tf.Tensor) -> tf.data.Dataset:
+        """The batches of an epoch, from all of its pairs."""
         pairs = pairs.shuffle(self._shuffle_buffer, seed=2 * number, reshuffle_each_iteration=False)
         return self._batches(pairs).shuffle(
             _MIXED_BATCHES, seed=2 * number + 1, reshuffle_each_iteration=False
@@ -303,7 +304,17 @@ def _inputs_and_labels(
     return {"source": source, "target": inputs}, {"logits": labels}
 
 
-def _batch_sizes(tokens: int | None, sentences: int | None, max_length: int) -> BatchSizes:
+def check_settings(max_padding: float, **settings: tuple[int, int]) -> None:
+    """Raises `ValueError` unless each setting, given with its minimum, is in range."""
+    for name, (value, least) in settings.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    if not 0 <= max_padding < 1:
+        raise ValueError(f"max_padding is a share from 0 to 1, got {max_padding}")
+
+
+def batch_sizes_of(tokens: int | None, sentences: int | None, max_length: int) -> BatchSizes:
+    """Batch sizes by `tokens_per_batch` or `sentences_per_batch`, one of which is given."""
     if tokens is not None and sentences is None:
         if tokens < 2 * max_length:
             raise ValueError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # `corpus` of the training data of the parent model.
 PARENT = "parent"
 # Settings of [data] that apply to all corpora together, or to no training data.
-_OF_ALL = ("max_length", "cache", "mix")
+_OF_ALL = ("max_length", "cache", "mix", "sample")
 _UNUSED = ("test",)
 _OF_PARENT = ("corpus", "ratio", "size")
 # Not those of [data]: a limit of the new data does not limit the old data.

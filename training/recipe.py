@@ -14,102 +14,11 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.deprecation import with_new_names
 from keras_attn_nmt.text.tokenizer import check_vocabulary
-from keras_attn_nmt.training.mix_recipe import mixed_corpora
+from keras_attn_nmt.training.data_recipe import DataRecipe
 from keras_attn_nmt.training.sections import RENAMED, accepts_old_names, make_section
 from keras_attn_nmt.training.training_recipe import TrainingRecipe
 
-
-@dataclasses.dataclass(frozen=True)
-class DataRecipe:
-    """The parallel corpus.
-
-    Attributes:
-        corpus: `"phrases"`, `"multi30k"`, `"lines"` (line-aligned files), `"tsv"`, `"jsonl"`
-            (JSON lines), `"tmx"` (translation memory), `"dictionary"` (words and their
-            pronunciations) or the name of a TFDS translation data set, such as
-            `"wmt14_translate/fr-en"`.
-        source_language: Source language, as a code such as `de`.
-        target_language: Target language.
-        folder: Directory of the files of `multi30k` and of corpora with a file name, or of TFDS
-            data; `~` is the home directory. If empty, `multi30k` is downloaded and file names are
-            relative to the working directory.
-        train: `lines`: file name without the language suffix (`train` means `train.de` and
-            `train.en`); `tsv`, `jsonl`, `tmx`: file name; TFDS: split; `dictionary`: name of a file
-            like CMUdict (`WORD  P H O N E S`), else of two files as for `lines`. Files may be
-            gzipped (`.gz`).
-        validation: Same for validation. If empty, the end of the training files, or a twentieth
-            of the words of a dictionary, is held out.
-        test: Same for the test set of `evaluate`. If empty, another twentieth of the words of a
-            dictionary is held out.
-        source_column: `tsv`: 1-based source column. 0 uses the header, or the first column without
-            a header. A first line that contains both `source_language` and `target_language` as
-            cells is a header. At least 0.
-        target_column: Same for the target; 0 without a header is the second column. At least 0.
-        source_field: `jsonl`: field of the source text; default: the source language. It is looked
-            up in the object of a line and in its object `translation`; a nested field is written as
-            `texts.de`.
-        target_field: Same for the target text.
-        alignment: `lines`: suffix of the word alignment files in Pharaoh format (`align` means
-            `train.align`, ...), for `training.guided_alignment`. Optional for validation and test.
-            `phrases` has its own.
-        size: `phrases`: number of training pairs (0: 50,000); otherwise maximum number of pairs,
-            0 for all. At least 0.
-        validation_size: `phrases`: number of validation pairs and of test pairs. At least 1.
-        concatenate: Concatenate consecutive pairs up to this many source words, with uniformly
-            distributed limits; 0 disables it. `max_length` must be larger, about twice as large.
-            At least 0.
-        max_length: Longer pairs, in tokens, are dropped, counted and reported. At least 2.
-        cache: Whether to cache tokenised sentences in memory.
-        mix: More training corpora, as tables `[[data.mix]]` with settings of this section and
-            `ratio`, the number of its pairs per pair of `[data]` in an epoch; without it, each of
-            its pairs occurs once. A table with `corpus` inherits only the languages. `"parent"` is
-            the training data of the model given by `--from`.
-    """
-
-    corpus: str = "lines"
-    source_language: str = "de"
-    target_language: str = "en"
-    folder: str = ""
-    train: str = "train"
-    validation: str = "validation"
-    test: str = "test"
-    source_column: int = 0
-    target_column: int = 0
-    source_field: str = ""
-    target_field: str = ""
-    alignment: str = ""
-    size: int = 0
-    validation_size: int = 1000
-    concatenate: int = 0
-    max_length: int = 80
-    cache: bool = True
-    mix: tuple[Mapping[str, Any], ...] = ()
-
-    @property
-    def aligned(self) -> bool:
-        """Whether the corpus has word alignments."""
-        return self.corpus == "phrases" or (self.corpus == "lines" and bool(self.alignment))
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("size", 0),
-            ("source_column", 0),
-            ("target_column", 0),
-            ("concatenate", 0),
-            ("validation_size", 1),
-            ("max_length", 2),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"data.{name} must be at least {least}, got {getattr(self, name)}."
-                )
-        if self.concatenate >= self.max_length:
-            raise ValueError(
-                f"data.concatenate={self.concatenate} creates sentences of that many words, but "
-                f"data.max_length={self.max_length} would drop those with more tokens: set "
-                f"data.max_length to about {2 * self.concatenate}."
-            )
-        mixed_corpora(self)
+__all__ = ["DataRecipe", "Recipe", "TrainingRecipe", "VocabularyRecipe"]
 
 
 @accepts_old_names("vocabulary")
@@ -208,7 +117,7 @@ class Recipe:
     the learned vocabularies.
     """
 
-    data: DataRecipe = DataRecipe()
+    data: DataRecipe = dataclasses.field(default_factory=DataRecipe)
     vocabulary: VocabularyRecipe = VocabularyRecipe()
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: TrainingRecipe = dataclasses.field(default_factory=TrainingRecipe)
@@ -220,6 +129,16 @@ class Recipe:
         return any(rate for name, rate in self.model.items() if name.endswith("_dropout"))
 
     def __post_init__(self) -> None:
+        if self.data.sample and self.vocabulary.segmentation_samples > 1:
+            raise ValueError(
+                f"vocabulary.segmentation_samples={self.vocabulary.segmentation_samples} is not "
+                "supported with data.sample: use segmentation_samples=1."
+            )
+        if self.data.sample and self.training.guided_alignment:
+            raise ValueError(
+                f"training.guided_alignment={self.training.guided_alignment} is not supported with "
+                "data.sample: use guided_alignment=0."
+            )
         if self.training.r_drop and not self.has_dropout:
             raise ValueError(
                 f"training.r_drop={self.training.r_drop} compares two dropout passes, but the "

@@ -53,6 +53,8 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
     "data.target_field": ("data.corpus='jsonl'", lambda r: r.data.corpus == "jsonl"),
     "data.alignment": ("data.corpus='lines'", lambda r: r.data.corpus == "lines"),
     "data.validation_size": ("data.corpus='phrases'", lambda r: r.data.corpus == "phrases"),
+    "data.cache": ("data.sample=0", lambda r: not r.data.sample),
+    "training.steps_per_epoch": ("data.sample", lambda r: bool(r.data.sample)),
     "data.concatenate": (
         "sentences, but data.corpus='dictionary' has words",
         lambda r: r.data.corpus != "dictionary",

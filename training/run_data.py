@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training.data import BatchedPairs
+from keras_attn_nmt.training.large_corpora import LargeCorpus
 from keras_attn_nmt.training.mixing import MixedPairs
 from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.training.streamed_pairs import StreamedPairs
 from keras_attn_nmt.training.training_recipe import TrainingRecipe
 
 logger = logging.getLogger(__name__)
@@ -22,26 +24,36 @@ _ENOUGH_VALIDATION_PAIRS = 100
 def run_batches(
     recipe: Recipe,
     tokenizers: tuple[Tokenizer, Tokenizer],
-    pairs: tf.data.Dataset | MixedPairs,
+    pairs: tf.data.Dataset | MixedPairs | LargeCorpus,
     validation_pairs: tf.data.Dataset,
 ) -> tuple[BatchedPairs, BatchedPairs]:
     """Training and validation batches; only training samples segmentations."""
     batching: dict[str, Any] = {
         "tokens_per_batch": recipe.training.tokens_per_batch,
         "max_length": recipe.data.max_length,
-        "cache": recipe.data.cache,
         # Also in validation, where both passes are identical without dropout.
         "dropout_passes": 2 if recipe.training.r_drop else 1,
     }
-    data = BatchedPairs(
-        pairs,
-        *tokenizers,
-        segmentation_samples=recipe.vocabulary.segmentation_samples,
-        sampling_alpha=recipe.vocabulary.sampling_alpha,
-        sampling_seed=recipe.training.seed,
-        **batching,
-    )
-    return data, BatchedPairs(validation_pairs, *tokenizers, **batching)
+    cached: dict[str, Any] = {**batching, "cache": recipe.data.cache}
+    data: BatchedPairs
+    if isinstance(pairs, LargeCorpus):
+        data = StreamedPairs(
+            pairs,
+            *tokenizers,
+            sample=recipe.data.sample,
+            steps_per_epoch=recipe.training.steps_per_epoch or None,
+            **batching,
+        )
+    else:
+        data = BatchedPairs(
+            pairs,
+            *tokenizers,
+            segmentation_samples=recipe.vocabulary.segmentation_samples,
+            sampling_alpha=recipe.vocabulary.sampling_alpha,
+            sampling_seed=recipe.training.seed,
+            **cached,
+        )
+    return data, BatchedPairs(validation_pairs, *tokenizers, **cached)
 
 
 def warn_of_few(pairs: int, settings: TrainingRecipe) -> None:

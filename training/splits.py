@@ -24,6 +24,8 @@ from keras_attn_nmt.training.datasets.multi30k import STEMS
 from keras_attn_nmt.training.datasets.phrases import ALIGNMENT
 from keras_attn_nmt.training.dictionaries import Entry, held_out_split, read_dictionary
 from keras_attn_nmt.training.json_lines import read_json_lines
+from keras_attn_nmt.training.large_corpora import LargeCorpus
+from keras_attn_nmt.training.large_splits import kept_pairs, open_split
 from keras_attn_nmt.training.mix_recipe import MixedCorpus, mixed_corpora
 from keras_attn_nmt.training.mixing import MixedPairs, Other, mixed
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
@@ -31,8 +33,6 @@ from keras_attn_nmt.training.recipe_files import read_run
 from keras_attn_nmt.training.tmx import read_tmx
 
 SPLITS = ("train", "validation", "test")
-# Held out from the end of the training data if a recipe has no validation data.
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000
 
 
 def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.Dataset:
@@ -61,8 +61,8 @@ def load_split(data: DataRecipe, split: str, aligned: bool = False) -> tf.data.D
 
 def load_training(
     data: DataRecipe, aligned: bool = False, parent: Mapping[str, Any] | None = None
-) -> tf.data.Dataset | MixedPairs:
-    """Loads the training pairs with all corpora of `data.mix`.
+) -> tf.data.Dataset | MixedPairs | LargeCorpus:
+    """Loads the training pairs with all corpora of `data.mix`, or opens them if they are sampled.
 
     Args:
         data: The `[data]` section.
@@ -72,6 +72,8 @@ def load_training(
     Raises:
         FileNotFoundError, ValueError: See `load_split`.
     """
+    if data.sample:
+        return open_split(data, "train")
     pairs = load_split(data, "train", aligned)
     others: list[Other] = []
     for corpus in mixed_corpora(data):
@@ -98,6 +100,11 @@ def _load_parents(
             "corpus and its files."
         )
     data = Recipe.from_dict(parent["recipe"]).data
+    if data.sample:
+        raise ValueError(
+            f'corpus = "parent", but {parent["path"]} was trained on a corpus that is streamed '
+            f"(data.sample={data.sample}), which cannot be mixed: name a part of its files."
+        )
     loaded = load_training(data, aligned, parent["parent"])
     corpora = loaded if isinstance(loaded, MixedPairs) else mixed(loaded)
     if corpus.size:
@@ -110,7 +117,18 @@ def _load_parents(
     return list(corpora.scaled(corpus.ratio))
 
 
+def vocabulary_pairs(
+    data: DataRecipe, pairs: tf.data.Dataset | MixedPairs | LargeCorpus
+) -> tf.data.Dataset:
+    """The pairs of `load_training` that vocabularies are learned on: all, or the sample."""
+    if isinstance(pairs, LargeCorpus):
+        return pairs.sample(data.sample).dataset()
+    return pairs.once() if isinstance(pairs, MixedPairs) else pairs
+
+
 def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
+    if data.sample and (split == "train" or (split == "validation" and not data.validation)):
+        return open_split(data, split).dataset()
     if data.corpus == "dictionary":
         _check_aligned(data, aligned)
         entries = _dictionary_split(data, split)
@@ -159,7 +177,7 @@ def load_recorded(
         if split != "train" or not data.mix:
             return load_split(data, split, aligned)
         pairs = load_training(data, aligned, recorded.get("parent"))
-    return pairs.once() if isinstance(pairs, MixedPairs) else pairs
+    return vocabulary_pairs(data, pairs)
 
 
 def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
@@ -186,12 +204,7 @@ def _recorded(model_directory: str | os.PathLike[str]) -> dict[str, Any]:
 def _held_out(data: DataRecipe, aligned: bool) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     pairs = _read(data, "train", aligned)
     count = int(pairs.cardinality())
-    kept = count - min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE))
-    if kept == count:
-        raise ValueError(
-            f"{count} sentence pairs are too few for a held-out validation split: set "
-            "data.validation."
-        )
+    kept = kept_pairs(count)
     return pairs.take(kept), pairs.skip(kept)
 
 

@@ -98,6 +98,30 @@ def tokenize_pairs(
     return chunks.with_options(dataset_options())
 
 
+def chunk_function(
+    tokenizers: tuple[Tokenizer, Tokenizer], max_length: int
+) -> Callable[..., Chunk]:
+    """The function from texts to a `Chunk` that `tokenize_pairs` maps, traced once.
+
+    Args:
+        tokenizers: Tokenizers of the source and the target language.
+        max_length: See `tokenize_pairs`.
+
+    Returns:
+        A function of sources and targets, tf.string of shape `(pairs,)`.
+    """
+    source_ids, target_ids = (each.tf_tokenizer().tokenize for each in tokenizers)
+
+    def chunk_of(source: tf.Tensor, target: tf.Tensor) -> Chunk:
+        return _chunk(source_ids(source), target_ids(target), max_length, source, target)
+
+    texts = tf.TensorSpec([None], tf.string)
+    traced: Callable[..., Chunk] = tf.function(
+        chunk_of, input_signature=[texts, texts], autograph=False
+    )
+    return traced
+
+
 def _usual(tokenizer: Tokenizer) -> _Segmentation:
     tf_tokenizer = tokenizer.tf_tokenizer()
     return lambda texts, number: tf_tokenizer.tokenize(texts)

@@ -25,7 +25,6 @@ from keras_attn_nmt.training.cluster_facts import (
 )
 from keras_attn_nmt.training.device import describe_device, unused_gpu
 from keras_attn_nmt.training.distribution import Replicas, replicas
-from keras_attn_nmt.training.mixing import MixedPairs
 from keras_attn_nmt.training.optimizer import stopping_callback
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.parents import (
@@ -52,6 +51,7 @@ from keras_attn_nmt.training.splits import (
     load_training,
     missing_files,
     training_files_advice,
+    vocabulary_pairs,
 )
 from keras_attn_nmt.training.vectors import check_vectors, initialize_embeddings
 from keras_attn_nmt.training.vocabularies import load_given, make_tokenizers
@@ -180,8 +180,8 @@ def _train(
                 Tokenizer.load(output / model_directory.SOURCE),
                 Tokenizer.load(output / model_directory.TARGET),
             )
-        every_pair = pairs.once() if isinstance(pairs, MixedPairs) else pairs
-        return make_tokenizers(recipe.vocabulary, every_pair, given)
+        learned_on = vocabulary_pairs(recipe.data, pairs)
+        return make_tokenizers(recipe.vocabulary, learned_on, given)
 
     tokenizers = shared_tokenizers(cluster, tokenizers_of_run)
     data, validation = run_batches(recipe, tokenizers, pairs, validation_pairs)

@@ -16,6 +16,8 @@ class TrainingRecipe:
         seed: Seed of initialisation, dropout, data order and subword sampling. At least 0.
         epochs: Number of epochs, each of `vocabulary.segmentation_samples` passes over the data. At
             least 1.
+        steps_per_epoch: Batches per epoch with `data.sample`; validation and a checkpoint follow
+            each epoch. 0: about one pass over the data. At least 0.
         tokens_per_batch: Maximum source plus target positions per batch, padding included. At
             least 1.
         optimizer: `"adam"` or `"adadelta"` (the paper's).
@@ -47,6 +49,7 @@ class TrainingRecipe:
 
     seed: int = 1
     epochs: int = 10
+    steps_per_epoch: int = 0
     tokens_per_batch: int = 2048
     optimizer: str = "adam"
     learning_rate: float = 1e-3
@@ -97,7 +100,7 @@ class TrainingRecipe:
                     f"training.{name} must be a finite number of at least 0, got "
                     f"{getattr(self, name)}."
                 )
-        for name in ("seed", "warmup_steps", "patience", "bleu_sentences"):
+        for name in ("seed", "steps_per_epoch", "warmup_steps", "patience", "bleu_sentences"):
             if getattr(self, name) < 0:
                 raise ValueError(f"training.{name} must be at least 0, got {getattr(self, name)}.")
         if self.monitor == "val_bleu" and not self.bleu_sentences:

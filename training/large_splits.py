@@ -1,0 +1,96 @@
+"""Opens the splits of a recipe whose corpus is streamed (`data.sample`)."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+
+from keras_attn_nmt.training.large_corpora import LargeCorpus, open_line_files, open_tfds
+from keras_attn_nmt.training.recipe import DataRecipe
+
+# Held out from the end of the training data if a recipe has no validation data.
+_HELD_OUT_SHARE, _HELD_OUT_MOST = 0.05, 2000
+
+
+def open_split(data: DataRecipe, split: str) -> LargeCorpus:
+    """Opens the training or the held-out validation split.
+
+    Raises:
+        FileNotFoundError: A file is missing, or a pattern matches none.
+        ValueError: See `open_line_files` and `open_tfds`.
+    """
+    if data.corpus == "lines":
+        corpus = open_line_files(*line_files(data))
+        if not data.validation:
+            kept = kept_pairs(corpus.pairs)
+            if split == "validation":
+                return corpus.without_first(kept)
+            corpus = corpus.first(kept)
+    else:
+        folder = os.path.expanduser(data.folder) or None
+        languages = data.source_language, data.target_language
+        corpus = open_tfds(data.corpus, getattr(data, split), *languages, folder)
+    return corpus.first(data.size) if data.size else corpus
+
+
+def kept_pairs(count: int) -> int:
+    """How many of the training pairs remain if the others are held out for validation."""
+    held_out = min(_HELD_OUT_MOST, int(count * _HELD_OUT_SHARE))
+    if not held_out:
+        raise ValueError(
+            f"{count} sentence pairs are too few for a held-out validation split: set "
+            "data.validation."
+        )
+    return count - held_out
+
+
+def line_files(data: DataRecipe) -> tuple[list[Path], list[Path]]:
+    """The source and the target files that `data.train` names, in order.
+
+    Raises:
+        FileNotFoundError: A file is missing, or a pattern matches none.
+    """
+    folder = Path(os.path.expanduser(data.folder))
+    languages = data.source_language, data.target_language
+    if all(_plain_or_packed(folder, f"{data.train}.{each}") for each in languages):
+        names = [data.train]
+    else:
+        names = [
+            name for pattern in data.train.split() for name in _matching(folder, pattern, languages)
+        ]
+    sides: tuple[list[Path], list[Path]] = ([], [])
+    for name in names:
+        for side, language in zip(sides, languages, strict=True):
+            path = _plain_or_packed(folder, f"{name}.{language}")
+            if path is None:
+                path = folder / f"{name}.{language}"
+                raise FileNotFoundError(f"Neither {path} nor {path.name}.gz exists.")
+            side.append(path)
+    return sides
+
+
+def _matching(folder: Path, pattern: str, languages: tuple[str, str]) -> list[str]:
+    """Names without language of the files of both languages that match a pattern, sorted."""
+    pattern = os.path.expanduser(pattern)
+    if not any(character in pattern for character in "*?["):
+        return [pattern]
+    names = set()
+    for language in languages:
+        for end in (f".{language}", f".{language}.gz"):
+            found = glob.glob(f"{pattern}{end}", root_dir=folder)
+            names |= {name.removesuffix(end) for name in found}
+    if not names:
+        raise FileNotFoundError(
+            f"No file in {folder} matches {pattern}.{languages[0]} or {pattern}.{languages[1]} "
+            "(data.train)."
+        )
+    return sorted(names)
+
+
+def _plain_or_packed(folder: Path, name: str) -> Path | None:
+    for end in ("", ".gz"):
+        path = folder / (os.path.expanduser(name) + end)
+        if path.is_file():
+            return path
+    return None
