@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.training import token_chunks
+from keras_attn_nmt.training import shards, token_chunks
 from keras_attn_nmt.training.data import BatchedPairs, batch_sizes_of, check_settings
 from keras_attn_nmt.training.large_corpora import LargeCorpus, Texts, texts_dataset
 from keras_attn_nmt.training.plan_estimate import estimate_plan
@@ -112,6 +112,7 @@ class StreamedPairs(BatchedPairs):
         )
         self._words = (TokenWords(source_tokenizer), TokenWords(target_tokenizer))
         self._aligned = False
+        self._shard = shards.WHOLE
         self._dropout_passes = dropout_passes
         drawn = corpus.sample(sample)
         self.plan = estimate_plan(
