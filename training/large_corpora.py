@@ -78,7 +78,7 @@ class LargeCorpus:
         """
         if count >= self.pairs:
             return self
-        places = max(1, count // BLOCK_LINES)
+        places = -(-count // BLOCK_LINES)
         pairs = (np.arange(places) + 0.5) * self.pairs / places
         chosen, hits = np.unique(
             np.searchsorted(self._ends, pairs, side="right"), return_counts=True

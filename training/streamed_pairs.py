@@ -28,7 +28,7 @@ from keras_attn_nmt.training.token_alignment import TokenWords
 _logger = logging.getLogger(__name__)
 
 # Share of dropped pairs that may differ from the sample's without a warning.
-_TOLERANCE = 0.01
+_TOLERANCE = 0.002
 
 
 class StreamedPairs(BatchedPairs):
@@ -188,11 +188,8 @@ class StreamedPairs(BatchedPairs):
         read, kept = int(outcomes.sum()), int(outcomes[token_chunks.KEPT])
         dropped = (read - kept) / read
         expected = sum(self.plan.dropped.values()) / self.plan.pairs_read
-        level = logging.INFO
-        if abs(dropped - expected) > _TOLERANCE:
-            level = logging.WARNING
         _logger.log(
-            level,
+            logging.WARNING if abs(dropped - expected) > _TOLERANCE else logging.DEBUG,
             "epoch %d: read %s pairs, dropped %s of them (%.2f %%; %.2f %% in the sample)",
             int(number) + 1,
             f"{read:,}",
