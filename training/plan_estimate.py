@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
@@ -26,7 +27,7 @@ def estimate_plan(
     batch_sizes: BatchSizes,
     max_padding: float,
     max_buckets: int,
-) -> BatchPlan:
+) -> tuple[BatchPlan, str]:
     """Plans the batches of an epoch from a sample of the corpus.
 
     Args:
@@ -39,16 +40,19 @@ def estimate_plan(
         max_buckets: See `plan_batches`.
 
     Returns:
-        The plan. `pairs_read` is the number of pairs of the corpus that belong to an epoch; they
-        fill almost `steps` batches. If the sample is the whole corpus and the epoch a pass, the
-        plan is exact.
+        The plan, and a digest of the tokenized sample and the size of the corpus. `pairs_read` is
+        the number of pairs of the corpus that belong to an epoch; they fill almost `steps` batches.
+        If the sample is the whole corpus and the epoch a pass, the plan is exact.
 
     Raises:
         ValueError: See `plan_batches`.
     """
     lengths: list[npt.NDArray[np.uint16]] = []
     outcomes: list[npt.NDArray[np.int64]] = []
+    digest = hashlib.blake2b(str(corpus_pairs).encode(), digest_size=8)
     for chunk in chunks.as_numpy_iterator():
+        for each in chunk:
+            digest.update(each.tobytes())
         pair = np.stack([chunk.source_lengths, chunk.target_lengths])
         lengths.append(pair.astype(np.uint16))
         outcomes.append(chunk.outcomes.astype(np.int64))
@@ -62,7 +66,7 @@ def estimate_plan(
     plan = plan_batches([counted], max_length, batch_sizes, max_padding, max_buckets)
     sample = plan.pairs_read
     if sample == corpus_pairs and steps_per_epoch is None:
-        return plan
+        return plan, digest.hexdigest()
 
     if not any(bucket.shape == (max_length, max_length) for bucket in plan.buckets):
         longest = (max_length, max_length)
@@ -83,7 +87,7 @@ def estimate_plan(
     kept = np.cumsum([bucket.pairs for bucket in plan.buckets])
     # Rounded so that they add up.
     by_bucket = np.diff(np.rint(kept * (epoch - sum(dropped.values())) / kept[-1]), prepend=0)
-    return dataclasses.replace(
+    plan = dataclasses.replace(
         plan,
         pairs_read=epoch,
         dropped=dropped,
@@ -95,6 +99,7 @@ def estimate_plan(
         ),
         steps=steps,
     )
+    return plan, digest.hexdigest()
 
 
 class _Estimate:

@@ -115,7 +115,7 @@ class StreamedPairs(BatchedPairs):
         self._shard = shards.WHOLE
         self._dropout_passes = dropout_passes
         drawn = corpus.sample(sample)
-        self.plan = estimate_plan(
+        self.plan, digest = estimate_plan(
             self._tokenized(texts_dataset(lambda: drawn.stream(count=drawn.pairs))),
             corpus.pairs,
             steps_per_epoch,
@@ -124,6 +124,7 @@ class StreamedPairs(BatchedPairs):
             max_padding,
             max_buckets,
         )
+        self.digests = (digest,)
         self._shuffle_buffer = min(shuffle_buffer, self.plan.pairs_read)
         # By epoch while it is read: the outcomes of its pairs, and whether it has room for all.
         self._outcomes: dict[int, npt.NDArray[np.int64]] = {}
