@@ -87,7 +87,7 @@ class StreamedPairs(BatchedPairs):
         max_length: int = 100,
         max_padding: float = 0.06,
         max_buckets: int = 48,
-        shuffle_buffer: int = 200_000,
+        shuffle_buffer: int = 50_000,
         dropout_passes: int = 1,
     ) -> None:
         if not isinstance(corpus, LargeCorpus):

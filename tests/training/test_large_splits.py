@@ -1,0 +1,56 @@
+"""Recipes of streamed corpora: files by pattern, and settings that do not go together."""
+
+import pytest
+
+from keras_attn_nmt.training.large_splits import line_files, open_split
+from keras_attn_nmt.training.recipe import DataRecipe
+from keras_attn_nmt.training.recipe_files import load_recipe
+from keras_attn_nmt.training.splits import load_split
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("part-2", "part-1", "more", "with space"):
+        for language in ("de", "en"):
+            (tmp_path / f"{name}.{language}").write_text(f"{name} {language}\n" * 30)
+    return tmp_path
+
+
+def test_files_by_name_and_pattern(folder):
+    def names(train):
+        sides = line_files(DataRecipe(folder=str(folder), train=train, sample=9))
+        return [[path.name for path in side] for side in sides]
+
+    assert names("part-* more") == [
+        ["part-1.de", "part-2.de", "more.de"],
+        ["part-1.en", "part-2.en", "more.en"],
+    ]
+    assert names("with space") == [["with space.de"], ["with space.en"]]
+    with pytest.raises(FileNotFoundError, match=r"matches none-\*\.de or none-\*\.en"):
+        names("none-*")
+    (folder / "part-2.en").unlink()
+    with pytest.raises(FileNotFoundError, match=r"Neither .*part-2\.en nor part-2\.en\.gz exists"):
+        names("part-*")
+
+
+def test_validation_is_held_out_from_the_end(folder):
+    data = DataRecipe(folder=str(folder), train="part-* more", validation="", sample=9)
+    assert open_split(data, "train").pairs == 86
+    validation = [tuple(pair) for pair in load_split(data, "validation").as_numpy_iterator()]
+    assert validation == [(b"more de", b"more en")] * 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["data.corpus=tsv"], "streams corpora of the kind 'lines' and TFDS"),
+        (["data.concatenate=20"], "does not support data.concatenate"),
+        (["data.mix=[{train='more', ratio=1.0}]"], "does not support data.mix"),
+        (["vocabulary.segmentation_samples=2"], "is not supported with data.sample"),
+        (["data.cache=false"], "data.cache has no effect, as it requires data.sample=0"),
+    ],
+)
+def test_settings_without_effect_are_refused(tmp_path, settings, message):
+    (tmp_path / "large.toml").write_text("[data]\nsample = 1000\n")
+    with pytest.raises(ValueError, match=message):
+        load_recipe(tmp_path / "large.toml", settings)
