@@ -30,11 +30,15 @@ class SeedEpochs(keras.callbacks.Callback):
     """Reseeds dropout at each epoch from the seed and the epoch number.
 
     Dropout masks are therefore reproducible across resume.
+
+    Args:
+        seed: The seed.
+        stream: Number of the process, if each draws the masks of its own rows.
     """
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, stream: int = 0):
         super().__init__()
-        self.seed = seed
+        self.seed = f"{seed} {stream}" if stream else f"{seed}"
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         generator = random.Random(f"{self.seed} {epoch}")

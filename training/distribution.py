@@ -1,5 +1,7 @@
 """Training on several devices and in several processes: Keras' `DataParallel` on JAX.
 
+Processes on the TensorFlow backend are in `training/workers.py`.
+
 Each device gets some of the rows of a batch and all weights; JAX adds up the gradients. Process 0
 has a copy of the model on one device, which translates for the validation BLEU and is what is saved
 and loaded, so that nothing but training steps needs all processes.
@@ -47,6 +49,20 @@ class Replicas:
         """Number of devices of all processes."""
         return self.devices * self.cluster.processes
 
+    @property
+    def halves(self) -> int:
+        """Number of parts of a batch of `fit` that each hold all dropout passes of their rows."""
+        return self.count
+
+    @property
+    def dropout_stream(self) -> int:
+        """Differs between processes that drop out their own rows."""
+        return 0
+
+    def wrap(self, model: keras.Model) -> keras.Model:
+        """A new model as it is trained."""
+        return model
+
     def shard(self, data: BatchedPairs) -> BatchedPairs:
         """The rows of this process."""
         if self.count == 1:
@@ -82,18 +98,18 @@ class Replicas:
 
         def content() -> bytes:
             file = io.BytesIO()
-            np.savez(file, *(np.asarray(each) for each in _variables(local)))
+            np.savez(file, *(np.asarray(each) for each in variables_of(local)))
             return file.getvalue()
 
         with np.load(io.BytesIO(self.cluster.bytes_from_first(content))) as values:
-            for variable, name in zip(_variables(model), values.files, strict=True):
+            for variable, name in zip(variables_of(model), values.files, strict=True):
                 variable.assign(values[name])
 
     def collect(self, model: keras.Model, local: keras.Model) -> None:
         """Copies weights and optimizer from `model` to `local`; only for process 0."""
         if not self.distribution:
             return
-        for variable, copy in zip(_variables(model), _variables(local), strict=True):
+        for variable, copy in zip(variables_of(model), variables_of(local), strict=True):
             # Every device has all of it.
             copy.assign(np.asarray(variable.value.addressable_data(0)))
 
@@ -108,7 +124,7 @@ def _no_distribution() -> Iterator[None]:
         keras.distribution.set_distribution(before)
 
 
-def _variables(model: Any) -> list[Any]:
+def variables_of(model: Any) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
 
 
@@ -120,6 +136,12 @@ def replicas(cluster: Cluster, settings: TrainingRecipe) -> Iterator[Replicas]:
         ValueError: The backend is not JAX, or there are fewer devices.
         RuntimeError: JAX has been used before in this Python process.
     """
+    if settings.distribution == "multi_worker" and cluster.processes > 1:
+        from keras_attn_nmt.training.workers import workers
+
+        with workers(cluster) as processes:
+            yield processes
+        return
     if cluster.processes == 1 and settings.devices == 1:
         yield Replicas(cluster)
         return

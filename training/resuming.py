@@ -19,7 +19,13 @@ logger = logging.getLogger(__name__)
 
 # Settings that a resumption may change. Not `training.monitor`: the checkpoint of the epoch that is
 # best by another metric is gone.
-CHANGEABLE = ("training.epochs", "training.patience", "training.devices", "data.cache")
+CHANGEABLE = (
+    "training.epochs",
+    "training.patience",
+    "training.devices",
+    "training.distribution",
+    "data.cache",
+)
 
 
 def write_recipe(

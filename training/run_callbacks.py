@@ -110,7 +110,7 @@ def run_callbacks(
     logs = output / "tensorboard"
     result: list[keras.callbacks.Callback] = [
         callbacks.KeepFreedMemory(),
-        callbacks.SeedEpochs(settings.seed),
+        callbacks.SeedEpochs(settings.seed, replicas.dropout_stream),
     ]
     if settings.ema_momentum:
         result.append(callbacks.AverageWeights(in_place=averaged))

@@ -8,12 +8,13 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
 from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import build_model
+from keras_attn_nmt.training.distribution import Replicas
 from keras_attn_nmt.training.optimizer import make_optimizer
 from keras_attn_nmt.training.recipe import Recipe
 
 
 def compiled_model(
-    recipe: Recipe, config: ModelConfig, steps: int, first_step: int, shards: int
+    recipe: Recipe, config: ModelConfig, steps: int, first_step: int, replicas: Replicas
 ) -> keras.Model:
     """Builds and compiles a model with its optimizer.
 
@@ -22,16 +23,16 @@ def compiled_model(
         config: The configuration of the model.
         steps: Batches per epoch.
         first_step: Steps that the optimizer has made before, in the training of a parent.
-        shards: Number of devices whose rows make up a batch.
+        replicas: The devices.
     """
     settings = recipe.training
     weight = settings.guided_alignment
-    model = build_model(config)
+    model = replicas.wrap(build_model(config))
     model.compile(
         make_optimizer(settings, steps, first_step),
         loss={
             "logits": (
-                RDropCrossentropy(settings.label_smoothing, settings.r_drop, shards=shards)
+                RDropCrossentropy(settings.label_smoothing, settings.r_drop, shards=replicas.halves)
                 if settings.r_drop
                 else MaskedCrossentropy(settings.label_smoothing)
             ),

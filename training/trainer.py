@@ -85,10 +85,11 @@ def train(
             `training.patience` and `data.cache`; with `schedule = "cosine"` and other epochs, the
             rates are those of the new schedule from here on. `parent` need not be given again.
         quiet: Hide progress bars.
-        cluster: The processes that train this model together, from `Cluster.of`. All call this
-            function with the same arguments; process 0 alone reads and writes `output` and
-            `parent`. It closes the connections. If another process is missing while this one waits
-            for its gradients, this one ends with exit code 1, as nothing can interrupt it.
+        cluster: The processes that train this model together, from `Cluster.of` (JAX) or
+            `connect_workers` (TensorFlow). All call this function with the same arguments; process
+            0 alone reads and writes `output` and `parent`. It closes the connections. If another
+            process is missing while this one waits for its gradients, this one ends with exit code
+            1, as nothing can interrupt it.
 
     Returns:
         The content of `training.json`. It is written with the model at each new best epoch, with
@@ -102,6 +103,11 @@ def train(
         ValueError: Recipe, data, parent and the content of `output` do not match.
         OSError: The disk is full or not writable; earlier checkpoints are intact.
     """
+    if recipe.training.distribution == "multi_worker" and cluster is None:
+        raise ValueError(
+            "training.distribution='multi_worker' trains one model, with the command train or "
+            "with train(..., cluster=connect_workers()): set training.distribution='none'."
+        )
     cluster = cluster or Cluster()
     with cluster.together():
         _require_extra()
@@ -201,7 +207,7 @@ def _train(
     kept_steps = parent.record["optimizer_steps"] if parent else 0
 
     def build() -> keras.Model:
-        return compiled_model(recipe, config, steps, kept_steps, devices.count)
+        return compiled_model(recipe, config, steps, kept_steps, devices)
 
     # First the model of process 0, so that its initial weights are those of a single device.
     local = build() if cluster.first else None

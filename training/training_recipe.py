@@ -45,6 +45,8 @@ class TrainingRecipe:
         dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         devices: Number of devices of each process among which every batch is divided, on the JAX
             backend. At least 1.
+        distribution: `"multi_worker"` trains in the processes of the environment variable
+            `TF_CONFIG`, on the TensorFlow backend; `"none"` ignores it.
     """
 
     seed: int = 1
@@ -67,12 +69,14 @@ class TrainingRecipe:
     bleu_sentences: int = 1000
     dtype_policy: str = "float32"
     devices: int = 1
+    distribution: str = "none"
 
     def __post_init__(self) -> None:
         choices = {
             "optimizer": ("adam", "adadelta"),
             "schedule": ("constant", "cosine", "plateau"),
             "monitor": ("val_bleu", "val_loss"),
+            "distribution": ("none", "multi_worker"),
             "dtype_policy": ("float32", "mixed_bfloat16", "mixed_float16"),
         }
         for name, allowed in choices.items():
@@ -107,6 +111,11 @@ class TrainingRecipe:
             raise ValueError(
                 "training.monitor='val_bleu' needs training.bleu_sentences above 0; "
                 "or set training.monitor='val_loss'."
+            )
+        if self.distribution == "multi_worker" and self.devices > 1:
+            raise ValueError(
+                f"training.devices={self.devices} is not supported with "
+                "training.distribution='multi_worker': start a process for each device."
             )
         if self.schedule == "plateau" and self.warmup_steps:
             raise ValueError(

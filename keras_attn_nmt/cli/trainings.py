@@ -99,6 +99,7 @@ def train(options: argparse.Namespace) -> None:
     from keras_attn_nmt import training
     from keras_attn_nmt.training.cluster import Cluster
     from keras_attn_nmt.training.parents import has_parent
+    from keras_attn_nmt.training.tf_config import connect_workers, warn_of_unused_task
 
     if options.keep_optimizer and options.parent is None:
         raise UsageError("--keep-optimizer needs --from MODEL, whose optimizer it keeps.")
@@ -107,7 +108,16 @@ def train(options: argparse.Namespace) -> None:
     recipe = training.load_recipe(
         options.recipe, options.set, parent=options.output if begun else options.parent
     )
-    cluster = Cluster.of(options.processes, options.process, options.coordinator, options.wait)
+    if recipe.training.distribution == "multi_worker":
+        if options.processes > 1 or options.process is not None or options.coordinator:
+            raise UsageError(
+                "--processes, --process and --coordinator do not go with "
+                "training.distribution=multi_worker, whose processes are those of TF_CONFIG."
+            )
+        cluster = connect_workers(options.wait)
+    else:
+        warn_of_unused_task()
+        cluster = Cluster.of(options.processes, options.process, options.coordinator, options.wait)
     report = training.train(
         recipe,
         options.output,
