@@ -43,7 +43,7 @@ class WorkerModel(TranslationModel):
 
     def train_step(self, data: Any) -> Any:
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        y_pred, loss, rows, *gradients = self._strategy.run(self._gradients, (x, y, weights))
+        y_pred, loss, rows, *gradients = self._strategy.run(self._global_gradients, (x, y, weights))
         self._loss_tracker.update_state(loss, sample_weight=rows)
         # Each process clips, unscales and applies the same sums.
         self.optimizer.apply(gradients, self.trainable_weights)
@@ -51,11 +51,11 @@ class WorkerModel(TranslationModel):
 
     def test_step(self, data: Any) -> Any:
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        y_pred, loss, rows = self._strategy.run(self._losses, (x, y, weights))
+        y_pred, loss, rows = self._strategy.run(self._global_loss, (x, y, weights))
         self._loss_tracker.update_state(loss, sample_weight=rows)
         return self.compute_metrics(x, y, y_pred, sample_weight=weights)
 
-    def _gradients(self, x: Any, y: Any, weights: Any) -> list[Any]:
+    def _global_gradients(self, x: Any, y: Any, weights: Any) -> list[Any]:
         """Predictions for the rows of this process; loss, rows and gradients of all."""
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
@@ -65,7 +65,7 @@ class WorkerModel(TranslationModel):
         gradients = tape.gradient(scaled, self.trainable_weights)
         return [y_pred, *_sum([loss, _rows(x), *map(tf.convert_to_tensor, gradients)])]
 
-    def _losses(self, x: Any, y: Any, weights: Any) -> list[Any]:
+    def _global_loss(self, x: Any, y: Any, weights: Any) -> list[Any]:
         """Predictions for the rows of this process; loss and rows of all."""
         y_pred = self(x, training=False)
         loss = self.compute_loss(x, y, y_pred, weights, training=False)
