@@ -42,7 +42,7 @@ class WorkerModel(TranslationModel):
         super().compile(*args, **kwargs, jit_compile=False)
 
     def train_step(self, data: Any) -> Any:
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, weights = self._unpacked(data)
         y_pred, loss, rows, *gradients = self._strategy.run(self._global_gradients, (x, y, weights))
         self._loss_tracker.update_state(loss, sample_weight=rows)
         # Each process clips, unscales and applies the same sums.
@@ -50,10 +50,18 @@ class WorkerModel(TranslationModel):
         return self.compute_metrics(x, y, y_pred, sample_weight=weights)
 
     def test_step(self, data: Any) -> Any:
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, weights = self._unpacked(data)
         y_pred, loss, rows = self._strategy.run(self._global_loss, (x, y, weights))
         self._loss_tracker.update_state(loss, sample_weight=rows)
         return self.compute_metrics(x, y, y_pred, sample_weight=weights)
+
+    def _unpacked(self, data: Any) -> tuple[Any, Any, Any]:
+        """Inputs, labels and weights of a batch."""
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if not self._compile_loss.built:
+            # Its metrics of several losses cannot be made within the strategy.
+            self._compile_loss.build(y, dict.fromkeys(self.output, tf.zeros(())))
+        return x, y, weights
 
     def _global_gradients(self, x: Any, y: Any, weights: Any) -> list[Any]:
         """Predictions for the rows of this process; loss, rows and gradients of all."""

@@ -25,6 +25,12 @@ class FusedAdam(keras.optimizers.Adam):
     def _clip_gradients(self, grads: list) -> list:
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return grads
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # The norm of an embedding's `IndexedSlices` would be that of the single occurrences of
+            # its ids. The update makes dense gradients of them anyway.
+            grads = [None if each is None else tf.convert_to_tensor(each) for each in grads]
         return clip_together(super()._clip_gradients, grads)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
