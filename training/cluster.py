@@ -64,6 +64,7 @@ class Cluster:
         }
         self._lost: str | None = None
         self._noticed, self._handled = threading.Event(), threading.Event()
+        self._handled.set()  # `together` clears it: outside of it, no process is ended.
         self._leaving = False
         # Held while process 0 makes or writes what the others wait for.
         self._busy = threading.Lock()
@@ -164,6 +165,7 @@ class Cluster:
         Raises:
             LostProcess: A process is missing, in place of the backend's error.
         """
+        self._handled.clear()
         try:
             yield
             self._leave()
