@@ -15,8 +15,9 @@ import pytest
 from keras_attn_nmt import ModelConfig, Translator, build_model, model_directory
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import load_recipe, train
-from keras_attn_nmt.training.callbacks import Checkpoints, Progress
+from keras_attn_nmt.training.callbacks import History, Progress
 from keras_attn_nmt.training.corpora import decoded
+from keras_attn_nmt.training.run_callbacks import InFirstProcess
 from keras_attn_nmt.training.splits import load_recorded
 
 WORDS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "und": "and"}
@@ -89,7 +90,7 @@ def quick_fit(model, *_, epochs, initial_epoch, callbacks, **__):
         model.optimizer.iterations.assign_add(10)
         logs = {"loss": 1.0, "val_loss": 1 / (epoch + 1)}
         for callback in callbacks:
-            if isinstance(callback, Progress | Checkpoints):
+            if isinstance(callback, Progress | History | InFirstProcess):
                 callback.set_model(model)
                 callback.on_epoch_begin(epoch)
                 callback.on_epoch_end(epoch, logs)
