@@ -364,6 +364,13 @@ class _Hypothesis:
         return float(np.sum(self.token_scores)) / length_penalty(len(self.tokens), alpha)
 
 
+def shortlist_advice(path: str) -> str:
+    """What to do about a shortlist that is asked for: the file uses its own, or has none."""
+    if read_metadata(path).get("shortlist"):
+        return f"{path} already uses its shortlist: remove --shortlist."
+    return f"{path} has no shortlist: remove --shortlist, or export the file with --shortlist."
+
+
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads the metadata of a `.tflite` file.
 

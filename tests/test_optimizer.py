@@ -40,3 +40,21 @@ print(int(model.optimizer.iterations))
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{int(fused.optimizer.iterations) + 1}\n"
+
+
+def test_clipping_counts_a_repeated_id_once():
+    """The norm of an embedding's gradient is that of the whole table's, as of one-hot vectors."""
+    ids = np.array([[1, 1, 1, 2]])
+    table = np.random.default_rng(1).normal(size=(4, 3)).astype("float32")
+
+    def moments(layer, inputs):
+        model = keras.Sequential([layer])
+        model.build(inputs.shape)
+        model.set_weights([table])
+        model.compile(FusedAdam(global_clipnorm=0.01), "mse")
+        model.fit(inputs, np.zeros((1, 4, 3)), verbose=0)
+        return np.array(model.optimizer._momentums[0])
+
+    dense = moments(keras.layers.Dense(3, use_bias=False), np.eye(4)[ids])
+    np.testing.assert_allclose(np.linalg.norm(dense), 0.1 * 0.01, rtol=1e-4)
+    np.testing.assert_allclose(moments(keras.layers.Embedding(4, 3), ids), dense, atol=1e-8)

@@ -50,8 +50,8 @@ class Replicas:
         return self.devices * self.cluster.processes
 
     @property
-    def halves(self) -> int:
-        """Number of parts of a batch of `fit` that each hold all dropout passes of their rows."""
+    def loss_shards(self) -> int:
+        """`shards` of `RDropCrossentropy`: parts of a batch that each hold all dropout passes."""
         return self.count
 
     @property

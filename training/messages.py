@@ -48,11 +48,6 @@ class Connection:
             raise OSError("another program answers")
         stream.settimeout(None)
 
-    @property
-    def host(self) -> str:
-        """Address of the other end."""
-        return str(self._stream.getpeername()[0])
-
     def send(self, kind: bytes, content: bytes = b"") -> None:
         with self._sending:
             self._stream.sendall(_HEADER.pack(kind, len(content)))

@@ -32,7 +32,9 @@ def compiled_model(
         make_optimizer(settings, steps, first_step),
         loss={
             "logits": (
-                RDropCrossentropy(settings.label_smoothing, settings.r_drop, shards=replicas.halves)
+                RDropCrossentropy(
+                    settings.label_smoothing, settings.r_drop, shards=replicas.loss_shards
+                )
                 if settings.r_drop
                 else MaskedCrossentropy(settings.label_smoothing)
             ),

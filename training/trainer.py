@@ -82,8 +82,9 @@ def train(
             and step count (the averages with `ema_momentum`). The schedule is reset.
         resume: Resume an interrupted or finished run after its last saved epoch. The final weights
             equal those of an uninterrupted run. The recipe may change `training.epochs`,
-            `training.patience` and `data.cache`; with `schedule = "cosine"` and other epochs, the
-            rates are those of the new schedule from here on. `parent` need not be given again.
+            `training.patience`, `training.devices`, `training.distribution` and `data.cache`; with
+            `schedule = "cosine"` and other epochs, the rates are those of the new schedule from
+            here on. `parent` need not be given again.
         quiet: Hide progress bars.
         cluster: The processes that train this model together, from `Cluster.of` (JAX) or
             `connect_workers` (TensorFlow). All call this function with the same arguments; process

@@ -107,7 +107,7 @@ class Workers(Replicas):
         self._strategy = strategy
 
     @property
-    def halves(self) -> int:
+    def loss_shards(self) -> int:
         return 1
 
     @property

@@ -237,7 +237,7 @@ def check_model(path: str, options: BulkOptions) -> None:
     if not storage.is_local(path):
         return
     if path.endswith(".tflite"):
-        from keras_attn_nmt.export.runner import read_metadata
+        from keras_attn_nmt.export.runner import read_metadata, shortlist_advice
 
         limit = read_metadata(path)["beam_size"]
         beam_size = options.search.get("beam_size") or limit
@@ -248,10 +248,7 @@ def check_model(path: str, options: BulkOptions) -> None:
             )
         check_n_best(options.n_best, beam_size)
         if options.search.get("shortlist"):
-            raise ValueError(
-                "A .tflite file uses its shortlist always, if exported with --shortlist: remove "
-                "--shortlist."
-            )
+            raise ValueError(shortlist_advice(path))
     elif Path(path, SAVED_MODEL).is_file():
         check_exported_options(path, options)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import zlib
 from collections.abc import Iterator
@@ -122,11 +121,3 @@ def read_lines(content: IO[bytes], part: Part) -> Iterator[Line]:
                 start = error.__cause__.start
                 reason = f"not UTF-8 (byte 0x{line[start]:02x} at position {start})"
             yield Line("", reason)
-
-
-def is_compressed(path: str) -> bool:
-    return path.endswith(".gz")
-
-
-def seekable(content: IO[bytes]) -> bool:
-    return not isinstance(content, gzip.GzipFile)

@@ -18,7 +18,7 @@ from keras_attn_nmt.bulk.folders import FileFolder, Job, PartFiles, Source
 from keras_attn_nmt.bulk.merging import merge
 from keras_attn_nmt.bulk.models import Outcome
 from keras_attn_nmt.bulk.parts import UNREADABLE, Line, Part, read_lines, scan
-from keras_attn_nmt.bulk.transform import Counters, SharedModel
+from keras_attn_nmt.bulk.transform import NAMESPACE, Counters, SharedModel
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.results import alignment_row, translation_rows
 
@@ -68,7 +68,7 @@ class _Plan(beam.DoFn):
 
     def __init__(self, job: Job):
         self._job = job
-        self._unreadable = Metrics.counter("keras_attn_nmt", "unreadable_files")
+        self._unreadable = Metrics.counter(NAMESPACE, "unreadable_files")
 
     def process(self, source: Source) -> Iterator[Any]:
         """Work to do, and the file itself; nothing of a file that cannot be read."""
@@ -142,7 +142,7 @@ class _Merge(beam.DoFn):
 
     def __init__(self, job: Job):
         self._job = job
-        self._files = Metrics.counter("keras_attn_nmt", "files")
+        self._files = Metrics.counter(NAMESPACE, "files")
 
     def process(self, element: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[str]:
         """The name of the file."""

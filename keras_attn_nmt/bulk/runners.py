@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from keras_attn_nmt.bulk.transform import NAMESPACE
 from keras_attn_nmt.extras import extra
 
 with extra("beam"):
@@ -127,7 +128,7 @@ def run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> dict
     return {
         each.key.metric.name: each.committed
         for each in result.metrics().query().get("counters", [])
-        if each.key.metric.namespace == "keras_attn_nmt"
+        if each.key.metric.namespace == NAMESPACE
     }
 
 
@@ -141,7 +142,5 @@ def _reason(error: Exception) -> str:
         )
     lines = [line for line in text.splitlines() if line.strip()]
     # The exception itself, of a traceback from a worker.
-    found = [
-        line for line in lines if re.match(r"[\w.]+(Error|Exception|Mismatch|TooLong)\b", line)
-    ]
+    found = [line for line in lines if _EXCEPTION.match(line)]
     return f"The job failed: {(found or lines or [type(error).__name__])[-1]} {goes_on}"

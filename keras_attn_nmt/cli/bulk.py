@@ -8,7 +8,7 @@ import json
 import logging
 
 from keras_attn_nmt.cli.arguments import UsageError, check_n_best, search_options
-from keras_attn_nmt.cli.options import Commands, add_search_options, positive
+from keras_attn_nmt.cli.options import Commands, add_output_options, add_search_options
 
 
 def add_commands(commands: Commands) -> None:
@@ -36,19 +36,7 @@ def add_commands(commands: Commands) -> None:
         help="folder of the translations, with the same names, and NAME.failed.jsonl for lines "
         "that are not translated; the same command continues after an interruption",
     )
-    command.add_argument(
-        "--n-best",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="translations per line (default: 1)",
-    )
-    command.add_argument(
-        "--format",
-        default="text",
-        choices=("text", "moses"),
-        help="see translate (default: text); --json writes JSON lines",
-    )
+    add_output_options(command)
     command.add_argument(
         "--alignment",
         action="store_true",

@@ -256,6 +256,24 @@ def add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
     add_batch_size(parser)
 
 
+def add_output_options(command: argparse.ArgumentParser) -> None:
+    """`--n-best` and `--format` of commands that write translations."""
+    command.add_argument(
+        "--n-best",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="translations per line (default: 1)",
+    )
+    command.add_argument(
+        "--format",
+        default="text",
+        choices=("text", "moses"),
+        help="text: N lines per input line, empty ones if the search found fewer; moses: "
+        "'0 ||| text ||| features ||| score' with 0-based line numbers (default: text)",
+    )
+
+
 def add_batch_size(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--batch-size",

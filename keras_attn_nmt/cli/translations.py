@@ -18,6 +18,7 @@ from keras_attn_nmt.cli.arguments import (
 )
 from keras_attn_nmt.cli.options import (
     Commands,
+    add_output_options,
     add_sampling_options,
     add_search_options,
     add_too_long,
@@ -51,20 +52,7 @@ def add_commands(commands: Commands) -> None:
         "model < source.txt > translation.txt",
     )
     command.add_argument("model", help="model directory, or a .tflite file")
-    command.add_argument(
-        "--n-best",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="translations per line (default: 1)",
-    )
-    command.add_argument(
-        "--format",
-        default="text",
-        choices=("text", "moses"),
-        help="text: N lines per input line, empty ones if the search found fewer; moses: "
-        "'0 ||| text ||| features ||| score' with 0-based line numbers (default: text)",
-    )
+    add_output_options(command)
     command.add_argument(
         "--jobs",
         type=positive,
@@ -111,16 +99,10 @@ def translate(options: argparse.Namespace) -> None:
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):
-        from keras_attn_nmt.export.runner import TFLiteTranslator, read_metadata
+        from keras_attn_nmt.export.runner import TFLiteTranslator, shortlist_advice
 
         if options.shortlist:
-            has_one = read_metadata(options.model).get("shortlist", False)
-            raise UsageError(
-                f"{options.model} already uses its shortlist: remove --shortlist."
-                if has_one
-                else f"{options.model} has no shortlist: remove --shortlist, or export the file "
-                "with --shortlist."
-            )
+            raise UsageError(shortlist_advice(options.model))
         translator = TFLiteTranslator(options.model, jobs=options.jobs)
     elif options.jobs > 1:
         raise UsageError(

@@ -17,6 +17,7 @@ class FusedAdam(keras.optimizers.Adam):
     The same update in one pass over a variable instead of about ten, which took 5 % of a training
     step on a CPU. On other backends, and with AMSGrad, Keras' implementation is used. Under
     `tf.distribute.MirroredStrategy`, gradients are clipped after summation, as on a single device.
+    The gradient of an embedding is clipped by the norm of the whole table's, as on other backends.
 
     References:
         [Kingma & Ba 2015](https://arxiv.org/abs/1412.6980)
