@@ -148,10 +148,9 @@ def _arrays(
 def open_line_files(source_paths: _Paths, target_paths: _Paths) -> LargeCorpus:
     """Opens line-aligned UTF-8 files, in any number of parts, plain or gzip.
 
-    Reads all files once, to validate them and to find the blocks: about a gigabyte in three
-    seconds. Plain files are read in blocks of 1,024 lines. A gzip file can be read from the
-    beginning only, so it is one block; its pairs are only shuffled in the buffer of
-    `StreamedPairs`.
+    Reads all files once, to validate them and to find the blocks. Plain files are read in blocks of
+    1,024 lines. A gzip file can be read from the beginning only, so it is one block; its pairs are
+    only shuffled in the buffer of `StreamedPairs`.
 
     Args:
         source_paths: One file or a list of files, source sentences, one per line.

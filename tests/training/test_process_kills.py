@@ -1,4 +1,4 @@
-"""Training by the command in the processes of `TF_CONFIG`: whoever is killed, nothing is lost."""
+"""Training by the command in several processes: whoever is killed, nothing is lost."""
 
 import json
 import os
@@ -8,14 +8,10 @@ import sys
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of tf.distribute"),
-]
+pytestmark = pytest.mark.slow
 
 SETTINGS = {
     "data.corpus": "lines",
@@ -27,7 +23,7 @@ SETTINGS = {
     "model.encoder_units": 8,
     "model.decoder_units": 12,
     "model.attention_units": 8,
-    # Each process drops out its own rows.
+    # With TensorFlow, each process drops out its own rows.
     "model.embedding_dropout": 0,
     "model.readout_dropout": 0,
     "training.epochs": 3,
@@ -84,29 +80,46 @@ def corpus(tmp_path_factory):
     return folder
 
 
-def train(corpus, output, processes, *options, kill="", killed=None):
+@pytest.fixture(scope="module", params=["tensorflow", "jax"])
+def backend(request):
+    return request.param
+
+
+def train(backend, corpus, output, processes, *options, kill="", killed=None):
     """Starts the processes of a training, and waits for them: exit code and messages of each."""
     servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(processes)]
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in servers]
     for each in servers:
         each.close()
     settings = {**SETTINGS, "data.folder": corpus}
-    if processes > 1:
+    if processes > 1 and backend == "tensorflow":
         settings["training.distribution"] = "multi_worker"
     command = ["train", "phrases", "--output", str(output), "--quiet", *options]
     command += [f"--set={name}={value}" for name, value in settings.items()]
     started = []
     for index in range(processes):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        own = [
+            "--processes",
+            str(processes),
+            "--coordinator",
+            addresses[0],
+            "--process",
+            str(index),
+        ]
         environment = {
             **os.environ,
-            "TF_CONFIG": json.dumps(task),
+            "KERAS_BACKEND": backend,
+            "TF_CONFIG": json.dumps(task) if backend == "tensorflow" else "",
             "FIRST_EPOCH": str(Path(output, "training.json")),
             "KILL": kill if index == killed else "",
         }
         started.append(
             subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, *command],
+                [
+                    *(sys.executable, "-c", PROGRAM, *command),
+                    *(own if processes > 1 and backend == "jax" else []),
+                ],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -131,10 +144,10 @@ def weights(output):
 
 
 @pytest.fixture(scope="module")
-def expected(corpus, tmp_path_factory):
+def expected(backend, corpus, tmp_path_factory):
     """The weights of one process."""
     output = tmp_path_factory.mktemp("one") / "model"
-    [(code, messages)] = train(corpus, output, 1)
+    [(code, messages)] = train(backend, corpus, output, 1)
     assert code == 0, messages
     return weights(output)
 
@@ -149,10 +162,10 @@ def expected(corpus, tmp_path_factory):
     ],
 )
 def test_the_other_misses_a_killed_process_and_the_run_can_be_resumed(
-    corpus, expected, tmp_path, when, killed
+    backend, corpus, expected, tmp_path, when, killed
 ):
     output = tmp_path / "model"
-    results = train(corpus, output, 2, kill=KILLS[when], killed=killed)
+    results = train(backend, corpus, output, 2, kill=KILLS[when], killed=killed)
     assert results[killed][0] == -9, results[killed][1]
     code, messages = results[1 - killed]
     assert code == 1, messages
@@ -160,7 +173,7 @@ def test_the_other_misses_a_killed_process_and_the_run_can_be_resumed(
     assert last.startswith(f"keras-attn-nmt: error: Process {killed} ("), messages
     assert "--resume" in last
     # Resumed by another number of processes, too.
-    results = train(corpus, output, 1 if killed else 2, "--resume")
+    results = train(backend, corpus, output, 1 if killed else 2, "--resume")
     assert [code for code, _ in results] == [0] * len(results), results
     found = weights(output)
     assert found.keys() == expected.keys()
