@@ -34,7 +34,7 @@ def corpus_scores(
         ValueError: There are no translations, a list does not have one reference per translation,
             or the tokeniser is unknown.
     """
-    lists = _reference_lists(references)
+    lists = reference_lists(references)
     for each in lists:
         if not translations or len(translations) != len(each):
             raise ValueError(
@@ -42,20 +42,21 @@ def corpus_scores(
                 f"{len(translations)} translations and {len(each)} references."
             )
     scores = {}
-    for name, metric in _metrics(tokenize).items():
+    for name, metric in metrics(tokenize).items():
         score = metric.corpus_score(list(translations), lists).score
         scores[name] = {"score": score, "signature": str(metric.get_signature())}
     return scores
 
 
-def _reference_lists(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+def reference_lists(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
     """Normalises to lists of first references, second references, and so on."""
     if all(isinstance(each, str) for each in references):
         return [[str(each) for each in references]]
     return [list(each) for each in references]
 
 
-def _metrics(tokenize: str) -> dict[str, Any]:
+def metrics(tokenize: str) -> dict[str, Any]:
+    """sacreBLEU's metrics by the names of `corpus_scores`, which also lists the errors."""
     with extra("train"):
         import sacrebleu
     try:
@@ -94,7 +95,7 @@ def sentence_scores(
             "bleu": bleu.sentence_score(text, given).score,
             "chrf": chrf.sentence_score(text, given).score,
         }
-        for text, *given in zip(translations, *_reference_lists(references), strict=True)
+        for text, *given in zip(translations, *reference_lists(references), strict=True)
     ]
 
 
@@ -114,7 +115,7 @@ def bleu_by_length(
     for index, source in enumerate(sources):
         words = max(1, len(source.split()))
         bins.setdefault(-(-words // BIN_WORDS) * BIN_WORDS, []).append(index)
-    lists = _reference_lists(references)
+    lists = reference_lists(references)
     results = []
     for words, rows in sorted(bins.items()):
         given = [[each[row] for row in rows] for each in lists]
@@ -167,14 +168,14 @@ def translate_and_score(
 ) -> tuple[dict[str, Any], list[Translation]]:
     """As `evaluate`, but returns the translations with their attention beside the scores."""
     # Reject an unknown tokeniser before translating.
-    _metrics(tokenize)
+    metrics(tokenize)
     # Warm-up: trace the graph outside of the timed run.
     translator(list(sources[:1]), **options)
     start = time.perf_counter()
     found = translator(list(sources), **options)
     seconds = time.perf_counter() - start
     texts = [each.text for each in found]
-    lists = _reference_lists(references)
+    lists = reference_lists(references)
     hits = sum(text in given for text, *given in zip(texts, *lists, strict=True))
     scores = {
         **corpus_scores(texts, references, tokenize),

@@ -60,6 +60,7 @@ def _run(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("absl", "jax", "matplotlib", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("sacrebleu").setLevel(logging.WARNING)
     if options.command in ("export", "demo"):
         # Exports always run on TensorFlow, whatever the training backend.
         os.environ["KERAS_BACKEND"] = "tensorflow"

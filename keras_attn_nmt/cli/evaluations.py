@@ -1,4 +1,4 @@
-"""Evaluation commands: `evaluate` and `attention`."""
+"""The command `evaluate`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.cli.arguments import (
     UsageError,
-    check_n_best,
     given_pairs,
     model_languages,
     predicts_phones,
@@ -22,10 +21,9 @@ from keras_attn_nmt.cli.options import (
     add_search_options,
     add_split,
     positive,
-    utf8_text,
 )
-from keras_attn_nmt.results import as_json, one_line
-from keras_attn_nmt.writing import atomic_write, check_file_output, check_folder_output, write_text
+from keras_attn_nmt.results import one_line
+from keras_attn_nmt.writing import check_file_output, check_folder_output, write_text
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
@@ -54,6 +52,18 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--tokenize", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)")
     command.add_argument("--output", metavar="FILE", help="write the translations to this file")
     command.add_argument(
+        "--against",
+        metavar="TRANSLATIONS",
+        help="compare with the translations of a second system, one per line: paired bootstrap "
+        "resampling, with confidence intervals",
+    )
+    command.add_argument(
+        "--seed",
+        type=positive,
+        metavar="S",
+        help="seed of the resampling for --against, at least 1 (default: 12345)",
+    )
+    command.add_argument(
         "--html",
         metavar="FILE",
         help="write a page with every sentence, its scores and attention, worst first",
@@ -63,32 +73,6 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="store beam size, length penalty and maximum length as the model's defaults (tune "
         "them on validation data)",
-    )
-    add_search_options(command, glossary=True)
-
-    command = commands.add(
-        "attention",
-        attention,
-        "Translate one sentence and show its attention, as a picture or as an interactive page.",
-        'model "einundvierzig" --output attention.html',
-    )
-    command.add_argument("model", help="model directory")
-    command.add_argument("sentence", type=utf8_text, help="source sentence")
-    command.add_argument(
-        "--output", required=True, metavar="FILE", help=".png, .svg, .pdf or .html"
-    )
-    command.add_argument(
-        "--n-best",
-        type=positive,
-        metavar="N",
-        help="translations to choose from in an .html page (default: the beam size)",
-    )
-    command.add_argument("--words", action="store_true", help="plot words instead of subwords")
-    command.add_argument(
-        "--reference",
-        type=utf8_text,
-        metavar="TEXT",
-        help="plot the attention for this translation (no search)",
     )
     add_search_options(command, glossary=True)
 
@@ -106,6 +90,8 @@ def _check_evaluate(options: argparse.Namespace) -> None:
         raise UsageError("give both --source and --reference, or neither.")
     if options.output and options.html and Path(options.output) == Path(options.html):
         raise UsageError(f"--output and --html are both {options.html}: name two files.")
+    if options.seed is not None and options.against is None:
+        raise UsageError("--seed is of the resampling for --against: give both.")
     for path in (options.output, options.html):
         if path:
             check_file_output(path)
@@ -120,7 +106,7 @@ def _evaluate_phones(options: argparse.Namespace) -> None:
     from keras_attn_nmt.training.phone_errors import pronounce_and_score
     from keras_attn_nmt.translator import Translator
 
-    for name in ("tokenize", "html"):
+    for name in ("tokenize", "html", "against"):
         if getattr(options, name):
             raise UsageError(
                 f"--{name} is about BLEU, but {options.model} predicts phones, which are measured "
@@ -176,6 +162,7 @@ def _evaluate_translations(options: argparse.Namespace) -> None:
     files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
     sources = [source for source, _ in files[0]]
     references = [[reference for _, reference in rows] for rows in files]
+    against = None if options.against is None else _second_system(options.against, len(sources))
     keep_freed_memory()
     translator = Translator.load(options.model)
     result, found = evaluation.translate_and_score(
@@ -190,8 +177,11 @@ def _evaluate_translations(options: argparse.Namespace) -> None:
             "met": sum(met for met, _ in counts),
             "terms": sum(terms for _, terms in counts),
         }
+    texts = [one_line(each.text) for each in found]
     if options.output:
-        write_text(options.output, "".join(f"{one_line(each.text)}\n" for each in found))
+        write_text(options.output, "".join(f"{text}\n" for text in texts))
+    if against is not None:
+        result["against"] = _compared(options, texts, against, references)
     if options.json:
         print(json.dumps(result))
     else:
@@ -204,6 +194,39 @@ def _evaluate_translations(options: argparse.Namespace) -> None:
             max_length=options.max_length,
         )
         _write_report(options, dataclasses.asdict(used), sources, found, references, result)
+
+
+def _second_system(path: str, sentences: int) -> list[str]:
+    """The translations of `--against`, checked before this model translates."""
+    from keras_attn_nmt.training.textfiles import iterate_lines
+
+    lines = [line.decode("utf-8") for line in iterate_lines(path)]
+    if len(lines) != sentences:
+        raise ValueError(
+            f"{path} has {len(lines):,} lines, but the test set has {sentences:,} sentences: "
+            "--against needs one translation per sentence."
+        )
+    return lines
+
+
+def _compared(
+    options: argparse.Namespace,
+    texts: Sequence[str],
+    against: Sequence[str],
+    references: Sequence[Sequence[str]],
+) -> dict[str, Any]:
+    from keras_attn_nmt.training import significance
+
+    seed = options.seed or significance.SEED
+    scores = significance.paired_bootstrap(
+        texts, against, references, tokenize=options.tokenize, seed=seed
+    )
+    return {
+        "translations": options.against,
+        "seed": seed,
+        "samples": significance.SAMPLES,
+        **scores,
+    }
 
 
 def _write_report(
@@ -254,68 +277,19 @@ def _print_scores(result: Mapping[str, Any]) -> None:
         f"{result['sentences_per_second']:.0f} sentences/s, "
         f"{result['target_tokens_per_second']:.0f} tokens/s"
     )
+    if "against" in result:
+        _print_comparison(result["against"])
 
 
-def attention(options: argparse.Namespace) -> None:
-    as_page = options.output.endswith(".html")
-    if not as_page and not options.output.endswith((".png", ".svg", ".pdf")):
-        raise UsageError(
-            f"--output must end with .png, .svg, .pdf or .html, got {options.output!r}."
-        )
-    if options.reference is not None:
-        for name in ("beam_size", "max_length", "copy", "shortlist", "glossary", "n_best"):
-            if getattr(options, name):
-                raise UsageError(
-                    f"--{name.replace('_', '-')} is a search option, but --reference runs no "
-                    "search: use only one of them."
-                )
-    if options.n_best and not as_page:
-        raise UsageError("a picture shows one translation: --n-best needs an --output of .html.")
-    if options.words and as_page:
-        raise UsageError("a page switches between words and subwords: --words is for pictures.")
-    check_file_output(options.output)
-    search = search_options(options)
-    if not as_page:
-        # A missing package is reported before the model is loaded.
-        from keras_attn_nmt.plots import plot_translation
-    from keras_attn_nmt.translator import Translator
-
-    translator = Translator.load(options.model)
-    if options.n_best:
-        check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
-    if options.reference is None:
-        (hypotheses,) = translator.nbest([options.sentence], **search)
-    else:
-        hypotheses = translator.score(
-            [options.sentence],
-            [options.reference],
-            length_penalty=options.length_penalty,
-            batch_size=options.batch_size,
-        )
-    found = hypotheses[0]
-    if not found.target_tokens:
-        raise ValueError("There is no attention to plot: the sentence is empty.")
-    if as_page:
-        _write_attention_page(options, hypotheses[: options.n_best])
-    else:
-        figure = plot_translation(found, words=options.words)
-        with atomic_write(options.output) as temporary:
-            figure.savefig(temporary)
-    if options.json:
-        print(json.dumps(as_json(options.sentence, found), ensure_ascii=False))
-    else:
-        print(found.text)
-
-
-def _write_attention_page(options: argparse.Namespace, found: Sequence[Translation]) -> None:
-    from keras_attn_nmt.pages.attention_page import attention_page
-
-    source_language, target_language = model_languages(options.model)
-    page = attention_page(
-        found,
-        [options.sentence] * len(found),
-        title=Path(options.model).resolve().name,
-        source_language=source_language,
-        target_language=target_language,
+def _print_comparison(result: Mapping[str, Any]) -> None:
+    print(
+        "against {translations}: paired bootstrap, {samples} samples, seed {seed}; 95 % confidence "
+        "intervals".format(**result)
     )
-    write_text(options.output, page)
+    for name in ("bleu", "bleu_lowercase", "chrf"):
+        print(
+            "{name:15} {score:6.2f} ± {interval:.2f} against {against:6.2f} ± "
+            "{against_interval:.2f}: {difference:+.2f}, p = {p_value:.4f}".format(
+                name=name, **result[name]
+            )
+        )

@@ -7,6 +7,7 @@ import argparse
 from keras_attn_nmt import __version__
 from keras_attn_nmt.cli import (
     alignments,
+    attentions,
     back_translations,
     bulk,
     evaluations,
@@ -27,6 +28,7 @@ _GROUPS = (
     back_translations,
     bulk,
     evaluations,
+    attentions,
     alignments,
     exports,
 )
