@@ -1,0 +1,1 @@
+"""Reliability campaigns: each module has functions that return rows of the table, seed given."""
