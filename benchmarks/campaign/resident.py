@@ -1,0 +1,63 @@
+"""Whether the memory of a process stays flat."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from campaign.rows import Row
+
+# The share of the time in which caches fill and allocators settle, and what may change after it.
+WARM_UP, ALLOWED = 1 / 3, 0.05
+MIB = 2**20
+_PAGE = 4096
+
+
+def resident_mib(process: int | str = "self") -> float:
+    """Resident memory of a process, on Linux."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE / MIB
+
+
+class Watch:
+    """Samples the resident memory of a process twice a second; a context manager."""
+
+    def __init__(self, process: int | str = "self"):
+        self._process = process
+        self._stop = threading.Event()
+        self.samples: list[tuple[float, float]] = []
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._stop.wait(0.5):
+            try:
+                self.samples.append((time.monotonic(), resident_mib(self._process)))
+            except OSError:  # The process has ended.
+                return
+
+    def row(self, name: str) -> Row:
+        """Survived if the second half of the time after warm-up has no more than the first one."""
+        return flatness(name, [mib for _, mib in self.samples])
+
+
+def flatness(name: str, samples: list[float]) -> Row:
+    """Compares the last quarter of samples after warm-up with the first one."""
+    settled = samples[int(len(samples) * WARM_UP) :]
+    if len(settled) < 8:
+        return Row(name, 0, 0, 0, 0, f"too few samples: {len(settled)}")
+    quarter = len(settled) // 4
+    before, after = (statistics.median(each) for each in (settled[:quarter], settled[-quarter:]))
+    grown = after / before - 1
+    notes = f"{before:.0f} MiB after warm-up, {after:.0f} MiB at the end ({grown:+.1%})"
+    flat = grown <= ALLOWED
+    return Row(name, 1, int(flat), int(not flat), 0, notes)
