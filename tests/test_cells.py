@@ -34,3 +34,13 @@ def test_paper_cell(kind: str, gates: int) -> None:
     assert to_numpy(cell.kernel).std() == pytest.approx(0.01, rel=0.1)
     for gate in np.split(to_numpy(cell.recurrent_kernel), gates, axis=1):
         np.testing.assert_allclose(gate @ gate.T, np.eye(20), atol=1e-5)
+
+
+@pytest.mark.parametrize("initializer", ["glorot", "paper"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_cells_of_half_precision(dtype: str, initializer: str) -> None:
+    cell = make_cell("gru", 8, reset_after=True, initializer=initializer, dtype=dtype)
+    cell.build((None, 5))
+    kernel = to_numpy(cell.recurrent_kernel).astype("float32")
+    gram = kernel @ kernel.T / (3 if initializer == "paper" else 1)
+    np.testing.assert_allclose(gram, np.eye(8), atol=0.05)

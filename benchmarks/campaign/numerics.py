@@ -43,6 +43,8 @@ MODELS = (
 # The smallest is refused, see `smallest_vocabulary`.
 VOCABULARIES = (5, 40, 3_000, 250_000)
 SOURCE_PLACES, LOGITS = 20_000, 4_000_000
+# Half precision is slow on a CPU.
+HALF_SOURCE_PLACES, HALF_LOGITS = 4_000, 500_000
 BEAM, MAX_LENGTH = 4, 12
 BATCHES_PER_MODEL = 8
 
@@ -94,12 +96,14 @@ def batches_of(seed: int, seconds: float, policy: str, plant: str = "") -> list[
     while not tried or time.monotonic() < end:
         scale = float(rng.choice([1, 1, 1, 8]))
         size = int(rng.choice(VOCABULARIES))
-        model = _model(MODELS[number % len(MODELS)], size, policy, scale, int(rng.integers(2**31)))
+        model = small_model(
+            MODELS[number % len(MODELS)], size, policy, scale, int(rng.integers(2**31))
+        )
         number += 1
-        with _planted(plant):
-            runs = _Runs(model, plant)
+        with planted(plant):
+            runs = Runs(model, plant)
             for _ in range(BATCHES_PER_MODEL):
-                source, target = random_batch(rng, size, compiles=_compiles())
+                source, target = random_batch(rng, size, _compiles(), policy == "float32")
                 tried += 1
                 try:
                     found, difference = runs.check(source, target, rng, policy, scale == 1)
@@ -120,7 +124,7 @@ def batches_of(seed: int, seconds: float, policy: str, plant: str = "") -> list[
 
 
 def random_batch(
-    rng: np.random.Generator, vocabulary: int, compiles: bool = False
+    rng: np.random.Generator, vocabulary: int, compiles: bool = False, large: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ids of sources and targets, `(rows, length)`; a row without any token, if there are several.
 
@@ -128,7 +132,9 @@ def random_batch(
         rng: Random numbers.
         vocabulary: Number of pieces.
         compiles: Use few shapes, as every new one is compiled.
+        large: Up to 20,000 source tokens, else 4,000.
     """
+    places, logits = (SOURCE_PLACES, LOGITS) if large else (HALF_SOURCE_PLACES, HALF_LOGITS)
     if compiles:
         rows, length = int(rng.choice([1, 4, 512])), int(rng.choice([1, 31, 1000]))
         steps = int(rng.choice([1, 6]))
@@ -136,17 +142,17 @@ def random_batch(
         rows, length = (int(np.exp(rng.uniform(0, np.log(high)))) for high in (512.9, 1000.9))
         steps = int(np.exp(rng.uniform(0, np.log(60))))
     if rng.integers(2):
-        rows = max(1, min(rows, SOURCE_PLACES // length))
+        rows = max(1, min(rows, places // length))
     else:
-        length = max(1, min(length, SOURCE_PLACES // rows))
-    rows = max(1, min(rows, LOGITS // vocabulary))
-    steps = max(1, min(steps, LOGITS // vocabulary // rows))
+        length = max(1, min(length, places // rows))
+    rows = max(1, min(rows, logits // vocabulary))
+    steps = max(1, min(steps, logits // vocabulary // rows))
     lengths = rng.integers(1, length + 1, rows)
     lengths[0] = length
     source = rng.integers(3, vocabulary, (rows, length))
-    places = np.arange(length)
-    source = np.where(places < lengths[:, None] - 1, source, 2)
-    source = np.where(places < lengths[:, None], source, 0)
+    position = np.arange(length)
+    source = np.where(position < lengths[:, None] - 1, source, 2)
+    source = np.where(position < lengths[:, None], source, 0)
     if rows > 1:
         source[-1] = 0
     target = rng.integers(2, vocabulary, (rows, steps))
@@ -160,7 +166,8 @@ def _compiles() -> bool:
     return keras.backend.backend() == "jax"
 
 
-def _model(options: dict, vocabulary: int, policy: str, scale: float, seed: int) -> Any:
+def small_model(options: dict, vocabulary: int, policy: str, scale: float, seed: int) -> Any:
+    """A model with options of `ModelConfig` and random weights, in a precision."""
     import keras
 
     from keras_attn_nmt import ModelConfig, build_model
@@ -174,10 +181,16 @@ def _model(options: dict, vocabulary: int, policy: str, scale: float, seed: int)
     return model
 
 
-class _Runs:
-    """A model and its searches, compiled."""
+class Runs:
+    """A model and its searches, compiled.
 
-    def __init__(self, model: Any, plant: str):
+    Args:
+        model: The model.
+        plant: A fault of `PLANTED`.
+        beams: Beam sizes of the searches.
+    """
+
+    def __init__(self, model: Any, plant: str, beams: Sequence[int] = (1, BEAM)):
         from keras_attn_nmt.decoding import search as searching
         from keras_attn_nmt.decoding.batches import IDS, compiled
         from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
@@ -198,7 +211,7 @@ class _Runs:
                 model,
                 IDS,
             )
-            for beam in (1, BEAM)
+            for beam in beams
         ]
         self._plant = plant
 
@@ -234,10 +247,11 @@ class _Runs:
             largest = max(largest, difference)
             if difference > TOLERANCES[policy]:
                 found.append(f"logits differ by more than rounding {variant}")
-            greedy = self._hypotheses(self._searches[0], ids)
-            wanted = type(greedy)(*(value[rows] for value in hypotheses[0]))
-            if _steps_differ(greedy, wanted, TOLERANCES[policy] * unit):
-                found.append(f"greedy search differs by more than rounding {variant}")
+            for search, all_rows in zip(self._searches[:1], hypotheses, strict=False):
+                greedy = self._hypotheses(search, ids)
+                wanted = type(greedy)(*(value[rows] for value in all_rows))
+                if _steps_differ(greedy, wanted, TOLERANCES[policy] * unit):
+                    found.append(f"greedy search differs by more than rounding {variant}")
         return found, largest
 
     def outputs(self, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -302,7 +316,7 @@ def _steps_differ(found: Any, wanted: Any, tolerance: float) -> bool:
 
 
 @contextlib.contextmanager
-def _planted(plant: str) -> Iterator[None]:
+def planted(plant: str) -> Iterator[None]:
     """Plants a fault in the attention of models that run meanwhile."""
     from keras_attn_nmt.recurrence import scores
 

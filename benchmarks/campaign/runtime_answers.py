@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 TESTS = Path(__file__).resolve().parents[2] / "tests" / "export"
-MAX_SOURCE_LENGTH, MAX_LENGTH = 64, 64
+MAX_SOURCE_LENGTH, MAX_LENGTH = 128, 64
 ALPHA = 1.0
 WEB = {"web": "none", "web_int8": "int8"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

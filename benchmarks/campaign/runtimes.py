@@ -21,7 +21,7 @@ import numpy as np
 
 from campaign import child
 from campaign.rows import Row
-from campaign.runtime_answers import MAX_LENGTH, MAX_SOURCE_LENGTH, Answers
+from campaign.runtime_answers import MAX_SOURCE_LENGTH, Answers
 from campaign.texts import CORPORA, mixed_texts
 
 REFERENCE = "tensorflow"
@@ -111,9 +111,10 @@ def compare(kind: str, beam: int, model: str, folder: str, plant: str = "") -> l
     examples: dict[str, str] = {}
     device = kind.startswith(("tflite", "web", "text"))
     for text, want, got in zip(wanted.texts, wanted.answers, found.answers, strict=True):
-        what = _difference(judge, text, want, got, device)
+        what = difference(judge, want, got, device)
         if quantized and what.startswith(("wrong: ", "tie")) and _plausible(got):
-            what = "another translation by quantised weights"
+            same = got["text"] == want["text"]
+            what = f"{'the same' if same else 'another'} translation by quantised weights"
         kinds[what] += 1
         if what.startswith(("wrong", "lost")):
             examples.setdefault(what, repr(text)[:60])
@@ -151,7 +152,7 @@ def damage(found: Answers, plant: str) -> None:
         answers[first] = {"error": "no answer"}
 
 
-def _difference(judge: _Judge, text: str, want: dict, got: dict, device: bool) -> str:
+def difference(judge: Any, want: dict, got: dict, device: bool) -> str:
     """`same`, or another class of difference; `wrong` and `lost` ones begin with that word."""
     if device and len(want.get("source_tokens", ())) > MAX_SOURCE_LENGTH:
         return "too long and refused" if got.get("error") == "too long" else "wrong: not refused"
@@ -171,7 +172,7 @@ def _difference(judge: _Judge, text: str, want: dict, got: dict, device: bool) -
     return "same"
 
 
-def _plausible(got: dict) -> bool:
+def _plausible(got: dict[str, Any]) -> bool:
     """Whether a quantised file gave numbers that a model may give."""
     sums = np.asarray(got["attention"]).sum(-1)
     return bool(np.isfinite(got["score"]) and np.abs(sums - 1).max(initial=0) < 0.01)
@@ -225,6 +226,3 @@ class _Judge:
         logits -= logits.max(-1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
         return [float(row[token]) for row, token in zip(logits, target, strict=True)]
-
-
-__all__ = ["MAX_LENGTH", "PLANTED", "compare", "damage", "runtimes", "trained"]

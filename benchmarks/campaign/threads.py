@@ -49,25 +49,42 @@ def threads(
         corpora: Folder of the real texts.
         plant: A fault of `PLANTED` that the rows must show.
     """
-    rows = []
-    for subject in SUBJECTS:
-        arguments = {"seed": seed, "seconds": 60 * minutes / len(SUBJECTS), "model": model}
-        arguments |= {"subject": subject, "corpora": corpora, "plant": plant}
-        try:
-            rows += [Row(*each) for each in child.call("threads", "shared", **arguments)]
-        except RuntimeError as error:
-            rows.append(Row(f"threads, {subject}", 1, 0, 0, 1, str(error)))
+    with tempfile.TemporaryDirectory() as folder:
+        child.call("threads", "export", model=model, folder=folder)
+        rows = []
+        for subject in SUBJECTS:
+            arguments = {"subject": subject, "model": model, "folder": folder, "corpora": corpora}
+            arguments |= {"seed": seed, "seconds": 60 * minutes / len(SUBJECTS), "plant": plant}
+            try:
+                rows += [Row(*each) for each in child.call("threads", "shared", **arguments)]
+            except RuntimeError as error:
+                rows.append(Row(f"threads, {subject}", 1, 0, 0, 1, str(error)))
     return rows
 
 
+def export(model: str, folder: str) -> None:
+    """Writes what the subjects load."""
+    from keras_attn_nmt.export import export_saved_model, export_tflite
+
+    export_tflite(model, Path(folder, "model.tflite"), max_target_length=MAX_LENGTH)
+    options = {"beam_size": 1, "length_penalty": 1.0, "max_length": MAX_LENGTH}
+    export_saved_model(model, Path(folder, "versions"), **options)
+
+
 def shared(
-    subject: str, seed: int, seconds: float, model: str, corpora: str, plant: str = ""
+    subject: str,
+    seed: int,
+    seconds: float,
+    model: str,
+    folder: str,
+    corpora: str,
+    plant: str = "",
 ) -> list[Row]:
     """The rows of a subject, in this process."""
     texts = mixed_texts(seed, TEXTS, corpora)
     counts: collections.Counter[str] = collections.Counter()
     numbers = itertools.count()
-    with tempfile.TemporaryDirectory() as folder, _translator(subject, model, folder) as translate:
+    with _translator(subject, model, folder) as translate:
         texts = short_enough(texts, model)
         # One text at a time, on one thread.
         expected = {text: translate([text])[0] for text in texts}
@@ -164,26 +181,24 @@ def short_enough(texts: list[str], model: str) -> list[str]:
 
 @contextlib.contextmanager
 def _translator(subject: str, model: str, folder: str) -> Iterator[Translate]:
-    options = {"max_length": MAX_LENGTH, "length_penalty": 1.0}
     if subject == "Translator":
         from keras_attn_nmt import Translator
 
         translator = Translator.load(model)
-        yield lambda texts: translator(texts, beam_size=1, **options)
+        options = {"beam_size": 1, "length_penalty": 1.0, "max_length": MAX_LENGTH}
+        yield lambda texts: translator(texts, **options)
         return
     if subject == "TFLiteTranslator":
-        from keras_attn_nmt.export import TFLiteTranslator, export_tflite
+        from keras_attn_nmt.export import TFLiteTranslator
 
-        path = export_tflite(model, Path(folder, "model.tflite"), max_target_length=MAX_LENGTH)
-        device = TFLiteTranslator(path, jobs=2)
+        device = TFLiteTranslator(Path(folder, "model.tflite"), jobs=2)
         yield lambda texts: device(texts, beam_size=1)
         return
-    from keras_attn_nmt.export import TranslationClient, export_saved_model
+    from keras_attn_nmt.export import TranslationClient
 
     sys.path.insert(0, str(TESTS))
     from serving_double import ModelServer
 
-    export_saved_model(model, Path(folder, "versions"), beam_size=1, **options)
     program = [sys.executable, str(TESTS / "serving_double.py")]
     with ModelServer(program, Path(folder, "versions"), "model") as server:
         address = server.rest_address if subject.endswith("REST") else server.grpc_address

@@ -14,6 +14,14 @@ from keras_attn_nmt.recurrence.cells import CellWeights
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
+class Orthogonal(keras.initializers.OrthogonalInitializer):
+    """Keras' initialiser, drawn in float32: backends have no QR decomposition in half precision."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return ops.cast(super().__call__(shape, "float32"), dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class BlockOrthogonal(keras.initializers.Initializer):
     """One orthogonal matrix per gate (paper, B.1); Keras uses one for all gates.
 
@@ -63,7 +71,7 @@ def recurrent_initializers(initializer: str) -> dict[str, Any]:
             "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
             "recurrent_initializer": BlockOrthogonal(),
         }
-    return {"kernel_initializer": "glorot_uniform", "recurrent_initializer": "orthogonal"}
+    return {"kernel_initializer": "glorot_uniform", "recurrent_initializer": Orthogonal()}
 
 
 def recurrent_weights(cell: Any) -> CellWeights:
