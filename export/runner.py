@@ -5,10 +5,7 @@ Requires NumPy, ai-edge-litert and sentencepiece; neither TensorFlow nor Keras.
 
 from __future__ import annotations
 
-import functools
-import json
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
 from pathlib import Path
@@ -17,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.decoding.coverage import coverage
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
     length_penalty,
     longest_translation,
 )
+from keras_attn_nmt.export.device_metadata import read_metadata
 from keras_attn_nmt.export.interpreters import SIZED, Interpreters
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
@@ -29,18 +28,6 @@ from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import IMPOSSIBLE, TextTooLong, Translation, copying_rare
-
-METADATA = "metadata.json"
-_FIELDS = (
-    "source_vocabulary",
-    "target_vocabulary",
-    "source_vocabulary_sha256",
-    "target_vocabulary_sha256",
-    "max_source_length",
-    "max_target_length",
-    "beam_size",
-    "length_penalty",
-)
 
 
 class TFLiteTranslator(ParagraphTranslator):
@@ -91,6 +78,8 @@ class TFLiteTranslator(ParagraphTranslator):
             self.metadata["beam_size"],
             self.metadata["length_penalty"],
             self.metadata["max_target_length"],
+            # Older files have none.
+            self.metadata.get("coverage_penalty", 0.0),
         )
         given = {"source": source_vocabulary, "target": target_vocabulary}
         self.source_tokenizer, self._target_tokenizer = (
@@ -139,6 +128,7 @@ class TFLiteTranslator(ParagraphTranslator):
         beam_size: int | None = None,
         length_penalty: float | None = None,
         max_length: int | None = None,
+        coverage_penalty: float | None = None,
         batch_size: int = 1,
         copy: bool = False,
         protect: Sequence[str] = (),
@@ -154,6 +144,7 @@ class TFLiteTranslator(ParagraphTranslator):
             length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14);
                 defaults to that of the export.
             max_length: Maximum target length in tokens, `</s>` included, limited by the export.
+            coverage_penalty: See `Translator.nbest`; defaults to that of the export.
             batch_size: Ignored; a file that was exported with `bulk=True` translates 16 sentences
                 of similar length at once in greedy search.
             copy: See `Translation.copying`.
@@ -170,9 +161,16 @@ class TFLiteTranslator(ParagraphTranslator):
         texts = [plan.text for plan in plans]
         most = self.search.beam_size
         options = self.search.replaced(
-            beam_size=beam_size, length_penalty=length_penalty, max_length=max_length
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            max_length=max_length,
+            coverage_penalty=coverage_penalty,
         )
-        beam_size, alpha = options.beam_size, options.length_penalty
+        beam_size = options.beam_size
+        if options.coverage_penalty and not self.metadata.get("attention", True):
+            raise ValueError(
+                "coverage_penalty needs attention, which this model does not have: use 0."
+            )
         if beam_size > 1 and "decode_step" not in self._interpreter.signatures:
             raise ValueError(
                 f"beam_size must be 1, got {beam_size}: this file only has the signature translate "
@@ -184,6 +182,7 @@ class TFLiteTranslator(ParagraphTranslator):
                 "larger --beam-size."
             )
         limit = min(self.search.max_length, options.max_length)
+        options = options.replaced(max_length=limit)
         sources = []
         for index, (text, ids) in enumerate(
             zip(texts, self.source_tokenizer.encode(texts), strict=True)
@@ -193,15 +192,17 @@ class TFLiteTranslator(ParagraphTranslator):
                 raise TextTooLong(index, len(source), self.max_source_length)
             sources.append(source)
         # Nothing to translate: one empty translation.
-        found = [[self._translation([], [], [], np.zeros((0, 0), "float32"), alpha)]] * len(sources)
+        found = [[self._translation([], [], [], np.zeros((0, 0), "float32"), options)]] * len(
+            sources
+        )
         if beam_size == 1:
             search, groups = self._greedy, self._groups(sources)
         else:
-            search = functools.partial(self._beam, beam_size=beam_size)
+            search = self._beam
             groups = [[index] for index, source in enumerate(sources) if source]
 
         def translate(group: list[int]) -> list[list[Translation]]:
-            return search([sources[index] for index in group], limit, alpha)
+            return search([sources[index] for index in group], options)
 
         for group, results in zip(groups, self._in_parallel(translate, groups), strict=True):
             for index, hypotheses in zip(group, results, strict=True):
@@ -234,9 +235,7 @@ class TFLiteTranslator(ParagraphTranslator):
             start += len(group)
         return groups
 
-    def _greedy(
-        self, sources: list[list[int]], limit: int, alpha: float
-    ) -> list[list[Translation]]:
+    def _greedy(self, sources: list[list[int]], options: SearchOptions) -> list[list[Translation]]:
         sizes = [*self._interpreter.sizes, (1, self.max_source_length)]
         longest = max(map(len, sources))
         rows, places = min(each for each in sizes if each[0] >= len(sources) and each[1] >= longest)
@@ -245,23 +244,19 @@ class TFLiteTranslator(ParagraphTranslator):
         found = self._run(signature, source_ids=_padded(sources, rows, places))
         translations = []
         for row, source in enumerate(sources):
-            most = min(limit, longest_translation(len(source)))
+            most = min(options.max_length, longest_translation(len(source)))
             ids = found["target_ids"][row]
             tokens = ids[ids != PAD][:most].tolist()
             scores = found["token_scores"][row, : len(tokens)]
             attention = found["attention"][row]
-            translations.append([self._translation(source, tokens, scores, attention, alpha)])
+            translations.append([self._translation(source, tokens, scores, attention, options)])
         return translations
 
-    def _beam(
-        self, sources: list[list[int]], limit: int, alpha: float, beam_size: int
-    ) -> list[list[Translation]]:
+    def _beam(self, sources: list[list[int]], options: SearchOptions) -> list[list[Translation]]:
         """Beam search in the file, if it has that of these options."""
         (source,) = sources
-        options = SearchOptions(beam_size, alpha, limit)
         if options != self.search or "translate_beam" not in self._interpreter.signatures:
-            most = min(limit, longest_translation(len(source)))
-            return [self._beam_by_step(source, most, alpha, beam_size)]
+            return [self._beam_by_step(source, options)]
         found = self._run("translate_beam", source_ids=self._padded_source(source))
         hypotheses = []
         for place, ids in enumerate(found["target_ids"][0]):
@@ -271,19 +266,17 @@ class TFLiteTranslator(ParagraphTranslator):
             tokens = ids[ids != PAD].tolist()
             scores = found["token_scores"][0, place, : len(tokens)]
             attention = found["attention"][0, place]
-            hypotheses.append(self._translation(source, tokens, scores, attention, alpha))
+            hypotheses.append(self._translation(source, tokens, scores, attention, options))
         return [hypotheses]
 
-    def _beam_by_step(
-        self, source: list[int], limit: int, alpha: float, beam_size: int
-    ) -> list[Translation]:
+    def _beam_by_step(self, source: list[int], options: SearchOptions) -> list[Translation]:
         """Beam search as in `decoding.search.search`: finished hypotheses stay in the beam."""
         memory = self._run("encode", source_ids=self._padded_source(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
         beam_width = self.search.beam_size
         state = {name: np.repeat(value, beam_width, axis=1) for name, value in state.items()}
         beam = [_Hypothesis([], [], [])]
-        for _ in range(limit):
+        for _ in range(min(options.max_length, longest_translation(len(source)))):
             if all(each.ended for each in beam):
                 break
             last = [each.tokens[-1] if each.tokens else BOS for each in beam]
@@ -297,23 +290,24 @@ class TFLiteTranslator(ParagraphTranslator):
                     continue
                 # PAD and BOS are excluded.
                 log_probabilities = found["log_probabilities"][0, place, EOS:]
-                best = np.argsort(-log_probabilities)[:beam_size]
+                best = np.argsort(-log_probabilities)[: options.beam_size]
                 attention = found["attention"][0, place]
                 for token in best:
                     score = log_probabilities[token]
                     continued.append((each.extended(int(token) + EOS, score, attention), place))
-            continued.sort(key=lambda pair: -pair[0].score(alpha))
-            continued = continued[:beam_size]
+            continued.sort(key=lambda pair: -pair[0].score(options.length_penalty))
+            continued = continued[: options.beam_size]
             beam = [each for each, _ in continued]
             parents = [place for _, place in continued]
             parents += [0] * (beam_width - len(parents))
             state = {name: found[name][:, parents] for name in state}
-        return [
+        translations = [
             self._translation(
-                source, each.tokens, each.token_scores, np.array(each.attention), alpha
+                source, each.tokens, each.token_scores, np.array(each.attention), options
             )
             for each in beam
         ]
+        return sorted(translations, key=lambda each: -each.score)
 
     def _padded_source(self, source: list[int]) -> np.ndarray:
         return _padded([source], 1, self.max_source_length)
@@ -324,15 +318,17 @@ class TFLiteTranslator(ParagraphTranslator):
         tokens: list[int],
         token_scores: Any,
         attention: np.ndarray,
-        alpha: float,
+        options: SearchOptions,
     ) -> Translation:
+        attention = attention[: len(tokens), : len(source)]
+        score = float(np.sum(token_scores)) / length_penalty(len(tokens), options.length_penalty)
         return Translation(
             text=self._target_tokenizer.decode([tokens])[0],
-            score=float(np.sum(token_scores)) / length_penalty(len(tokens), alpha),
+            score=score + coverage(attention, options.coverage_penalty),
             source_tokens=self.source_tokenizer.pieces(source),
             target_tokens=self._target_tokenizer.pieces(tokens),
             token_scores=np.asarray(token_scores, "float32"),
-            attention=attention[: len(tokens), : len(source)],
+            attention=attention,
         )
 
 
@@ -362,34 +358,3 @@ class _Hypothesis:
 
     def score(self, alpha: float) -> float:
         return float(np.sum(self.token_scores)) / length_penalty(len(self.tokens), alpha)
-
-
-def shortlist_advice(path: str) -> str:
-    """What to do about a shortlist that is asked for: the file uses its own, or has none."""
-    if read_metadata(path).get("shortlist"):
-        return f"{path} already uses its shortlist: remove --shortlist."
-    return f"{path} has no shortlist: remove --shortlist, or export the file with --shortlist."
-
-
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the metadata of a `.tflite` file.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file was not written by `export_tflite`, or is damaged.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"The model {path} does not exist.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read(METADATA))
-            if not metadata["text"]:
-                return {name: metadata[name] for name in _FIELDS} | metadata
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged, or was not written by keras-attn-nmt export tflite: {error}"
-        ) from error
-    raise ValueError(
-        f"{path} was exported with --text and requires TF Text's ops, which this runtime lacks: "
-        "see docs/devices.md, or export it without --text."
-    )

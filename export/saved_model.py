@@ -58,6 +58,7 @@ def export_saved_model(
     beam_size: int | None = None,
     length_penalty: float | None = None,
     max_length: int | None = None,
+    coverage_penalty: float | None = None,
     shortlist: bool = False,
     constraints: bool = False,
     attention: str = "float32",
@@ -77,6 +78,7 @@ def export_saved_model(
         beam_size: See `Translator.nbest`; defaults to the model's search options.
         length_penalty: See `Translator.nbest`; defaults to the model's search options.
         max_length: See `Translator.nbest`; defaults to the model's search options.
+        coverage_penalty: See `Translator.nbest`; defaults to the model's search options.
         shortlist: See `Translator.nbest`.
         constraints: Add the signature `translate_constrained`, which takes phrases that
             translations must contain. The others stay as they are.
@@ -101,7 +103,12 @@ def export_saved_model(
     check_whole("version", version)
     if version > MAX_VERSION:
         raise ValueError(f"version must be at most {MAX_VERSION}, got {version}.")
-    given = {"beam_size": beam_size, "length_penalty": length_penalty, "max_length": max_length}
+    given = {
+        "beam_size": beam_size,
+        "length_penalty": length_penalty,
+        "max_length": max_length,
+        "coverage_penalty": coverage_penalty,
+    }
     check_exported_beam(SearchOptions().replaced(**given))
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"{output} is a file; expected a base directory for the versions.")
@@ -154,7 +161,7 @@ def export_saved_model(
         if isinstance(error, tf.errors.OpError):
             raise OSError(f"Could not write {final}: {error.message}") from error
         raise
-    logger.info("%s: written and verified", final)
+    logger.info("%s: written and verified; %s", final, options)
     return final
 
 
@@ -184,6 +191,7 @@ def _write(
         "beam_size": options.beam_size,
         "length_penalty": options.length_penalty,
         "max_length": options.max_length,
+        "coverage_penalty": options.coverage_penalty,
         "shortlist": shortlist is not None,
         "constraints": CONSTRAINED in expected,
         "attention": attention,
@@ -206,7 +214,12 @@ def _expected(
     # NumPy's bytes drop trailing NULs, which would change the reference.
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
     best = [hypotheses[0] for hypotheses in found]
-    scored = translator.score(texts, references, length_penalty=options.length_penalty)
+    scored = translator.score(
+        texts,
+        references,
+        length_penalty=options.length_penalty,
+        coverage_penalty=options.coverage_penalty,
+    )
     constrained: dict[str, Any] = {}
     if constraints:
         wanted = _probe_constraints(

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_attn_nmt.decoding.constrained_search import constrained_search
 from keras_attn_nmt.decoding.constraints import Constraints, PieceTables
-from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace
+from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import Operations
 from keras_attn_nmt.decoding.search_options import SearchOptions
@@ -31,7 +31,8 @@ MOST_CONSTRAINTS = 16
 MOST_PHRASES = 4
 MOST_TOKENS = 16
 
-Find = Callable[[tf.Tensor], Found]
+# From ids to a number of hypotheses.
+Find = Callable[[tf.Tensor, int], Hypotheses]
 
 
 def search_with_constraints(
@@ -61,7 +62,7 @@ def search_with_constraints(
     constrained = tf.reduce_any(given, axis=1)
     with_them = tf.where(constrained)[:, 0]
     without = tf.where(~constrained)[:, 0]
-    plain = backtrace(find(tf.gather(source, without)), keep=1)
+    plain = find(tf.gather(source, without), 1)
     # The rows of both.
     own = Constraints(*(tf.gather(each, with_them) for each in constraints))
     found, met = constrained_search(

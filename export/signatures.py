@@ -24,7 +24,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.constraints import PieceTables
-from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace
+from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, best_hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.search_options import SearchOptions
@@ -83,7 +83,9 @@ class ServedTranslator(tf.Module):
         if options.beam_size == 1:
             self._decoder = _Untracked(StepwiseDecoder(parts, self.output_kernel, shortlist))
         self._attention = None if attention == "none" else attention
-        self._operations = _Untracked(ServedOperations(self._attention))
+        # The coverage penalty is computed from it, also where it is left out of the answers.
+        kept = "float32" if options.coverage_penalty else self._attention
+        self._operations = _Untracked(ServedOperations(kept))
         self._options = options
         tables = PieceTables.of(files.target_tokenizer) if constraints else None
         self._tables = _Untracked(tables)
@@ -126,8 +128,12 @@ class ServedTranslator(tf.Module):
 
     def _search(self, text: tf.Tensor, keep: int) -> dict[str, tf.Tensor]:
         source, source_length = self.source.read(text)
-        found = backtrace(self._found.value(source), keep)
+        found = self._best(source, keep)
         return self._answers(found, source, source_length)
+
+    def _best(self, source: tf.Tensor, keep: int) -> Hypotheses:
+        found = self._found.value(source)
+        return best_hypotheses(found, source, self._options.coverage_penalty, keep)
 
     def _find(self, ids: tf.Tensor) -> Found:
         return searching.find(self._decoder.value, ids, self._options, self._operations.value)
@@ -143,7 +149,7 @@ class ServedTranslator(tf.Module):
         )
         found, met = search_with_constraints(
             *(self._beam_decoder.value, source, wanted, self._tables.value, self._options),
-            *(self._operations.value, self._found.value),
+            *(self._operations.value, self._best),
         )
         answers = _first(self._answers(found, source, source_length))
         return {**answers, "constraints_missing": count - met}
@@ -156,7 +162,7 @@ class ServedTranslator(tf.Module):
             self._decoder.value.parts.model,
             source,
             target,
-            length_alpha=self._options.length_penalty,
+            self._options,
         )
         answers = _first(self._answers(scored, source, source_length, target_length))
         names = (

@@ -45,11 +45,11 @@ from keras_attn_nmt.export.device_decoder import (
     DeviceOperations,
     fixed_shapes,
 )
+from keras_attn_nmt.export.device_metadata import METADATA
 from keras_attn_nmt.export.device_shortlist import DeviceShortlist
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.interpreters import SIZED
 from keras_attn_nmt.export.load_for_export import languages, load_for_export
-from keras_attn_nmt.export.runner import METADATA
 from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.model_directory import SHORTLIST, SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
@@ -75,6 +75,7 @@ def export_tflite(
     max_target_length: int = 64,
     beam_size: int | None = None,
     length_penalty: float | None = None,
+    coverage_penalty: float | None = None,
     text: bool = False,
     signatures: Sequence[str] | None = None,
     energies: bool = False,
@@ -96,6 +97,7 @@ def export_tflite(
         beam_size: Beam size of `translate_beam` and `decode_step`; defaults to the model's search
             options, or 1 (greedy) without those signatures.
         length_penalty: See `Translator.nbest`; defaults to the model's search options.
+        coverage_penalty: See `Translator.nbest`; defaults to the model's search options.
         text: Text in, text out, with embedded vocabularies: requires an interpreter with TF Text's
             two SentencePiece ops. Greedy search only; no vocabulary files are written.
         signatures: Signatures of the file: defaults to all three (only `translate` with `text`), or
@@ -127,7 +129,10 @@ def export_tflite(
     # Check the options before loading the model, which has the defaults.
     check_exported_beam(
         SearchOptions().replaced(
-            beam_size=beam_size, length_penalty=length_penalty, max_length=max_target_length
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            max_length=max_target_length,
+            coverage_penalty=coverage_penalty,
         )
     )
     if greedy and beam_size is not None and beam_size > 1:
@@ -155,6 +160,7 @@ def export_tflite(
         beam_size=1 if greedy else beam_size,
         length_penalty=length_penalty,
         max_length=max_target_length,
+        coverage_penalty=coverage_penalty,
     )
     check_exported_beam(search)
     known = None
@@ -174,6 +180,7 @@ def export_tflite(
         "max_target_length": search.max_length,
         "beam_size": search.beam_size,
         "length_penalty": search.length_penalty,
+        "coverage_penalty": search.coverage_penalty,
         "shortlist": shortlist,
         "attention": decoder.decoder.attention is not None,
         "quantization": quantize,
@@ -202,7 +209,8 @@ def export_tflite(
         for path, tokenizer in zip(others, tokenizers, strict=not text):
             tokenizer.save(path)
     checked = "verified" if quantize == "none" else "run"
-    logger.info("%s: %.1f MB, %s", output.name, output.stat().st_size / 1e6, checked)
+    size = output.stat().st_size / 1e6
+    logger.info("%s: %.1f MB, %s; %s", output.name, size, checked, search)
     return output
 
 
@@ -282,8 +290,12 @@ def _module(
         return tf.function(frozen, autograph=False).get_concrete_function(*specs)
 
     def search(source_ids: tf.Tensor, beam_size: int) -> dict[str, tf.Tensor]:
-        limits = metadata["length_penalty"], metadata["max_target_length"]
-        options = SearchOptions(beam_size, *limits)
+        options = SearchOptions(
+            beam_size,
+            metadata["length_penalty"],
+            metadata["max_target_length"],
+            metadata["coverage_penalty"],
+        )
         found = searching.search(decoder, source_ids, options, DeviceOperations())
         return {
             "target_ids": found.tokens,

@@ -63,6 +63,7 @@ def check(
     options: dict[str, Any] = {
         "length_penalty": metadata["length_penalty"],
         "max_length": metadata["max_target_length"],
+        "coverage_penalty": metadata["coverage_penalty"],
     }
     for beam_size in sorted({1, metadata["beam_size"]}):
         found = translator(texts, beam_size=beam_size, shortlist=shortlist is not None, **options)

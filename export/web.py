@@ -25,9 +25,9 @@ from typing import Any
 
 from keras_attn_nmt import __version__
 from keras_attn_nmt.export import web_single_file
+from keras_attn_nmt.export.device_metadata import read_metadata
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.load_for_export import languages
-from keras_attn_nmt.export.runner import read_metadata
 from keras_attn_nmt.export.tflite import export_tflite
 from keras_attn_nmt.export.web_energies import check_energies
 from keras_attn_nmt.export.web_runtime import runtime_files
@@ -130,6 +130,7 @@ def export_web(
                 max_source_length=max_source_length,
                 max_target_length=max_target_length,
                 beam_size=1,
+                coverage_penalty=0.0,  # Greedy search ranks nothing.
                 signatures=None if steps else ("translate",),
                 energies=steps,
             )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_attn_nmt.export.device_metadata import read_metadata
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.runner import read_metadata
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.text.special_ids import BOS, EOS, UNK

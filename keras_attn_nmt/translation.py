@@ -31,7 +31,8 @@ class Translation:
 
     Attributes:
         text: The translation.
-        score: Log-probability divided by the length penalty, in nats.
+        score: Log-probability divided by the length penalty, in nats, plus the coverage penalty if
+            there is one.
         source_tokens: Pieces of the source, `</s>` last.
         target_tokens: Pieces of the translation, `</s>` last unless it reached the maximum length.
         token_scores: Log-probability of each target token, float32, `(len(target_tokens),)`.

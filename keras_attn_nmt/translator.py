@@ -22,19 +22,12 @@ from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process, register_process
-from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
-from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.translation import (
-    IMPOSSIBLE,
-    MAX_SOURCE_LENGTH,
-    Translation,
-    check_lengths,
-    copying_rare,
-)
+from keras_attn_nmt.tokenizer_pair import TokenizerPair
+from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation, check_lengths
 
 
 class Translator(ParagraphTranslator):
@@ -78,6 +71,7 @@ class Translator(ParagraphTranslator):
         if self.config is None:
             self._decoder.check_steps(source_tokenizer.vocabulary_size)
         self.model = model
+        self._texts = TokenizerPair(source_tokenizer, target_tokenizer)
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.search = search or SearchOptions()
@@ -85,7 +79,7 @@ class Translator(ParagraphTranslator):
         self._shortlist = shortlist
         self._embed = compiled(self._decoder.embed, model, IDS)
         self._searches: dict[tuple, Callable] = {}
-        self._scorings: dict[float, Callable] = {}
+        self._scorings: dict[SearchOptions, Callable] = {}
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Translator:
@@ -96,7 +90,7 @@ class Translator(ParagraphTranslator):
     @property
     def has_attention(self) -> bool:
         """Whether the decoder has attention, i.e. not `attention="none"`."""
-        return self._decoder.decoder.attention is not None
+        return self._decoder.has_attention
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Writes a model directory for `load`, the command line and the exports.
@@ -124,6 +118,7 @@ class Translator(ParagraphTranslator):
         beam_size: int | None = None,
         length_penalty: float | None = None,
         max_length: int | None = None,
+        coverage_penalty: float | None = None,
         batch_size: int = 64,
         copy: bool = False,
         shortlist: bool = False,
@@ -144,6 +139,9 @@ class Translator(ParagraphTranslator):
                 Defaults to `search`.
             max_length: Maximum target length in tokens, `</s>` included. Defaults to `search`.
                 Translations are also limited to three times the source length plus 20.
+            coverage_penalty: Weight of the coverage penalty (Wu et al. 2016, eq. 14), which ranks
+                the hypotheses of the beam by how much of the source they attended to; 0 disables
+                it. Defaults to `search`.
             batch_size: Sentences per batch.
             copy: Copy rare words from the source, see `Translation.copying`.
             shortlist: Restrict the softmax to the model's shortlist: faster, but some translations
@@ -166,8 +164,12 @@ class Translator(ParagraphTranslator):
         check_process()
         check_whole("batch_size", batch_size)
         search = self.search.replaced(
-            beam_size=beam_size, length_penalty=length_penalty, max_length=max_length
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            max_length=max_length,
+            coverage_penalty=coverage_penalty,
         )
+        self._decoder.check_options(search)
         key = (search, shortlist)
         if key not in self._searches:
             find = functools.partial(searching.search, self._decoder_with(shortlist))
@@ -190,7 +192,8 @@ class Translator(ParagraphTranslator):
                 return self._searches[key](ids)
             return self._searches[also](ids, [rows[i] for i in batch])
 
-        found = self._found(texts, find_batch, batch_size, copy, [bool(row) for row in rows])
+        kinds = [bool(row) for row in rows]
+        found = self._texts.searched(texts, find_batch, batch_size, copy, kinds)
         return restore_all(plans, found)
 
     def sample(
@@ -212,7 +215,7 @@ class Translator(ParagraphTranslator):
 
         The random numbers of a sample depend on the seed, the line number and the number of the
         sample, not on the other texts or the batch size. Scores are log-probabilities of the model
-        at temperature 1, as in `nbest`.
+        at temperature 1, as in `nbest` without coverage penalty.
 
         Args:
             texts: See `nbest`.
@@ -253,28 +256,7 @@ class Translator(ParagraphTranslator):
             )
             return self._searches[key](ids, pad_rows(numbers, len(ids)))
 
-        return self._found(texts, draw, batch_size, copy)
-
-    def _found(
-        self,
-        texts: Sequence[str],
-        search: Callable[[np.ndarray, Sequence[int]], Hypotheses],
-        batch_size: int,
-        copy: bool,
-        kinds: Sequence[bool] | None = None,
-    ) -> list[list[Translation]]:
-        """The translations that a search of padded ids and indices of their texts finds.
-
-        The texts of a batch are of one kind.
-        """
-        texts = texts if isinstance(texts, (str, bytes)) else list(texts)
-        ids = self._source_ids(texts)
-        results: list[list[Translation]] = [[] for _ in ids]
-        for batch in batches(ids, batch_size, kinds):
-            found = to_numpy(search(pad([ids[i] for i in batch], batch_size), batch))
-            for row, i in enumerate(batch):
-                results[i] = self._translations(ids[i], found, row)
-        return copying_rare(texts, results) if copy else results
+        return self._texts.searched(texts, draw, batch_size, copy)
 
     def score(
         self,
@@ -282,6 +264,7 @@ class Translator(ParagraphTranslator):
         references: Sequence[str],
         *,
         length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
         batch_size: int = 64,
     ) -> list[Translation]:
         """Scores given translations (forced decoding): token scores and attention.
@@ -290,6 +273,7 @@ class Translator(ParagraphTranslator):
             texts: Source sentences.
             references: One translation per sentence.
             length_penalty: See `nbest`.
+            coverage_penalty: See `nbest`.
             batch_size: See `nbest`.
 
         Raises:
@@ -302,25 +286,25 @@ class Translator(ParagraphTranslator):
             )
         check_process()
         check_whole("batch_size", batch_size)
-        alpha = self.search.replaced(length_penalty=length_penalty).length_penalty
-        if alpha not in self._scorings:
-            force = functools.partial(
-                searching.score, self._decoder.parts.model, length_alpha=alpha
-            )
-            self._scorings[alpha] = compiled(force, self.model, IDS, IDS)
-        ids = self._source_ids(texts)
-        targets = self._ids(self.target_tokenizer, references, "reference")
-        targets = check_lengths(targets, "reference")
+        search = self.search.replaced(
+            length_penalty=length_penalty, coverage_penalty=coverage_penalty
+        )
+        self._decoder.check_options(search)
+        if search not in self._scorings:
+            force = functools.partial(searching.score, self._decoder.parts.model, options=search)
+            self._scorings[search] = compiled(force, self.model, IDS, IDS)
+        ids = self._texts.source_ids(texts)
+        targets = check_lengths(self._texts.target_ids(references), "reference")
         results: list[Translation | None] = [None] * len(ids)
         for batch in batches([s + t for s, t in zip(ids, targets, strict=True)], batch_size):
             scored = to_numpy(
-                self._scorings[alpha](
+                self._scorings[search](
                     pad([ids[i] for i in batch], batch_size),
                     pad([targets[i] for i in batch], batch_size),
                 )
             )
             for row, i in enumerate(batch):
-                results[i] = self._translations(ids[i], scored, row)[0]
+                results[i] = self._texts.translations(ids[i], scored, row)[0]
         return [result for result in results if result is not None]
 
     def embed(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
@@ -330,7 +314,7 @@ class Translator(ParagraphTranslator):
         """
         check_process()
         check_whole("batch_size", batch_size)
-        ids = self._source_ids(texts)
+        ids = self._texts.source_ids(texts)
         width = self._decoder.parts.encode.outputs[1].shape[-1]
         result = np.zeros((len(ids), width), "float32")
         for batch in batches(ids, batch_size):
@@ -361,37 +345,3 @@ class Translator(ParagraphTranslator):
             )
         self._shortlist.check(self.source_tokenizer, self.target_tokenizer)
         return self._shortlist
-
-    def _source_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        # A blank text is all padding, which the search leaves empty.
-        texts = texts if isinstance(texts, (str, bytes)) else list(texts)
-        ids = self._ids(self.source_tokenizer, texts, "text")
-        ids = [[] if is_blank(text) else each for each, text in zip(ids, texts, strict=True)]
-        return check_lengths(ids, "text")
-
-    def _ids(self, tokenizer: Tokenizer, texts: Sequence[str], kind: str) -> list[list[int]]:
-        if isinstance(texts, (str, bytes)):
-            raise ValueError(
-                f"Expected a list of strings, got one string: wrap the {kind} in a list."
-            )
-        return [[*each, EOS] for each in tokenizer.encode(texts)]
-
-    def _translations(self, source: list[int], found: Hypotheses, row: int) -> list[Translation]:
-        results = []
-        source_tokens = self.source_tokenizer.pieces(source)
-        for beam, score in enumerate(found.scores[row]):
-            if score <= IMPOSSIBLE / 1000:
-                continue
-            length = int(found.lengths[row, beam])
-            tokens = found.tokens[row, beam, :length].tolist()
-            results.append(
-                Translation(
-                    text=self.target_tokenizer.decode([tokens])[0],
-                    score=float(score),
-                    source_tokens=source_tokens,
-                    target_tokens=self.target_tokenizer.pieces(tokens),
-                    token_scores=found.token_scores[row, beam, :length],
-                    attention=found.attention[row, beam, :length, : len(source)],
-                )
-            )
-        return results

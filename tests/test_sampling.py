@@ -76,9 +76,9 @@ def test_scores_and_attention_are_those_of_the_model(model):
     assert not found.lengths[2].any()
     assert (found.lengths[[0, 1, 3]] > 0).all()
     tokens = found.tokens.reshape(-1, LONGEST)
-    forced = compiled_on_jax(lambda *ids: searching.score(model, *ids, 0.0))(
-        np.repeat(SOURCE, 3, axis=0), tokens
-    )
+    forced = compiled_on_jax(
+        lambda *ids: searching.score(model, *ids, SearchOptions(length_penalty=0.0))
+    )(np.repeat(SOURCE, 3, axis=0), tokens)
     forced = Hypotheses(*map(ops.convert_to_numpy, forced))
     np.testing.assert_array_equal(found.lengths.ravel(), forced.lengths[:, 0])
     for name, places in (("token_scores", 1e-5), ("attention", 1e-5), ("scores", 1e-4)):

@@ -64,7 +64,9 @@ def all_translations() -> list[tuple[int, ...]]:
     return closed + list(itertools.product(words, repeat=LONGEST))
 
 
-def exhaustive(model, source: np.ndarray, alpha: float) -> list[tuple[float, tuple[int, ...]]]:
+def exhaustive(
+    model, source: np.ndarray, alpha: float, beta: float = 0.0
+) -> list[tuple[float, tuple[int, ...]]]:
     """Scores all translations of one source by teacher forcing, the best first."""
     sequences = all_translations()
     padded = np.zeros((len(sequences), LONGEST), "int32")
@@ -72,25 +74,34 @@ def exhaustive(model, source: np.ndarray, alpha: float) -> list[tuple[float, tup
         row[: len(sequence)] = sequence
     target = np.concatenate([np.full((len(padded), 1), BOS), padded[:, :-1]], axis=1)
     sources = np.repeat(source[np.newaxis], len(padded), axis=0)
-    logits = ops.convert_to_numpy(call(model, {"source": sources, "target": target})["logits"])
-    logits = logits.astype("float64")
+    outputs = call(model, {"source": sources, "target": target})
+    logits, attention = (
+        ops.convert_to_numpy(outputs[name]).astype("float64") for name in ("logits", "attention")
+    )
     log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     results = []
     for row, sequence in enumerate(sequences):
         total = sum(log_probabilities[row, i, word] for i, word in enumerate(sequence))
-        results.append((total / penalty(len(sequence), alpha), sequence))
+        score = total / penalty(len(sequence), alpha)
+        for position in np.flatnonzero(source):
+            covered = sum(attention[row, i, position] for i in range(len(sequence)))
+            score += beta * np.log(min(max(covered, 1e-6), 1.0))
+        results.append((score, sequence))
     return sorted(results, reverse=True)
 
 
-@pytest.mark.parametrize("alpha", fewer_on_jax([1.0, 0.0]))
-@pytest.mark.parametrize("seed", fewer_on_jax([1, 2]))
-def test_wide_beam_equals_exhaustive_search(seed, alpha):
+@pytest.mark.parametrize(
+    ("seed", "alpha", "beta"),
+    fewer_on_jax([(1, 1.0, 0.0), (1, 0.0, 0.0), (2, 0.6, 0.4)]),
+)
+def test_wide_beam_equals_exhaustive_search(seed, alpha, beta):
     model = random_model(seed)
     # Before the last step there are 21 finished and 64 unfinished hypotheses: nothing is pruned.
-    beam = 100
-    widest = found_by(model, beam_size=beam, length_penalty=alpha)
+    # At the end, there are 341, which the coverage penalty ranks.
+    beam = 341 if beta else 100
+    widest = found_by(model, beam_size=beam, length_penalty=alpha, coverage_penalty=beta)
     for row in (0, 1, 3):
-        expected = exhaustive(model, SOURCE[row], alpha)
+        expected = exhaustive(model, SOURCE[row], alpha, beta)
         found = [
             tuple(tokens[:length])
             for tokens, length in zip(widest.tokens[row], widest.lengths[row], strict=True)
@@ -126,7 +137,9 @@ def test_scores_and_attention_equal_teacher_forcing(settings, beam):
     flat = [each[[0, 1, 3]].reshape(3 * beam, *each.shape[2:]) for each in found]
     found = Hypotheses(*flat)
     sources = np.repeat(SOURCE[[0, 1, 3]], beam, axis=0)
-    score = compiled_on_jax(lambda *ids: searching.score(model, *ids, length_alpha=0.6))
+    score = compiled_on_jax(
+        lambda *ids: searching.score(model, *ids, options=SearchOptions(length_penalty=0.6))
+    )
     forced = score(sources, found.tokens)
     forced = Hypotheses(*(ops.convert_to_numpy(each)[:, 0] for each in forced))
     np.testing.assert_array_equal(found.lengths, forced.lengths)

@@ -56,6 +56,7 @@ class BackTranslationOptions:
         seed: Seed of the samples.
         beam_size: Beam size of the search; defaults to the model's setting.
         length_penalty: Length penalty of the search; defaults to the model's setting.
+        coverage_penalty: Coverage penalty of the search; defaults to the model's setting.
         max_length: Maximum length of a translation in tokens; defaults to the model's setting.
         shortlist: Restrict the softmax to the model's shortlist.
         copy: Copy rare words, see `Translation.copying`.
@@ -72,6 +73,7 @@ class BackTranslationOptions:
     seed: int = 0
     beam_size: int | None = None
     length_penalty: float | None = None
+    coverage_penalty: float | None = None
     max_length: int | None = None
     shortlist: bool = False
     copy: bool = False
@@ -79,10 +81,11 @@ class BackTranslationOptions:
     max_ratio: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.sampling and (self.beam_size, self.length_penalty) != (None, None):
+        given = (self.beam_size, self.length_penalty, self.coverage_penalty)
+        if self.sampling and given != (None, None, None):
             raise ValueError(
-                "beam_size and length_penalty are options of a search, and these translations are "
-                "sampled: use sampling=None."
+                "beam_size, length_penalty and coverage_penalty are options of a search, and these "
+                "translations are sampled: use sampling=None."
             )
         if self.tag and (is_blank(self.tag) or self.tag.split() != [self.tag]):
             raise ValueError(f"tag must be one word without white space, got {self.tag!r}.")
@@ -100,7 +103,11 @@ class BackTranslationOptions:
             "batch_size": batch_size,
         }
         if self.sampling is None:
-            search |= {"beam_size": self.beam_size, "length_penalty": self.length_penalty}
+            search |= {
+                "beam_size": self.beam_size,
+                "length_penalty": self.length_penalty,
+                "coverage_penalty": self.coverage_penalty,
+            }
             return translator(texts, **search)
         found = translator.sample(
             texts,

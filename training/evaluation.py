@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -149,8 +150,9 @@ def evaluate(
 
     Returns:
         The scores of `corpus_scores`, and `references` (per sentence), `exact_match` (share of
-        translations equal to a reference, in [0, 1]), `sentences`, `seconds`,
-        `sentences_per_second`, `target_tokens_per_second` and `translations`.
+        translations equal to a reference, in [0, 1]), `search` (the fields of `SearchOptions`),
+        `sentences`, `seconds`, `sentences_per_second`, `target_tokens_per_second` and
+        `translations`.
     """
     scores, found = translate_and_score(
         translator, sources, references, tokenize=tokenize, **options
@@ -181,6 +183,7 @@ def translate_and_score(
         **corpus_scores(texts, references, tokenize),
         "references": len(lists),
         "exact_match": hits / len(texts),
+        "search": dataclasses.asdict(translator.search.replaced_by(options)),
         "sentences": len(texts),
         "seconds": seconds,
         "sentences_per_second": len(texts) / seconds,

@@ -237,7 +237,7 @@ def check_model(path: str, options: BulkOptions) -> None:
     if not storage.is_local(path):
         return
     if path.endswith(".tflite"):
-        from keras_attn_nmt.export.runner import read_metadata, shortlist_advice
+        from keras_attn_nmt.export.device_metadata import read_metadata, shortlist_advice
 
         limit = read_metadata(path)["beam_size"]
         beam_size = options.search.get("beam_size") or limit

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+# The fields of `SearchOptions`.
+SEARCH_OPTIONS = ("beam_size", "length_penalty", "max_length", "coverage_penalty")
+
+
 class UsageError(Exception):
     """Incompatible arguments: exit code 2."""
 
@@ -17,7 +21,7 @@ def search_options(options: argparse.Namespace) -> dict[str, Any]:
     """The given options of `Translator.nbest`; the model has defaults for the others."""
     from keras_attn_nmt.text.glossary import Glossary
 
-    names = ("beam_size", "length_penalty", "max_length", "batch_size", "copy", "shortlist")
+    names = (*SEARCH_OPTIONS, "batch_size", "copy", "shortlist")
     given = {name: getattr(options, name) for name in names}
     if getattr(options, "glossary", None) is not None:
         given["glossary"] = Glossary.load(options.glossary)
@@ -39,6 +43,8 @@ def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             "--sample has no beam: use either --sample or --beam-size (--n-best N draws N samples)."
         )
+    if options.coverage_penalty is not None:
+        raise UsageError("--sample has no beam to rank: remove --coverage-penalty.")
     if getattr(options, "glossary", None) is not None:
         raise UsageError("--sample does not search, as a glossary needs: remove --glossary.")
     given = {

@@ -84,6 +84,7 @@ def attention(options: argparse.Namespace) -> None:
             [options.sentence],
             [options.reference],
             length_penalty=options.length_penalty,
+            coverage_penalty=options.coverage_penalty,
             batch_size=options.batch_size,
         )
     found = hypotheses[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from keras_attn_nmt.results import one_line
 from keras_attn_nmt.writing import check_file_output, check_folder_output, write_text
 
 if TYPE_CHECKING:
+    from keras_attn_nmt.decoding.search_options import SearchOptions
     from keras_attn_nmt.translation import Translation
     from keras_attn_nmt.translator import Translator
 
@@ -71,8 +71,8 @@ def add_commands(commands: Commands) -> None:
     command.add_argument(
         "--save-search",
         action="store_true",
-        help="store beam size, length penalty and maximum length as the model's defaults (tune "
-        "them on validation data)",
+        help="store beam size, length and coverage penalty and maximum length as the model's "
+        "defaults (the command tune chooses them on validation data)",
     )
     add_search_options(command, glossary=True)
 
@@ -101,8 +101,6 @@ def _check_evaluate(options: argparse.Namespace) -> None:
 
 def _evaluate_phones(options: argparse.Namespace) -> None:
     from keras_attn_nmt.memory import keep_freed_memory
-    from keras_attn_nmt.training.corpora import decoded
-    from keras_attn_nmt.training.dictionaries import pronunciations
     from keras_attn_nmt.training.phone_errors import pronounce_and_score
     from keras_attn_nmt.translator import Translator
 
@@ -116,14 +114,9 @@ def _evaluate_phones(options: argparse.Namespace) -> None:
         raise UsageError(
             f"--glossary is for translations, but {options.model} predicts phones: leave it out."
         )
-    rows = [
-        row
-        for path in options.reference or [None]
-        for row in decoded(given_pairs(options, path)[0])
-    ]
+    dictionary = given_dictionary(options)
     keep_freed_memory()
     translator = Translator.load(options.model)
-    dictionary = pronunciations(rows)
     result, found = pronounce_and_score(translator, dictionary, **search_options(options))
     if options.output:
         lines = [
@@ -142,26 +135,39 @@ def _evaluate_phones(options: argparse.Namespace) -> None:
     _save_search(options, translator)
 
 
+def given_texts(options: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
+    """Source sentences, and lists of first references, second references, and so on."""
+    from keras_attn_nmt.training.corpora import decoded
+
+    files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
+    return [source for source, _ in files[0]], [[each for _, each in rows] for rows in files]
+
+
+def given_dictionary(options: argparse.Namespace) -> dict[str, list[str]]:
+    """All pronunciations of each word."""
+    from keras_attn_nmt.training.corpora import decoded
+    from keras_attn_nmt.training.dictionaries import pronunciations
+
+    paths = options.reference or [None]
+    return pronunciations(row for path in paths for row in decoded(given_pairs(options, path)[0]))
+
+
 def _save_search(options: argparse.Namespace, translator: Translator) -> None:
     """Stores the search options, after scores are printed: a failure loses no results."""
     from keras_attn_nmt.model_directory import save_search
 
     if options.save_search:
-        given = {name: getattr(options, name) for name in dataclasses.asdict(translator.search)}
-        save_search(options.model, translator.search.replaced(**given))
+        save_search(options.model, translator.search.replaced_by(vars(options)))
 
 
 def _evaluate_translations(options: argparse.Namespace) -> None:
     from keras_attn_nmt.memory import keep_freed_memory
     from keras_attn_nmt.training import evaluation
-    from keras_attn_nmt.training.corpora import decoded
     from keras_attn_nmt.translator import Translator
 
     options.tokenize = options.tokenize or "13a"
     search = search_options(options)
-    files = [decoded(given_pairs(options, path)[0]) for path in options.reference or [None]]
-    sources = [source for source, _ in files[0]]
-    references = [[reference for _, reference in rows] for rows in files]
+    sources, references = given_texts(options)
     against = None if options.against is None else _second_system(options.against, len(sources))
     keep_freed_memory()
     translator = Translator.load(options.model)
@@ -185,15 +191,10 @@ def _evaluate_translations(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(result))
     else:
-        _print_scores(result)
+        _print_scores(result, translator.search.replaced_by(search))
     _save_search(options, translator)
     if options.html:
-        used = translator.search.replaced(
-            beam_size=options.beam_size,
-            length_penalty=options.length_penalty,
-            max_length=options.max_length,
-        )
-        _write_report(options, dataclasses.asdict(used), sources, found, references, result)
+        _write_report(options, result["search"], sources, found, references, result)
 
 
 def _second_system(path: str, sentences: int) -> list[str]:
@@ -266,7 +267,8 @@ def _write_report(
     write_text(options.html, page)
 
 
-def _print_scores(result: Mapping[str, Any]) -> None:
+def _print_scores(result: Mapping[str, Any], search: SearchOptions) -> None:
+    print(search)
     for name in ("bleu", "bleu_lowercase", "chrf"):
         print(f"{name:15} {result[name]['score']:6.2f}   {result[name]['signature']}")
     print(f"{'exact match':15} {result['exact_match']:6.1%}")

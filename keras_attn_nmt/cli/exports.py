@@ -9,6 +9,7 @@ from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.options import (
     PROGRAM,
     Commands,
+    add_coverage_penalty,
     add_device_options,
     add_search_options,
     not_negative,
@@ -93,7 +94,7 @@ def add_commands(commands: Commands) -> None:
         metavar="A",
         help="exponent of the length penalty (default: the model's setting, usually 1.0)",
     )
-
+    add_coverage_penalty(command)
     command.add_argument(
         "--bulk",
         action="store_true",
@@ -166,6 +167,7 @@ def export_saved_model(options: argparse.Namespace) -> None:
         beam_size=options.beam_size,
         length_penalty=options.length_penalty,
         max_length=options.max_length,
+        coverage_penalty=options.coverage_penalty,
         shortlist=options.shortlist,
         constraints=options.constraints,
         attention=options.attention,
@@ -204,6 +206,7 @@ def export_tflite(options: argparse.Namespace) -> None:
         max_target_length=options.max_target_length,
         beam_size=options.beam_size,
         length_penalty=options.length_penalty,
+        coverage_penalty=options.coverage_penalty,
         text=options.text,
         signatures=None if options.signatures == "all" else [options.signatures],
         bulk=options.bulk,

@@ -160,6 +160,7 @@ def add_search_options(
         metavar="N",
         help="maximum target length in tokens (default: the model's setting, usually 200)",
     )
+    add_coverage_penalty(group)
     group.add_argument(
         "--shortlist",
         action="store_true",
@@ -180,6 +181,16 @@ def add_search_options(
             help="terms that translations must contain: lines of source term, tab, target term; "
             "for example Hund<tab>hound",
         )
+
+
+def add_coverage_penalty(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--coverage-penalty",
+        type=not_negative,
+        metavar="B",
+        help="weight of the coverage penalty, which ranks the beam by how much of the source was "
+        "attended to; 0 disables it (default: the model's setting, usually 0)",
+    )
 
 
 def add_sampling_options(

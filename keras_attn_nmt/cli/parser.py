@@ -16,6 +16,7 @@ from keras_attn_nmt.cli import (
     scoring,
     trainings,
     translations,
+    tuning,
 )
 from keras_attn_nmt.cli.options import PROGRAM, Commands, Parser
 
@@ -28,6 +29,7 @@ _GROUPS = (
     back_translations,
     bulk,
     evaluations,
+    tuning,
     attentions,
     alignments,
     exports,

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.cli.arguments import UsageError, check_both_sides
-from keras_attn_nmt.cli.options import Commands, add_batch_size, add_too_long, not_negative
+from keras_attn_nmt.cli.options import (
+    Commands,
+    add_batch_size,
+    add_coverage_penalty,
+    add_too_long,
+    not_negative,
+)
 from keras_attn_nmt.cli.streams import INPUT, flush_output, say, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
 from keras_attn_nmt.results import as_json
@@ -51,6 +57,7 @@ def add_commands(commands: Commands) -> None:
         help="exponent of the length penalty; 0 gives the log-probability itself (default: the "
         "model's setting, usually 1.0)",
     )
+    add_coverage_penalty(command)
     add_too_long(command)
     add_batch_size(command)
 
@@ -80,6 +87,7 @@ def score(options: argparse.Namespace) -> None:
                 [source for source, target in kept if not _unscored(source, target)],
                 [target for source, target in kept if not _unscored(source, target)],
                 length_penalty=options.length_penalty,
+                coverage_penalty=options.coverage_penalty,
                 batch_size=options.batch_size,
             )
         )

@@ -25,8 +25,9 @@ from keras_attn_nmt.cli.options import (
     positive,
 )
 from keras_attn_nmt.cli.protections import LineProtection, add_protection, check_protection
-from keras_attn_nmt.cli.streams import INPUT, flush_output, standard_input
+from keras_attn_nmt.cli.streams import INPUT, flush_output, say, standard_input
 from keras_attn_nmt.cli.too_long import fit_lines
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.results import translation_rows
 from keras_attn_nmt.text.blank import is_blank
@@ -99,7 +100,8 @@ def translate(options: argparse.Namespace) -> None:
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):
-        from keras_attn_nmt.export.runner import TFLiteTranslator, shortlist_advice
+        from keras_attn_nmt.export.device_metadata import shortlist_advice
+        from keras_attn_nmt.export.runner import TFLiteTranslator
 
         if options.shortlist:
             raise UsageError(shortlist_advice(options.model))
@@ -114,7 +116,11 @@ def translate(options: argparse.Namespace) -> None:
 
         translator = Translator.load(options.model)
     if not sampling:
-        check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
+        used = translator.search.replaced_by(search)
+        check_n_best(options.n_best, used.beam_size)
+        usual = SearchOptions(max_length=used.max_length).replaced_by(search)
+        if used != usual:
+            say(f"{used} (stored with the model)")
     excess = _excess_of_terms(search, translator) if "glossary" in search else None
     protected_lines = LineProtection(options, translator, protection, excess)
     done = translated = cut = 0

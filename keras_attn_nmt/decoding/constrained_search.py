@@ -30,6 +30,7 @@ from keras_attn_nmt.decoding.constraints import (
     Progress,
     source_positions,
 )
+from keras_attn_nmt.decoding.coverage import coverage_scores
 from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace, gather_rows
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import Operations, top_tokens
@@ -133,6 +134,7 @@ def constrained_search(
         [Hu et al. 2019](https://aclanthology.org/N19-1090)
     """
     operations = operations or Operations()
+    decoder.check_options(options)
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
     beam, alpha = max(options.beam_size, SMALLEST_BEAM), options.length_penalty
@@ -143,7 +145,7 @@ def constrained_search(
     matcher = Matcher(constraints, tables, longest_translation(length), max_length)
     limits = matcher.limits
     terms = source_positions(source, ops.convert_to_tensor(constraints.terms))
-    if decoder.decoder.attention is None:
+    if not decoder.has_attention:
         terms = ops.zeros_like(terms)
     columns = _Columns(decoder, source, matcher, beam)
 
@@ -167,7 +169,7 @@ def constrained_search(
 
     def body(step: Any, now: _Beam, history: Any) -> tuple[Any, _Beam, Any]:
         visible = memory
-        if decoder.decoder.attention is not None:
+        if decoder.has_attention:
             visible = memory._replace(mask=_untranslated(memory.mask, terms, now.progress.met))
         logits, advanced, attention = decoder.step(now.read, now.state, visible, columns.weights)
         begins = _attended(terms, attention, now.progress.met)
@@ -243,6 +245,9 @@ def constrained_search(
     scores = found.scores / length_penalty(ops.cast(found.lengths, "float32"), alpha)
     history = operations.written(history, steps)
     hypotheses = backtrace(Found(history, steps, found.lengths, scores))
+    if options.coverage_penalty:
+        scores += coverage_scores(hypotheses.attention, source != PAD, options.coverage_penalty)
+        hypotheses = hypotheses._replace(scores=scores)
     return _sorted(hypotheses, found.progress.met, matcher, options.beam_size)
 
 

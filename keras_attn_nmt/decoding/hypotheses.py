@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_attn_nmt.decoding.coverage import coverage_scores
 from keras_attn_nmt.text.special_ids import PAD
 
 
@@ -16,7 +17,8 @@ class Hypotheses(NamedTuple):
         tokens: Ids, int32, `(batch, hypotheses, target_length)`, padded with `PAD`; `EOS` is
             last unless the hypothesis reached its maximum length.
         lengths: Number of tokens, `EOS` included, int32, `(batch, hypotheses)`.
-        scores: Log-probability divided by the length penalty, float32, `(batch, hypotheses)`.
+        scores: Log-probability divided by the length penalty, plus the coverage penalty, float32,
+            `(batch, hypotheses)`.
         token_scores: Log-probability of each token, float32, `(batch, hypotheses,
             target_length)`; 0 at padding.
         attention: float32, `(batch, hypotheses, target_length, source_length)`; 0 at padding;
@@ -46,6 +48,28 @@ class Found(NamedTuple):
     steps: Any
     lengths: Any
     scores: Any
+
+
+def best_hypotheses(
+    found: Found, source: Any, coverage_penalty: float, keep: int | None = None
+) -> Hypotheses:
+    """The hypotheses of a search, ranked with the coverage penalty.
+
+    Args:
+        found: The records of the search; with a coverage penalty, those of the attention, too.
+        source: Ids, int32, `(batch, source_length)`.
+        coverage_penalty: See `SearchOptions`.
+        keep: Number of hypotheses, the best ones; defaults to all.
+    """
+    if not coverage_penalty:
+        return backtrace(found, keep)
+    hypotheses = backtrace(found)
+    scores = hypotheses.scores
+    scores += coverage_scores(hypotheses.attention, source != PAD, coverage_penalty)
+    _, order = ops.top_k(scores, keep or scores.shape[1])
+    order = ops.cast(order, "int32")
+    ranked = (gather_rows(each, order) for each in hypotheses._replace(scores=scores))
+    return Hypotheses(*ranked)
 
 
 def backtrace(found: Found, keep: int | None = None) -> Hypotheses:

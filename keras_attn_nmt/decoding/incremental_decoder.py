@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_attn_nmt.decoding.model_parts import ModelParts
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.decoder import EncodedSource
@@ -45,6 +46,19 @@ class IncrementalDecoder:
             raise ValueError(
                 "A shortlist requires a Dense layer without activation, or a TiedEmbedding, as the "
                 "last layer of the model. Omit the shortlist."
+            )
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the decoder has attention, i.e. not `attention="none"`."""
+        return self.decoder.attention is not None
+
+    def check_options(self, options: SearchOptions) -> None:
+        """Raises `ValueError` for a coverage penalty of a model without attention."""
+        if options.coverage_penalty and not self.has_attention:
+            raise ValueError(
+                f"coverage_penalty={options.coverage_penalty:g} needs attention, which this model "
+                "does not have: use coverage_penalty=0."
             )
 
     def check_steps(self, source_size: int) -> None:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, Protocol
 import keras
 from keras import ops
 
-from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace, gather_rows
+from keras_attn_nmt.decoding.coverage import coverage_scores
+from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, best_hypotheses, gather_rows
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
@@ -169,13 +170,15 @@ def search(
     Returns:
         `beam_size` hypotheses per sentence; `target_length` is `max_length`.
     """
-    return backtrace(find(decoder, source, options, operations or Operations()))
+    found = find(decoder, source, options, operations or Operations())
+    return best_hypotheses(found, ops.convert_to_tensor(source), options.coverage_penalty)
 
 
 def find(
     decoder: IncrementalDecoder, source: Any, options: SearchOptions, operations: Operations
 ) -> Found:
-    """The records of `search`."""
+    """The records of `search`, which `best_hypotheses` ranks."""
+    decoder.check_options(options)
     beam = options.beam_size
     # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
     start = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
@@ -354,14 +357,14 @@ def top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]
     return ops.reshape(top, shape), ops.reshape(ids, shape)
 
 
-def score(model: keras.Model, source: Any, reference: Any, length_alpha: float) -> Hypotheses:
+def score(model: keras.Model, source: Any, reference: Any, options: SearchOptions) -> Hypotheses:
     """Scores references by forced decoding.
 
     Args:
         model: The model.
         source: Ids, int32, `(batch, source_length)`.
         reference: Ids, int32, `(batch, target_length)`, `EOS` at the end, no `BOS`.
-        length_alpha: Exponent of the length penalty.
+        options: Length and coverage penalty.
 
     Returns:
         One hypothesis per sentence: the reference with scores and attention.
@@ -374,10 +377,14 @@ def score(model: keras.Model, source: Any, reference: Any, length_alpha: float) 
     token_scores = ops.where(mask, -token_cross_entropy(reference, outputs["logits"]), 0.0)
     lengths = ops.sum(ops.cast(mask, "int32"), axis=1)
     total = ops.sum(token_scores, axis=1) / length_penalty(
-        ops.cast(lengths, "float32"), length_alpha
+        ops.cast(lengths, "float32"), options.length_penalty
     )
     attention = ops.where(ops.expand_dims(mask, 2), outputs["attention"], 0.0)
     one = [
         ops.expand_dims(each, 1) for each in (reference, lengths, total, token_scores, attention)
     ]
-    return Hypotheses(*one)
+    found = Hypotheses(*one)
+    if options.coverage_penalty:
+        covered = coverage_scores(found.attention, source != PAD, options.coverage_penalty)
+        found = found._replace(scores=found.scores + covered)
+    return found

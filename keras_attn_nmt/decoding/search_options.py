@@ -28,6 +28,8 @@ class SearchOptions:
         length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it. At
             least 0.
         max_length: Maximum target length in tokens, `</s>` included. At least 1.
+        coverage_penalty: Weight of the coverage penalty, beta in Wu et al. 2016, eq. 14; 0 disables
+            it. At least 0. See `decoding.coverage`.
 
     Raises:
         ValueError: A value is out of range.
@@ -36,22 +38,37 @@ class SearchOptions:
     beam_size: int = 5
     length_penalty: float = 1.0
     max_length: int = 200
+    coverage_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("beam_size", "max_length"):
             object.__setattr__(self, name, check_whole(name, getattr(self, name)))
-        penalty = self.length_penalty
-        if not is_number(penalty) or not math.isfinite(penalty) or penalty < 0:
-            raise ValueError(
-                f"length_penalty must be a finite number of at least 0, got {penalty!r}."
-            )
-        object.__setattr__(self, "length_penalty", float(penalty))
+        for name in ("length_penalty", "coverage_penalty"):
+            penalty = getattr(self, name)
+            if not is_number(penalty) or not math.isfinite(penalty) or penalty < 0:
+                raise ValueError(f"{name} must be a finite number of at least 0, got {penalty!r}.")
+            object.__setattr__(self, name, float(penalty))
 
     def replaced(self, **given: Any) -> SearchOptions:
         """A copy with the given values; `None` keeps the current value."""
         return dataclasses.replace(
             self, **{name: value for name, value in given.items() if value is not None}
         )
+
+    def replaced_by(self, options: Mapping[str, Any]) -> SearchOptions:
+        """A copy with the values of a mapping that may have other options, too."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return self.replaced(**{name: options.get(name) for name in names})
+
+    def __str__(self) -> str:
+        """The options in words."""
+        words = (
+            f"beam size {self.beam_size}, length penalty {self.length_penalty:g}, maximum length "
+            f"{self.max_length}"
+        )
+        if self.coverage_penalty:
+            words += f", coverage penalty {self.coverage_penalty:g}"
+        return words
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchOptions:

@@ -5,9 +5,9 @@ import json
 import keras
 import numpy as np
 import pytest
-from questions import OPTIONS, TEXTS
+from questions import OPTIONS, TEXTS, assert_same_nbest
 
-from keras_attn_nmt import ModelConfig, build_model
+from keras_attn_nmt import ModelConfig, Translator, build_model
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import (
     TFLiteTranslator,
@@ -96,8 +96,15 @@ def wanted(monkeypatch):
 def test_both_exports_verify_against_translator(variant, wanted, tmp_path):
     # They ask all that they have written, and raise where an answer is not that of the model.
     shortlist = (variant / SHORTLIST).exists()
+    # Without attention, there is no coverage penalty.
+    weight = 0.4 if shortlist else 0.0
     version = export_saved_model(
-        variant, tmp_path / "served", **OPTIONS, shortlist=shortlist, constraints=True
+        variant,
+        tmp_path / "served",
+        **OPTIONS,
+        coverage_penalty=weight,
+        shortlist=shortlist,
+        constraints=True,
     )
     assert json.loads((version / saved_model.METADATA).read_text())["shortlist"] == shortlist
     translations = wanted["nbest"]["translation"]
@@ -109,7 +116,15 @@ def test_both_exports_verify_against_translator(variant, wanted, tmp_path):
         tmp_path / "small.tflite",
         beam_size=OPTIONS["beam_size"],
         length_penalty=OPTIONS["length_penalty"],
+        coverage_penalty=weight,
         max_source_length=32,
         max_target_length=OPTIONS["max_length"],
     )
-    assert len({each.text for each in TFLiteTranslator(path)(TEXTS)}) > 2
+    device = TFLiteTranslator(path)
+    assert device.search.coverage_penalty == weight
+    assert len({each.text for each in device(TEXTS)}) > 2
+    # Options other than those of the file run its steps one by one.
+    translator = Translator.load(variant)
+    for options in ({"beam_size": 2}, {"coverage_penalty": 0.0}):
+        wanted = translator.nbest(TEXTS, **{**OPTIONS, "coverage_penalty": weight, **options})
+        assert_same_nbest(device.nbest(TEXTS, **options), wanted)
