@@ -2,7 +2,7 @@
 
     python benchmarks/exports.py MODEL SOURCE REFERENCE
 
-The model directory is exported to a SavedModel (greedy; also with its shortlist if it has one) and
+All search is greedy. The model directory is exported to a SavedModel (also with its shortlist if it has one) and
 to `.tflite` files without, with float16 and with int8 quantisation. Each runs in a process of its
 own, bound to one core. `same` is the share of translations that equal those of `Translator`; BLEU
 is lower-cased.
@@ -36,7 +36,7 @@ def run(kind: str, path: str, texts: list[str]) -> dict:
         runner = TFLiteTranslator(path)
 
         def translate(text: str) -> str:
-            return runner([text])[0].text
+            return runner([text], beam_size=1)[0].text
     else:
         import tensorflow as tf
 
