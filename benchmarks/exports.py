@@ -2,10 +2,10 @@
 
     python benchmarks/exports.py MODEL SOURCE REFERENCE
 
-All search is greedy. The model directory is exported to a SavedModel (also with its shortlist if it has one) and
-to `.tflite` files without, with float16 and with int8 quantisation. Each runs in a process of its
-own, bound to one core. `same` is the share of translations that equal those of `Translator`; BLEU
-is lower-cased.
+All search is greedy. The model directory is exported to a SavedModel (also with its shortlist if it
+has one) and to `.tflite` files without, with float16 and with int8 quantisation. Each runs in a
+process of its own, bound to one core. `same` is the share of translations that equal those of
+`Translator`; BLEU is lower-cased.
 """
 
 from __future__ import annotations
