@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from keras_attn_nmt.layers.encoder import BidirectionalEncoder
-from keras_attn_nmt.model_directory import ModelFiles, load_model
+from keras_attn_nmt.model_directory import ModelFiles, check_same_vocabularies, load_model
 from keras_attn_nmt.run_record import read_record
 
 
@@ -31,6 +32,17 @@ def load_for_export(model: str | os.PathLike[str]) -> ModelFiles:
         if isinstance(layer, BidirectionalEncoder):
             layer.use_cudnn = False
     return files
+
+
+def load_ensemble_for_export(models: Sequence[str | os.PathLike[str]]) -> list[ModelFiles]:
+    """Loads model directories with the same vocabularies, see `load_for_export`.
+
+    Raises:
+        FileNotFoundError, ValueError: See `load_for_export`.
+        ValueError: The vocabularies differ.
+    """
+    check_same_vocabularies(models)
+    return [load_for_export(each) for each in models]
 
 
 def languages(model: str | os.PathLike[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import probe_texts
 from keras_attn_nmt.export.client import CONSTRAINED
 from keras_attn_nmt.export.errors import ExportError
-from keras_attn_nmt.export.load_for_export import languages, load_for_export
+from keras_attn_nmt.export.load_for_export import languages, load_ensemble_for_export
 from keras_attn_nmt.export.served_constraints import MOST_TOKENS
 from keras_attn_nmt.export.signatures import ServedTranslator
 from keras_attn_nmt.extras import extra
@@ -54,6 +54,7 @@ def export_saved_model(
     model: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
+    ensemble: Sequence[str | os.PathLike[str]] = (),
     version: int | None = None,
     beam_size: int | None = None,
     length_penalty: float | None = None,
@@ -74,6 +75,8 @@ def export_saved_model(
         model: Model directory, trained on any backend and device.
         output: Base directory of the versions, the `--model_base_path` of
             `tensorflow_model_server`.
+        ensemble: Further model directories with the same vocabularies, which translate together
+            with the first one, see `Translator.load`.
         version: Version number; defaults to the highest existing one plus 1.
         beam_size: See `Translator.nbest`; defaults to the model's search options.
         length_penalty: See `Translator.nbest`; defaults to the model's search options.
@@ -122,13 +125,14 @@ def export_saved_model(
             f"{final} exists, and versions are never replaced: use another version number, or omit "
             "it for the next one."
         )
-    files = load_for_export(model)
-    options = files.search.replaced(**given)
+    files = load_ensemble_for_export([model, *ensemble])
+    first = files[0]
+    options = first.search.replaced(**given)
     check_exported_beam(options)
     known = None
     if shortlist:
         path = Path(model, SHORTLIST)
-        known = Shortlist.load(path, files.source_tokenizer, files.target_tokenizer)
+        known = Shortlist.load(path, first.source_tokenizer, first.target_tokenizer)
     # On the CPU, which is more precise than a GPU.
     with tf.device("/CPU:0"):
         expected = _expected(files, options, known, constraints)
@@ -171,7 +175,7 @@ def _next_version(output: Path) -> int:
 
 
 def _write(
-    files: ModelFiles,
+    files: Sequence[ModelFiles],
     options: SearchOptions,
     directory: Path,
     expected: dict[str, Any],
@@ -196,7 +200,8 @@ def _write(
         "constraints": CONSTRAINED in expected,
         "attention": attention,
         "max_source_length": MAX_SOURCE_LENGTH,
-        "parameters": files.model.count_params(),
+        "models": len(files),
+        "parameters": sum(each.model.count_params() for each in files),
     }
     path = directory / METADATA
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,11 +210,16 @@ def _write(
 
 
 def _expected(
-    files: ModelFiles, options: SearchOptions, shortlist: Shortlist | None, constraints: bool
+    files: Sequence[ModelFiles],
+    options: SearchOptions,
+    shortlist: Shortlist | None,
+    constraints: bool,
 ) -> dict[str, Any]:
     """The expected outputs of the exported model, from `Translator`."""
-    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer, shortlist)
-    texts = probe_texts.probe_texts(files.source_tokenizer)
+    models = [each.model for each in files]
+    source, target = files[0].source_tokenizer, files[0].target_tokenizer
+    translator = Translator(models[0], source, target, shortlist, ensemble=models[1:])
+    texts = probe_texts.probe_texts(source)
     found = translator.nbest(texts, **dataclasses.asdict(options), shortlist=shortlist is not None)
     # NumPy's bytes drop trailing NULs, which would change the reference.
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
@@ -222,9 +232,7 @@ def _expected(
     )
     constrained: dict[str, Any] = {}
     if constraints:
-        wanted = _probe_constraints(
-            texts, files.source_tokenizer, files.target_tokenizer, options.max_length
-        )
+        wanted = _probe_constraints(texts, source, target, options.max_length)
         # Phrases that do not fit these texts are missing: nothing to warn of.
         with _errors_only(constrained_batches.logger):
             found_with = translator(

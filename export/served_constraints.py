@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from keras_attn_nmt.decoding.constrained_search import constrained_search
 from keras_attn_nmt.decoding.constraints import Constraints, PieceTables
+from keras_attn_nmt.decoding.decoder import Decoder
 from keras_attn_nmt.decoding.hypotheses import Hypotheses
-from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import Operations
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.blank import BLANK_PATTERN
@@ -36,7 +36,7 @@ Find = Callable[[tf.Tensor, int], Hypotheses]
 
 
 def search_with_constraints(
-    decoder: IncrementalDecoder,
+    decoder: Decoder,
     source: tf.Tensor,
     constraints: Constraints,
     tables: PieceTables,

@@ -15,7 +15,7 @@ does not raise an error, which would fail the whole batch:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -24,6 +24,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.constraints import PieceTables
+from keras_attn_nmt.decoding.ensemble import decoder_of
 from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, best_hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
@@ -44,7 +45,7 @@ class ServedTranslator(tf.Module):
     """A model with its tokenisers, for `tf.saved_model.save`.
 
     Args:
-        files: Output of `load_for_export`.
+        files: Output of `load_for_export`; several are an ensemble.
         options: Search options.
         shortlist: Optional vocabulary shortlist.
         constraints: Whether it has the signature `translate_constrained`.
@@ -53,7 +54,7 @@ class ServedTranslator(tf.Module):
 
     def __init__(
         self,
-        files: ModelFiles,
+        files: Sequence[ModelFiles],
         options: SearchOptions,
         shortlist: Shortlist | None = None,
         constraints: bool = False,
@@ -61,33 +62,33 @@ class ServedTranslator(tf.Module):
     ):
         super().__init__()
         # A Session restores only TensorFlow's variables, not those of Keras.
-        self.variables_of_model = [weight.value for weight in files.model.weights]
-        self.source = _TextSide(files.source_tokenizer)
-        self.target = _TextSide(files.target_tokenizer)
-        parts = ModelParts.of(files.model)
-        tied = parts.tied_embedding
-        self.output_kernel = None
+        self.variables_of_model = [weight.value for each in files for weight in each.model.weights]
+        self.source = _TextSide(files[0].source_tokenizer)
+        self.target = _TextSide(files[0].target_tokenizer)
+        parts = [ModelParts.of(each.model) for each in files]
         # A shortlist makes its own copy of the selected columns.
-        if shortlist is None and tied is not None:
-            # A transposed copy takes a third less time for a batch or a beam.
-            kernel = keras.ops.transpose(tied.embeddings)
-            self.output_kernel = tf.Variable(kernel, trainable=False, name="output_kernel")
+        self.output_kernels = [None if shortlist else _output_kernel(each) for each in parts]
         if shortlist is not None:
             # One table, shared by all signatures.
             table = tf.Variable(shortlist.candidates, trainable=False, name="candidates")
             shortlist = shortlist._replace(candidates=table)
         self.shortlist = shortlist
+
+        def decoder(kind: type[IncrementalDecoder]) -> _Untracked:
+            pairs = zip(parts, self.output_kernels, strict=True)
+            return _Untracked(decoder_of([kind(*pair, shortlist) for pair in pairs]))
+
         # `constrained_search` has a beam, whatever the beam size.
-        self._beam_decoder = _Untracked(IncrementalDecoder(parts, self.output_kernel, shortlist))
+        self._beam_decoder = decoder(IncrementalDecoder)
         self._decoder = self._beam_decoder
         if options.beam_size == 1:
-            self._decoder = _Untracked(StepwiseDecoder(parts, self.output_kernel, shortlist))
+            self._decoder = decoder(StepwiseDecoder)
         self._attention = None if attention == "none" else attention
         # The coverage penalty is computed from it, also where it is left out of the answers.
         kept = "float32" if options.coverage_penalty else self._attention
         self._operations = _Untracked(ServedOperations(kept))
         self._options = options
-        tables = PieceTables.of(files.target_tokenizer) if constraints else None
+        tables = PieceTables.of(files[0].target_tokenizer) if constraints else None
         self._tables = _Untracked(tables)
         # Three signatures share one traced search: tracing takes most of an export's time.
         ids = tf.TensorSpec([None, None], tf.int32, name="ids")
@@ -159,7 +160,7 @@ class ServedTranslator(tf.Module):
         source, source_length = self._read_pairs(text, reference, "reference")
         target, target_length = self.target.read(reference, keep_blank=True)
         scored = searching.score(
-            self._decoder.value.parts.model,
+            self._decoder.value,
             source,
             target,
             self._options,
@@ -217,6 +218,14 @@ class ServedTranslator(tf.Module):
             "target_length": lengths,
             **attention,
         }
+
+
+def _output_kernel(parts: ModelParts) -> tf.Variable | None:
+    """A transposed copy of a tied embedding: a third less time for a batch or a beam."""
+    if (tied := parts.tied_embedding) is None:
+        return None
+    kernel = keras.ops.transpose(tied.embeddings)
+    return tf.Variable(kernel, trainable=False, name="output_kernel")
 
 
 def _first(answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

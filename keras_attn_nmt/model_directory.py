@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,6 +148,21 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     else:
         model = _load_weights(directory / MODEL, config)
     return ModelFiles(model, config, source, target, search)
+
+
+def check_same_vocabularies(directories: Sequence[str | os.PathLike[str]]) -> None:
+    """Raises `ValueError` for model directories with different vocabularies."""
+    for directory in directories[1:]:
+        for name in (SOURCE, TARGET):
+            paths = [Path(each, name) for each in (directories[0], directory)]
+            if all(path.is_file() for path in paths):
+                first, other = (Tokenizer.load(path).digest for path in paths)
+                if first != other:
+                    raise ValueError(
+                        f"{paths[1]} is another vocabulary than {paths[0]}: the models of an "
+                        "ensemble need the same vocabularies. Train them with the same "
+                        "vocabulary.source_model and vocabulary.target_model."
+                    )
 
 
 def _load_vocabulary(path: Path, digest: str | None, size: int | None) -> Tokenizer:

@@ -16,8 +16,11 @@ from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding import search as searching
 from keras_attn_nmt.decoding.batches import IDS, batches, compiled, pad, pad_rows, to_numpy
 from keras_attn_nmt.decoding.constrained_batches import ConstrainedSearch, constraint_ids
+from keras_attn_nmt.decoding.decoder import Decoder
+from keras_attn_nmt.decoding.ensemble import decoder_of
 from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
+from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample, uniform_numbers
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
@@ -40,10 +43,13 @@ class Translator(ParagraphTranslator):
         target_tokenizer: Tokeniser of the target language.
         shortlist: The vocabulary shortlist for `shortlist=True`, or its file.
         search: Default search options; `load` takes those of the model directory.
+        ensemble: Further models, with the same vocabularies, that translate together with `model`,
+            see `decoding.ensemble`.
 
     Attributes:
         max_source_length: Maximum number of source tokens, `</s>` included.
-        config: The `ModelConfig` of a model from `build_model`, otherwise `None`.
+        config: The `ModelConfig` of a model from `build_model`, otherwise `None`. Of an ensemble,
+            that of the first model.
 
     Raises:
         ValueError: The model does not match the vocabularies, or cannot be decoded incrementally.
@@ -61,15 +67,18 @@ class Translator(ParagraphTranslator):
         target_tokenizer: Tokenizer,
         shortlist: Shortlist | str | os.PathLike[str] | None = None,
         search: SearchOptions | None = None,
+        ensemble: Sequence[keras.Model] = (),
     ):
         register_process()
-        self._decoder = IncrementalDecoder(model)
-        self._decoder.parts.check_vocabularies(
-            source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
-        )
+        self._members = [ModelParts.of(each) for each in (model, *ensemble)]
+        for parts, each in zip(self._members, (model, *ensemble), strict=True):
+            parts.check_vocabularies(
+                source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
+            )
+            if getattr(each, "model_config", None) is None:
+                IncrementalDecoder(parts).check_steps(source_tokenizer.vocabulary_size)
+        self._decoder = decoder_of([IncrementalDecoder(parts) for parts in self._members])
         self.config = getattr(model, "model_config", None)
-        if self.config is None:
-            self._decoder.check_steps(source_tokenizer.vocabulary_size)
         self.model = model
         self._texts = TokenizerPair(source_tokenizer, target_tokenizer)
         self.source_tokenizer = source_tokenizer
@@ -77,15 +86,35 @@ class Translator(ParagraphTranslator):
         self.search = search or SearchOptions()
         self.max_source_length = MAX_SOURCE_LENGTH
         self._shortlist = shortlist
-        self._embed = compiled(self._decoder.embed, model, IDS)
+        self._embed = compiled(self._decoder.embed, self._decoder.variables, IDS)
         self._searches: dict[tuple, Callable] = {}
         self._scorings: dict[SearchOptions, Callable] = {}
 
     @classmethod
-    def load(cls, directory: str | os.PathLike[str]) -> Translator:
-        """Loads a model directory; raises the errors of `model_directory.load_model`."""
-        model, _, source, target, search = model_directory.load_model(directory)
-        return cls(model, source, target, Path(directory, model_directory.SHORTLIST), search)
+    def load(
+        cls,
+        directory: str | os.PathLike[str],
+        ensemble: Sequence[str | os.PathLike[str]] = (),
+    ) -> Translator:
+        """Loads a model directory.
+
+        Args:
+            directory: The model directory.
+            ensemble: Further model directories with the same vocabularies, whose models translate
+                together with the first one. Search options and shortlist are those of the first.
+
+        Raises:
+            FileNotFoundError, ValueError, RuntimeError: See `model_directory.load_model`;
+                `ValueError` also for other vocabularies.
+        """
+        directories = [directory, *ensemble]
+        model_directory.check_same_vocabularies(directories)
+        first, *others = map(model_directory.load_model, directories)
+        return cls(
+            *(first.model, first.source_tokenizer, first.target_tokenizer),
+            *(Path(directory, model_directory.SHORTLIST), first.search),
+            ensemble=[each.model for each in others],
+        )
 
     @property
     def has_attention(self) -> bool:
@@ -98,7 +127,15 @@ class Translator(ParagraphTranslator):
         Existing files are replaced. Hand-built models are loaded from `model.keras`: register
         custom layers with `keras.saving.register_keras_serializable`, and import them before
         loading.
+
+        Raises:
+            ValueError: It is an ensemble, which is several model directories.
         """
+        if len(self._members) > 1:
+            raise ValueError(
+                "An ensemble cannot be saved as one model directory: save each model with a "
+                "Translator of its own, and load them with Translator.load(first, ensemble=others)."
+            )
         model_directory.save_model(
             directory,
             model_directory.ModelFiles(
@@ -174,7 +211,7 @@ class Translator(ParagraphTranslator):
         if key not in self._searches:
             find = functools.partial(searching.search, self._decoder_with(shortlist))
             find = functools.partial(find, options=search)
-            self._searches[key] = compiled(find, self.model, IDS)
+            self._searches[key] = compiled(find, self._decoder.variables, IDS)
         plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
         texts = [plan.text for plan in plans]
         rows = constraint_ids(
@@ -184,7 +221,7 @@ class Translator(ParagraphTranslator):
         also = (search, shortlist, "constrained")
         if any(rows) and also not in self._searches:
             self._searches[also] = ConstrainedSearch(
-                *(self._decoder_with(shortlist), self.model, self.target_tokenizer, search)
+                *(self._decoder_with(shortlist), self.target_tokenizer, search)
             )
 
         def find_batch(ids: np.ndarray, batch: Sequence[int]) -> Hypotheses:
@@ -247,7 +284,7 @@ class Translator(ParagraphTranslator):
             find = functools.partial(sample, self._decoder_with(shortlist))
             find = functools.partial(find, options=search, sampling=sampling)
             self._searches[key] = compiled(
-                find, self.model, IDS, ("float32", (None, samples, search.max_length))
+                find, self._decoder.variables, IDS, ("float32", (None, samples, search.max_length))
             )
 
         def draw(ids: np.ndarray, batch: Sequence[int]) -> Hypotheses:
@@ -291,8 +328,8 @@ class Translator(ParagraphTranslator):
         )
         self._decoder.check_options(search)
         if search not in self._scorings:
-            force = functools.partial(searching.score, self._decoder.parts.model, options=search)
-            self._scorings[search] = compiled(force, self.model, IDS, IDS)
+            force = functools.partial(searching.score, self._decoder, options=search)
+            self._scorings[search] = compiled(force, self._decoder.variables, IDS, IDS)
         ids = self._texts.source_ids(texts)
         targets = check_lengths(self._texts.target_ids(references), "reference")
         results: list[Translation | None] = [None] * len(ids)
@@ -310,20 +347,20 @@ class Translator(ParagraphTranslator):
     def embed(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
         """Sentence vectors, float32, `(len(texts), annotation_units)`.
 
-        `annotation_units` is `2 * encoder_units`, or `encoder_units` without backward encoder.
+        `annotation_units` is `2 * encoder_units`, or `encoder_units` without backward encoder. Of
+        an ensemble, the vectors of all models, one after the other.
         """
         check_process()
         check_whole("batch_size", batch_size)
         ids = self._texts.source_ids(texts)
-        width = self._decoder.parts.encode.outputs[1].shape[-1]
-        result = np.zeros((len(ids), width), "float32")
+        result = np.zeros((len(ids), self._decoder.embedding_size), "float32")
         for batch in batches(ids, batch_size):
             result[batch] = keras.ops.convert_to_numpy(
                 self._embed(pad([ids[i] for i in batch], batch_size))
             )[: len(batch)]
         return result
 
-    def _decoder_with(self, shortlist: bool) -> IncrementalDecoder:
+    def _decoder_with(self, shortlist: bool) -> Decoder:
         if not isinstance(shortlist, bool):
             raise ValueError(
                 f"shortlist must be true or false, got {type(shortlist).__name__}: pass the "
@@ -331,7 +368,8 @@ class Translator(ParagraphTranslator):
             )
         if not shortlist:
             return self._decoder
-        return IncrementalDecoder(self._decoder.parts, shortlist=self._known_shortlist())
+        known = self._known_shortlist()
+        return decoder_of([IncrementalDecoder(each, shortlist=known) for each in self._members])
 
     def _known_shortlist(self) -> Shortlist:
         if self._shortlist is None:

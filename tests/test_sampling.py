@@ -77,7 +77,9 @@ def test_scores_and_attention_are_those_of_the_model(model):
     assert (found.lengths[[0, 1, 3]] > 0).all()
     tokens = found.tokens.reshape(-1, LONGEST)
     forced = compiled_on_jax(
-        lambda *ids: searching.score(model, *ids, SearchOptions(length_penalty=0.0))
+        lambda *ids: searching.score(
+            IncrementalDecoder(model), *ids, SearchOptions(length_penalty=0.0)
+        )
     )(np.repeat(SOURCE, 3, axis=0), tokens)
     forced = Hypotheses(*map(ops.convert_to_numpy, forced))
     np.testing.assert_array_equal(found.lengths.ravel(), forced.lengths[:, 0])

@@ -138,7 +138,9 @@ def test_scores_and_attention_equal_teacher_forcing(settings, beam):
     found = Hypotheses(*flat)
     sources = np.repeat(SOURCE[[0, 1, 3]], beam, axis=0)
     score = compiled_on_jax(
-        lambda *ids: searching.score(model, *ids, options=SearchOptions(length_penalty=0.6))
+        lambda *ids: searching.score(
+            IncrementalDecoder(model), *ids, options=SearchOptions(length_penalty=0.6)
+        )
     )
     forced = score(sources, found.tokens)
     forced = Hypotheses(*(ops.convert_to_numpy(each)[:, 0] for each in forced))

@@ -17,6 +17,7 @@ from keras_attn_nmt.cli.arguments import (
 )
 from keras_attn_nmt.cli.options import (
     Commands,
+    add_ensemble,
     add_search_options,
     add_split,
     positive,
@@ -39,6 +40,7 @@ def add_commands(commands: Commands) -> None:
         "model --source test.de --reference test.en",
     )
     command.add_argument("model", help="model directory")
+    add_ensemble(command)
     command.add_argument(
         "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
     )
@@ -116,7 +118,7 @@ def _evaluate_phones(options: argparse.Namespace) -> None:
         )
     dictionary = given_dictionary(options)
     keep_freed_memory()
-    translator = Translator.load(options.model)
+    translator = Translator.load(options.model, options.ensemble)
     result, found = pronounce_and_score(translator, dictionary, **search_options(options))
     if options.output:
         lines = [
@@ -170,7 +172,7 @@ def _evaluate_translations(options: argparse.Namespace) -> None:
     sources, references = given_texts(options)
     against = None if options.against is None else _second_system(options.against, len(sources))
     keep_freed_memory()
-    translator = Translator.load(options.model)
+    translator = Translator.load(options.model, options.ensemble)
     result, found = evaluation.translate_and_score(
         translator, sources, references, tokenize=options.tokenize, **search
     )
@@ -244,7 +246,7 @@ def _write_report(
     texts = [each.text for each in found]
     source_language, target_language = model_languages(options.model)
     settings = {
-        "model": options.model,
+        "model": ", ".join([options.model, *options.ensemble]),
         "test set": options.source or f"{options.split} split of the training corpus",
         "references": ", ".join(options.reference or ()) or "of the split",
         **{name.replace("_", " "): value for name, value in search.items()},

@@ -11,6 +11,7 @@ from keras_attn_nmt.cli.options import (
     Commands,
     add_coverage_penalty,
     add_device_options,
+    add_ensemble,
     add_search_options,
     not_negative,
     positive,
@@ -38,6 +39,7 @@ def add_commands(commands: Commands) -> None:
     command.add_argument(
         "--version", type=positive, metavar="N", help="version number (default: next)"
     )
+    add_ensemble(command)
     add_search_options(command, batch=False)
     command.add_argument(
         "--constraints",
@@ -163,6 +165,7 @@ def export_saved_model(options: argparse.Namespace) -> None:
     path = export.export_saved_model(
         options.model,
         options.output,
+        ensemble=options.ensemble,
         version=options.version,
         beam_size=options.beam_size,
         length_penalty=options.length_penalty,

@@ -183,6 +183,17 @@ def add_search_options(
         )
 
 
+def add_ensemble(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ensemble",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="further model directories with the same vocabularies, which translate together with "
+        "the first one",
+    )
+
+
 def add_coverage_penalty(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--coverage-penalty",

@@ -18,6 +18,7 @@ from keras_attn_nmt.cli.arguments import (
 )
 from keras_attn_nmt.cli.options import (
     Commands,
+    add_ensemble,
     add_output_options,
     add_sampling_options,
     add_search_options,
@@ -53,6 +54,7 @@ def add_commands(commands: Commands) -> None:
         "model < source.txt > translation.txt",
     )
     command.add_argument("model", help="model directory, or a .tflite file")
+    add_ensemble(command)
     add_output_options(command)
     command.add_argument(
         "--jobs",
@@ -114,7 +116,7 @@ def translate(options: argparse.Namespace) -> None:
     else:
         from keras_attn_nmt.translator import Translator
 
-        translator = Translator.load(options.model)
+        translator = Translator.load(options.model, options.ensemble)
     if not sampling:
         used = translator.search.replaced_by(search)
         check_n_best(options.n_best, used.beam_size)
@@ -153,6 +155,7 @@ def _check_device_options(options: argparse.Namespace) -> None:
     for name, lacking in (
         ("glossary", "has no constrained search"),
         ("sample", "searches and cannot sample"),
+        ("ensemble", "has one model"),
     ):
         if getattr(options, name):
             raise UsageError(

@@ -52,13 +52,13 @@ def to_numpy(tensors: Tensors) -> Tensors:
 
 
 def compiled(
-    function: Callable, model: keras.Model, *arguments: tuple[str, tuple[int | None, ...]]
+    function: Callable, variables: Sequence[Any], *arguments: tuple[str, tuple[int | None, ...]]
 ) -> Callable:
     """Compiles a function with the backend, on TensorFlow for any size of dimensions that are None.
 
     Args:
         function: Function of tensors.
-        model: The model whose current weights it uses.
+        variables: The weights whose current values it uses.
         arguments: dtype and shape of each tensor, such as `IDS`.
     """
     if keras.backend.backend() == "tensorflow":
@@ -71,11 +71,9 @@ def compiled(
 
         # Weights are an argument, as jit treats closures as constants.
         def stateless(values: list, *inputs: Any) -> Any:
-            with keras.StatelessScope(
-                state_mapping=list(zip(model.variables, values, strict=True))
-            ):
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
                 return function(*inputs)
 
         jitted = jax.jit(stateless)
-        return lambda *inputs: jitted([each.value for each in model.variables], *inputs)
+        return lambda *inputs: jitted([each.value for each in variables], *inputs)
     return function

@@ -12,8 +12,8 @@ import numpy as np
 from keras_attn_nmt.decoding.batches import IDS, compiled, to_numpy
 from keras_attn_nmt.decoding.constrained_search import constrained_search
 from keras_attn_nmt.decoding.constraints import Constraints, PieceTables
+from keras_attn_nmt.decoding.decoder import Decoder
 from keras_attn_nmt.decoding.hypotheses import Hypotheses
-from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.glossary import Constraint, capitalized
 from keras_attn_nmt.text.special_ids import BOS, PAD, UNK
@@ -30,15 +30,13 @@ class ConstrainedSearch:
 
     Args:
         decoder: The model.
-        model: The model whose current weights it uses.
         target_tokenizer: Tokenizer of the target language.
         options: The search options.
     """
 
     def __init__(
         self,
-        decoder: IncrementalDecoder,
-        model: keras.Model,
+        decoder: Decoder,
         target_tokenizer: Tokenizer,
         options: SearchOptions,
     ):
@@ -48,7 +46,7 @@ class ConstrainedSearch:
             return constrained_search(decoder, source, Constraints(phrases, terms), tables, options)
 
         shapes = (("int32", (None,) * 4), ("int32", (None,) * 3))
-        self._search = compiled(search, model, IDS, *shapes)
+        self._search = compiled(search, decoder.variables, IDS, *shapes)
 
     def __call__(self, source: np.ndarray, rows: Sequence[Sequence[ConstraintIds]]) -> Hypotheses:
         """The hypotheses of a batch; warns of phrases that are missing in the best ones.

@@ -31,8 +31,8 @@ from keras_attn_nmt.decoding.constraints import (
     source_positions,
 )
 from keras_attn_nmt.decoding.coverage import coverage_scores
+from keras_attn_nmt.decoding.decoder import Decoder
 from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace, gather_rows
-from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import Operations, top_tokens
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
@@ -106,7 +106,7 @@ class _Beam(NamedTuple):
 
 
 def constrained_search(
-    decoder: IncrementalDecoder,
+    decoder: Decoder,
     source: Any,
     constraints: Constraints,
     tables: PieceTables,
@@ -170,7 +170,8 @@ def constrained_search(
     def body(step: Any, now: _Beam, history: Any) -> tuple[Any, _Beam, Any]:
         visible = memory
         if decoder.has_attention:
-            visible = memory._replace(mask=_untranslated(memory.mask, terms, now.progress.met))
+            mask = _untranslated(decoder.source_mask(memory), terms, now.progress.met)
+            visible = decoder.with_mask(memory, mask)
         logits, advanced, attention = decoder.step(now.read, now.state, visible, columns.weights)
         begins = _attended(terms, attention, now.progress.met)
         candidates, own = columns.candidates(logits, begins, now, matcher)
@@ -266,8 +267,8 @@ def _attended(terms: Any, attention: Any, met: Any) -> Any:
 class _Columns:
     """Candidate tokens among the columns of the softmax: the vocabulary, or a shortlist of it."""
 
-    def __init__(self, decoder: IncrementalDecoder, source: Any, matcher: Matcher, beam: int):
-        size = decoder.parts.vocabulary_size
+    def __init__(self, decoder: Decoder, source: Any, matcher: Matcher, beam: int):
+        size = decoder.vocabulary_size
         self.weights = self._vocabulary = group = None
         if decoder.shortlist is not None:
             # The phrases of a sentence are allowed in it.

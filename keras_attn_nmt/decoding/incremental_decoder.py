@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_attn_nmt.decoding.decoder import Decoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
-from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.decoder import EncodedSource
@@ -19,7 +19,7 @@ from keras_attn_nmt.recurrence.products import apply_2d
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
 
 
-class IncrementalDecoder:
+class IncrementalDecoder(Decoder):
     """Runs a model incrementally: encodes a source once, then decodes one position per step.
 
     Args:
@@ -49,17 +49,29 @@ class IncrementalDecoder:
             )
 
     @property
+    def vocabulary_size(self) -> int:
+        """See `Decoder`."""
+        return self.parts.vocabulary_size
+
+    @property
+    def embedding_size(self) -> int:
+        """See `Decoder`."""
+        return int(self.parts.encode.outputs[1].shape[-1])
+
+    @property
+    def variables(self) -> list[Any]:
+        """See `Decoder`."""
+        return self.parts.variables
+
+    @property
     def has_attention(self) -> bool:
-        """Whether the decoder has attention, i.e. not `attention="none"`."""
+        """See `Decoder`."""
         return self.decoder.attention is not None
 
-    def check_options(self, options: SearchOptions) -> None:
-        """Raises `ValueError` for a coverage penalty of a model without attention."""
-        if options.coverage_penalty and not self.has_attention:
-            raise ValueError(
-                f"coverage_penalty={options.coverage_penalty:g} needs attention, which this model "
-                "does not have: use coverage_penalty=0."
-            )
+    @property
+    def state_count(self) -> int:
+        """Number of tensors of a state: 1 of a GRU, 2 of an LSTM."""
+        return len(keras.tree.flatten(self.decoder.cell.state_size))
 
     def check_steps(self, source_size: int) -> None:
         """Checks that incremental decoding equals the full model, on a padded batch of two.
@@ -76,7 +88,7 @@ class IncrementalDecoder:
         target = np.array([[BOS, first, last], [BOS, last, first]], "int32")
 
         def logits_of(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-            logits = self.parts.model({"source": source, "target": target})["logits"]
+            logits, _ = self.force(source, target)
             return ops.convert_to_numpy(ops.cast(logits, "float32"))
 
         whole = logits_of(source, target)
@@ -121,6 +133,19 @@ class IncrementalDecoder:
     def embed(self, source: Any) -> Any:
         """The sentence vector `[h_S-> ; h_1<-]`, `(batch, annotation_units)`, see `encode`."""
         return self.parts.encode(source, training=False)[1]
+
+    def force(self, source: Any, target: Any) -> tuple[Any, Any]:
+        """See `Decoder`."""
+        outputs = self.parts.model({"source": source, "target": target})
+        return ops.cast(outputs["logits"], "float32"), outputs["attention"]
+
+    def source_mask(self, memory: EncodedSource) -> Any:
+        """See `Decoder`."""
+        return memory.mask
+
+    def with_mask(self, memory: EncodedSource, mask: Any) -> EncodedSource:
+        """See `Decoder`."""
+        return memory._replace(mask=mask) if self.has_attention else memory
 
     def output_weights(self, ids: Any) -> Any:
         """Kernel and bias of the output layer for some target pieces, gathered once per batch.

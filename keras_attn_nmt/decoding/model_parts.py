@@ -40,6 +40,7 @@ class ModelParts:
         output: The layer that computes the logits from features, or `None` if `features` computes
             the logits.
         vocabulary_size: Number of logits: the size of the target vocabulary.
+        variables: The variables of the whole model.
     """
 
     model: keras.Function
@@ -49,6 +50,7 @@ class ModelParts:
     features: keras.Function
     output: Any
     vocabulary_size: int
+    variables: list[Any]
 
     @classmethod
     def of(cls, model: keras.Model) -> ModelParts:
@@ -92,6 +94,7 @@ class ModelParts:
             features=features,
             output=output,
             vocabulary_size=logits.shape[-1],
+            variables=model.variables,
         )
 
     @property

@@ -15,8 +15,8 @@ import numpy as np
 from keras import ops
 
 from keras_attn_nmt.checks import check_whole, is_number
+from keras_attn_nmt.decoding.decoder import Decoder
 from keras_attn_nmt.decoding.hypotheses import Hypotheses, backtrace
-from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search import Current, decode, top_tokens
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.special_ids import EOS, PAD
@@ -88,7 +88,7 @@ def uniform_numbers(seed: int, line: int, samples: int, steps: int) -> np.ndarra
 
 
 def sample(
-    decoder: IncrementalDecoder,
+    decoder: Decoder,
     source: Any,
     uniform: Any,
     *,
@@ -109,7 +109,7 @@ def sample(
         all tokens), so they are comparable with those of `search`.
     """
     # All tokens but PAD and BOS.
-    most = decoder.parts.vocabulary_size - EOS
+    most = decoder.vocabulary_size - EOS
     width = min(sampling.top_k, most) if sampling.top_k else None
     found = decode(
         decoder,

@@ -15,12 +15,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-import keras
 from keras import ops
 
 from keras_attn_nmt.decoding.coverage import coverage_scores
+from keras_attn_nmt.decoding.decoder import Decoder
 from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, best_hypotheses, gather_rows
-from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
     length_penalty,
@@ -149,7 +148,7 @@ class Operations:
 
 
 def search(
-    decoder: IncrementalDecoder,
+    decoder: Decoder,
     source: Any,
     options: SearchOptions,
     operations: Operations | None = None,
@@ -174,9 +173,7 @@ def search(
     return best_hypotheses(found, ops.convert_to_tensor(source), options.coverage_penalty)
 
 
-def find(
-    decoder: IncrementalDecoder, source: Any, options: SearchOptions, operations: Operations
-) -> Found:
+def find(decoder: Decoder, source: Any, options: SearchOptions, operations: Operations) -> Found:
     """The records of `search`, which `best_hypotheses` ranks."""
     decoder.check_options(options)
     beam = options.beam_size
@@ -194,7 +191,7 @@ def find(
 
 
 def decode(
-    decoder: IncrementalDecoder,
+    decoder: Decoder,
     source: Any,
     options: SearchOptions,
     choose: Choose,
@@ -227,7 +224,7 @@ def decode(
     vocabulary = weights = group = None
     if decoder.shortlist is not None:
         # Once per batch: the loop only computes the active columns.
-        size = decoder.parts.vocabulary_size
+        size = decoder.vocabulary_size
         vocabulary = decoder.shortlist.choose(source, size, width)
         weights = decoder.output_weights(vocabulary.ids)
         group = None if weights is None else GROUP
@@ -357,11 +354,11 @@ def top_tokens(logits: Any, k: int, group: int | None = None) -> tuple[Any, Any]
     return ops.reshape(top, shape), ops.reshape(ids, shape)
 
 
-def score(model: keras.Model, source: Any, reference: Any, options: SearchOptions) -> Hypotheses:
+def score(decoder: Decoder, source: Any, reference: Any, options: SearchOptions) -> Hypotheses:
     """Scores references by forced decoding.
 
     Args:
-        model: The model.
+        decoder: The model.
         source: Ids, int32, `(batch, source_length)`.
         reference: Ids, int32, `(batch, target_length)`, `EOS` at the end, no `BOS`.
         options: Length and coverage penalty.
@@ -372,14 +369,14 @@ def score(model: keras.Model, source: Any, reference: Any, options: SearchOption
     source, reference = ops.convert_to_tensor(source), ops.convert_to_tensor(reference)
     begin = ops.full_like(reference[:, :1], BOS)
     target = ops.concatenate([begin, reference[:, :-1]], axis=1)
-    outputs = model({"source": source, "target": target})
+    logits, attention = decoder.force(source, target)
     mask = reference != PAD
-    token_scores = ops.where(mask, -token_cross_entropy(reference, outputs["logits"]), 0.0)
+    token_scores = ops.where(mask, -token_cross_entropy(reference, logits), 0.0)
     lengths = ops.sum(ops.cast(mask, "int32"), axis=1)
     total = ops.sum(token_scores, axis=1) / length_penalty(
         ops.cast(lengths, "float32"), options.length_penalty
     )
-    attention = ops.where(ops.expand_dims(mask, 2), outputs["attention"], 0.0)
+    attention = ops.where(ops.expand_dims(mask, 2), attention, 0.0)
     one = [
         ops.expand_dims(each, 1) for each in (reference, lengths, total, token_scores, attention)
     ]

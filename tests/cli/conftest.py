@@ -39,11 +39,12 @@ def load_once(loaded, monkeypatch):
     """Commands share a loaded model, whose search is traced once, until its files change."""
     load = Translator.load
 
-    def load_or_reuse(directory):
+    def load_or_reuse(directory, ensemble=()):
         path = Path(directory, model_directory.CONFIG)
-        key = str(directory), path.stat().st_mtime_ns if path.is_file() else None
+        time = path.stat().st_mtime_ns if path.is_file() else None
+        key = str(directory), time, *map(str, ensemble)
         if key not in loaded:
-            loaded[key] = load(directory)
+            loaded[key] = load(directory, ensemble)
         return loaded[key]
 
     monkeypatch.setattr(Translator, "load", load_or_reuse)

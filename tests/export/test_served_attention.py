@@ -26,7 +26,9 @@ INPUTS = {
 def saved_with(attention, model_directory, directory):
     """Only two signatures, as tracing takes long."""
     files = load_for_export(model_directory)
-    module = signatures.ServedTranslator(files, files.search, constraints=True, attention=attention)
+    module = signatures.ServedTranslator(
+        [files], files.search, constraints=True, attention=attention
+    )
     some = {name: each for name, each in module.signatures().items() if name in INPUTS}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, str(directory), signatures=some, options=options)

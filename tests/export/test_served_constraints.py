@@ -82,5 +82,5 @@ def test_probes_of_a_character_vocabulary_are_within_the_limits():
 
 
 def test_signature_of_constraints_is_optional(model_directory):
-    plain = signatures.ServedTranslator(load_for_export(model_directory), SearchOptions())
+    plain = signatures.ServedTranslator([load_for_export(model_directory)], SearchOptions())
     assert "translate_constrained" not in plain.signatures()

@@ -93,20 +93,24 @@ def wanted(monkeypatch):
     ],
     indirect=True,
 )
-def test_both_exports_verify_against_translator(variant, wanted, tmp_path):
+def test_both_exports_verify_against_translator(variant, model_directory, wanted, tmp_path):
     # They ask all that they have written, and raise where an answer is not that of the model.
     shortlist = (variant / SHORTLIST).exists()
     # Without attention, there is no coverage penalty.
     weight = 0.4 if shortlist else 0.0
+    # Two kinds of models translate together.
+    ensemble = [model_directory] if shortlist else []
     version = export_saved_model(
         variant,
         tmp_path / "served",
         **OPTIONS,
+        ensemble=ensemble,
         coverage_penalty=weight,
         shortlist=shortlist,
         constraints=True,
     )
-    assert json.loads((version / saved_model.METADATA).read_text())["shortlist"] == shortlist
+    metadata = json.loads((version / saved_model.METADATA).read_text())
+    assert (metadata["shortlist"], metadata["models"]) == (shortlist, 1 + len(ensemble))
     translations = wanted["nbest"]["translation"]
     # Not only empty results, which would be compared with empty ones.
     assert len(set(translations[:, 0])) > 2
