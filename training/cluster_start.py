@@ -79,7 +79,8 @@ def _gather(processes: int, address: Address, wait: float) -> dict[int, Peer]:
     """Waits for all other processes."""
     peers: dict[int, Peer] = {}
     deadline = time.monotonic() + wait
-    logger.info("waiting for %d processes at %s (%g s at most)", processes - 1, address, wait)
+    others = "1 process" if processes == 2 else f"{processes - 1} processes"
+    logger.info("waiting for %s at %s (%g s at most)", others, address, wait)
     try:
         with listen(address) as server:
             while len(peers) < processes - 1:

@@ -40,6 +40,11 @@ def versions() -> dict[str, str]:
 
 def describe_device(model: keras.Model) -> str:
     """One line with the device and whether cuDNN is used."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        kinds = sorted({each.device_kind for each in jax.local_devices()})
+        return f"JAX: {jax.local_device_count()} x {', '.join(kinds)}, {os.cpu_count()} CPU cores"
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return f"CPU: {os.cpu_count()} cores, no GPU and no cuDNN"
@@ -52,14 +57,23 @@ def describe_device(model: keras.Model) -> str:
 
 
 def unused_gpu() -> str | None:
-    """Instructions if TensorFlow cannot use an installed NVIDIA GPU, else `None`."""
+    """Instructions if the backend cannot use an installed NVIDIA GPU, else `None`."""
     present = shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if not present or hidden or tf.config.list_physical_devices("GPU"):
+    if not present or hidden:
+        return None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        library, package, used = "JAX", "jax[cuda12]", jax.default_backend() != "cpu"
+    else:
+        library, package = "TensorFlow", "tensorflow[and-cuda]"
+        used = bool(tf.config.list_physical_devices("GPU"))
+    if used:
         return None
     return (
-        "This machine has an NVIDIA GPU, but TensorFlow cannot use it: training runs on the CPU. "
-        "Install the CUDA libraries with: pip install 'tensorflow[and-cuda]'"
+        f"This machine has an NVIDIA GPU, but {library} cannot use it: training runs on the CPU. "
+        f"Install the CUDA libraries with: pip install '{package}'"
     )
 
 

@@ -22,12 +22,46 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_attn_nmt.model import TranslationModel
+from keras_attn_nmt.text.special_ids import PAD
 from keras_attn_nmt.training.cluster import Cluster
 from keras_attn_nmt.training.cluster_start import Address, listen
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.training_recipe import TrainingRecipe
 
 _SERVICE_SECONDS = 60
+
+
+class ReplicaModel(TranslationModel):
+    """A model that is trained on several devices or in several processes.
+
+    Args:
+        model: A model whose layers are used.
+    """
+
+    def __init__(self, model: Any):
+        super().__init__(model.input, model.output, name=model.name)
+        self.model_config = model.model_config
+
+
+class DataParallelModel(ReplicaModel):
+    """A model on several JAX devices, whose logged loss is that of one device."""
+
+    def _update_metrics_variables(
+        self, variables: Any, loss: Any, x: Any, *others: Any
+    ) -> tuple[Any, Any]:
+        # Keras weighs the loss of a batch by all of its rows, those of padding included.
+        padding = keras.ops.subtract(real_rows(x), x["source"].shape[0])
+        mapping = list(zip(self.metrics_variables, variables, strict=True))
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            self._loss_tracker.update_state(loss, sample_weight=padding)
+        corrected = [scope.get_current_value(each) for each in self.metrics_variables]
+        return super()._update_metrics_variables(corrected, loss, x, *others)
+
+
+def real_rows(x: Any) -> Any:
+    """Number of rows of a batch without those of padding, float32."""
+    return keras.ops.sum(keras.ops.cast(keras.ops.not_equal(x["source"][:, 0], PAD), "float32"))
 
 
 class Replicas:
@@ -61,7 +95,7 @@ class Replicas:
 
     def wrap(self, model: keras.Model) -> keras.Model:
         """A new model as it is trained."""
-        return model
+        return DataParallelModel(model) if self.distribution else model
 
     def shard(self, data: BatchedPairs) -> BatchedPairs:
         """The rows of this process."""
@@ -145,7 +179,7 @@ def replicas(cluster: Cluster, settings: TrainingRecipe) -> Iterator[Replicas]:
     if cluster.processes == 1 and settings.devices == 1:
         yield Replicas(cluster)
         return
-    _check_backend()
+    check_backend()
     with _connected(cluster) if cluster.processes > 1 else contextlib.nullcontext():
         import jax
 
@@ -165,13 +199,15 @@ def replicas(cluster: Cluster, settings: TrainingRecipe) -> Iterator[Replicas]:
         yield Replicas(cluster, settings.devices, distribution)
 
 
-def _check_backend() -> None:
+def check_backend() -> None:
+    """Raises `ValueError` if the backend is not JAX."""
     backend = keras.backend.backend()
     if backend != "jax":
         raise ValueError(
-            f"Training on several devices or in several processes needs Keras' JAX backend, and "
-            f"this is {backend}: set KERAS_BACKEND=jax in the environment, with the extra jax "
-            "installed."
+            "training.devices above 1, and several processes by --processes, need Keras' JAX "
+            f"backend, and this is {backend}: set KERAS_BACKEND=jax in the environment, with the "
+            "extra jax installed. On TensorFlow, training.distribution=multi_worker trains in "
+            "several processes."
         )
 
 

@@ -16,12 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt.model import TranslationModel
 from keras_attn_nmt.training.cluster import Cluster
-from keras_attn_nmt.training.distribution import Replicas, variables_of
+from keras_attn_nmt.training.distribution import ReplicaModel, Replicas, real_rows, variables_of
 
 
-class WorkerModel(TranslationModel):
+class WorkerModel(ReplicaModel):
     """A model that makes the same update in all processes, from the rows of all of them.
 
     Losses are those of the global batch. Metrics must be means: `get_metrics_result` outside of a
@@ -33,8 +32,7 @@ class WorkerModel(TranslationModel):
     """
 
     def __init__(self, model: Any, strategy: tf.distribute.Strategy):
-        super().__init__(model.input, model.output, name=model.name)
-        self.model_config = model.model_config
+        super().__init__(model)
         self._strategy = strategy
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -71,13 +69,13 @@ class WorkerModel(TranslationModel):
             loss = self.compute_loss(x, y, y_pred, weights, training=True)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_weights)
-        return [y_pred, *_sum([loss, _rows(x), *map(tf.convert_to_tensor, gradients)])]
+        return [y_pred, *_sum([loss, real_rows(x), *map(tf.convert_to_tensor, gradients)])]
 
     def _global_loss(self, x: Any, y: Any, weights: Any) -> list[Any]:
         """Predictions for the rows of this process; loss and rows of all."""
         y_pred = self(x, training=False)
         loss = self.compute_loss(x, y, y_pred, weights, training=False)
-        return [y_pred, *_sum([loss, _rows(x)])]
+        return [y_pred, *_sum([loss, real_rows(x)])]
 
     def get_metrics_result(self) -> Any:
         if tf.executing_eagerly():
@@ -86,11 +84,6 @@ class WorkerModel(TranslationModel):
             for variable, value in zip(self.metrics_variables, sums, strict=True):
                 variable.assign(value)
         return super().get_metrics_result()
-
-
-def _rows(x: Any) -> tf.Tensor:
-    """Number of rows without those of padding alone, by which Keras weights losses of batches."""
-    return tf.math.count_nonzero(x["source"][:, 0], dtype=tf.float32)
 
 
 def _sum(values: list[Any]) -> list[Any]:

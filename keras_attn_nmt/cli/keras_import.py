@@ -22,11 +22,24 @@ def import_keras() -> None:
     """Imports Keras, and so its backend, if it is installed.
 
     Takes about half the time of a plain import where Matplotlib, scikit-learn and JAX are
-    installed. Devices that only run `.tflite` files have no Keras.
+    installed.
+
+    Raises:
+        ImportError: The backend that was chosen is not installed.
     """
-    unused = OPTIONAL if _backend() == "jax" else (*OPTIONAL, "jax")
-    with quiet_stderr(), _hidden(unused), _no_garbage(), contextlib.suppress(ModuleNotFoundError):
-        importlib.import_module("keras")
+    backend = _backend()
+    unused = OPTIONAL if backend == "jax" else (*OPTIONAL, "jax")
+    try:
+        with quiet_stderr(), _hidden(unused), _no_garbage():
+            importlib.import_module("keras")
+    except ModuleNotFoundError as error:
+        # Devices that only run `.tflite` files have neither Keras nor TensorFlow.
+        if error.name == backend != "tensorflow":
+            raise ImportError(
+                f"The Keras backend is {backend} (KERAS_BACKEND or keras.json), which is not "
+                f"installed: pip install {backend}, or set KERAS_BACKEND=tensorflow in the "
+                "environment."
+            ) from error
 
 
 def _backend() -> str:

@@ -15,6 +15,7 @@ from keras_attn_nmt.cli.options import (
     utf8_text,
     whole,
 )
+from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.writing import check_folder_output
 
 
@@ -96,10 +97,13 @@ def add_commands(commands: Commands) -> None:
 
 def train(options: argparse.Namespace) -> None:
     check_folder_output(options.output)
-    from keras_attn_nmt import training
-    from keras_attn_nmt.training.cluster import Cluster
-    from keras_attn_nmt.training.parents import has_parent
-    from keras_attn_nmt.training.tf_config import connect_workers, warn_of_unused_task
+    # On JAX, TensorFlow is imported only here, with messages that no setting silences.
+    with quiet_stderr():
+        from keras_attn_nmt import training
+        from keras_attn_nmt.training.cluster import Cluster
+        from keras_attn_nmt.training.distribution import check_backend
+        from keras_attn_nmt.training.parents import has_parent
+        from keras_attn_nmt.training.tf_config import connect_workers, warn_of_unused_task
 
     if options.keep_optimizer and options.parent is None:
         raise UsageError("--keep-optimizer needs --from MODEL, whose optimizer it keeps.")
@@ -117,6 +121,8 @@ def train(options: argparse.Namespace) -> None:
         cluster = connect_workers(options.wait)
     else:
         warn_of_unused_task()
+        if options.processes > 1 or recipe.training.devices > 1:
+            check_backend()  # Before waiting for other processes.
         cluster = Cluster.of(options.processes, options.process, options.coordinator, options.wait)
     report = training.train(
         recipe,

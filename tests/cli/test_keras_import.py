@@ -27,3 +27,16 @@ def test_only_what_the_backend_needs_is_imported(backend, configured, tmp_path):
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment
     )
     assert done.stdout.strip() == f"{backend} {backend == 'jax'} {{'matplotlib'}}", done.stderr
+
+
+def test_a_backend_that_is_not_installed_is_named():
+    program = "import sys; sys.modules['torch'] = None; from keras_attn_nmt import cli; "
+    command = "['train', 'phrases', '--output', 'model', '--processes', '2']"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}sys.exit(cli.main({command}))"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+    )
+    assert done.returncode == 1
+    assert "backend is torch (KERAS_BACKEND or keras.json), which is not installed" in done.stderr

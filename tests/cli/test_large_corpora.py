@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -29,6 +31,19 @@ steps_per_epoch = 30
 tokens_per_batch = 1024
 bleu_sentences = 5
 monitor = "val_loss"
+"""
+# Kills itself in the middle of the second epoch.
+KILLED = """
+import os, signal, sys
+from keras_attn_nmt import cli
+from keras_attn_nmt.training import callbacks
+
+def in_second_epoch(self, number, logs=None):
+    if number == 15 and os.path.exists("parts/training.json"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+callbacks.Progress.on_train_batch_end = in_second_epoch
+cli.main()
 """
 
 
@@ -59,7 +74,7 @@ def weights(directory):
 
 
 @pytest.mark.slow
-def test_resumed_stream_ends_at_the_same_weights(folder):
+def test_stream_resumed_after_a_kill_ends_at_the_same_weights(folder):
     code, _, err = run_in_shell(["train", "large.toml", "--output", "whole", "--quiet"], "")
     assert code == 0, err
     assert "7,000 sentence pairs so far" in err
@@ -67,7 +82,9 @@ def test_resumed_stream_ends_at_the_same_weights(folder):
     report = json.loads((folder / "whole" / "training.json").read_text())
     assert report["recipe"]["training"]["steps_per_epoch"] == 30
     part = ["train", "large.toml", "--output", "parts", "--quiet"]
-    assert run_in_shell([*part, "--set", "training.epochs=1"], "")[0] == 0
+    killed = subprocess.run([sys.executable, "-c", KILLED, *part], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    assert json.loads((folder / "parts" / "checkpoints" / "state.json").read_text())["epochs"] == 1
     code, _, err = run_in_shell([*part, "--resume"], "")
     assert code == 0, err
     whole, parts = weights(folder / "whole"), weights(folder / "parts")

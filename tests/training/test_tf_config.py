@@ -50,6 +50,9 @@ def test_options_that_do_not_combine(
     command = ["train", "phrases", "--output", str(tmp_path / "model"), "--set", multi_worker]
     assert main([*command, "--processes", "2", "--process", "0"]) == 2
     assert "do not go with training.distribution=multi_worker" in capsys.readouterr().err
+    for options in (["--processes", "2"], ["--set", "training.devices=2"]):
+        assert main([*command[:-2], *options]) == 1
+        assert "set KERAS_BACKEND=jax" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"training\.devices=2 is not supported with"):
         load_recipe("phrases", [multi_worker, "training.devices=2"])
     with pytest.raises(ValueError, match=r"cluster=connect_workers\(\)"):
