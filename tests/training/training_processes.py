@@ -35,10 +35,7 @@ def write_corpus(folder):
     """A small corpus of letters, and the same in capitals."""
     generator = np.random.default_rng(1)
     for split, count in (("train", 100), ("validation", 24), ("test", 20)):
-        lines = [
-            " ".join(generator.choice(list("abcde"), generator.integers(1, 6)))
-            for _ in range(count)
-        ]
+        lines = [" ".join(generator.choice(list("abcde"), 3)) for _ in range(count)]
         (folder / f"{split}.de").write_text("\n".join(lines) + "\n")
         (folder / f"{split}.en").write_text("\n".join(lines).upper() + "\n")
     return folder
