@@ -60,17 +60,10 @@ def unused_gpu() -> str | None:
     """Instructions if the backend cannot use an installed NVIDIA GPU, else `None`."""
     present = shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if not present or hidden:
+    if not present or hidden or _gpus():
         return None
-    if keras.backend.backend() == "jax":
-        import jax
-
-        library, package, used = "JAX", "jax[cuda12]", jax.default_backend() != "cpu"
-    else:
-        library, package = "TensorFlow", "tensorflow[and-cuda]"
-        used = bool(tf.config.list_physical_devices("GPU"))
-    if used:
-        return None
+    on_jax = keras.backend.backend() == "jax"
+    library, package = ("JAX", "jax[cuda12]") if on_jax else ("TensorFlow", "tensorflow[and-cuda]")
     return (
         f"This machine has an NVIDIA GPU, but {library} cannot use it: training runs on the CPU. "
         f"Install the CUDA libraries with: pip install '{package}'"
@@ -79,12 +72,20 @@ def unused_gpu() -> str | None:
 
 def describe_environment() -> dict[str, str]:
     """Versions, devices and detected problems, for bug reports."""
-    gpus = tf.config.list_physical_devices("GPU")
     return {
         **versions(),
         "keras backend": keras.backend.backend(),
         "platform": platform.platform(),
         "cpu cores": str(os.cpu_count()),
-        "gpus": ", ".join(gpu.name for gpu in gpus) or "none",
+        "gpus": ", ".join(_gpus()) or "none",
         "problems": unused_gpu() or "none",
     }
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs that the backend can use."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [str(each) for each in jax.local_devices() if each.platform != "cpu"]
+    return [gpu.name for gpu in tf.config.list_physical_devices("GPU")]
