@@ -34,7 +34,7 @@ def import_keras() -> None:
             importlib.import_module("keras")
     except ModuleNotFoundError as error:
         # Devices that only run `.tflite` files have neither Keras nor TensorFlow.
-        if error.name == backend != "tensorflow":
+        if (error.name or "").split(".")[0] == backend != "tensorflow":
             raise ImportError(
                 f"The Keras backend is {backend} (KERAS_BACKEND or keras.json), which is not "
                 f"installed: pip install {backend}, or set KERAS_BACKEND=tensorflow in the "

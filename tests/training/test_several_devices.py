@@ -74,7 +74,7 @@ def folder(corpus, tmp_path_factory):
         env={**os.environ, "KERAS_BACKEND": "jax", **TWO_CPUS},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr
     return folder

@@ -107,7 +107,7 @@ def train(
                 text=True,
             )
         )
-    messages = [each.communicate(timeout=300)[0] for each in started]
+    messages = [each.communicate(timeout=600)[0] for each in started]
     return [(each.returncode, text) for each, text in zip(started, messages, strict=True)]
 
 
