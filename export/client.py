@@ -42,8 +42,9 @@ class TranslationClient(ParagraphTranslator):
         timeout: Timeout of a call in seconds, including all batches and retries. (Over REST, a
             response that is being received may take longer.)
         retries: Number of retries with exponential backoff while the server is unavailable or
-            overloaded (gRPC UNAVAILABLE and RESOURCE_EXHAUSTED, HTTP 429, 502 and 503); over REST,
-            `Retry-After` is honoured. Other errors are not retried.
+            overloaded (gRPC UNAVAILABLE and RESOURCE_EXHAUSTED, HTTP 429, 502 and 503), or merged
+            the request with a malformed one; over REST, `Retry-After` is honoured. Other errors are
+            not retried.
         batch_size: Maximum number of texts per request; reduced to the server's `max_batch_size`
             if that is smaller.
 

@@ -20,6 +20,8 @@ Arrays = dict[str, np.ndarray]
 
 # The response of a batching server to more rows than its `max_batch_size`.
 _TASK_TOO_LARGE = re.compile(r"[Tt]ask size \d+ is larger than maximum input batch size (\d+)")
+# The response to all requests of a batch, one of which is malformed: those of the client are not.
+_MERGED_WITH_MALFORMED = re.compile(r"from different tasks have different shapes")
 # gRPC uses the same status for too large messages and overloaded servers.
 _MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
 
@@ -115,7 +117,7 @@ class Rest(Transport):
         if answer.status_code == 504:
             raise TimeoutError(f"No answer from {self._url} in time: {answer.text}")
         if answer.status_code != 200:
-            _raise_if_batch_too_large(answer.text)
+            _raise_if_sent_otherwise(answer.text)
             hint = _NO_HALF_HINT if _NO_HALF in answer.text else ""
             raise ValueError(
                 f"{self._url} refused the request: {answer.status_code} {answer.text}{hint}"
@@ -187,7 +189,7 @@ class Grpc(Transport):
                 raise ValueError(
                     f"A message is too large: send fewer or shorter texts at a time ({details})."
                 ) from error
-            _raise_if_batch_too_large(details)
+            _raise_if_sent_otherwise(details)
             raise ValueError(f"The server refused the request: {code.name} {details}") from error
         return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
 
@@ -196,9 +198,12 @@ class Grpc(Transport):
         self._channel.close()
 
 
-def _raise_if_batch_too_large(message: str) -> None:
+def _raise_if_sent_otherwise(message: str) -> None:
+    """Raises if the same texts get an answer in smaller batches, or in another batch."""
     if found := _TASK_TOO_LARGE.search(message):
         raise BatchTooLarge(int(found[1]))
+    if _MERGED_WITH_MALFORMED.search(message):
+        raise Unavailable(f"The server merged the request with a malformed one: {message}")
 
 
 def _retry_after(headers: Any) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 
 from campaign import child
 from campaign.rows import Row
+from campaign.rows import planted as planted_row
 
 BACKENDS = ("tensorflow", "jax")
 # Largest difference that rounding makes, in units of 1 + the largest logit.
@@ -51,27 +52,29 @@ BATCHES_PER_MODEL = 8
 PLANTED = ("swapped rows", "attention to padding", "unnormalised attention", "a NaN")
 
 
-def numerics(seed: int, minutes: float, plant: str = "") -> list[Row]:
-    """A row for each backend and precision, which share the time.
+def numerics(seed: int, minutes: float) -> list[Row]:
+    """A row for each backend and precision, which share the time, and one of planted faults.
 
     Args:
         seed: Of models and batches.
         minutes: For all rows together.
-        plant: A fault of `PLANTED` that the rows must show.
     """
-    share = 60 * minutes / len(BACKENDS) / len(TOLERANCES)
-    rows = []
-    for backend in BACKENDS:
-        for policy in TOLERANCES:
-            name = f"numerics, {policy} on {backend}"
-            arguments = {"seed": seed, "seconds": share, "policy": policy, "plant": plant}
-            try:
-                found = child.call("numerics", "batches_of", backend=backend, **arguments)
-            except RuntimeError as error:
-                rows.append(Row(name, 1, 0, 0, 1, str(error)))
-            else:
-                rows.append(Row(name, *found))
-    return [*rows, smallest_vocabulary()]
+    share = 60 * minutes / (len(BACKENDS) * len(TOLERANCES) + 1)
+    rows = [_row(backend, policy, seed, share) for backend in BACKENDS for policy in TOLERANCES]
+    found = {
+        fault: [_row("tensorflow", "float32", seed, share / len(PLANTED), fault)]
+        for fault in PLANTED
+    }
+    return [*rows, smallest_vocabulary(), planted_row("numerics", found)]
+
+
+def _row(backend: str, policy: str, seed: int, seconds: float, plant: str = "") -> Row:
+    name = f"numerics, {policy} on {backend}"
+    arguments = {"seed": seed, "seconds": seconds, "policy": policy, "plant": plant}
+    try:
+        return Row(name, *child.call("numerics", "batches_of", backend=backend, **arguments))
+    except RuntimeError as error:
+        return Row(name, 1, 0, 0, 1, str(error))
 
 
 def smallest_vocabulary() -> Row:

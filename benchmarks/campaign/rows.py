@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -23,3 +24,18 @@ class Row(NamedTuple):
     wrong: int
     lost: int
     notes: str = ""
+
+
+def planted(campaign: str, found: Mapping[str, Iterable[Row]]) -> Row:
+    """A row of planted faults: survived are those that rows of the campaign show.
+
+    Args:
+        campaign: Its name.
+        found: The rows of the campaign for each fault.
+    """
+    missed = [
+        fault for fault, rows in found.items() if not any(row.wrong or row.lost for row in rows)
+    ]
+    notes = f"missed: {', '.join(missed)}" if missed else f"caught: {', '.join(found)}"
+    caught = len(found) - len(missed)
+    return Row(f"{campaign}, planted faults", len(found), caught, len(missed), 0, notes)

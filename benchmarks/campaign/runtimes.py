@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from campaign import child
-from campaign.rows import Row
+from campaign.rows import Row, planted
 from campaign.runtime_answers import MAX_SOURCE_LENGTH, Answers
 from campaign.texts import CORPORA, mixed_texts
 
@@ -44,10 +44,9 @@ def runtimes(
     minutes: float,
     model: str = "",
     corpora: str = str(CORPORA),
-    plant: str = "",
     count: int = 0,
 ) -> list[Row]:
-    """A row for each runtime.
+    """A row for each runtime, and one of planted faults.
 
     Args:
         seed: Of the texts.
@@ -55,7 +54,6 @@ def runtimes(
         model: Model directory; by default, one with unigram vocabularies is trained, as the file
             that takes text needs them.
         corpora: Folder of the real texts.
-        plant: A fault of `PLANTED`, in the answers of every runtime but the reference.
         count: Number of texts instead of `minutes`.
     """
     texts = mixed_texts(seed, count or min(5000, int(minutes * TEXTS_PER_MINUTE)), corpora)
@@ -87,7 +85,14 @@ def runtimes(
                 rows.append(Row(label, lost, 0, 0, lost, broken[kind, beam]))
                 continue
             arguments = {"kind": kind, "beam": beam, "model": model, "folder": name}
-            rows.append(Row(label, *child.call("runtimes", "compare", **arguments, plant=plant)))
+            rows.append(Row(label, *child.call("runtimes", "compare", **arguments)))
+        if not {("saved_model", 1), (REFERENCE, 1)} & set(broken):
+            arguments = {"kind": "saved_model", "beam": 1, "model": model, "folder": name}
+            found = {
+                fault: [Row(fault, *child.call("runtimes", "compare", **arguments, plant=fault))]
+                for fault in PLANTED
+            }
+            rows.append(planted("runtimes", found))
     return rows
 
 
@@ -115,6 +120,8 @@ def compare(kind: str, beam: int, model: str, folder: str, plant: str = "") -> l
         if quantized and what.startswith(("wrong: ", "tie")) and _plausible(got):
             same = got["text"] == want["text"]
             what = f"{'the same' if same else 'another'} translation by quantised weights"
+        if kind == "text_flavour" and set("\0▁") & set(text) and what.startswith("wrong"):
+            what = "NUL or U+2581 read otherwise, as documented"
         kinds[what] += 1
         if what.startswith(("wrong", "lost")):
             examples.setdefault(what, repr(text)[:60])

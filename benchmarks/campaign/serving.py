@@ -25,7 +25,7 @@ import requests
 
 from campaign.hostile import HANG_UPS, MALFORMED, Hostile
 from campaign.resident import Watch
-from campaign.rows import Row
+from campaign.rows import Row, planted
 from campaign.texts import CORPORA, mixed_texts
 from campaign.threads import MAX_LENGTH, TESTS, difference, short_enough
 
@@ -37,28 +37,40 @@ MOST_MOVED = 1.2
 PLANTED = ("swapped rows", "a leaked buffer", "a lost answer", "slow errors")
 
 
-def serving(
-    seed: int, minutes: float, model: str, corpora: str = str(CORPORA), plant: str = ""
-) -> list[Row]:
-    """Rows for good requests, malformed ones, hang-ups, versions, memory and latency.
+def serving(seed: int, minutes: float, model: str, corpora: str = str(CORPORA)) -> list[Row]:
+    """Rows for good requests, malformed ones, hang-ups, versions, memory, latency, planted faults.
 
     Args:
         seed: Of texts and requests.
-        minutes: How long clients ask. A version comes every minute, or more often in less than six.
+        minutes: How long clients ask; a tenth of it is for planted faults. A version comes every
+            minute, or more often in less than six.
         model: Model directory.
         corpora: Folder of the real texts.
-        plant: A fault of `PLANTED` that the rows must show.
     """
-    from keras_attn_nmt.export import TranslationClient, export_saved_model, export_serving
+    from keras_attn_nmt.export import export_saved_model
+
+    share = 0.1 * minutes / len(PLANTED)
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"beam_size": 1, "length_penalty": 1.0, "max_length": MAX_LENGTH}
+        version = export_saved_model(model, folder, **options)
+        texts = short_enough(mixed_texts(seed, TEXTS, corpora), model)
+        rows = served(version, texts, seed, 0.9 * minutes)
+        found = {fault: served(version, texts, seed, share, fault) for fault in PLANTED}
+    return [*rows, planted("server", found)]
+
+
+def served(
+    version: Path, texts: list[str], seed: int, minutes: float, plant: str = ""
+) -> list[Row]:
+    """The rows of a server of an exported version; with a fault of `PLANTED`, they must show it."""
+    from keras_attn_nmt.export import TranslationClient, export_serving
 
     sys.path.insert(0, str(TESTS))
     from serving_double import ModelServer
 
-    texts = short_enough(mixed_texts(seed, TEXTS, corpora), model)
     with tempfile.TemporaryDirectory() as folder:
         versions = Path(folder, "versions")
-        options = {"beam_size": 1, "length_penalty": 1.0, "max_length": MAX_LENGTH}
-        first = export_saved_model(model, versions, **options)
+        first = Path(shutil.copytree(version, versions / "1"))
         files = {path.name: path for path in export_serving(versions, name="model")}
         flags = [
             "--enable_batching=true",

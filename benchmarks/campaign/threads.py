@@ -23,7 +23,7 @@ import numpy as np
 
 from campaign import child
 from campaign.resident import Watch
-from campaign.rows import Row
+from campaign.rows import Row, planted
 from campaign.texts import CORPORA, mixed_texts
 
 TESTS = Path(__file__).resolve().parents[2] / "tests" / "export"
@@ -37,29 +37,33 @@ PLANTED = ("a shared buffer", "a leaked buffer", "a lost answer")
 Translate = Callable[[list[str]], list[Any]]
 
 
-def threads(
-    seed: int, minutes: float, model: str, corpora: str = str(CORPORA), plant: str = ""
-) -> list[Row]:
-    """Two rows for each subject: its answers, and its memory.
+def threads(seed: int, minutes: float, model: str, corpora: str = str(CORPORA)) -> list[Row]:
+    """Two rows for each subject, its answers and its memory, and one of planted faults.
 
     Args:
         seed: Of texts and batches.
         minutes: For all subjects together; each ends after 100,000 texts.
         model: Model directory.
         corpora: Folder of the real texts.
-        plant: A fault of `PLANTED` that the rows must show.
     """
+    share = 60 * minutes / (len(SUBJECTS) + 0.5)
     with tempfile.TemporaryDirectory() as folder:
         child.call("threads", "export", model=model, folder=folder)
-        rows = []
-        for subject in SUBJECTS:
-            arguments = {"subject": subject, "model": model, "folder": folder, "corpora": corpora}
-            arguments |= {"seed": seed, "seconds": 60 * minutes / len(SUBJECTS), "plant": plant}
-            try:
-                rows += [Row(*each) for each in child.call("threads", "shared", **arguments)]
-            except RuntimeError as error:
-                rows.append(Row(f"threads, {subject}", 1, 0, 0, 1, str(error)))
-    return rows
+        paths = {"model": model, "folder": folder, "corpora": corpora}
+        rows = [row for subject in SUBJECTS for row in _rows(subject, seed, share, paths)]
+        seconds = share / 2 / len(PLANTED)
+        found = {fault: _rows("TFLiteTranslator", seed, seconds, paths, fault) for fault in PLANTED}
+    return [*rows, planted("threads", found)]
+
+
+def _rows(
+    subject: str, seed: int, seconds: float, paths: dict[str, str], plant: str = ""
+) -> list[Row]:
+    arguments = {"subject": subject, "seed": seed, "seconds": seconds, "plant": plant, **paths}
+    try:
+        return [Row(*each) for each in child.call("threads", "shared", **arguments)]
+    except RuntimeError as error:
+        return [Row(f"threads, {subject}", 1, 0, 0, 1, str(error))]
 
 
 def export(model: str, folder: str) -> None:

@@ -30,6 +30,10 @@ HTTP_STATUS = {
 }
 # Bytes beyond ASCII are these characters while JSON is read, as they need not be UTF-8.
 _RAW = 0x10FF00
+# Escapes of characters beyond the Basic Multilingual Plane, which may be those.
+_PAIR = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE
+)
 _TYPES = {list: "Array", dict: "Object", str: "String", bool: "Bool", type(None): "Null"}
 
 
@@ -100,6 +104,7 @@ def write_error(error):
 
 
 def _document(body):
+    body = _PAIR.sub(_unescaped, body)
     text = "".join(chr(byte if byte < 0x80 else _RAW + byte) for byte in body)
 
     def first_wins(pairs):
@@ -112,6 +117,11 @@ def _document(body):
     if not isinstance(document, dict):
         raise StatusError(INVALID, "JSON Value: Is not object")
     return _checked(document)
+
+
+def _unescaped(pair):
+    units = bytes.fromhex((pair[2] + pair[3]).decode())
+    return pair[1] + units.decode("utf-16-be").encode()
 
 
 def _checked(value):

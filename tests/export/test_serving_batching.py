@@ -130,6 +130,26 @@ def test_request_of_another_rank_fails_its_batch(serve):
             assert "from different tasks have different shapes" in answer.result().text
 
 
+@pytest.mark.parametrize("protocol", ["rest_address", "grpc_address"])
+def test_client_repeats_a_request_that_was_merged_with_one_of_another_rank(serve, protocol):
+    server, gate = serve()
+    with (
+        ThreadPoolExecutor(3) as pool,
+        TranslationClient(getattr(server, protocol), "toy") as client,
+    ):
+        first = behind_the_gate(server, gate, pool)
+        sent = pool.submit(
+            client._send, "serving_default", {"text": ["good"]}, time.monotonic() + 60
+        )
+        queued(server, 1)
+        malformed = pool.submit(ask, server, ["rank 2"])
+        queued(server, 2)
+        gate.open.set()
+        assert first.result().status_code == 200
+        assert malformed.result().status_code == 400
+        assert sent.result()["translation"].tolist() in (["good"], [b"good"])
+
+
 def test_full_queue_gives_503_and_is_retried_by_the_client(serve):
     server, gate = serve()
     with ThreadPoolExecutor(3) as pool:

@@ -115,6 +115,11 @@ GOOD_REQUESTS = {
     "more after the end": (b'{"inputs": ["a"]} {', ["a"]),
     "NUL at the end": ({"instances": [{"text": "a\0"}, {"text": "\0"}]}, ["a\0", "\0"]),
     "escapes": (rb'{"inputs": ["\u00e4\ud83d\ude42"]}', ["ä🙂"]),
+    "escapes of the last characters": (
+        rb'{"inputs": ["\uDBFF\uDFFF\ud83d\ude42"]}',
+        ["\U0010ffff🙂"],
+    ),
+    "escaped backslash": (rb'{"inputs": ["\\ud83d\\ude42"]}', [r"\ud83d\ude42"]),
 }
 
 
