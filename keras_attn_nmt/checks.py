@@ -20,6 +20,14 @@ def check_whole(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def check_n_best(n_best: int, beam_size: int) -> None:
+    """Raises `ValueError` if a beam has fewer hypotheses than are asked for."""
+    if n_best > beam_size:
+        raise ValueError(
+            f"--n-best {n_best} requires --beam-size {n_best} or larger, got {beam_size}."
+        )
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a real Python or NumPy number, but not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

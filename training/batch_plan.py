@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,15 +46,21 @@ def count_lengths(chunks: tf.data.Dataset, max_length: int, ratio: float | None)
     histogram = np.zeros((max_length + 1, max_length + 1), np.int64)
     outcomes = np.zeros(5, np.int64)
     progress, digest = _PROGRESS_PAIRS, hashlib.blake2b(digest_size=8)
-    for chunk in chunks.as_numpy_iterator():
+    for chunk in digested(chunks, digest):
         np.add.at(histogram, (chunk.source_lengths, chunk.target_lengths), 1)
         outcomes += chunk.outcomes
-        for each in chunk:
-            digest.update(each.tobytes())
         if outcomes.sum() >= progress:
             _logger.info("%s sentence pairs tokenized and counted", f"{outcomes.sum():,}")
             progress += _PROGRESS_PAIRS
     return Counted(histogram, outcomes, ratio, digest.hexdigest())
+
+
+def digested(chunks: tf.data.Dataset, digest: hashlib.blake2b) -> Iterator[token_chunks.Chunk]:
+    """Yields each chunk as arrays of NumPy, after adding it to a digest."""
+    for chunk in chunks.as_numpy_iterator():
+        for each in chunk:
+            digest.update(each.tobytes())
+        yield chunk
 
 
 def plan_batches(

@@ -197,12 +197,19 @@ def open_tfds(
         data_dir: See `read_tfds`.
 
     Raises:
-        ValueError: See `read_tfds`.
+        ValueError: See `read_tfds`; or examples may lack one of the languages, so that the number
+            of pairs is not known.
 
     Example:
         corpus = open_tfds("wmt14_translate/fr-en", "train", "en", "fr")
     """
     builder, read = open_builder(name, source_language, target_language, data_dir)
+    if read(as_dataset(builder, split)).cardinality() < 0:
+        raise ValueError(
+            f"{name} has examples without {source_language!r} or {target_language!r}, so the "
+            "number of its pairs is not known and it cannot be streamed: set data.sample=0, or "
+            "write its pairs to line-aligned files."
+        )
     return LargeCorpus([_TfdsPart(builder, split, read)])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from keras_attn_nmt.training.batch_plan import Counted, plan_batches
+from keras_attn_nmt.training.batch_plan import Counted, digested, plan_batches
 from keras_attn_nmt.training.buckets import BatchPlan, BatchSizes, Bucket
 
 # Standard errors by which the number of batches exceeds its estimate, so that an epoch has room for
@@ -50,9 +50,7 @@ def estimate_plan(
     lengths: list[npt.NDArray[np.uint16]] = []
     outcomes: list[npt.NDArray[np.int64]] = []
     digest = hashlib.blake2b(str(corpus_pairs).encode(), digest_size=8)
-    for chunk in chunks.as_numpy_iterator():
-        for each in chunk:
-            digest.update(each.tobytes())
+    for chunk in digested(chunks, digest):
         pair = np.stack([chunk.source_lengths, chunk.target_lengths])
         lengths.append(pair.astype(np.uint16))
         outcomes.append(chunk.outcomes.astype(np.int64))

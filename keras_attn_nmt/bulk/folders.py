@@ -70,11 +70,19 @@ class Job:
 
 
 class Source(NamedTuple):
-    """A file to translate: its name in the output folder, its path, and its size as stored."""
+    """A file to translate.
+
+    Attributes:
+        name: Its name in the output folder.
+        path: Its path.
+        size: Its size as stored, in bytes.
+        modified: When it was modified, in seconds.
+    """
 
     name: str
     path: str
     size: int
+    modified: float
 
     @property
     def suffix(self) -> str:
@@ -161,6 +169,12 @@ class PartFiles(NamedTuple):
 
     of: dict[str, IO[bytes]]
     failed: list[dict[str, Any]]
+
+
+def has_translations(job: Job) -> bool:
+    """Whether the output has a finished file, or a finished part of one."""
+    names = map(storage.name_of, storage.below(job.work))
+    return any(name.endswith((".done", ".text", ".text.gz")) for name in names)
 
 
 def parts_folder(job: Job, source: Source, digest: str) -> str:

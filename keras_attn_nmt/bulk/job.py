@@ -16,9 +16,11 @@ from keras_attn_nmt.bulk.folders import (
     Job,
     Source,
     done_record,
+    has_translations,
     parts_folder,
 )
 from keras_attn_nmt.bulk.models import BulkOptions, check_model, model_digest
+from keras_attn_nmt.bulk.parts import scan
 from keras_attn_nmt.bulk.pipeline import translate_files
 from keras_attn_nmt.bulk.progress import Progress
 from keras_attn_nmt.bulk.runners import messages_kept, pipeline_options, run
@@ -105,7 +107,7 @@ def _sources(
     files: Sequence[storage.StoredFile], output: str, options: BulkOptions
 ) -> list[Source]:
     """The files to translate, none of whose outputs has the name of another."""
-    sources = [Source(storage.name_of(each.path), each.path, each.size) for each in files]
+    sources = [Source(storage.name_of(each.path), *each) for each in files]
     taken: dict[str, str] = {}
     for source in sources:
         names = [source.name, source.name + FAILED]
@@ -127,17 +129,22 @@ def _sources(
 
 
 def _check_settings(job: Job) -> None:
-    """Writes the settings of a job, or compares them with those that its output has."""
+    """Writes the settings of a job, or compares them with those that its output has.
+
+    An output without any translation, as of a model that could not be loaded, belongs to no job.
+    """
     settings = {
         "model": model_digest(job.model),
         **dataclasses.asdict(job.options),
     }
     settings = json.loads(json.dumps(settings))
     path = storage.join(job.work, SETTINGS)
-    if not storage.exists(path):
+    begun = json.loads(storage.read(path)) if storage.exists(path) else {}
+    if settings == begun:
+        return
+    if not begun or not has_translations(job):
         storage.write(path, json.dumps(settings).encode(), job.work)
         return
-    begun = json.loads(storage.read(path))
     for name, value in settings.items():
         if begun.get(name) != value:
             raise FileExistsError(
@@ -158,10 +165,14 @@ def _record(job: Job, source: Source) -> dict[str, Any] | None:
             "remove it."
         )
     record: dict[str, Any] = json.loads(storage.read(path))
-    if record["size"] != source.size:
+    changed = record["size"] != source.size
+    if not changed and record["modified"] != source.modified:
+        # Perhaps copied, or written again with the same content.
+        changed = scan(source.path, job.lines_per_part).digest != record["digest"]
+    if changed:
         raise FileExistsError(
-            f"{source.path} has {source.size:,} bytes and had {record['size']:,} when it was "
-            f"translated: remove {output} to translate it again."
+            f"{source.path} is not what it was when it was translated ({source.size:,} bytes, then "
+            f"{record['size']:,}): remove {output} to translate it again."
         )
     # A kill may have left them.
     storage.remove(parts_folder(job, source, record["digest"]))

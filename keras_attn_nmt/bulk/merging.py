@@ -46,6 +46,7 @@ def merge(job: Job, folder: FileFolder) -> None:
             "lines": folder.lines,
             "failed": failed,
             "size": source.size,
+            "modified": source.modified,
             "digest": folder.digest,
         }
         storage.write(record, json.dumps(values).encode(), job.work)

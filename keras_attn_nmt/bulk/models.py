@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.bulk import storage
+from keras_attn_nmt.checks import check_n_best
 from keras_attn_nmt.results import FORMS
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.fitting import cropped, pieces_that_fit
@@ -221,11 +222,6 @@ def load_translator(path: str, batch_size: int) -> Any:
     from keras_attn_nmt.translator import Translator
 
     return Translator.load(path)
-
-
-def check_n_best(n_best: int, beam_size: int) -> None:
-    if n_best > beam_size:
-        raise ValueError(f"n_best {n_best} requires a beam of {n_best} or larger, got {beam_size}.")
 
 
 def check_model(path: str, options: BulkOptions) -> None:

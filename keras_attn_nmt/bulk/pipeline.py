@@ -124,6 +124,7 @@ class _TranslateParts(beam.DoFn):
                 for line, outcome in zip(lines, outcomes, strict=True):
                     number += 1
                     self._write(files, folder.source, number, line, outcome)
+            _check_unchanged(folder.source)
 
     def _write(
         self, files: PartFiles, source: Source, number: int, line: Line, outcome: Outcome
@@ -151,6 +152,13 @@ class _Merge(beam.DoFn):
             merge(self._job, folder)
             self._files.inc()
             yield name
+
+
+def _check_unchanged(source: Source) -> None:
+    """Raises `ValueError` if a file is not what it was when the job began."""
+    now = storage.stored_file(source.path)
+    if (now.size, now.modified) != (source.size, source.modified):
+        raise ValueError(f"{source.path} was changed while it was translated. Start again.")
 
 
 def _chunks(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:

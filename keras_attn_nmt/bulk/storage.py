@@ -6,6 +6,7 @@ Local paths, `gs://`, `s3://`, `hdfs://` and whatever else Beam's `FileSystems` 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import gzip
 import os
 import shutil
@@ -24,10 +25,11 @@ _PLAIN = CompressionTypes.UNCOMPRESSED
 
 
 class StoredFile(NamedTuple):
-    """A file with its size in bytes."""
+    """A file with its size in bytes and its time of modification in seconds."""
 
     path: str
     size: int
+    modified: float
 
 
 def is_local(path: str) -> bool:
@@ -45,25 +47,55 @@ def name_of(path: str) -> str:
 def find(patterns: Sequence[str]) -> list[StoredFile]:
     """Files that match patterns such as `in/*`, sorted by path; no folders.
 
+    A path of a local file may have characters that are special in patterns. As in a shell, local
+    patterns match hidden files only if they name them.
+
     Raises:
         FileNotFoundError: A pattern matches nothing.
         OSError: The file system cannot be read.
     """
-    found: dict[str, int] = {}
+    found: dict[str, StoredFile] = {}
     for pattern in patterns:
+        if is_local(pattern) and os.path.isfile(pattern):
+            found[pattern] = stored_file(pattern)
+            continue
         try:
             (result,) = FileSystems.match([pattern])
         except BeamIOError as error:
             raise OSError(f"Cannot list {pattern}: {error}") from error
-        files = {each.path: each.size_in_bytes for each in result.metadata_list}
+        files = {each.path: _stored(each) for each in result.metadata_list}
         if is_local(pattern):
-            files = {path: size for path, size in files.items() if os.path.isfile(path)}
+            files = {
+                path: file
+                for path, file in files.items()
+                if os.path.isfile(path) and not _is_hidden(path, pattern)
+            }
         if not files:
             raise FileNotFoundError(
                 f"No file matches {pattern}. Expected files or a pattern such as 'in/*'."
             )
         found |= files
-    return [StoredFile(*each) for each in sorted(found.items())]
+    return [found[path] for path in sorted(found)]
+
+
+def stored_file(path: str) -> StoredFile:
+    """A file that exists, as it is now."""
+    if is_local(path):
+        status = os.stat(path)
+        return StoredFile(path, status.st_size, status.st_mtime)
+    (result,) = FileSystems.match([path])
+    return _stored(result.metadata_list[0])
+
+
+def _stored(found: Any) -> StoredFile:
+    return StoredFile(found.path, found.size_in_bytes, found.last_updated_in_seconds)
+
+
+def _is_hidden(path: str, pattern: str) -> bool:
+    """Whether a file, or a folder that it is in, is hidden and the pattern does not say so."""
+    wanted = [name for name in pattern.split("/") if name.startswith(".")]
+    hidden = [name for name in path.split("/") if name.startswith(".")]
+    return not all(any(fnmatch.fnmatch(name, each) for each in wanted) for name in hidden)
 
 
 def listed(folder: str) -> list[str]:
@@ -72,6 +104,14 @@ def listed(folder: str) -> list[str]:
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     (result,) = FileSystems.match([join(folder, "*")])
     return sorted(name_of(each.path) for each in result.metadata_list)
+
+
+def below(folder: str) -> list[str]:
+    """Paths of all files in a folder and in the folders in it."""
+    if is_local(folder):
+        return [str(path) for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    (result,) = FileSystems.match([join(folder, "**")])
+    return sorted(each.path for each in result.metadata_list)
 
 
 def exists(path: str) -> bool:

@@ -88,11 +88,16 @@ def bulk_translate(options: argparse.Namespace) -> None:
         print(json.dumps(dataclasses.asdict(report), ensure_ascii=False))
     else:
         print(
-            f"{report.files:,} files, {report.lines:,} lines, {report.failed_lines:,} lines not "
-            "translated" + (" (see *.failed.jsonl)" if report.failed_lines else "")
+            f"{_count(report.files, 'file')}, {_count(report.lines, 'line')}, "
+            f"{_count(report.failed_lines, 'line')} not translated"
+            + (" (see *.failed.jsonl)" if report.failed_lines else "")
         )
     if report.unreadable:
         raise ValueError(
-            f"{len(report.unreadable)} files could not be read, see *.failed.jsonl: "
+            f"{_count(len(report.unreadable), 'file')} could not be read, see *.failed.jsonl: "
             f"{', '.join(report.unreadable[:5])}"
         )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -159,7 +160,7 @@ def test_an_output_belongs_to_one_job(job, tmp_path):
     with pytest.raises(FileExistsError, match="begun with another n_best \\(1, now 2\\)"):
         job(n_best=2, search={"beam_size": 2})
     write(tmp_path / "in" / "a.txt", b"ein Haus am See\n")
-    with pytest.raises(FileExistsError, match=r"has 16 bytes and had 9 .* remove .*out/a.txt"):
+    with pytest.raises(FileExistsError, match=r"16 bytes, then 9\): remove .*out/a.txt"):
         job()
     (tmp_path / "out" / "a.txt").unlink()
     assert job().finished_before == 0
@@ -183,13 +184,61 @@ def test_wrong_use(device_file, tmp_path):
         run([one], output="one")
     with pytest.raises(FileNotFoundError, match="No file matches"):
         run([one, str(tmp_path / "three" / "*")])
-    with pytest.raises(ValueError, match="n_best 9 requires a beam of 9"):
+    with pytest.raises(ValueError, match="--n-best 9 requires --beam-size 9"):
         run([one], n_best=9)
     with pytest.raises(ValueError, match="no option --direct_num_worker=2"):
         bulk_translate(device_file, [one], str(tmp_path / "out"), None, ["--direct_num_worker=2"])
     with pytest.raises(FileNotFoundError, match=r"model nowhere\.tflite does not exist"):
         bulk_translate("nowhere.tflite", [one], str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_patterns_match_as_in_a_shell(tmp_path):
+    from keras_attn_nmt.bulk import storage
+
+    for name in ("a[1].txt", ".hidden", "b c"):
+        (tmp_path / name).write_bytes(b"See\n")
+
+    def names(*patterns):
+        return [storage.name_of(file.path) for file in storage.find(patterns)]
+
+    assert names(f"{tmp_path}/*") == ["a[1].txt", "b c"]
+    assert names(f"{tmp_path}/.h*", f"{tmp_path}/b c", f"{tmp_path}/b*") == [".hidden", "b c"]
+    assert names(f"{tmp_path}/a[1].txt") == ["a[1].txt"]
+    assert storage.find([f"{tmp_path}/b c"]) == storage.find([f"{tmp_path}/b*"])
+
+
+def test_a_model_that_cannot_be_loaded_begins_no_job(job, device_file, model_directory, tmp_path):
+    write(tmp_path / "in" / "a.txt", b"ein Haus\n")
+    with pytest.raises(JobFailed, match="--n-best 3 requires --beam-size 3"):
+        job(model=model_directory, n_best=3, search={})
+    assert not content_of(tmp_path / "out")
+    assert job().files == 1
+
+
+def test_changed_sources_are_noticed(job, tmp_path, monkeypatch):
+    from keras_attn_nmt.bulk import pipeline
+
+    path = tmp_path / "in" / "a.txt"
+    write(path, b"ein Haus\n")
+    read = pipeline.read_lines
+
+    def changed_meanwhile(*arguments):
+        write(path, b"zwei Hau\n")
+        return read(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "read_lines", changed_meanwhile)
+        with pytest.raises(JobFailed, match="was changed while it was translated"):
+            job()
+    assert not finished_parts(tmp_path / "out")
+    job()
+    # The same content at another time, then other content of the same size.
+    os.utime(path, (1, 1))
+    assert job().finished_before == 1
+    write(path, b"ein Auto\n")
+    with pytest.raises(FileExistsError, match="is not what it was when it was translated"):
+        job()
 
 
 def test_a_tflite_file_needs_no_tensorflow(device_file, tmp_path):
@@ -204,4 +253,4 @@ def test_a_tflite_file_needs_no_tensorflow(device_file, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.stdout.splitlines() == ["1 files, 1 lines, 0 lines not translated", "[]"]
+    assert done.stdout.splitlines() == ["1 file, 1 line, 0 lines not translated", "[]"]

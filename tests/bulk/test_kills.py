@@ -122,7 +122,7 @@ def killed(*paths):
 setattr(module, action, killed)
 cli.main(sys.argv[3:])
 """
-SUMMARY = b"1 files, 200 lines, 1 lines not translated (see *.failed.jsonl)\n"
+SUMMARY = b"1 file, 200 lines, 1 line not translated (see *.failed.jsonl)\n"
 MOMENTS = {
     "a part gets its name": ("replace", "00000001.text"),
     "failures get their name": ("replace", "a.txt.failed.jsonl"),

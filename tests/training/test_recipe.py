@@ -17,6 +17,10 @@ def test_bahdanau2015_recipe_matches_the_paper():
     assert recipe.model["reset_after"] is False
     assert recipe.model["readout"] == "maxout"
     assert recipe.model["initializer"] == "paper"
+    # The corpus is streamed, about five times.
+    assert recipe.data.sample
+    steps = recipe.training.epochs * recipe.training.steps_per_epoch
+    assert steps * 80 / 40.8e6 == pytest.approx(5, rel=0.01)
     assert (recipe.training.optimizer, recipe.training.clip_norm) == ("adadelta", 1.0)
 
 
