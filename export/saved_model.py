@@ -37,6 +37,7 @@ from keras_attn_nmt.text.special_ids import UNK
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, Translation
 from keras_attn_nmt.translator import Translator
+from keras_attn_nmt.writing import named_errors, sync, sync_tree, temporary_sibling
 
 with extra("serve"):  # The warm-up requests, and the check that replays them.
     from keras_attn_nmt.export import saved_model_check, warmup
@@ -143,22 +144,24 @@ def export_saved_model(
 
     created = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving ignores names that are not numbers.
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".unfinished", dir=output))
     try:
-        _write(files, options, unfinished, expected, languages(model), known, attention)
-        _check(unfinished, expected)
-        unfinished.chmod(0o755)
-        try:
-            unfinished.rename(final)
-        except OSError as error:
-            if not final.exists():
-                raise
-            raise FileExistsError(
-                f"{final} was written by another process meanwhile: export again for the next one."
-            ) from error
+        # TensorFlow Serving ignores names that are not numbers.
+        with temporary_sibling(final) as unfinished:
+            _write(files, options, unfinished, expected, languages(model), known, attention)
+            _check(unfinished, expected)
+            unfinished.chmod(0o755)
+            sync_tree(unfinished)
+            try:
+                unfinished.rename(final)
+            except OSError as error:
+                if not final.exists():
+                    raise
+                raise FileExistsError(
+                    f"{final} was written by another process meanwhile: export again for the next "
+                    "one."
+                ) from error
+            sync(output)
     except BaseException as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         if created:
             with contextlib.suppress(OSError):  # Contains another process's version.
                 output.rmdir()
@@ -205,7 +208,8 @@ def _write(
     }
     path = directory / METADATA
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    with named_errors(path):
+        path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
     warmup.write(directory, {name: expected[name] for name in INPUTS if name in expected})
 
 

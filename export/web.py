@@ -16,7 +16,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
@@ -34,7 +33,12 @@ from keras_attn_nmt.export.web_runtime import runtime_files
 from keras_attn_nmt.model_directory import SOURCE, TARGET, check_complete
 from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, ATTENTION_STYLES, asset
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.writing import atomic_write, check_folder_output
+from keras_attn_nmt.writing import (
+    check_folder_output,
+    named_errors,
+    replace_folder,
+    temporary_sibling,
+)
 
 PAGE, MODELS = "index.html", "models.json"
 FILES = (
@@ -152,8 +156,8 @@ def export_web(
             shutil.rmtree(folder / "models")
             files = {PAGE: web_single_file.joined(files)}
         for name, content in files.items():
-            with atomic_write(folder / name) as temporary:
-                temporary.write_bytes(content)
+            with named_errors(output / name):
+                (folder / name).write_bytes(content)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     logger.info("%s: %.1f MB", output / PAGE if single_file else output, size / 1e6)
     return output / PAGE
@@ -302,16 +306,10 @@ def _check_replaceable(output: Path) -> None:
 def _replaced_folder(output: Path) -> Iterator[Path]:
     """Yields a temporary sibling folder that takes the place of `output` on success."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as directory:
-        folder, former = Path(directory, "new"), Path(directory, "former")
+    with temporary_sibling(output) as directory:
+        folder = directory / "new"
         folder.mkdir()  # Readable by a web server, unlike the temporary folder itself.
         yield folder
         if output.exists():
             _check_replaceable(output)
-            output.rename(former)
-        try:
-            folder.rename(output)
-        except OSError:
-            if former.exists():
-                former.rename(output)
-            raise
+        replace_folder(folder, output)

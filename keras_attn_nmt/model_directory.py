@@ -46,9 +46,10 @@ def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     files.source_tokenizer.save(directory / SOURCE)
     files.target_tokenizer.save(directory / TARGET)
-    write_config(directory, files)
     with atomic_write(directory / MODEL) as temporary:
         files.model.save(temporary)
+    # Last: until then, the digests of the former vocabularies tell that the files do not match.
+    write_config(directory, files)
 
 
 def write_config(directory: Path, files: ModelFiles) -> None:

@@ -1,43 +1,162 @@
-"""Atomic file writes, and checks of output paths."""
+"""Writes that are all or nothing, also when the power fails, and checks of output paths."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
+import fcntl
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+UNFINISHED = ".unfinished"
+# Flag of renameat2(2): both paths exist and change places.
+_EXCHANGE = 2
+_CURRENT_DIRECTORY = -100
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path in the same directory, renamed to `path` on success.
 
-    On failure (a full disk, a kill) an existing file at `path` is unchanged. The temporary path has
-    the same suffix, from which Keras infers the format.
+    On failure (a full disk, a kill, a power failure) an existing file at `path` is unchanged. The
+    file is on the disk before it gets its name, and the name is when the block ends. The temporary
+    path has the same suffix, from which Keras infers the format.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {path.parent} for {path.name} does not exist.")
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory:
-        temporary = Path(directory) / path.name
-        try:
+    with temporary_sibling(path) as directory:
+        temporary = directory / path.name
+        with named_errors(path):
             yield temporary
-        except OSError as error:
-            if error.errno is None or error.filename is not None:
-                raise
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        except RuntimeError as error:  # Raised by h5py on a full disk.
-            raise OSError(f"Could not write {path}: {error}") from error
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+            sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Adds the path to errors of writing that do not name a file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except RuntimeError as error:  # Raised by h5py on a full disk.
+        raise OSError(f"Could not write {path}: {error}") from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a UTF-8 file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def temporary_sibling(path: Path) -> Iterator[Path]:
+    """Yields a new hidden folder beside a path; removed at the end.
+
+    Those that killed processes left for the same path are removed first. A kernel lock (`flock`)
+    tells them from folders in use; on file systems without such locks they stay.
+    """
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}")
+    for name in os.listdir(path.parent):
+        if pattern.fullmatch(name):
+            _remove_abandoned(path.parent / name)
+    while True:
+        folder = Path(tempfile.mkdtemp(UNFINISHED, f".{path.name}.", path.parent))
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            try:
+                descriptor = os.open(folder, os.O_RDONLY)
+            except FileNotFoundError:  # Another process took it for an abandoned one.
+                continue
+            stack.callback(os.close, descriptor)
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.exists():
+                yield folder
+                return
+
+
+def _remove_abandoned(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """Waits until a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: The disk is full or fails. File systems that cannot sync folders raise nothing.
+    """
+    folder = os.path.isdir(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if folder:  # It may be written, but not read.
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not (folder and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: str | os.PathLike[str]) -> None:
+    """`sync` of a folder with all files and folders in it."""
+    for path, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(os.path.join(path, name))
+        sync(path)
+
+
+def replace_folder(folder: Path, output: Path) -> None:
+    """Puts a complete folder in the place of another one, or of none; `output` always exists.
+
+    On systems that cannot exchange two folders in one step, it is absent for a moment. What was at
+    `output` is at `folder` afterwards, or deleted.
+    """
+    sync_tree(folder)
+    if not output.exists():
+        folder.rename(output)
+    elif not _exchange(folder, output):
+        former = folder.with_name("former")
+        output.rename(former)
+        try:
+            folder.rename(output)
+        except OSError:
+            former.rename(output)
+            raise
+    sync(output.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    here = _CURRENT_DIRECTORY
+    if renameat2(here, paths[0], here, paths[1], _EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))
 
 
 def check_file_output(path: str | os.PathLike[str]) -> None:

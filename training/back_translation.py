@@ -33,7 +33,7 @@ from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.textfiles import iterate_lines, sha256_of
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
-from keras_attn_nmt.writing import check_folder_output, write_text
+from keras_attn_nmt.writing import check_folder_output, named_errors, sync, write_text
 
 REPORT = "back-translation.json"
 UNFINISHED = ".unfinished"
@@ -198,6 +198,7 @@ def back_translate(
         shutil.rmtree(folder / _PARTS, ignore_errors=True)
         (folder / _SETTINGS).unlink(missing_ok=True)
         os.replace(folder, output)
+        sync(output.parent)
     return json.loads((output / REPORT).read_text("utf-8"))
 
 
@@ -312,6 +313,7 @@ def _join_parts(folder: Path, settings: dict[str, Any]) -> None:
     counts: Counter[str] = Counter()
     paths = [folder / f"train.{settings[f'{side}_language']}" for side in ("source", "target")]
     with (
+        named_errors(folder),
         paths[0].open("w", encoding="utf-8") as source,
         paths[1].open("w", encoding="utf-8") as target,
     ):

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import random
-import shutil
 import time
 import types
 from collections.abc import Callable, Sequence
@@ -216,9 +215,6 @@ class Checkpoints(keras.callbacks.Callback):
         self.save_weights = save_weights
         self.on_better = on_better
         directory.mkdir(parents=True, exist_ok=True)
-        # Partial writes of a killed run.
-        for path in directory.glob(".*.weights.h5.*"):
-            shutil.rmtree(path, ignore_errors=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         history = self.kept.history

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from keras_attn_nmt.extras import extra
+from keras_attn_nmt.writing import sync
 
 with extra("beam"):
     from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -158,6 +159,7 @@ def writing(path: str, scratch: str) -> Iterator[IO[bytes]]:
                 os.fsync(file.fileno())
         if is_local(path):
             os.replace(unfinished, path)
+            sync(os.path.dirname(path) or ".")
         else:
             FileSystems.rename([unfinished], [path])
     except BaseException:

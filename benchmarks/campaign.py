@@ -1,0 +1,77 @@
+"""Reliability campaigns: faults, hostile input and long runs. Prints the rows of a Markdown table.
+
+    python benchmarks/campaign.py build/demo/model --work build/campaign --seed 1
+
+MODEL is the model of `make demo`, with the exports beside it. docs/reliability.md has the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from campaign.rows import Row
+
+
+class Settings(NamedTuple):
+    """What a campaign is given: paths, a seed, minutes, and an interpreter with Apache Beam."""
+
+    model: Path
+    work: Path
+    seed: int
+    minutes: float
+    beam_python: str
+
+
+def write_faults(settings: Settings) -> list[Row]:
+    from campaign import write_faults
+
+    return write_faults.campaign(
+        settings.model,
+        settings.work,
+        settings.seed,
+        minutes=settings.minutes,
+        beam_python=settings.beam_python,
+    )
+
+
+# Each imports its module when it runs.
+CAMPAIGNS: dict[str, Callable[[Settings], Iterable[Row]]] = {
+    "write-faults": write_faults,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, default=list(CAMPAIGNS))
+    parser.add_argument("--minutes", type=float, default=60, help="of all campaigns together")
+    parser.add_argument("--beam-python", default="", help="interpreter with Apache Beam")
+    options = parser.parse_args()
+    print(f"Seed {options.seed}\n", flush=True)
+    print("| campaign | tried | survived | wrong | lost | seconds | notes |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    failed = False
+    for name in options.only:
+        work = options.work.resolve() / name
+        work.mkdir(parents=True, exist_ok=True)
+        minutes = options.minutes / len(options.only)
+        begin = time.perf_counter()
+        settings = Settings(
+            options.model.resolve(), work, options.seed, minutes, options.beam_python
+        )
+        for row in CAMPAIGNS[name](settings):
+            failed |= bool(row.wrong or row.lost)
+            seconds, begin = time.perf_counter() - begin, time.perf_counter()
+            counts = f"{row.tried} | {row.survived} | {row.wrong} | {row.lost}"
+            print(f"| {row.name} | {counts} | {seconds:.0f} | {row.notes} |", flush=True)
+    raise SystemExit(int(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Runs commands of the command line in forked processes, which saves the imports of each.
+
+A JSON object per line of standard input, an answer per line of standard output. `arguments` are
+those of `keras-attn-nmt`, `faults` the environment variables of `write_faults.c`, `stdout` and
+`stderr` files for the output, `plant` a fault of `PLANTS`, `kill_after` seconds until SIGKILL or 0.
+The answer is the exit code: negative for a signal, 70 for an exception that left the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# What the commands need; imported once, before any model is built.
+IMPORTED = (
+    "keras_attn_nmt.translator",
+    "keras_attn_nmt.training",
+    "keras_attn_nmt.training.back_translation",
+    "keras_attn_nmt.export",
+    "keras_attn_nmt.plots",
+)
+
+
+def plant_no_sync() -> None:
+    """Nothing is on the disk before its name is."""
+    os.fsync = lambda descriptor: None
+
+
+def plant_sync_after_rename() -> None:
+    """The file is synced, but under its final name."""
+    from keras_attn_nmt import writing
+
+    sync, replace = writing.sync, os.replace
+
+    def later(path: Any) -> None:
+        if os.path.isdir(path):
+            sync(path)
+
+    def replace_and_sync(source: Any, target: Any) -> None:
+        replace(source, target)
+        sync(target)
+
+    writing.sync, os.replace = later, replace_and_sync
+
+
+def plant_in_place() -> None:
+    """Files are written under their final names."""
+    from keras_attn_nmt import writing
+
+    @contextlib.contextmanager
+    def in_place(path: Path) -> Iterator[Path]:
+        yield path.parent
+
+    writing.temporary_sibling = in_place
+
+
+def plant_swallowed() -> None:
+    """Errors of writing are ignored."""
+    from keras_attn_nmt import writing
+
+    inner = writing.named_errors
+
+    @contextlib.contextmanager
+    def silent(path: Any) -> Iterator[None]:
+        with contextlib.suppress(OSError), inner(path):
+            yield
+        if not os.path.exists(path):
+            Path(path).touch()
+
+    writing.named_errors = silent
+
+
+def plant_leftovers() -> None:
+    """Temporary folders stay, with what was written until the error, and are never removed."""
+    from keras_attn_nmt import writing
+
+    writing.shutil.rmtree = lambda *_, **__: None
+
+
+def plant_half_folder() -> None:
+    """A folder is filled under its final name."""
+    from keras_attn_nmt import writing
+
+    def filled(folder: Path, output: Path) -> None:
+        for name in sorted(os.listdir(folder)):
+            target = output / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            output.mkdir(exist_ok=True)
+            os.replace(folder / name, target)
+
+    writing.replace_folder = filled
+    importlib.import_module("keras_attn_nmt.export.web").replace_folder = filled
+
+
+def plant_early_state() -> None:
+    """A checkpoint is announced before it is written."""
+    from keras_attn_nmt.training import callbacks
+
+    save = callbacks.Checkpoints.on_epoch_end
+
+    def announced(self: Any, epoch: int, logs: Any = None) -> None:
+        history = self.kept.history
+        state = {"epochs": epoch + 1, "best_epoch": 1, "finished": False, "history": history}
+        (self.directory / callbacks.STATE).write_text(json.dumps(state))
+        save(self, epoch, logs)
+
+    callbacks.Checkpoints.on_epoch_end = announced
+
+
+PLANTS: dict[str, Callable[[], None]] = {
+    name.removeprefix("plant_").replace("_", "-"): value
+    for name, value in list(globals().items())
+    if name.startswith("plant_")
+}
+
+
+def run_child(job: dict[str, Any]) -> None:
+    """Runs one command; never returns."""
+    code = 70
+    try:
+        for descriptor, name in ((1, job["stdout"]), (2, job["stderr"])):
+            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(file, descriptor)
+            os.close(file)
+        os.environ.update(job["faults"])
+        if job.get("plant"):
+            PLANTS[job["plant"]]()
+        from keras_attn_nmt import cli
+
+        if job["faults"]:
+            ctypes.CDLL(None).fault_start()
+        code = cli.main(job["arguments"])
+        sys.stdout.flush()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def wait(child: int, kill_after: float) -> int:
+    """The exit code of a child."""
+    end = time.monotonic() + kill_after
+    while kill_after:
+        finished, status = os.waitpid(child, os.WNOHANG)
+        if finished:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= end:
+            os.kill(child, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main() -> None:
+    """Answers until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    from keras_attn_nmt.cli.keras_import import import_keras
+
+    import_keras()
+    for name in IMPORTED:
+        importlib.import_module(name)
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if not child:
+            run_child(job)
+        print(wait(child, job.get("kill_after", 0)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

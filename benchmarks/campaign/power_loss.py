@@ -1,0 +1,77 @@
+"""Whether a power failure can leave a file half-written, judged by the calls that wrote it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from campaign.outputs import LOGS
+
+
+class Call(NamedTuple):
+    """A line of the log of `write_faults.c`."""
+
+    operation: str
+    path: str
+    other: str
+
+
+def calls(log: str) -> list[Call]:
+    """The calls of a log; those that were made to fail begin with an exclamation mark."""
+    return [Call(*line.split("\t")) for line in log.splitlines()]
+
+
+def unsafe(made: Iterable[Call]) -> list[str]:
+    """What is unsafe about the calls of a program: write, fsync, rename, fsync of the folder.
+
+    A name may be lost or kept by a power failure until its folder is synced, and so may the content
+    of a file until the file is. Renames between unfinished files publish nothing.
+    """
+    faults: dict[str, None] = {}
+    written: set[str] = set()
+    named: set[str] = set()
+    pending = ""
+    for operation, path, other in made:
+        if operation in ("open", "write", "mkdir") and not LOGS & set(path.split("/")):
+            if operation != "write":
+                named.add(os.path.dirname(path))
+            if operation == "mkdir":
+                continue
+            if operation == "write":
+                written.add(path)
+                if not _depth(path):
+                    faults[f"{_short(path)} is written under its final name"] = None
+        elif operation == "fsync":
+            written.discard(path)
+            named.discard(path)
+            pending = "" if path == os.path.dirname(pending) else pending
+        elif operation == "rename":
+            published = _depth(path) > _depth(other)
+            if published and pending:
+                faults[f"{_short(other)} is renamed before {_short(pending)} is durable"] = None
+            if published and any(_below(each, path) for each in written | named):
+                faults[f"{_short(other)} gets its name before its content is on the disk"] = None
+            written = {_moved(each, path, other) for each in written}
+            named = {_moved(each, path, other) for each in named}
+            pending = other if published else pending
+    if pending:
+        faults[f"the name {_short(pending)} may be lost"] = None
+    return list(faults)
+
+
+def _depth(path: str) -> int:
+    """Number of unfinished folders or files that a path names."""
+    return sum(part.endswith(".unfinished") for part in path.split("/"))
+
+
+def _below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+def _moved(path: str, source: str, target: str) -> str:
+    return target + path[len(source) :] if _below(path, source) else path
+
+
+def _short(path: str) -> str:
+    return "/".join(path.split("/")[-2:])
