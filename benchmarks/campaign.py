@@ -26,7 +26,7 @@ class Settings(NamedTuple):
     beam_python: str
 
 
-def write_faults(settings: Settings) -> list[Row]:
+def write_faults(settings: Settings) -> Iterable[Row]:
     from campaign import write_faults
 
     return write_faults.campaign(
@@ -38,9 +38,23 @@ def write_faults(settings: Settings) -> list[Row]:
     )
 
 
+def kills(settings: Settings) -> Iterable[Row]:
+    from campaign import kills
+
+    return kills.campaign(settings.work, settings.seed, minutes=settings.minutes)
+
+
+def planted_faults(settings: Settings) -> Iterable[Row]:
+    from campaign import planted_faults
+
+    return planted_faults.campaign(settings.model, settings.work, settings.seed)
+
+
 # Each imports its module when it runs.
 CAMPAIGNS: dict[str, Callable[[Settings], Iterable[Row]]] = {
     "write-faults": write_faults,
+    "kills": kills,
+    "planted-faults": planted_faults,
 }
 
 

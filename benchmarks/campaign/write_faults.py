@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,7 +131,7 @@ def campaign(
     minutes: float = 30,
     only: Sequence[str] = (),
     beam_python: str = "",
-) -> list[Row]:
+) -> Iterator[Row]:
     """Rows of the table, two for each command.
 
     Args:
@@ -144,7 +144,6 @@ def campaign(
         beam_python: An interpreter with Apache Beam, for bulk-translate.
     """
     end = time.monotonic() + 60 * minutes
-    rows = []
     data = work / "data"
     write_data(data, seed)
     chosen = [case for case in CASES if not only or case.name in only]
@@ -157,11 +156,10 @@ def campaign(
         try:
             share = (end - time.monotonic()) / (len(chosen) - index)
             until = time.monotonic() + share
-            rows += run_case(worker, case, model, data, folder, seed, count, until)
+            yield from run_case(worker, case, model, data, folder, seed, count, until)
         finally:
             worker.close()
             shutil.rmtree(folder / "out", ignore_errors=True)
-    return rows
 
 
 def run_case(
