@@ -17,7 +17,7 @@ ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: help demo docs test test-all test-release lint format test-lowest test-next test-jax \
-	test-beam test-torch test-arm benchmark clean
+	test-beam test-torch test-arm benchmark campaign clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -34,6 +34,7 @@ help:
 	@echo 'make test-torch   tests of the core on PyTorch (a download of several GB)'
 	@echo 'make test-arm     .tflite files on ARM64: emulated on Debian for x86-64, or as it is'
 	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: a short form)'
+	@echo 'make campaign     an hour of faults, kills and hostile input (SEED: 1; docs/reliability.md)'
 	@echo 'make clean        remove everything that the other targets made'
 
 demo: .venv/ready
@@ -164,6 +165,13 @@ benchmark: .venv/ready
 	@test -n "$(CORPUS)" || (echo 'make benchmark CORPUS=FOLDER, with train.de.gz and so on' >&2; exit 2)
 	@test -n "$(SHORT)" || benchmarks/peers/install.sh
 	$(BIN)/python benchmarks/run.py $(CORPUS) --work build/benchmark $(if $(SHORT),--short)
+
+# An hour, on a machine with a C compiler. The model is that of `make demo`.
+SEED ?= 1
+campaign: .venv/ready .venv-beam/ready
+	test -e build/demo/report.json || $(MAKE) demo
+	$(BIN)/python benchmarks/campaign.py build/demo/model --work build/campaign --seed $(SEED) \
+		--beam-python $(CURDIR)/$(BEAM)/python
 
 clean:
 	rm -rf .venv .venv-beam .venv-docs .venv-lowest .venv-next .venv-torch build dist *.egg-info \

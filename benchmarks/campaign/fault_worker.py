@@ -104,6 +104,7 @@ def plant_half_folder() -> None:
 
 def plant_early_state() -> None:
     """A checkpoint is announced before it is written."""
+    from keras_attn_nmt import writing
     from keras_attn_nmt.training import callbacks
 
     save = callbacks.Checkpoints.on_epoch_end
@@ -111,7 +112,7 @@ def plant_early_state() -> None:
     def announced(self: Any, epoch: int, logs: Any = None) -> None:
         history = self.kept.history
         state = {"epochs": epoch + 1, "best_epoch": 1, "finished": False, "history": history}
-        (self.directory / callbacks.STATE).write_text(json.dumps(state))
+        writing.write_text(self.directory / callbacks.STATE, json.dumps(state))
         save(self, epoch, logs)
 
     callbacks.Checkpoints.on_epoch_end = announced

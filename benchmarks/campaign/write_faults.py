@@ -85,7 +85,8 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> tuple[list[str]
         wrong += _mixed(prepared, found := fingerprint(places.out))
         if code == 0 and not _holds(found, prepared.new):
             wrong.append("exit code 0 without the output")
-        lost += [f"{name} is gone" for name in prepared.old.keys() - found.keys()]
+        if not _holds(found, prepared.new):
+            lost += [f"{name} is gone" for name in prepared.old.keys() - found.keys()]
     except Broken as error:
         wrong.append(str(error))
     if code > 0 and ("Traceback" in messages or not re.search(r"error: .*\w", messages)):
