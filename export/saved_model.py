@@ -37,7 +37,7 @@ from keras_attn_nmt.text.special_ids import UNK
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, Translation
 from keras_attn_nmt.translator import Translator
-from keras_attn_nmt.writing import named_errors, sync, sync_tree, temporary_sibling
+from keras_attn_nmt.writing import make_folder, named_errors, sync, sync_tree, temporary_sibling
 
 with extra("serve"):  # The warm-up requests, and the check that replays them.
     from keras_attn_nmt.export import saved_model_check, warmup
@@ -143,7 +143,7 @@ def export_saved_model(
                 answers.pop("attention", None)
 
     created = not output.exists()
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     try:
         # TensorFlow Serving ignores names that are not numbers.
         with temporary_sibling(final) as unfinished:

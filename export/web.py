@@ -35,6 +35,7 @@ from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, ATTENTION_STYLES, a
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import (
     check_folder_output,
+    make_folder,
     named_errors,
     replace_folder,
     temporary_sibling,
@@ -305,7 +306,7 @@ def _check_replaceable(output: Path) -> None:
 @contextlib.contextmanager
 def _replaced_folder(output: Path) -> Iterator[Path]:
     """Yields a temporary sibling folder that takes the place of `output` on success."""
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     with temporary_sibling(output) as directory:
         folder = directory / "new"
         folder.mkdir()  # Readable by a web server, unlike the temporary folder itself.

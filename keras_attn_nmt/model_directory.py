@@ -20,7 +20,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.writing import atomic_write, write_text
+from keras_attn_nmt.writing import atomic_write, make_folder, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
 CHECKPOINTS = "checkpoints"
@@ -43,7 +43,7 @@ class ModelFiles(NamedTuple):
 def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
     """Writes a model directory; existing files are replaced atomically, one by one."""
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     files.source_tokenizer.save(directory / SOURCE)
     files.target_tokenizer.save(directory / TARGET)
     with atomic_write(directory / MODEL) as temporary:

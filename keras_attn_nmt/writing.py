@@ -66,9 +66,10 @@ def temporary_sibling(path: Path) -> Iterator[Path]:
     tells them from folders in use; on file systems without such locks they stay.
     """
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}")
-    for name in os.listdir(path.parent):
-        if pattern.fullmatch(name):
-            _remove_abandoned(path.parent / name)
+    with contextlib.suppress(PermissionError):  # A folder that may be written, but not read.
+        for name in os.listdir(path.parent):
+            if pattern.fullmatch(name):
+                _remove_abandoned(path.parent / name)
     while True:
         folder = Path(tempfile.mkdtemp(UNFINISHED, f".{path.name}.", path.parent))
         with contextlib.ExitStack() as stack:
@@ -115,6 +116,15 @@ def sync(path: str | os.PathLike[str]) -> None:
             raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Creates a folder with its parents, if need be; their names are on the disk at the end."""
+    path = Path(path)
+    created = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in created:
+        sync(each.parent)
 
 
 def sync_tree(folder: str | os.PathLike[str]) -> None:
@@ -190,6 +200,7 @@ def check_folder_output(path: str | os.PathLike[str]) -> None:
 def _check_writable(folder: Path, output: Path) -> None:
     # Permission bits are not enough: the file system may be read-only.
     try:
-        tempfile.TemporaryDirectory(dir=folder).cleanup()
+        with temporary_sibling(folder / output.name):
+            pass
     except OSError as error:
         raise OSError(f"Cannot write {output}: {error.strerror} in {folder}.") from error

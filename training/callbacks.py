@@ -214,7 +214,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.kept = history
         self.save_weights = save_weights
         self.on_better = on_better
-        directory.mkdir(parents=True, exist_ok=True)
+        writing.make_folder(directory)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         history = self.kept.history

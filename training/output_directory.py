@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_attn_nmt.writing import check_folder_output
+from keras_attn_nmt.writing import check_folder_output, make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def taken(directory: str | os.PathLike[str]) -> Iterator[Path]:
         raise FileExistsError(f"{directory} is a file; expected a directory.")
     check_folder_output(directory)
     created = [each for each in (directory, *directory.parents) if not each.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:

@@ -31,12 +31,15 @@ def unsafe(made: Iterable[Call]) -> list[str]:
     faults: dict[str, None] = {}
     written: set[str] = set()
     named: set[str] = set()
+    folders: dict[str, None] = {}
     pending = ""
     for operation, path, other in made:
         if operation in ("open", "write", "mkdir") and not LOGS & set(path.split("/")):
             if operation != "write":
                 named.add(os.path.dirname(path))
             if operation == "mkdir":
+                if not _depth(path):
+                    folders[path] = None
                 continue
             if operation == "write":
                 written.add(path)
@@ -46,6 +49,7 @@ def unsafe(made: Iterable[Call]) -> list[str]:
             written.discard(path)
             named.discard(path)
             pending = "" if path == os.path.dirname(pending) else pending
+            folders = {each: None for each in folders if os.path.dirname(each) != path}
         elif operation == "rename":
             published = _depth(path) > _depth(other)
             if published and pending:
@@ -55,8 +59,8 @@ def unsafe(made: Iterable[Call]) -> list[str]:
             written = {_moved(each, path, other) for each in written}
             named = {_moved(each, path, other) for each in named}
             pending = other if published else pending
-    if pending:
-        faults[f"the name {_short(pending)} may be lost"] = None
+    for each in [*folders, *([pending] if pending else [])]:
+        faults[f"the name {_short(each)} may be lost"] = None
     return list(faults)
 
 

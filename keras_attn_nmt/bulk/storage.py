@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from keras_attn_nmt.extras import extra
-from keras_attn_nmt.writing import sync
+from keras_attn_nmt.writing import make_folder, sync
 
 with extra("beam"):
     from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -151,6 +151,8 @@ def writing(path: str, scratch: str) -> Iterator[IO[bytes]]:
         scratch: Folder of the unfinished file, on the same file system.
     """
     unfinished = join(scratch, f"{name_of(path)}.{uuid.uuid4().hex}.unfinished")
+    if is_local(unfinished):
+        make_folder(os.path.dirname(unfinished))
     try:
         with contextlib.closing(FileSystems.create(unfinished, compression_type=_PLAIN)) as file:
             yield file
