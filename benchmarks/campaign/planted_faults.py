@@ -37,18 +37,17 @@ def campaign(
     data = work / "data"
     write_data(data, seed)
     chosen = {plant: case for plant, case in PLANTED.items() if not only or plant in only}
-    for name in dict.fromkeys(chosen.values()):
-        (case,) = (each for each in CASES if each.name == name)
-        folder = work / name.replace(" ", "-")
-        worker = Worker(folder)
-        try:
-            prepared = Prepared(worker, case, model, data, folder)
+    worker = Worker(work / "worker")
+    try:
+        for name in dict.fromkeys(chosen.values()):
+            (case,) = (each for each in CASES if each.name == name)
+            prepared = Prepared(worker, case, model, data, work / name.replace(" ", "-"))
             for plant in (plant for plant, place in chosen.items() if place == name):
                 reason = noticed(prepared, plant, count, seed)
                 row = Row(f"planted fault: {plant}, {name}", 1, int(bool(reason)), 0, 0, reason)
                 yield row if reason else row._replace(lost=1, notes="not caught")
-        finally:
-            worker.close()
+    finally:
+        worker.close()
 
 
 def noticed(prepared: Prepared, plant: str, count: int, seed: int) -> str:

@@ -50,6 +50,10 @@ def unsafe(made: Iterable[Call]) -> list[str]:
             named.discard(path)
             pending = "" if path == os.path.dirname(pending) else pending
             folders = {each: None for each in folders if os.path.dirname(each) != path}
+        elif operation == "remove":
+            written.discard(path)
+            named.discard(path)
+            folders.pop(path, None)
         elif operation == "rename":
             published = _depth(path) > _depth(other)
             if published and pending:

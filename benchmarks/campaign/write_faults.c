@@ -215,6 +215,19 @@ int mkdir(const char *path, mode_t mode) {
   return real(path, mode);
 }
 
+// Never fail: they are logged, as what is removed need not be on the disk.
+#define REMOVE(name, declaration, folder, ...) \
+  int name declaration { \
+    REAL(name); \
+    char buffer[4096]; \
+    fault("remove", named(folder, path, buffer), ""); \
+    return real(__VA_ARGS__); \
+  }
+REMOVE(unlink, (const char *path), AT_FDCWD, path)
+REMOVE(rmdir, (const char *path), AT_FDCWD, path)
+REMOVE(remove, (const char *path), AT_FDCWD, path)
+REMOVE(unlinkat, (int folder, const char *path, int flags), folder, folder, path, flags)
+
 #define RENAME(name, declaration, operation, from_folder, to_folder, ...) \
   int name declaration { \
     REAL(name); \

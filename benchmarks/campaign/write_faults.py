@@ -12,6 +12,7 @@ import errno
 import random
 import re
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ from campaign.power_loss import calls, unsafe
 from campaign.rows import Row
 
 OPERATIONS = ("write", "rename", "fsync", "open", "close", "mkdir")
+# The case that needs Apache Beam.
+BULK = "bulk-translate"
 KILL = -2
 SHORT = -1
 ERRORS = {
@@ -98,8 +101,9 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> tuple[list[str]
         lost.append(f"typed again, exit code {code}: {messages[-300:]!r}")
         return wrong, lost
     try:
-        if not _holds(fingerprint(places.out), prepared.new):
-            lost.append("typed again, another output")
+        found = fingerprint(places.out)
+        if other := [name for name in prepared.new if found.get(name) != prepared.new[name]]:
+            lost.append(f"typed again, another {other[0]}")
     except Broken as error:
         wrong.append(f"typed again, {error}")
     if left := [each for each in leftovers(places.out) if not each.endswith(".bulk-translate")]:
@@ -148,19 +152,22 @@ def campaign(
     data = work / "data"
     write_data(data, seed)
     chosen = [case for case in CASES if not only or case.name in only]
-    for index, case in enumerate(chosen):
-        bulk = case.name == "bulk-translate"
-        if bulk and not beam_python:
-            continue
-        folder = work / case.name.replace(" ", "-")
-        worker = Worker(folder, **({"python": beam_python} if bulk else {}))
-        try:
+    if not beam_python:
+        chosen = [case for case in chosen if case.name != BULK]
+    workers: dict[str, Worker] = {}
+    try:
+        for index, case in enumerate(chosen):
+            python = beam_python if case.name == BULK else sys.executable
+            if python not in workers:
+                workers[python] = Worker(work / f"worker{len(workers)}", python=python)
+            folder = work / case.name.replace(" ", "-")
             share = (end - time.monotonic()) / (len(chosen) - index)
             until = time.monotonic() + share
-            yield from run_case(worker, case, model, data, folder, seed, count, until)
-        finally:
-            worker.close()
+            yield from run_case(workers[python], case, model, data, folder, seed, count, until)
             shutil.rmtree(folder / "out", ignore_errors=True)
+    finally:
+        for worker in workers.values():
+            worker.close()
 
 
 def run_case(
