@@ -194,7 +194,7 @@ class TranslationClient(ParagraphTranslator):
             }
             for row in range(len(batch["text"])):
                 try:
-                    results.append(make({name: value[row] for name, value in answers.items()}))
+                    results.append(_made(make, answers, row, signature))
                 except _TooLong as error:
                     if error.length is None:
                         raise ValueError(
@@ -226,6 +226,17 @@ class TranslationClient(ParagraphTranslator):
                 )
             time.sleep(wait)
         raise AssertionError("not reached")
+
+
+def _made(make: Callable[[Arrays], Any], answers: Arrays, row: int, signature: str) -> Any:
+    """The result of a row; raises `ValueError` for an answer of another kind of model."""
+    try:
+        return make({name: value[row] for name, value in answers.items()})
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
+        raise ValueError(
+            f"The server's answer to {signature} is not one of a model that keras-attn-nmt export "
+            f"saved-model wrote ({error!r:.200}): is it another model?"
+        ) from error
 
 
 class _TooLong(Exception):
@@ -285,7 +296,7 @@ def _translation(row: Arrays) -> Translation:
     source, target = int(row["source_length"]), int(row["target_length"])
     if float(row["score"]) <= IMPOSSIBLE and source:
         raise _TooLong(source)
-    return Translation(
+    translation = Translation(
         text=_texts([row["translation"]])[0],
         score=float(row["score"]),
         source_tokens=_texts(row["source_tokens"][:source]),
@@ -295,6 +306,14 @@ def _translation(row: Arrays) -> Translation:
         if "attention" in row
         else np.zeros((target, source), "float32"),
     )
+    lengths = len(translation.source_tokens), len(translation.target_tokens)
+    shapes = translation.token_scores.shape, translation.attention.shape
+    if lengths != (source, target) or shapes != ((target,), (target, source)):
+        raise TypeError(
+            f"{lengths} tokens, token_scores and attention of shapes {shapes} for "
+            f"source_length {source} and target_length {target}"
+        )
+    return translation
 
 
 def _constrained(row: Arrays) -> tuple[Translation, int]:

@@ -1,24 +1,31 @@
-"""Metadata of a `.tflite` file, in a zip archive at its end."""
+"""Metadata of a `.tflite` file: what it is, its vocabularies, and digests of all of them.
+
+They lie as a ZIP archive behind the model in the file. Requires only the standard library.
+"""
 
 from __future__ import annotations
 
-import json
+import hashlib
+import io
 import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.reading import check_archive, parse_object
+
 METADATA = "metadata.json"
-_FIELDS = (
+MODEL_DIGEST = "model_sha256"
+_TEXTS = (
     "source_vocabulary",
     "target_vocabulary",
     "source_vocabulary_sha256",
     "target_vocabulary_sha256",
-    "max_source_length",
-    "max_target_length",
-    "beam_size",
-    "length_penalty",
 )
+# The arguments of `SearchOptions`; older files have no coverage penalty.
+_SEARCH = ("beam_size", "length_penalty", "max_target_length")
 
 
 def shortlist_advice(path: str) -> str:
@@ -38,11 +45,12 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"The model {path} does not exist.")
     try:
+        check_archive(path, [METADATA])
         with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read(METADATA))
-            if not metadata["text"]:
-                return {name: metadata[name] for name in _FIELDS} | metadata
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+            metadata = parse_object(archive.read(METADATA))
+        if metadata.get("text") is not True:
+            return _checked(metadata)
+    except ValueError as error:
         raise ValueError(
             f"{path} is damaged, or was not written by keras-attn-nmt export tflite: {error}"
         ) from error
@@ -50,3 +58,37 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         f"{path} was exported with --text and requires TF Text's ops, which this runtime lacks: "
         "see docs/devices.md, or export it without --text."
     )
+
+
+def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
+    if missing := [
+        name for name in (*_TEXTS, "max_source_length", *_SEARCH) if name not in metadata
+    ]:
+        raise ValueError(f"its metadata lack {', '.join(missing)}")
+    for name in _TEXTS:
+        if not isinstance(metadata[name], str):
+            raise ValueError(f"its {name} must be a text, got {metadata[name]!r}")
+    for name in _TEXTS[:2]:
+        if metadata[name] != Path(metadata[name]).name:
+            raise ValueError(f"its {name} must be a file in its folder, got {metadata[name]!r}")
+    check_whole("max_source_length", metadata["max_source_length"], 2)
+    SearchOptions(*(metadata[name] for name in _SEARCH), metadata.get("coverage_penalty", 0.0))
+    return metadata
+
+
+def model_digest(model: bytes) -> str:
+    """SHA-256 of a `.tflite` file without metadata, in hexadecimal."""
+    return hashlib.sha256(model).hexdigest()
+
+
+def check_model_digest(content: bytes, metadata: dict[str, Any]) -> None:
+    """Raises `ValueError` if the model is not the one of its metadata.
+
+    LiteRT may end the process at a damaged model. Files of earlier releases have no digest.
+    """
+    if MODEL_DIGEST not in metadata:
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        first = min(each.header_offset for each in archive.infolist())
+    if model_digest(content[:first]) != metadata[MODEL_DIGEST]:
+        raise ValueError("the SHA-256 of the model is not that of its metadata")

@@ -45,6 +45,23 @@ class Interpreters:
         sized = (re.fullmatch(SIZED.format(r"(\d+)", r"(\d+)"), name) for name in names)
         self.sizes = sorted((int(each[1]), int(each[2])) for each in sized if each)
 
+    def check_shapes(self, source_length: int, beam_size: int) -> None:
+        """Raises `ValueError` if a signature is missing, or takes arrays of another size."""
+        runners = self._free.get()
+        self._free.put(runners)
+        expected = {"translate": ("source_ids", [1, source_length])}
+        if "decode_step" in self.signatures:
+            expected["encode"] = expected["translate"]
+            expected["decode_step"] = ("tokens", [1, beam_size])
+        for name, (input_name, shape) in expected.items():
+            if name not in runners:
+                raise ValueError(f"it has no signature {name}")
+            given = runners[name].get_input_details().get(input_name, {})
+            if list(given.get("shape", ())) != shape:
+                raise ValueError(
+                    f"{input_name} of the signature {name} must be of shape {shape}, got {given}"
+                )
+
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Runs a signature and returns copies of its outputs by name."""
         runners = self._free.get()

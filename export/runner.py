@@ -20,7 +20,7 @@ from keras_attn_nmt.decoding.search_options import (
     length_penalty,
     longest_translation,
 )
-from keras_attn_nmt.export.device_metadata import read_metadata
+from keras_attn_nmt.export.device_metadata import check_model_digest, read_metadata
 from keras_attn_nmt.export.interpreters import SIZED, Interpreters
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
@@ -89,9 +89,11 @@ class TFLiteTranslator(ParagraphTranslator):
         self._content = path.read_bytes()
         self._threads = threads
         try:
+            check_model_digest(self._content, self.metadata)
             self._interpreter = Interpreters(self._content, threads, jobs)
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
+            self._interpreter.check_shapes(self.max_source_length, self.search.beam_size)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} is damaged: {error}. Export or download it again.") from error
         self.rows: int = max(self._interpreter.sizes, default=(1, 0))[0]
 
     def _run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,13 +111,7 @@ class TFLiteTranslator(ParagraphTranslator):
                 f"The {side} vocabulary {path} does not exist: keep it in the folder of the "
                 ".tflite file, where the export wrote it."
             )
-        tokenizer = Tokenizer.load(path)
-        if tokenizer.digest != self.metadata[f"{side}_vocabulary_sha256"]:
-            raise ValueError(
-                f"{path} is not the vocabulary that this model was trained with; use the exported "
-                "one."
-            )
-        return tokenizer
+        return Tokenizer.load(path, self.metadata[f"{side}_vocabulary_sha256"])
 
     def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
         """Translates texts and returns the best translation of each. Options: see `nbest`."""

@@ -45,7 +45,7 @@ from keras_attn_nmt.export.device_decoder import (
     DeviceOperations,
     fixed_shapes,
 )
-from keras_attn_nmt.export.device_metadata import METADATA
+from keras_attn_nmt.export.device_metadata import METADATA, MODEL_DIGEST, model_digest
 from keras_attn_nmt.export.device_shortlist import DeviceShortlist
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.interpreters import SIZED
@@ -201,6 +201,7 @@ def export_tflite(
     with contextlib.ExitStack() as stack:  # Replaces the files after all are complete.
         temporary, *others = [stack.enter_context(atomic_write(name)) for name in names]
         temporary.write_bytes(content)
+        metadata[MODEL_DIGEST] = model_digest(content)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
         with tf.device("/CPU:0"):  # Like the device, and more precise than a GPU.

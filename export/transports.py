@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_attn_nmt.extras import extra
+from keras_attn_nmt.reading import parse_object
 
 Arrays = dict[str, np.ndarray]
 
@@ -123,12 +124,12 @@ class Rest(Transport):
                 f"{self._url} refused the request: {answer.status_code} {answer.text}{hint}"
             )
         try:
-            outputs = answer.json()["outputs"]
-        except (ValueError, KeyError, TypeError) as error:
+            outputs = parse_object(answer.content)["outputs"]
+            return {name: _array(value) for name, value in outputs.items()}
+        except (ValueError, KeyError, AttributeError) as error:
             raise ValueError(
                 f"{self._url} did not return a TensorFlow Serving response: {answer.text[:200]!r}"
             ) from error
-        return {name: _array(value) for name, value in outputs.items()}
 
     def _passes(self, error: Exception) -> bool:
         """Whether the error is transient: not for certificates and redirections."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_attn_nmt.checks import check_known, check_whole, is_number
+from keras_attn_nmt.reading import parse_object
 
 CHOICES = {
     "cell": ("gru", "lstm"),
@@ -145,6 +146,21 @@ class ModelConfig:
             raise ValueError(f"{name} must be true or false, got {value!r}.")
         return value
 
+    @property
+    def least_weights(self) -> int:
+        """A lower bound on the number of weights, from the matrices whose sizes are certain.
+
+        A file that stores less does not belong to this config, which may name any size.
+        """
+        directions = 2 if self.bidirectional else 1
+        attention = self.attention_units if self.attention == "bahdanau" else 0
+        readout = self.readout_units if self.readout == "maxout" else 0
+        return (
+            (self.source_vocabulary_size + self.target_vocabulary_size) * self.embedding_units
+            + self.encoder_layers * directions * 3 * self.encoder_units**2
+            + (3 * self.decoder_units + attention + readout) * self.decoder_units
+        )
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Creates a config from a mapping; unknown and missing names raise `ValueError`."""
@@ -166,13 +182,9 @@ class ModelConfig:
             ValueError: `text` is not a model config.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"Not a model config: the text is not JSON ({error}).") from error
-        if not isinstance(values, dict):
-            raise ValueError(
-                f"Not a model config: expected a JSON object, got {type(values).__name__}."
-            )
+            values = parse_object(text)
+        except ValueError as error:
+            raise ValueError(f"Not a model config: {error}.") from error
         other = (VOCABULARIES, SEARCH)
         return cls.from_dict({name: each for name, each in values.items() if name not in other})
 

@@ -19,10 +19,13 @@ from keras_attn_nmt.config import SEARCH, VOCABULARIES, ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.processes import check_process, register_process
+from keras_attn_nmt.reading import check_archive, parse_object
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import atomic_write, make_folder, write_text
 
 MODEL, CONFIG, SOURCE, TARGET = "model.keras", "config.json", "source.spm", "target.spm"
+# In `MODEL`, which has a `CONFIG` of its own.
+WEIGHTS = "model.weights.h5"
 CHECKPOINTS = "checkpoints"
 # Optional; loaded on demand.
 SHORTLIST = "shortlist.npz"
@@ -74,7 +77,7 @@ def save_search(directory: str | os.PathLike[str], search: SearchOptions) -> Non
     """
     directory = Path(directory)
     read_config(directory)
-    values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    values = parse_object((directory / CONFIG).read_text(encoding="utf-8"))
     values[SEARCH] = dataclasses.asdict(search)
     write_text(directory / CONFIG, json.dumps(values, indent=2) + "\n")
 
@@ -87,11 +90,12 @@ def read_config(
     The config of a hand-built model is `None`.
     """
     try:
-        values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError(f"expected a JSON object, got {type(values).__name__}")
-        digests = values.pop(VOCABULARIES, {})
-        search = SearchOptions.from_dict(values.pop(SEARCH, {}))
+        values = parse_object((directory / CONFIG).read_text(encoding="utf-8"))
+        digests, search = values.pop(VOCABULARIES, {}), values.pop(SEARCH, {})
+        for name, value in ((VOCABULARIES, digests), (SEARCH, search)):
+            if not isinstance(value, dict):
+                raise ValueError(f"{name} must be an object, got {value!r}")
+        search = SearchOptions.from_dict(search)
         hand_built = values.pop(HAND_BUILT, False)
         return None if hand_built else ModelConfig.from_dict(values), digests, search
     except ValueError as error:
@@ -143,6 +147,7 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
         _load_vocabulary(directory / name, digests.get(name), size)
         for name, size in zip((SOURCE, TARGET), sizes, strict=True)
     )
+    _check_weights(directory / MODEL, config)
     register_process()
     if config is None:
         model = _load_hand_built(directory / MODEL)
@@ -167,16 +172,34 @@ def check_same_vocabularies(directories: Sequence[str | os.PathLike[str]]) -> No
 
 
 def _load_vocabulary(path: Path, digest: str | None, size: int | None) -> Tokenizer:
-    tokenizer = Tokenizer.load(path)
-    if tokenizer.vocabulary_size != (size or tokenizer.vocabulary_size) or (
-        tokenizer.digest != (digest or tokenizer.digest)
-    ):
+    tokenizer = Tokenizer.load(path, digest)
+    if tokenizer.vocabulary_size != (size or tokenizer.vocabulary_size):
         raise ValueError(
             f"{path}, {tokenizer.vocabulary_size} pieces, does not belong to this model, which was "
-            f"trained with another vocabulary{'' if size is None else f' of {size} pieces'}. "
-            "Restore the original file."
+            f"trained with another vocabulary of {size} pieces. Restore the original file."
         )
     return tokenizer
+
+
+def _check_weights(path: Path, config: ModelConfig | None) -> None:
+    """Checks `model.keras` before a model is built: that it is whole, and has enough weights."""
+    try:
+        check_archive(path, (CONFIG, WEIGHTS))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged: {error}. Restore the file, or train again."
+        ) from error
+    if config is None:
+        return
+    with zipfile.ZipFile(path) as archive:
+        stored = archive.getinfo(WEIGHTS).file_size
+    # Each takes at least two bytes.
+    if 2 * config.least_weights > stored:
+        raise ValueError(
+            f"{path} does not match {CONFIG}: a model of that config has more than "
+            f"{config.least_weights:,} weights, but the file stores {stored:,} bytes. Restore both "
+            "files."
+        )
 
 
 def build_float32(config: ModelConfig) -> keras.Model:
@@ -201,16 +224,17 @@ def _load_weights(path: Path, config: ModelConfig) -> keras.Model:
 
 
 def _load_hand_built(path: Path) -> keras.Model:
+    if missing := _unregistered_classes(path):
+        raise ValueError(
+            f"{path} contains custom classes that are not registered: {', '.join(missing)}. "
+            "Register them with keras.saving.register_keras_serializable and import their "
+            "module before Translator.load. The command line cannot import it: use "
+            "Translator.load in Python after importing the module."
+        )
     try:
-        return keras.saving.load_model(path, compile=False)
+        # Whatever keras.config.enable_unsafe_deserialization says: no code from a file.
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
-        if missing := _unregistered_classes(path):
-            raise ValueError(
-                f"{path} contains custom classes that are not registered: {', '.join(missing)}. "
-                "Register them with keras.saving.register_keras_serializable and import their "
-                "module before Translator.load. The command line cannot import it: use "
-                "Translator.load in Python after importing the module."
-            ) from error
         raise ValueError(
             f"{path} is damaged or does not match its custom classes: {_reason(error)}"
         ) from error
@@ -218,19 +242,20 @@ def _load_hand_built(path: Path) -> keras.Model:
 
 def _unregistered_classes(path: Path) -> list[str]:
     """Names of the custom classes in a `.keras` file that this process has not registered."""
-    found = set()
-
-    def collect(value: dict[str, Any]) -> dict[str, Any]:
-        name, module = value.get("registered_name"), str(value.get("module"))
-        if name and module.partition(".")[0] not in ("keras", "builtins"):
-            found.add(name)
-        return value
-
     try:
         with zipfile.ZipFile(path) as file:
-            json.loads(file.read("config.json"), object_hook=collect)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return []
+            waiting: list[Any] = [parse_object(file.read(CONFIG))]
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
+    found = set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict) and "class_name" in value:
+            module, name = value.get("module"), value.get("registered_name")
+            if module is not None and str(module).partition(".")[0] not in ("keras", "builtins"):
+                found.add(str(name or f"{module}.{value['class_name']}"))
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
     return sorted(name for name in found if keras.saving.get_registered_object(name) is None)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
+
+from keras_attn_nmt.reading import parse_object
 
 # Written with the model at each new best epoch.
 TRAINING = "training.json"
@@ -46,7 +47,4 @@ def read_start(directory: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    values = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(values, dict):
-        raise ValueError(f"expected a JSON object, got {type(values).__name__}")
-    return values
+    return parse_object(path.read_text(encoding="utf-8"))

@@ -188,7 +188,7 @@ def test_other_vocabulary_of_the_same_size_is_rejected(directory):
     values = json.loads(path.read_text())
     values["vocabularies"]["target.spm"] = "0" * 64
     path.write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=r"target\.spm, .* does not belong to this model"):
+    with pytest.raises(ValueError, match=r"target\.spm .* does not belong to this model"):
         model_directory.load_model(directory)
 
 

@@ -159,11 +159,7 @@ class Recipe:
 
         Old names of settings, as in the files of an older release, are accepted.
         """
-        sections = sorted(field.name for field in dataclasses.fields(cls))
-        check_known("section of a recipe:", values, sections)
-        for name, section in values.items():
-            if not isinstance(section, Mapping):
-                raise ValueError(f"[{name}] must be a section of a recipe, got {section!r}.")
+        check_sections(values)
         values = with_new_settings(values)
         model = dict(values.get("model", {}))
         _check_model(model)
@@ -174,6 +170,15 @@ class Recipe:
             training=make_section(TrainingRecipe, "training", values.get("training", {})),
             search=make_section(SearchOptions, "search", values.get("search", {})),
         )
+
+
+def check_sections(values: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for an unknown section, or a value that is not a section."""
+    known = sorted(field.name for field in dataclasses.fields(Recipe))
+    check_known("section of a recipe:", values, known)
+    for name, section in values.items():
+        if not isinstance(section, Mapping):
+            raise ValueError(f"[{name}] must be a section of a recipe, got {section!r}.")
 
 
 def with_new_settings(values: Mapping[str, Any]) -> dict[str, Any]:

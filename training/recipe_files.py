@@ -14,7 +14,7 @@ from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.deprecation import warn_of_old_name
 from keras_attn_nmt.run_record import RECIPE, TRAINING, read_record
 from keras_attn_nmt.training.mix_recipe import mixed_corpora
-from keras_attn_nmt.training.recipe import Recipe, with_new_settings
+from keras_attn_nmt.training.recipe import Recipe, check_sections, with_new_settings
 from keras_attn_nmt.training.sections import RENAMED
 
 if sys.version_info >= (3, 11):
@@ -156,8 +156,9 @@ def load_recipe(
         raise FileNotFoundError(f"The recipe file {path} does not exist.")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from error
+    check_sections(values)
     values = with_new_settings(values)
     inherited: dict[str, dict[str, Any]] = {}
     if parent is not None:
@@ -297,7 +298,7 @@ def _override(values: dict[str, Any], override: str) -> str:
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     if not isinstance(values.setdefault(section, {}), dict):
         raise ValueError(f"[{section}] must be a section of a recipe, got {values[section]!r}.")

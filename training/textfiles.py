@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from keras_attn_nmt.text.lines import checked_line
 
 _GZIP_MAGIC = b"\x1f\x8b"
+# A line is one sentence: more is another kind of file, which would be read into memory whole.
+MOST_LINE_BYTES = 64 * 2**20
+# Text becomes 3 to 10 times as small, and what repeats itself a thousand times.
+_MOST_EXPANSION, _SMALL_BYTES = 200, 256 * 2**20
 
 
 def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
@@ -35,12 +40,20 @@ def raw_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the path is a folder, or the file is damaged.
+        ValueError: the path is a folder, the file is damaged, or a line is longer than 64 MiB.
     """
     path = Path(path)
     with open_binary(path) as file:
         try:
-            yield from file
+            number = 1
+            while line := file.readline(MOST_LINE_BYTES + 1):
+                if len(line) > MOST_LINE_BYTES:
+                    raise ValueError(
+                        f"{path}, line {number}: longer than {MOST_LINE_BYTES:,} bytes. Expected a "
+                        "sentence per line: is it a text file?"
+                    )
+                yield line
+                number += 1
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise damaged_gzip(path, error) from error
 
@@ -91,7 +104,8 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the path is a folder.
+        ValueError: the path is a folder. Also while it is read, if a gzip file expands to more
+            than 256 MiB and 200 times its size.
     """
     path = Path(path)
     if not path.exists():
@@ -104,7 +118,37 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
         return file
     # GzipFile only closes files that it opened by name.
     file.close()
-    return cast(BinaryIO, gzip.open(path, "rb"))
+    unpacked = cast(BinaryIO, gzip.open(path, "rb"))  # noqa: SIM115  The caller closes it.
+    # A pipe has no size.
+    if not (size := path.stat().st_size):
+        return unpacked
+    limited = _Limited(unpacked, path, max(_SMALL_BYTES, _MOST_EXPANSION * size))
+    return cast(BinaryIO, io.BufferedReader(limited, 1 << 16))
+
+
+class _Limited(io.RawIOBase):
+    """A binary file of which only so many bytes are read."""
+
+    def __init__(self, file: BinaryIO, path: Path, most: int):
+        self._file, self._path, self._left = file, path, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._file.read(len(buffer))
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(
+                f"{self._path} expands to more than {_MOST_EXPANSION} times its size, which no "
+                "text does: unpack it yourself if it is one."
+            )
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def sha256_of(*paths: str | os.PathLike[str]) -> str:

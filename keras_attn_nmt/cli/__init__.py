@@ -16,6 +16,7 @@ from keras_attn_nmt.cli.streams import (
     discard_unwritable_output,
     flush_output,
     prepare_streams,
+    presentable,
     say,
 )
 
@@ -44,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader closed the pipe, e.g. `head`: not an error.
         discard_unwritable_output()
     except UsageError as error:
-        say(f"{PROGRAM} {name}: error: {error}")
+        say(f"{PROGRAM} {name}: error: {presentable(str(error))}")
         return 2
     except (ValueError, OSError, ImportError) as error:
-        say(f"{PROGRAM}: error: {str(error).strip() or type(error).__name__}")
+        say(f"{PROGRAM}: error: {presentable(str(error).strip()) or type(error).__name__}")
         discard_unwritable_output()
         return 1
     except KeyboardInterrupt:

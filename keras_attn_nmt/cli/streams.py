@@ -9,6 +9,8 @@ import sys
 from typing import cast
 
 INPUT = "standard input"
+# Characters of a message.
+MOST_SHOWN = 4000
 
 
 def prepare_streams() -> None:
@@ -60,6 +62,17 @@ def discard_unwritable_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def presentable(message: str) -> str:
+    """A message without control characters, which a file may bring, and of limited length."""
+    shown = "".join(
+        each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in message
+    )
+    if len(shown) > MOST_SHOWN:
+        half = MOST_SHOWN // 2
+        shown = f"{shown[:half]} ... {shown[-half:]}"
+    return shown
 
 
 def say(message: str) -> None:

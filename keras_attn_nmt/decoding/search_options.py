@@ -14,6 +14,8 @@ from keras_attn_nmt.checks import check_known, check_whole, is_number
 
 # Far above useful sizes (5 to 12), and still a manageable graph.
 MAX_EXPORTED_BEAM = 100
+# What a model directory or command may ask for: more would take all memory.
+MOST = {"beam_size": 10_000, "max_length": 100_000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +26,10 @@ class SearchOptions:
     command line and all exports of the model.
 
     Args:
-        beam_size: Beam size; 1 is greedy search. At least 1.
+        beam_size: Beam size; 1 is greedy search. From 1 to 10,000.
         length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it. At
             least 0.
-        max_length: Maximum target length in tokens, `</s>` included. At least 1.
+        max_length: Maximum target length in tokens, `</s>` included. From 1 to 100,000.
         coverage_penalty: Weight of the coverage penalty, beta in Wu et al. 2016, eq. 14; 0 disables
             it. At least 0. See `decoding.coverage`.
 
@@ -41,8 +43,11 @@ class SearchOptions:
     coverage_penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("beam_size", "max_length"):
-            object.__setattr__(self, name, check_whole(name, getattr(self, name)))
+        for name, most in MOST.items():
+            value = check_whole(name, getattr(self, name))
+            if value > most:
+                raise ValueError(f"{name} must be at most {most:,}, got {value}.")
+            object.__setattr__(self, name, value)
         for name in ("length_penalty", "coverage_penalty"):
             penalty = getattr(self, name)
             if not is_number(penalty) or not math.isfinite(penalty) or penalty < 0:

@@ -10,6 +10,7 @@ results are independent of batch composition.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from keras import ops
 
 from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.reading import check_archive
 from keras_attn_nmt.recurrence.scores import MASKED
 from keras_attn_nmt.text.special_ids import EOS, PAD, UNK
 from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -110,7 +112,7 @@ class Shortlist(NamedTuple):
     def check(self, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> None:
         """Raises `ValueError` if the shortlist does not match the vocabularies."""
         sizes = source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
-        ids = np.concatenate([np.ravel(each) for each in self])
+        ids = np.concatenate([[PAD], *map(np.ravel, self)])
         if len(self.candidates) != sizes[0] or not 0 <= ids.min() <= ids.max() < sizes[1]:
             raise ValueError(
                 f"A shortlist of {len(self.candidates)} source pieces with target ids from "
@@ -147,9 +149,10 @@ class Shortlist(NamedTuple):
                 "MODEL, or omit --shortlist (in Python, shortlist=True)."
             )
         try:
+            check_archive(path, (f"{name}.npy" for name in (*cls._fields, "vocabularies")))
             with np.load(Path(path), allow_pickle=False) as file:
-                found = cls(file["candidates"].astype("int32"), file["common"].astype("int32"))
-                digests = file["vocabularies"].tolist()
+                found = cls(_array(file, "candidates", "i4", 2), _array(file, "common", "i4", 1))
+                digests = _array(file, "vocabularies", "U64", 1).tolist()
         except Exception as error:  # NumPy, zipfile and zlib each raise their own.
             raise ValueError(
                 f"{path} is damaged ({error}): learn it again with keras-attn-nmt shortlist MODEL."
@@ -160,6 +163,21 @@ class Shortlist(NamedTuple):
                 "again with keras-attn-nmt shortlist MODEL."
             )
         return found
+
+
+def _array(file: Any, name: str, kind: str, rank: int) -> np.ndarray:
+    """An array of an `.npz` file, for which NumPy would allocate whatever its header says."""
+    with file.zip.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        shape, _, dtype = read[version](member)
+        stored = file.zip.getinfo(member.name).file_size
+    if dtype.str[1:] != kind or len(shape) != rank or math.prod(shape) * dtype.itemsize > stored:
+        raise ValueError(f"{name} is an array of {dtype} and shape {shape}")
+    return file[name]
 
 
 def learn_shortlist(

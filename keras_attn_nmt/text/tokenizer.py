@@ -188,15 +188,25 @@ class Tokenizer:
         return tokenizer
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
+    def load(cls, path: str | os.PathLike[str], digest: str | None = None) -> Tokenizer:
         """Reads a SentencePiece model file.
+
+        Args:
+            path: The file.
+            digest: Its expected SHA-256 in hexadecimal, compared before the file is parsed.
 
         Raises:
             OSError: The file cannot be read (`FileNotFoundError` if it does not exist).
-            ValueError: It is not a SentencePiece model, or its special ids differ.
+            ValueError: It is not a SentencePiece model, its special ids differ, or it has another
+                digest.
         """
         with open(path, "rb") as file:
             model_proto = file.read()
+        if digest is not None and hashlib.sha256(model_proto).hexdigest() != digest:
+            raise ValueError(
+                f"{os.fspath(path)} is damaged, or does not belong to this model, which was "
+                "trained with another vocabulary. Restore the original file."
+            )
         try:
             return cls(model_proto)
         except ValueError as error:

@@ -187,7 +187,7 @@ def test_too_long_text_is_rejected(runner):
                 path.with_suffix(".target.spm"), path.with_suffix(".source.spm")
             ),
             ValueError,
-            "is not the vocabulary that this model was trained with",
+            "does not belong to this model",
         ),
     ],
 )

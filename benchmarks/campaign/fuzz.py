@@ -1,0 +1,131 @@
+"""Fuzzed inputs of everything that the package reads: `python benchmarks/campaign/fuzz.py`.
+
+Each input must have a clear error or a right answer: no traceback, no crash, less than 10 s and
+2 GiB, and nothing executed or written elsewhere. Inputs are read in a process that a crash may end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+TARGETS = (
+    *("texts", "markup", "recipes", "records", "lines", "tsv", "json_lines", "tmx", "vectors"),
+    *("alignments", "glossaries", "vocabularies", "foreign_vocabularies", "configs", "weights"),
+    *("hand_built", "shortlists", "device_files", "rest_requests", "rest_answers"),
+)
+SURVIVED = ("answered", "refused")
+# A process that says nothing for so long hangs in code that no signal interrupts.
+SILENCE = 120
+
+
+class Row(NamedTuple):
+    """A row of the campaign's table.
+
+    Attributes:
+        name: The target.
+        tried: Number of inputs.
+        survived: Those that were answered rightly or refused clearly.
+        wrong: Those with another outcome.
+        lost: Those of which no outcome is known, as their process ended.
+        notes: What was answered and refused, and the faults.
+    """
+
+    name: str
+    tried: int
+    survived: int
+    wrong: int
+    lost: int
+    notes: str
+
+
+def campaign(inputs: int = 10_000, seed: int = 1, targets: tuple[str, ...] = TARGETS) -> list[Row]:
+    """Reads `inputs` fuzzed inputs of each target."""
+    return [run(target, inputs, seed) for target in targets]
+
+
+def run(target: str, inputs: int, seed: int, first: int = 0) -> Row:
+    """Reads fuzzed inputs of one target; prints a line for each new kind of fault."""
+    outcomes: collections.Counter[str] = collections.Counter()
+    seen: set[str] = set()
+    with tempfile.TemporaryDirectory() as folder:
+        for number, outcome, message in _outcomes(target, inputs, seed, first, folder):
+            outcomes[outcome] += 1
+            kind = f"{outcome} {message.rpartition(' at ')[2]}"
+            if outcome not in SURVIVED and kind not in seen:
+                seen.add(kind)
+                print(f"{target} {number}: {outcome}: {message}", file=sys.stderr, flush=True)
+    lost = outcomes.get("lost", 0)
+    survived = sum(outcomes[each] for each in SURVIVED)
+    notes = ", ".join(f"{count:,} {name}" for name, count in outcomes.most_common())
+    return Row(target, inputs, survived, inputs - survived - lost, lost, notes)
+
+
+def _outcomes(
+    target: str, inputs: int, seed: int, first: int, folder: str
+) -> Iterator[tuple[int, str, str]]:
+    number, end = first, first + inputs
+    while number < end:
+        started = False
+        for each, *rest in _worker(target, seed, number, end, folder):
+            started = True
+            if rest:
+                yield each, *rest
+                number = each + 1
+        if number < end:
+            if not started:
+                raise RuntimeError(f"The target {target} cannot be prepared.")
+            yield number, "lost", "its process ended"
+            number += 1
+
+
+def _worker(target: str, seed: int, first: int, end: int, folder: str) -> Iterator[list]:
+    command = [sys.executable, str(Path(__file__).with_name("fuzz_worker.py"))]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [*command, target, str(seed), str(first), str(end), folder],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"},
+        )
+        assert process.stdout is not None
+        buffer, complete = b"", 0
+        while select.select([process.stdout], [], [], SILENCE)[0]:
+            block = os.read(process.stdout.fileno(), 1 << 16)
+            if not block:
+                break
+            *whole, buffer = (buffer + block).split(b"\n")
+            for line in whole:
+                complete += 1
+                yield json.loads(line)
+        process.kill()
+        process.wait()
+        if not complete or process.returncode not in (0, -9):
+            errors.seek(0)
+            print(errors.read()[-2000:].decode(errors="replace"), file=sys.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", default=TARGETS, help=f"default: {TARGETS}")
+    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0)
+    options = parser.parse_args()
+    print("| input | tried | survived | wrong | lost | |\n|---|---|---|---|---|---|")
+    for target in options.targets:
+        row = run(target, options.inputs, options.seed, options.first)
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""Fuzz targets whose readers are Python: recipes, corpora, alignments, glossaries, markup, REST.
+
+A target is a function that prepares a folder and returns `(make, read)`. `make(rng)` gives an
+input, `read(data)` reads it: it raises `ValueError` or `OSError`, or checks the answer.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mutations
+import numpy as np
+
+Target = tuple[Callable[[random.Random], bytes], Callable[[bytes], Any]]
+
+LINES = "Ein Haus am See.\nZwei kleine Häuser\n\n 日本 \u2028 x\nLast".encode()
+TSV = b"id\tde\ten\n1\tHaus\thouse\n2\tSee\tlake\n3\t\tx\n"
+JSON_LINES = b"\n".join(
+    json.dumps(row).encode()
+    for row in (
+        {"de": "Haus", "en": "house"},
+        {"translation": {"de": "See", "en": "lake"}},
+        {"de": "ü", "en": "\U0001f642", "more": [1, {"a": None}]},
+    )
+)
+TMX = b"""<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE tmx SYSTEM "tmx14.dtd">
+<tmx version="1.4"><header srclang="de"/><body>
+<tu><tuv xml:lang="de"><seg>Haus <bpt i="1">&lt;b&gt;</bpt>am<ept i="1"/> See</seg></tuv>
+<tuv xml:lang="en-US"><seg>house <hi>by</hi> the lake &#x1F642;</seg></tuv></tu>
+<tu><tuv lang="DE"><seg>Zwei\nZeilen</seg></tuv><tuv lang="en"><seg><![CDATA[<x>]]></seg></tuv></tu>
+</body></tmx>"""
+SOURCES = b"ein Haus\nzwei Haus am See\n\nx\n"
+TARGETS = b"a house\ntwo houses by the lake\n\nx\n"
+LINKS = b"0-0 1-1\n0-0 1p1 2-2 3-4\n\n0?0\n"
+GLOSSARY = (
+    "# terms\nHund\thound\nHunde\thounds\nHunde\tpack of hounds\nsüß\tsweet\n日本\tJapan\n".encode()
+)
+MARKUP = (
+    b'<p class="a">Ein <b>Haus</b> &amp; <br/><i>am</i> See</p> {name} %s https://x.org/?a=1 '
+    b"a.b@c.de 1.234,5 <!-- c --> <x id='1'/> ${v} &#x1F642;"
+)
+VECTORS = b"3 2\nHaus 0.5 -1e3\nam 1 2\nSee 3 4\n"
+
+
+def _file(folder: Path, name: str, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
+    path = folder / name
+
+    def read_bytes(data: bytes) -> Any:
+        path.write_bytes(data)
+        return read(path)
+
+    return read_bytes
+
+
+def _without_tensorflow() -> Any:
+    """Corpus readers that return a list of the rows that `tf.data` would get, many times faster."""
+    from keras_attn_nmt.training import corpora, json_lines, tmx
+
+    def stream(rows: Any, count: int, columns: int = 2) -> list[tuple[bytes, ...]]:
+        found = list(rows())
+        assert len(found) == count, "another number of rows than counted"
+        for row in found:
+            assert len(row) == columns
+            for text in row:
+                text.decode("utf-8")
+        return found
+
+    for module in (corpora, json_lines, tmx):
+        module.stream = stream
+    return corpora, json_lines, tmx
+
+
+def recipes(folder: Path) -> Target:
+    from keras_attn_nmt.training.recipe_files import RECIPES, load_recipe
+    from keras_attn_nmt.training.recipe_text import differences, to_toml
+
+    contents = [path.read_bytes() for path in sorted(RECIPES.glob("*.toml"))]
+    contents += [to_toml(load_recipe(path.stem), "x").encode() for path in RECIPES.glob("*.toml")]
+
+    def read(path: Path) -> None:
+        recipe = load_recipe(path)
+        again = folder / "again.toml"
+        again.write_text(to_toml(recipe, "x"), encoding="utf-8")
+        assert not differences(recipe, load_recipe(again)), "not read as it is written"
+
+    def make(rng: random.Random) -> bytes:
+        return mutations.changed_toml(rng, rng.choice(contents))
+
+    return make, _file(folder, "fuzz.toml", read)
+
+
+def _plain(data: bytes) -> bytes:
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+
+
+def _lines_of(data: bytes) -> list[bytes]:
+    """Only a carriage return before a line feed is part of a line ending."""
+    *ended, last = _plain(data).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return [*(line.removesuffix(b"\r") for line in ended), *([last] if last else [])]
+
+
+def lines(folder: Path) -> Target:
+    corpora, _, _ = _without_tensorflow()
+
+    def read(path: Path) -> None:
+        data = path.read_bytes()
+        rows = corpora.read_lines(path, path)
+        expected = _lines_of(data)
+        assert rows == [(line, line) for line in expected], "other lines"
+
+    return lambda rng: mutations.changed_text(rng, LINES), _file(folder, "fuzz.de", read)
+
+
+def tsv(folder: Path) -> Target:
+    corpora, _, _ = _without_tensorflow()
+
+    def read(path: Path) -> None:
+        columns = corpora.header_columns(path, "de", "en")
+        rows = corpora.read_tsv(path, *(columns or (0, 1)), header=columns is not None)
+        expected = [line.split(b"\t") for line in _lines_of(path.read_bytes())][bool(columns) :]
+        source, target = columns or (0, 1)
+        assert rows == [(row[source], row[target]) for row in expected], "other cells"
+
+    return lambda rng: mutations.changed_text(rng, TSV), _file(folder, "fuzz.tsv", read)
+
+
+def json_lines(folder: Path) -> Target:
+    _, reader, _ = _without_tensorflow()
+
+    def make(rng: random.Random) -> bytes:
+        if rng.randrange(3):
+            changed = [mutations.changed_json(rng, line) for line in JSON_LINES.split(b"\n")]
+            return b"\n".join(changed[: rng.randrange(1, 4)])
+        return mutations.changed_text(rng, JSON_LINES)
+
+    def read(path: Path) -> None:
+        reader.read_json_lines(path, "de", "en")
+
+    return make, _file(folder, "fuzz.jsonl", read)
+
+
+def tmx(folder: Path) -> Target:
+    _, _, reader = _without_tensorflow()
+    tags = [b"<seg>", b"</seg>", b"<tu>", b"</tuv>", b"<bpt>", b"<!ENTITY a 'b'>", b"&a;", b"<hi>"]
+
+    def make(rng: random.Random) -> bytes:
+        if not rng.randrange(20):
+            return b"<tmx><body>" + b"<tu><tuv lang='de'><seg>" * 20_000
+        if rng.randrange(2):
+            place = rng.randrange(len(TMX))
+            return TMX[:place] + rng.choice(tags) + TMX[place + rng.randrange(12) :]
+        return mutations.changed_text(rng, TMX)
+
+    return make, _file(folder, "fuzz.tmx", lambda path: reader.read_tmx(path, "de", "en"))
+
+
+def alignments(folder: Path) -> Target:
+    corpora, _, _ = _without_tensorflow()
+    source, target = folder / "a.de", folder / "a.en"
+    source.write_bytes(SOURCES)
+    target.write_bytes(TARGETS)
+    odd = [b"0-0", b"9-9", b"-1-0", "٣-٣".encode(), b"9" * 5000 + b"-0", b"0p0", b"0-", b"0-0-0"]
+
+    def make(rng: random.Random) -> bytes:
+        if rng.randrange(2):
+            return mutations.changed_text(rng, LINKS)
+        rows = [b" ".join(rng.choices(odd, k=rng.randrange(4))) for _ in range(4)]
+        return b"\n".join(rows) + b"\n"
+
+    def read(path: Path) -> None:
+        words = [
+            (len(s.split()), len(t.split()))
+            for s, t in zip(SOURCES.split(b"\n"), TARGETS.split(b"\n"), strict=True)
+        ]
+        for row, (sources, targets) in zip(
+            corpora.read_lines(source, target, path), words[:-1], strict=True
+        ):
+            for link in row[2].replace(b"p", b"-").replace(b"?", b"-").split():
+                i, j = link.split(b"-")
+                assert link.isascii() and int(i) < sources and int(j) < targets, "a wrong link"
+
+    return make, _file(folder, "fuzz.align", read)
+
+
+def glossaries(folder: Path) -> Target:
+    from keras_attn_nmt.text.glossary import Glossary
+
+    def read(path: Path) -> None:
+        glossary = Glossary.load(path)
+        for text in ("Zwei Hunde und ein süßer Hund in 日本", path.read_text("utf-8")[:500]):
+            for each in glossary.constraints(text):
+                assert each.source and all(each.targets)
+            glossary.terms_met(text, text)
+
+    return lambda rng: mutations.changed_text(rng, GLOSSARY), _file(folder, "fuzz.tsv", read)
+
+
+def vectors(folder: Path) -> Target:
+    from keras_attn_nmt.text.tokenizer import Tokenizer
+    from keras_attn_nmt.training.vectors import read_vectors, vector_size
+
+    tokenizer = Tokenizer.learn(["Haus am See"] * 3, 280)
+
+    def read(path: Path) -> None:
+        found = read_vectors(path, tokenizer)
+        assert found.vectors.shape == (len(found.ids), vector_size(path))
+        assert np.isfinite(found.vectors).all(), "not finite"
+
+    return lambda rng: mutations.changed_text(rng, VECTORS), _file(folder, "fuzz.vec", read)
+
+
+def records(folder: Path) -> Target:
+    from keras_attn_nmt.training.recipe_files import load_recipe, read_run
+
+    recipe = json.loads(json.dumps(load_recipe("phrases").to_dict()))
+    content = json.dumps({"recipe": recipe, "seed": 1, "metrics": {"val_bleu": 1.5}}).encode()
+    return (
+        lambda rng: mutations.changed_json(rng, content),
+        _file(folder, "training.json", lambda path: read_run(path.parent)),
+    )
+
+
+def markup(folder: Path) -> Target:
+    from keras_attn_nmt.text.protection import DEFAULTS, Protection, plan_texts
+
+    kinds = [Protection([DEFAULTS]), Protection(markup=True), Protection([DEFAULTS], markup=True)]
+    ends = ["<", ">", "&", "'", "{{", "}}", "<!--", "</b>", "<b>", "https://", "@", "1.", "\0", "%"]
+
+    def make(rng: random.Random) -> bytes:
+        if rng.randrange(3):
+            return mutations.changed_text(rng, MARKUP)
+        # Repetitions, which a careless regular expression takes exponential time for.
+        return (rng.choice(ends) * rng.randrange(1, 3000) + rng.choice(ends)).encode()
+
+    def read(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        for protection in kinds:
+            plan_texts(protection, [text])
+
+    return make, read
+
+
+def rest_answers(folder: Path) -> Target:
+    """What a server answers `TranslationClient`, over REST."""
+    from keras_attn_nmt.export import TranslationClient
+
+    outputs = {
+        **{"translation": ["a b"], "score": [-0.5], "source_length": [2], "target_length": [2]},
+        **{"token_scores": [[-0.25, -0.25]], "attention": [[[0.5, 0.5], [1.0, 0.0]]]},
+        **{"source_tokens": [["x", "</s>"]], "target_tokens": [["a", "</s>"]]},
+    }
+    content = json.dumps({"outputs": outputs}).encode()
+    client = TranslationClient("http://localhost:1", "x", retries=0)
+    answer: Any = types.SimpleNamespace(status_code=200, headers={})
+
+    def post(*_: Any, **__: Any) -> Any:
+        import requests
+
+        response = requests.Response()
+        response.status_code, response._content = answer.status_code, answer.data
+        return response
+
+    client._transport._session.post = post  # type: ignore[attr-defined]
+
+    def make(rng: random.Random) -> bytes:
+        return mutations.changed_json(rng, content)
+
+    def read(data: bytes) -> None:
+        answer.data = data
+        (found,) = client(["x"])
+        assert isinstance(found.text, str)
+        assert found.attention.shape == (len(found.target_tokens), len(found.source_tokens))
+
+    return make, read
