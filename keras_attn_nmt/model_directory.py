@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from keras_attn_nmt.config import SEARCH, VOCABULARIES, ModelConfig
 from keras_attn_nmt.decoding.search_options import SearchOptions
@@ -153,6 +154,8 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
         model = _load_hand_built(directory / MODEL)
     else:
         model = _load_weights(directory / MODEL, config)
+    if not all(np.isfinite(each).all() for each in model.get_weights()):
+        raise ValueError(f"{directory / MODEL} has weights that are NaN or infinite: train again.")
     return ModelFiles(model, config, source, target, search)
 
 
@@ -187,7 +190,7 @@ def _check_weights(path: Path, config: ModelConfig | None) -> None:
         check_archive(path, (CONFIG, WEIGHTS))
     except ValueError as error:
         raise ValueError(
-            f"{path} is damaged: {error}. Restore the file, or train again."
+            f"{path} is damaged or does not match {CONFIG}: {error}. Restore the file."
         ) from error
     if config is None:
         return

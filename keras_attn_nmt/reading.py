@@ -22,11 +22,13 @@ _ENCRYPTED = 0x1
 
 
 def parse_json(text: str | bytes) -> Any:
-    """`json.loads`, of which every error is a `ValueError`, also for values nested too deep."""
+    """`json.loads`, whose every error is a `ValueError`, also that of values nested too deep."""
     try:
         return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
     except RecursionError as error:
-        raise ValueError("its values are nested too deep") from error
+        raise ValueError("not JSON: its values are nested too deep") from error
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:

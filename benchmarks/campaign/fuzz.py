@@ -1,4 +1,6 @@
-"""Fuzzed inputs of everything that the package reads: `python benchmarks/campaign/fuzz.py`.
+"""Fuzzed inputs of everything that the package reads.
+
+    PYTHONPATH=benchmarks python -m campaign.fuzz [TARGET ...] [--inputs 10000] [--seed 1]
 
 Each input must have a clear error or a right answer: no traceback, no crash, less than 10 s and
 2 GiB, and nothing executed or written elsewhere. Inputs are read in a process that a crash may end.
@@ -16,7 +18,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+from campaign.rows import Row
 
 TARGETS = (
     *("texts", "markup", "recipes", "records", "lines", "tsv", "json_lines", "tmx", "vectors"),
@@ -24,28 +27,9 @@ TARGETS = (
     *("hand_built", "shortlists", "device_files", "rest_requests", "rest_answers"),
 )
 SURVIVED = ("answered", "refused")
-# A process that says nothing for so long hangs in code that no signal interrupts.
-SILENCE = 120
-
-
-class Row(NamedTuple):
-    """A row of the campaign's table.
-
-    Attributes:
-        name: The target.
-        tried: Number of inputs.
-        survived: Those that were answered rightly or refused clearly.
-        wrong: Those with another outcome.
-        lost: Those of which no outcome is known, as their process ended.
-        notes: What was answered and refused, and the faults.
-    """
-
-    name: str
-    tried: int
-    survived: int
-    wrong: int
-    lost: int
-    notes: str
+# A process that says nothing for so many seconds hangs in code that no signal interrupts; longer
+# before the first input, while a model is exported.
+SILENCE, PREPARATION = 120, 900
 
 
 def campaign(inputs: int = 10_000, seed: int = 1, targets: tuple[str, ...] = TARGETS) -> list[Row]:
@@ -99,7 +83,7 @@ def _worker(target: str, seed: int, first: int, end: int, folder: str) -> Iterat
         )
         assert process.stdout is not None
         buffer, complete = b"", 0
-        while select.select([process.stdout], [], [], SILENCE)[0]:
+        while select.select([process.stdout], [], [], SILENCE if complete else PREPARATION)[0]:
             block = os.read(process.stdout.fileno(), 1 << 16)
             if not block:
                 break

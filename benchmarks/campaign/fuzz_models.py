@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import random
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mutations
 import numpy as np
-from fuzz_texts import Target, _file
+
+from campaign import mutations
+from campaign.fuzz_texts import Target, _file
 
 TEXT = "zwei kleine Häuser am See"
 LONG = 10_000_000
-DAMAGE_FIRST = 4
+BOMB_BYTES = 3_000_000_000
 
 
 def _model(folder: Path) -> Path:
@@ -120,8 +121,6 @@ def _is_zip_of_other_members(data: bytes, content: bytes) -> bool:
 
 
 def _keras(content: bytes) -> Callable[[random.Random], bytes]:
-    bombs: dict[str, bytes] = {}
-
     def change(rng: random.Random, name: str, member: bytes) -> bytes:
         if name.endswith(".json"):
             return mutations.changed_json(rng, member)
@@ -130,7 +129,7 @@ def _keras(content: bytes) -> Callable[[random.Random], bytes]:
     def make(rng: random.Random) -> bytes:
         kind = rng.randrange(200)
         if kind == 0:
-            return bombs.setdefault("", _bomb(content))
+            return _bomb(content)
         if kind < 100:
             return mutations.damaged(rng, content)
         return mutations.changed_zip(rng, content, change)
@@ -138,8 +137,9 @@ def _keras(content: bytes) -> Callable[[random.Random], bytes]:
     return make
 
 
+@functools.cache
 def _bomb(content: bytes) -> bytes:
-    """3 GB of zeros in place of the weights, in 3 MB."""
+    """Zeros in place of the arrays, a thousand times as many as the bytes of the file."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, member in mutations.zip_members(content).items():
@@ -147,7 +147,7 @@ def _bomb(content: bytes) -> bytes:
                 archive.writestr(name, member)
                 continue
             with archive.open(name, "w", force_zip64=True) as out:
-                for _ in range(300):
+                for _ in range(BOMB_BYTES // 10_000_000):
                     out.write(bytes(10_000_000))
     return file.getvalue()
 
@@ -395,8 +395,3 @@ def rest_requests(folder: Path) -> Target:
                 assert np.isfinite(value).all(), "not finite"
 
     return make, read
-
-
-def clean(folder: Path) -> None:
-    """Removes what a target left in its folder."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mutations
 import numpy as np
+
+from campaign import mutations
 
 Target = tuple[Callable[[random.Random], bytes], Callable[[bytes], Any]]
 

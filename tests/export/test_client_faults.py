@@ -237,6 +237,31 @@ def test_too_large_message_is_not_overload(slept):
     assert server.sizes == [1]
 
 
+ANSWER = {
+    **{"translation": ["a"], "score": [-0.5], "source_length": [1], "target_length": [1]},
+    **{"source_tokens": [["x"]], "target_tokens": [["a"]], "token_scores": [[-0.5]]},
+    "attention": [[[1.0]]],
+}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *([], {}, {"outputs": [1]}, {"outputs": {}}, {"outputs": {**ANSWER, "score": [None]}}),
+        {"outputs": {**ANSWER, "source_length": [float("inf")]}},
+        {"outputs": {**ANSWER, "target_length": [5]}},
+        {"outputs": {**ANSWER, "attention": [[[0.5, 0.5, 0.5], [1.0]]]}},
+        {"outputs": {**ANSWER, "token_scores": [-0.5]}},
+    ],
+)
+def test_answers_of_another_kind_are_named(answer):
+    server = Scripted((200, {"outputs": ANSWER}), (200, answer)).rest()
+    with server as address, TranslationClient(address, "x") as client:
+        assert client(["x"])[0].text == "a"
+        with pytest.raises(ValueError, match=r"did not return a Tensor|is it another model"):
+            client(["x"])
+
+
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_batches_are_split_at_the_servers_limit(protocol):
     message = "Task size 8 is larger than maximum input batch size 3"

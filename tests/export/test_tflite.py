@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from keras_attn_nmt.export import (
     fast_sentencepiece,
     tflite,
 )
+from keras_attn_nmt.export import runner as runner_module
 from keras_attn_nmt.export.tflite_check import TextRunner
 from keras_attn_nmt.text.blank import BLANK
 from keras_attn_nmt.text.special_ids import EOS
@@ -197,6 +199,50 @@ def test_missing_or_damaged_files_are_named(device_file, tmp_path, damage, error
     damage(folder / device_file.name)
     with pytest.raises(error, match=words):
         TFLiteTranslator(folder / device_file.name)
+
+
+@pytest.fixture
+def changed_metadata(device_file, tmp_path):
+    """Writes the file with other metadata."""
+    path = shutil.copytree(device_file.parent, tmp_path / "copy") / device_file.name
+
+    def change(**values):
+        content = path.read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            metadata = json.loads(archive.read("metadata.json"))
+        path.write_bytes(content[: content.index(b"PK\x03\x04")])
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("metadata.json", json.dumps({**metadata, **values}))
+        return path
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"source_vocabulary": "../x.spm"}, "source_vocabulary must be a file in its folder"),
+        ({"target_vocabulary": 5}, "target_vocabulary must be a text"),
+        ({"max_source_length": 10**9}, "source_ids of the signature translate must be of shape"),
+        ({"beam_size": 99}, "tokens of the signature decode_step must be of shape"),
+        ({"max_target_length": "x"}, "max_length must be a whole number"),
+        ({"model_sha256": "0" * 64}, "the SHA-256 of the model is not that of its metadata"),
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(changed_metadata, values, message):
+    path = changed_metadata(**values)
+    with pytest.raises(ValueError, match=f"damaged.*{message}"):
+        TFLiteTranslator(path)
+
+
+def test_one_other_bit_of_the_model_never_reaches_the_interpreter(changed_metadata, monkeypatch):
+    path = changed_metadata()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(runner_module, "Interpreters", None)
+    with pytest.raises(ValueError, match="the SHA-256 of the model is not that of its metadata"):
+        TFLiteTranslator(path)
 
 
 def test_file_that_fails_verification_is_not_written(

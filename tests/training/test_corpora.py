@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from keras_attn_nmt.training import textfiles
 from keras_attn_nmt.training.corpora import from_pairs, read_lines, read_tfds, read_tsv
 from keras_attn_nmt.training.recipe import DataRecipe
 from keras_attn_nmt.training.splits import load_split
@@ -276,3 +277,19 @@ def test_tilde_in_folder_expands_to_home(tmp_path, monkeypatch):
     (tmp_path / "corpus").mkdir()
     write(tmp_path / "corpus" / "a.tsv", ROWS)
     assert len(texts(load_split(DataRecipe("tsv", folder="~/corpus", train="a.tsv"), "train"))) == 2
+
+
+def test_a_line_of_any_length_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(textfiles, "MOST_LINE_BYTES", 10)
+    (tmp_path / "long").write_bytes(b"0123456789\n" + b"x" * 1000)
+    with pytest.raises(ValueError, match="long, line 1: longer than 10 bytes"):
+        read_lines(tmp_path / "long", tmp_path / "long")
+
+
+def test_a_gzip_file_that_expands_too_far_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(textfiles, "_SMALL_BYTES", 1000)
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"x\n" * 10**6))
+    with pytest.raises(ValueError, match=r"bomb\.gz expands to more than 200 times its size"):
+        read_lines(tmp_path / "bomb.gz", tmp_path / "bomb.gz")
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"".join(b"%d\n" % i for i in range(5000))))
+    assert read_lines(tmp_path / "text.gz", tmp_path / "text.gz").cardinality() == 5000

@@ -1,4 +1,4 @@
-"""Seeded mutations of files and texts, for tests and `benchmarks/campaign/fuzz.py`.
+"""Seeded mutations of files and texts, for `campaign.fuzz`.
 
 Every function takes a `random.Random`; the same seed gives the same bytes.
 """

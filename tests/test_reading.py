@@ -1,0 +1,207 @@
+"""Files from elsewhere are refused before a library reads them (SECURITY.md)."""
+
+import json
+import shutil
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from tiny_translator import tiny_files
+
+from keras_attn_nmt import model_directory
+from keras_attn_nmt.cli.streams import MOST_SHOWN, presentable
+from keras_attn_nmt.decoding.shortlist import Shortlist
+from keras_attn_nmt.reading import check_archive, parse_json
+from keras_attn_nmt.text.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("saved") / "model"
+    model_directory.save_model(directory, tiny_files())
+    return directory
+
+
+@pytest.fixture
+def directory(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def archive(path, *members, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/x", "a/../../x", "c:\\x", "..\\x"], ids=["up", "root", "far", "c", "back"]
+)
+def test_names_that_lead_out_of_an_archive_are_refused(tmp_path, name):
+    path = archive(tmp_path / "x.zip", ("a", b"a"), (name, b"b"))
+    with pytest.raises(ValueError, match="leads out of its folder"):
+        check_archive(path, ["a"])
+
+
+def test_an_archive_that_expands_too_far_is_refused_unread(tmp_path):
+    path = archive(tmp_path / "x.zip", ("a", bytes(65 * 2**20)))
+    with pytest.raises(ValueError, match="more than 20 times its size"):
+        check_archive(path, ["a"])
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_missing_doubled_and_damaged_members_are_refused(tmp_path):
+    path = archive(tmp_path / "x.zip", ("a", b"content"), compression=zipfile.ZIP_STORED)
+    check_archive(path, ["a"])
+    with pytest.raises(ValueError, match="it lacks b"):
+        check_archive(path, ["a", "b"])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"content", b"contemt"))
+    with pytest.raises(ValueError, match="Bad CRC-32"):
+        check_archive(path, ["a"])
+    path.write_bytes(content[:-5])
+    with pytest.raises(ValueError, match="not a whole ZIP file"):
+        check_archive(path, ["a"])
+    with pytest.raises(ValueError, match="twice"):
+        check_archive(archive(path, ("a", b"1"), ("a", b"2")), ["a"])
+
+
+def test_deep_json_is_an_error_like_any_other():
+    for text in ("[" * 100_000, "{", b"\xff"):
+        with pytest.raises(ValueError, match="not JSON"):
+            parse_json(text)
+
+
+def test_messages_are_short_and_without_control_characters():
+    assert presentable("a\x1b[31mb\nü\u202e") == "a\\x1b[31mb\nü\\u202e"
+    shown = presentable("a" * 10**6 + "z")
+    assert len(shown) < MOST_SHOWN + 10 and shown[0] == "a" and shown[-1] == "z"
+
+
+def change_config(directory, **values):
+    path = directory / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize(
+    "setting", ["embedding_units", "encoder_units", "decoder_units", "encoder_layers"]
+)
+def test_a_config_of_any_size_is_refused_before_a_model_is_built(directory, monkeypatch, setting):
+    monkeypatch.setattr(model_directory, "build_model", None)
+    change_config(directory, **{setting: 10**8})
+    with pytest.raises(ValueError, match=r"has more than .* weights, but the file stores"):
+        model_directory.load_model(directory)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"vocabularies": []}, "vocabularies must be an object"),
+        ({"search": 5}, "search must be an object"),
+        ({"search": {"beam_size": 10**9}}, "beam_size must be at most 10,000"),
+        ({"search": {"max_length": 2**40}}, "max_length must be at most 100,000"),
+    ],
+)
+def test_values_of_another_kind_are_refused(directory, values, message):
+    change_config(directory, **values)
+    with pytest.raises(ValueError, match=rf"config\.json is not a model config: {message}"):
+        model_directory.load_model(directory)
+
+
+def test_a_damaged_vocabulary_never_reaches_sentencepiece(directory, monkeypatch):
+    path = directory / "source.spm"
+    path.write_bytes(path.read_bytes() + b"x")
+    monkeypatch.setattr(Tokenizer, "__init__", None)
+    with pytest.raises(ValueError, match=r"source\.spm is damaged, or does not belong"):
+        model_directory.load_model(directory)
+
+
+def members(directory):
+    with zipfile.ZipFile(directory / "model.keras") as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_one_other_bit_of_the_weights_is_refused(directory, monkeypatch):
+    weights = members(directory)["model.weights.h5"]
+    path = directory / "model.keras"
+    middle = path.read_bytes().index(weights) + len(weights) // 2
+    content = bytearray(path.read_bytes())
+    content[middle] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(model_directory, "build_model", None)
+    with pytest.raises(ValueError, match=r"model\.keras is damaged .*Bad CRC-32"):
+        model_directory.load_model(directory)
+
+
+def test_weights_that_are_not_numbers_are_refused(directory):
+    files = tiny_files()
+    files.model.set_weights([np.full(w.shape, np.nan) for w in files.model.get_weights()])
+    model_directory.save_model(directory, files)
+    with pytest.raises(ValueError, match=r"model\.keras has weights that are NaN or infinite"):
+        model_directory.load_model(directory)
+
+
+LAMBDA = {
+    "module": "keras.layers",
+    "class_name": "Lambda",
+    "registered_name": None,
+    "config": {"function": {"class_name": "__lambda__", "config": {"code": "", "defaults": None}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"module": "os", "class_name": "system", "config": "true"}, "not registered: os.system"),
+        ({"module": "x.y", "class_name": "C", "registered_name": "x>C"}, "not registered: x>C"),
+        (LAMBDA, "damaged or does not match"),
+    ],
+    ids=["module", "class", "lambda"],
+)
+def test_no_code_comes_from_a_hand_built_model(directory, given, message):
+    (directory / "config.json").write_text('{"hand_built": true}')
+    content = members(directory)
+    config = json.loads(content["config.json"])
+    config["config"]["layers"][2] |= given
+    content["config.json"] = json.dumps(config).encode()
+    archive(directory / "model.keras", *content.items())
+    keras.config.enable_unsafe_deserialization()
+    try:
+        with pytest.raises(ValueError, match=message):
+            model_directory.load_model(directory)
+    finally:
+        # There is no public function to disable it.
+        keras.src.backend.common.global_state.set_global_attribute("safe_mode_saving", None)
+
+
+@pytest.mark.parametrize("kind", ["objects", "shape", "dimensions", "numbers"])
+def test_arrays_of_another_kind_are_no_shortlist(tmp_path, kind):
+    tokenizer = tiny_files().source_tokenizer
+    size = tokenizer.vocabulary_size
+    path = tmp_path / "shortlist.npz"
+    common = np.arange(5, dtype="int32")
+    Shortlist(np.zeros((size, 2), "int32"), common).save(path, tokenizer, tokenizer)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["candidates"] = {
+        "objects": np.array([[{}]], object),
+        "shape": np.zeros((size, 2), "int32"),
+        "dimensions": np.zeros(size, "int32"),
+        "numbers": np.zeros((size, 2), "float32"),
+    }[kind]
+    np.savez(path, **arrays)
+    if kind == "shape":  # The header, of which NumPy would allocate a terabyte.
+        content = path.read_bytes()
+        header = f"({size}, 2), }}".encode()
+        assert content.count(header) == 1
+        with zipfile.ZipFile(path) as file:
+            parts = {name: file.read(name) for name in file.namelist()}
+        wide = f"({size}, 999999999), }}".encode()
+        old = parts["candidates.npy"]
+        spaces = b" " * (len(wide) - len(header))
+        parts["candidates.npy"] = old.replace(header + spaces, wide)
+        assert len(parts["candidates.npy"]) == len(old)
+        archive(path, *parts.items())
+    with pytest.raises(ValueError, match=r"is damaged .*learn it again"):
+        Shortlist.load(path, tokenizer, tokenizer)
