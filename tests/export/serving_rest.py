@@ -112,7 +112,7 @@ def _document(body):
 
     try:
         document, _ = json.JSONDecoder(object_pairs_hook=first_wins).raw_decode(text.lstrip())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StatusError(INVALID, f"JSON Parse error: {error}") from error
     if not isinstance(document, dict):
         raise StatusError(INVALID, "JSON Value: Is not object")
