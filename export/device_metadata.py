@@ -72,7 +72,8 @@ def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
         if metadata[name] != Path(metadata[name]).name:
             raise ValueError(f"its {name} must be a file in its folder, got {metadata[name]!r}")
     check_whole("max_source_length", metadata["max_source_length"], 2)
-    SearchOptions(*(metadata[name] for name in _SEARCH), metadata.get("coverage_penalty", 0.0))
+    beam_size, length_penalty, max_length = (metadata[name] for name in _SEARCH)
+    SearchOptions(beam_size, length_penalty, max_length, metadata.get("coverage_penalty", 0.0))
     return metadata
 
 
