@@ -103,7 +103,7 @@ def index_lines(path: str | os.PathLike[str]) -> IndexedFile:
     starts = [0]
     piece = b"\n"
     with open_binary(path) as file:
-        seekable = not isinstance(file, gzip.GzipFile)
+        seekable = file.seekable() and not isinstance(file, gzip.GzipFile)
         status = _status(path.stat())
         try:
             while part := file.read(_PIECE):

@@ -26,10 +26,10 @@ class SearchOptions:
     command line and all exports of the model.
 
     Args:
-        beam_size: Beam size; 1 is greedy search. From 1 to 10,000.
+        beam_size: Beam size; 1 is greedy search. In [1, 10000].
         length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it. At
             least 0.
-        max_length: Maximum target length in tokens, `</s>` included. From 1 to 100,000.
+        max_length: Maximum target length in tokens, `</s>` included. In [1, 100000].
         coverage_penalty: Weight of the coverage penalty, beta in Wu et al. 2016, eq. 14; 0 disables
             it. At least 0. See `decoding.coverage`.
 

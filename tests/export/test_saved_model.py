@@ -227,7 +227,7 @@ def test_variables_not_restored_by_a_session_are_detected(
 
         def __init__(self, files, *rest):
             super().__init__(files, *rest)
-            self.variables_of_model = files.model.weights
+            self.variables_of_model = files[0].model.weights
 
         def signatures(self):
             return {"embed": super().signatures()["embed"]}  # The quickest to write.
