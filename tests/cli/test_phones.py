@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_pronunciations_and_their_alignment(capfd, monkeypatch, phones_model, tm
         capfd, monkeypatch, ["attention", phones_model, "CAB", "--output", str(tmp_path / "a.html")]
     )
     assert code == 0
-    assert "▁AH" in (tmp_path / "a.html").read_text()
+    assert re.search('"▁[A-Z]+"', (tmp_path / "a.html").read_text())
     gold = ["--gold", str(tmp_path / "phones"), "--tokens"]
     code, _, err = run(capfd, monkeypatch, ["align", phones_model, *files, *gold])
     assert code == 2
