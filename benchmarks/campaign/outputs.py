@@ -14,8 +14,9 @@ from typing import Any
 # Values of JSON files that differ between two runs with the same result.
 VOLATILE = frozenset({"seconds", "tokens_per_second", "resumed_after_epoch", "date_saved"})
 _TIMES = re.compile(rb'"(seconds|\w+_per_second)": ?[0-9.e+-]+')
-# Keras numbers the layers of all models of a process.
+# Keras numbers the layers of all models of a process, and names shared objects by their address.
 _NUMBERED = re.compile(rb'"([a-z_]+?)_[0-9]+"')
+_ADDRESS = re.compile(rb'"shared_object_id": [0-9]+')
 # Logs are written line by line, and read as far as they go.
 LOGS = frozenset({"tensorboard", "beam.log"})
 _UNFINISHED = re.compile(r"\.unfinished$|^\.bulk-translate$|\.tmp$")
@@ -63,7 +64,9 @@ def leftovers(folder: Path) -> list[str]:
 def content_digest(name: str, content: bytes) -> str:
     """Digest of what a file says. Raises any exception if it is not whole."""
     if name == "config.json" and b'"registered_name"' in content:
-        return _digest(_NUMBERED.sub(rb'"\1"', content))
+        return _digest(_ADDRESS.sub(b"", _NUMBERED.sub(rb'"\1"', content)))
+    if name == "fingerprint.pb" and content:  # TensorFlow gives each SavedModel an id of its own.
+        return _digest(b"any")
     if name.endswith((".json", ".jsonl")):
         values = (
             [json.loads(each) for each in content.decode().splitlines()]
