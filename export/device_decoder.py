@@ -125,7 +125,10 @@ class DeviceOperations(searching.Operations):
         distances = logits - best
         total = tf.reduce_sum(tf.exp(distances), axis=-1, keepdims=True)
         total += tf.reduce_sum(tf.exp(tf.minimum(others - best, 80.0)), axis=-1, keepdims=True)
-        reverse = tf.range(size, 0, -1, "float32")
+        # Computed from integers: float16 files would store constants of floats as float16, in which
+        # whole numbers are exact up to 2,048 only. The total is positive, which is not known.
+        zero = tf.cast(tf.minimum(tf.reshape(total, (-1,))[:1], 0.0), "int32")
+        reverse = tf.cast(tf.range(size, 0, -1) + zero, "float32")
         last = tf.reduce_max(distances * TIE_BREAK_SCALE + reverse, axis=-1, keepdims=True)
         return -tf.math.log(total), size - tf.cast(last, "int32")
 

@@ -24,6 +24,7 @@ from keras_attn_nmt.export import (
     tflite,
 )
 from keras_attn_nmt.export import runner as runner_module
+from keras_attn_nmt.export.device_decoder import DeviceOperations
 from keras_attn_nmt.export.tflite_check import TextRunner
 from keras_attn_nmt.text.blank import BLANK
 from keras_attn_nmt.text.special_ids import EOS
@@ -138,6 +139,28 @@ def test_quantised_files_are_close(model_directory, tmp_path, runner, growing_id
         translate = Interpreter(str(path)).get_signature_runner("translate")
         scores.append([translate(source_ids=row)["score"][0] for row in growing_ids])
     np.testing.assert_allclose(scores, scores[:1] * 50, atol=1e-5)
+
+
+def test_float16_files_know_every_id_of_a_large_vocabulary():
+    """Constants of floats are rounded in such files."""
+    size = 6000
+
+    def best(logits):
+        return DeviceOperations().top_tokens(logits, 1)[1]
+
+    traced = tf.function(best).get_concrete_function(tf.TensorSpec((2, 1, size)))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    interpreter = Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    (given,), (found,) = interpreter.get_input_details(), interpreter.get_output_details()
+    for ids in ([EOS, 999], [2049, 4097], [5997, 5999]):
+        logits = np.zeros((2, 1, size), "float32")
+        logits[[0, 1], 0, ids] = 1
+        interpreter.set_tensor(given["index"], logits)
+        interpreter.invoke()
+        assert interpreter.get_tensor(found["index"]).ravel().tolist() == ids
 
 
 def test_command_translates_with_the_file(device_file, runner, monkeypatch, capsys, tmp_path):
