@@ -50,11 +50,46 @@ def planted_faults(settings: Settings) -> Iterable[Row]:
     return planted_faults.campaign(settings.model, settings.work, settings.seed)
 
 
+def fuzz(settings: Settings) -> Iterable[Row]:
+    from campaign import fuzz
+
+    return fuzz.campaign(settings.seed, settings.minutes)
+
+
+def runtimes(settings: Settings) -> Iterable[Row]:
+    from campaign import runtimes
+
+    return runtimes.runtimes(settings.seed, settings.minutes)
+
+
+def numerics(settings: Settings) -> Iterable[Row]:
+    from campaign import numerics
+
+    return numerics.numerics(settings.seed, settings.minutes)
+
+
+def threads(settings: Settings) -> Iterable[Row]:
+    from campaign import threads
+
+    return threads.threads(settings.seed, settings.minutes, str(settings.model))
+
+
+def serving(settings: Settings) -> Iterable[Row]:
+    from campaign import serving
+
+    return serving.serving(settings.seed, settings.minutes, str(settings.model))
+
+
 # Each imports its module when it runs.
 CAMPAIGNS: dict[str, Callable[[Settings], Iterable[Row]]] = {
     "write-faults": write_faults,
     "kills": kills,
     "planted-faults": planted_faults,
+    "fuzz": fuzz,
+    "runtimes": runtimes,
+    "numerics": numerics,
+    "threads": threads,
+    "server": serving,
 }
 
 

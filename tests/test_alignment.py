@@ -57,6 +57,8 @@ def test_pharaoh_format():
     gold = alignment.parse_pharaoh("0-0 2p1 3?1\n")
     assert gold == GoldAlignment({(0, 0)}, {(0, 0), (2, 1), (3, 1)})
     assert alignment.parse_pharaoh("") == GoldAlignment(set(), set())
+    with pytest.raises(ValueError, match="'٣-٣' is not a link"):  # TensorFlow reads ASCII digits.
+        alignment.parse_pharaoh("0-0 ٣-٣")
     with pytest.raises(ValueError, match="'0:1' is not a link"):
         alignment.parse_pharaoh("0-0 0:1")
 

@@ -84,3 +84,9 @@ def test_invalid_search_options_are_rejected(given, message):
         SearchOptions(**given)
     with pytest.raises(ValueError, match=message):
         SearchOptions().replaced(**given)
+
+
+def test_a_coverage_penalty_that_leaves_nothing_of_the_score_is_refused():
+    assert SearchOptions(coverage_penalty=10).coverage_penalty == 10
+    with pytest.raises(ValueError, match=r"coverage_penalty must be at most 10, got 10\.5"):
+        SearchOptions(coverage_penalty=10.5)

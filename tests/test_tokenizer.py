@@ -228,6 +228,13 @@ def test_damaged_files(tmp_path: os.PathLike[str]) -> None:
             Tokenizer.load(path)
 
 
+def test_pieces_that_are_not_utf8_are_refused() -> None:
+    whole = Tokenizer.learn(SENTENCES, 320).model_proto
+    damaged = Tokenizer(whole.replace("▁".encode(), b"\xff\xff\xff"))
+    with pytest.raises(ValueError, match=r"damaged: piece \d+ is not UTF-8"):
+        damaged.pieces([UNK])
+
+
 def test_models_with_other_special_ids() -> None:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

@@ -115,6 +115,8 @@ class _Reader:
                         f"{self._path}, line {error.lineno}: not a TMX file, or a damaged one: "
                         f"{reason}."
                     ) from error
+                except LookupError as error:  # Of the codecs of Python.
+                    raise self._error(f"encoding not known ({error})") from error
                 except UnicodeError as error:  # Half a character as a number: &#xD800;
                     raise self._error(f"text that is not Unicode ({error})") from error
                 yield from self._pairs

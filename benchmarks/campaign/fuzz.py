@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import math
 import os
 import select
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,18 +29,29 @@ TARGETS = (
     *("hand_built", "shortlists", "device_files", "rest_requests", "rest_answers"),
 )
 SURVIVED = ("answered", "refused")
+INPUTS = 10_000
 # A process that says nothing for so many seconds hangs in code that no signal interrupts; longer
 # before the first input, while a model is exported.
 SILENCE, PREPARATION = 120, 900
 
 
-def campaign(inputs: int = 10_000, seed: int = 1, targets: tuple[str, ...] = TARGETS) -> list[Row]:
-    """Reads `inputs` fuzzed inputs of each target."""
-    return [run(target, inputs, seed) for target in targets]
+def campaign(seed: int, minutes: float) -> Iterator[Row]:
+    """Reads fuzzed inputs of each target for its share of the time, 10,000 at most."""
+    for target in TARGETS:
+        yield run(target, INPUTS, seed, seconds=60 * minutes / len(TARGETS))
 
 
-def run(target: str, inputs: int, seed: int, first: int = 0) -> Row:
-    """Reads fuzzed inputs of one target; prints a line for each new kind of fault."""
+def run(target: str, inputs: int, seed: int, first: int = 0, seconds: float = math.inf) -> Row:
+    """Reads fuzzed inputs of one target; prints a line for each new kind of fault.
+
+    Args:
+        target: One of `TARGETS`.
+        inputs: Number of inputs.
+        seed: Of the inputs.
+        first: Number of the first input.
+        seconds: How long, from the first input on; at least one is read.
+    """
+    until = math.inf
     outcomes: collections.Counter[str] = collections.Counter()
     seen: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
@@ -48,10 +61,14 @@ def run(target: str, inputs: int, seed: int, first: int = 0) -> Row:
             if outcome not in SURVIVED and kind not in seen:
                 seen.add(kind)
                 print(f"{target} {number}: {outcome}: {message}", file=sys.stderr, flush=True)
+            until = min(until, time.monotonic() + seconds)
+            if time.monotonic() > until:
+                break
+    tried = outcomes.total()
     lost = outcomes.get("lost", 0)
     survived = sum(outcomes[each] for each in SURVIVED)
     notes = ", ".join(f"{count:,} {name}" for name, count in outcomes.most_common())
-    return Row(target, inputs, survived, inputs - survived - lost, lost, notes)
+    return Row(f"fuzz, {target}", tried, survived, tried - survived - lost, lost, notes)
 
 
 def _outcomes(
@@ -83,16 +100,18 @@ def _worker(target: str, seed: int, first: int, end: int, folder: str) -> Iterat
         )
         assert process.stdout is not None
         buffer, complete = b"", 0
-        while select.select([process.stdout], [], [], SILENCE if complete else PREPARATION)[0]:
-            block = os.read(process.stdout.fileno(), 1 << 16)
-            if not block:
-                break
-            *whole, buffer = (buffer + block).split(b"\n")
-            for line in whole:
-                complete += 1
-                yield json.loads(line)
-        process.kill()
-        process.wait()
+        try:
+            while select.select([process.stdout], [], [], SILENCE if complete else PREPARATION)[0]:
+                block = os.read(process.stdout.fileno(), 1 << 16)
+                if not block:
+                    break
+                *whole, buffer = (buffer + block).split(b"\n")
+                for line in whole:
+                    complete += 1
+                    yield json.loads(line)
+        finally:
+            process.kill()
+            process.wait()
         if not complete or process.returncode not in (0, -9):
             errors.seek(0)
             print(errors.read()[-2000:].decode(errors="replace"), file=sys.stderr)
@@ -101,7 +120,7 @@ def _worker(target: str, seed: int, first: int, end: int, folder: str) -> Iterat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", default=TARGETS, help=f"default: {TARGETS}")
-    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--inputs", type=int, default=INPUTS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()

@@ -55,7 +55,7 @@ def texts(folder: Path) -> Target:
 
     def make(rng: random.Random) -> bytes:
         if not rng.randrange(500):
-            part = (mutations.text(rng, 40) or " ").encode()
+            part = (mutations.text(rng, 40).replace("\n", "") or " ").encode()
             return part * (LONG // len(part))
         data = mutations.text(rng).encode()
         if not rng.randrange(4):

@@ -14,8 +14,9 @@ from keras_attn_nmt.checks import check_known, check_whole, is_number
 
 # Far above useful sizes (5 to 12), and still a manageable graph.
 MAX_EXPORTED_BEAM = 100
-# What a model directory or command may ask for: more would take all memory.
-MOST = {"beam_size": 10_000, "max_length": 100_000}
+# What a model directory or command may ask for: more would take all memory, or leave nothing of the
+# log-probability.
+MOST = {"beam_size": 10_000, "max_length": 100_000, "coverage_penalty": 10}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class SearchOptions:
             least 0.
         max_length: Maximum target length in tokens, `</s>` included. In [1, 100000].
         coverage_penalty: Weight of the coverage penalty, beta in Wu et al. 2016, eq. 14; 0 disables
-            it. At least 0. See `decoding.coverage`.
+            it. In [0, 10]. See `decoding.coverage`.
 
     Raises:
         ValueError: A value is out of range.
@@ -43,16 +44,16 @@ class SearchOptions:
     coverage_penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, most in MOST.items():
-            value = check_whole(name, getattr(self, name))
-            if value > most:
-                raise ValueError(f"{name} must be at most {most:,}, got {value}.")
-            object.__setattr__(self, name, value)
+        for name in ("beam_size", "max_length"):
+            object.__setattr__(self, name, check_whole(name, getattr(self, name)))
         for name in ("length_penalty", "coverage_penalty"):
             penalty = getattr(self, name)
             if not is_number(penalty) or not math.isfinite(penalty) or penalty < 0:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {penalty!r}.")
             object.__setattr__(self, name, float(penalty))
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most:,}, got {getattr(self, name)}.")
 
     def replaced(self, **given: Any) -> SearchOptions:
         """A copy with the given values; `None` keeps the current value."""

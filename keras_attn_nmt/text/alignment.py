@@ -20,7 +20,7 @@ Link = tuple[int, int]
 # SentencePiece's symbol for a space.
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 END = "</s>"
-_LINK = re.compile(r"(\d+)([-p?])(\d+)")
+_LINK = re.compile(r"([0-9]+)([-p?])([0-9]+)")
 
 
 class GoldAlignment(NamedTuple):

@@ -295,7 +295,16 @@ class Tokenizer:
 
     @functools.cached_property
     def _pieces(self) -> list[str]:
-        return [self._processor.id_to_piece(i) for i in range(self.vocabulary_size)]
+        pieces = []
+        for i in range(self.vocabulary_size):
+            try:
+                pieces.append(self._processor.id_to_piece(i))
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"The SentencePiece model is damaged: piece {i} is not UTF-8 ({error}). "
+                    "Restore the file, or learn it again."
+                ) from error
+        return pieces
 
     def tf_tokenizer(self) -> tensorflow_text.SentencepieceTokenizer:
         """The same model as a TF Text tokenizer for tf.data and SavedModels; ids are int32.

@@ -86,6 +86,7 @@ def test_declared_encodings(tmp_path):
         ((HEADER + unit(de="a", en="b")).encode(), "line 5: .*damaged one: no element found"),
         (HEADER.encode() + b"<tu>\xff</tu>", "line 4: .*not well-formed"),
         ("<tu><tuv><seg>a</seg></tuv></tu>", "line 4: a <tuv> has no xml:lang"),
+        (HEADER.replace("UTF-8", "UUTF-8").encode(), "line 1: encoding not known .*UUTF-8"),
         (unit(de="a&nbsp;b", en="c"), r"line 4: .*(&nbsp; is not defined|undefined entity)"),
         (
             b'<!DOCTYPE tmx [<!ENTITY nbsp "\xc2\xa0">]>\n<tmx>&nbsp;</tmx>',
