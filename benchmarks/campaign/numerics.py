@@ -203,7 +203,7 @@ class Runs:
             outputs = model({"source": source, "target": target})
             return outputs["logits"], outputs["attention"]
 
-        self._whole = compiled(whole, model, IDS, IDS)
+        self._whole = compiled(whole, model.variables, IDS, IDS)
         decoder = IncrementalDecoder(model)
         self._attends = decoder.decoder.attention is not None
         self._searches = [
@@ -211,7 +211,7 @@ class Runs:
                 functools.partial(
                     searching.search, decoder, options=SearchOptions(beam, 1.0, MAX_LENGTH)
                 ),
-                model,
+                model.variables,
                 IDS,
             )
             for beam in beams

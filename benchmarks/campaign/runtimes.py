@@ -99,7 +99,15 @@ def runtimes(
 def trained(output: Path, seed: int) -> str:
     """A small model of phrases with unigram vocabularies, trained by the command."""
     settings = ["vocabulary.model_type=unigram", "training.epochs=2", f"training.seed={seed}"]
-    command = [sys.executable, "-m", "keras_attn_nmt", "train", "phrases", "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "keras_attn_nmt.cli",
+        "train",
+        "phrases",
+        "--output",
+        str(output),
+    ]
     command += [word for setting in settings for word in ("--set", setting)]
     subprocess.run(command, check=True, capture_output=True)
     return str(output)
