@@ -203,7 +203,8 @@ def export_tflite(
         temporary.write_bytes(content)
         metadata[MODEL_DIGEST] = model_digest(content)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(METADATA, json.dumps(metadata, indent=2) + "\n")
+            # Without the time, so that the same model gives the same file.
+            archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=2) + "\n")
         with tf.device("/CPU:0"):  # Like the device, and more precise than a GPU.
             tflite_check.check(files, temporary, own, metadata, known)
         tokenizers = (files.source_tokenizer, files.target_tokenizer)

@@ -28,6 +28,13 @@ _STOPPED = {
     "study": " The same command resumes it after the last saved epoch.",
 }
 
+_ERRORS_OF_TENSORFLOW = "tensorflow.python.framework.errors_impl"
+# Interrupted, full disk (or memory), no permission, damaged file, input or output error.
+_ERRORS_OF_FILES = (
+    *("UnavailableError", "ResourceExhaustedError", "PermissionDeniedError"),
+    *("DataLossError", "UnknownError"),
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code: 0, 1 for an error, 2 for wrong usage."""
@@ -47,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         say(f"{PROGRAM} {name}: error: {presentable(str(error))}")
         return 2
-    except (ValueError, OSError, ImportError) as error:
+    except Exception as error:
+        if not (isinstance(error, (ValueError, OSError, ImportError)) or _is_of_a_file(error)):
+            raise
         say(f"{PROGRAM}: error: {presentable(str(error).strip()) or type(error).__name__}")
         discard_unwritable_output()
         return 1
@@ -55,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"\n{PROGRAM}: stopped.{_STOPPED.get(name, '')}")
         return 130
     return 0
+
+
+def _is_of_a_file(error: Exception) -> bool:
+    """Whether TensorFlow failed to read or write a file; its errors are not those of Python."""
+    kind = type(error)
+    return kind.__module__ == _ERRORS_OF_TENSORFLOW and kind.__name__ in _ERRORS_OF_FILES
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from keras_attn_nmt.cli.options import (
     Commands,
     add_ensemble,
     add_search_options,
-    add_split,
+    add_test_set,
     positive,
 )
 from keras_attn_nmt.results import one_line
@@ -41,17 +41,7 @@ def add_commands(commands: Commands) -> None:
     )
     command.add_argument("model", help="model directory")
     add_ensemble(command)
-    command.add_argument(
-        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
-    )
-    command.add_argument(
-        "--reference",
-        action="append",
-        metavar="FILE",
-        help="reference translations, one per line (repeatable for multiple references)",
-    )
-    add_split(command)
-    command.add_argument("--tokenize", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)")
+    add_test_set(command, "test")
     command.add_argument("--output", metavar="FILE", help="write the translations to this file")
     command.add_argument(
         "--against",

@@ -278,6 +278,21 @@ def add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
     add_batch_size(parser)
 
 
+def add_test_set(command: argparse.ArgumentParser, split: str) -> None:
+    """Sentences with references, and how they are compared."""
+    command.add_argument(
+        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
+    )
+    command.add_argument(
+        "--reference",
+        action="append",
+        metavar="FILE",
+        help="reference translations, one per line (repeatable for multiple references)",
+    )
+    add_split(command, split)
+    command.add_argument("--tokenize", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)")
+
+
 def add_output_options(command: argparse.ArgumentParser) -> None:
     """`--n-best` and `--format` of commands that write translations."""
     command.add_argument(

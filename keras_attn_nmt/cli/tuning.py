@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.cli.arguments import UsageError, predicts_phones
 from keras_attn_nmt.cli.evaluations import given_dictionary, given_texts
-from keras_attn_nmt.cli.options import Commands, add_batch_size, add_split, not_negative, positive
+from keras_attn_nmt.cli.options import (
+    Commands,
+    add_batch_size,
+    add_test_set,
+    not_negative,
+    positive,
+)
 from keras_attn_nmt.cli.streams import say
 from keras_attn_nmt.writing import check_folder_output
 
@@ -26,22 +32,12 @@ def add_commands(commands: Commands) -> None:
         "model --beam-sizes 3 5 8",
     )
     command.add_argument("model", help="model directory")
-    command.add_argument(
-        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
-    )
-    command.add_argument(
-        "--reference",
-        action="append",
-        metavar="FILE",
-        help="reference translations, one per line (repeatable for multiple references)",
-    )
-    add_split(command, "validation")
+    add_test_set(command, "validation")
     command.add_argument(
         "--metric",
         choices=("bleu", "bleu_lowercase", "chrf"),
         help="what to maximise (default: bleu; a model that predicts phones: correct words)",
     )
-    command.add_argument("--tokenize", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)")
     for name, kind, metavar, default in (
         ("beam-sizes", positive, "K", "3 5 8 12"),
         ("length-penalties", not_negative, "A", "0 0.5 1 1.5 2"),

@@ -350,6 +350,25 @@ def test_errors_print_one_message_and_exit(capfd, monkeypatch, arguments, code, 
     assert out == ""
 
 
+def test_files_that_tensorflow_cannot_write_are_one_message(capfd, monkeypatch, tmp_path):
+    """As TensorBoard's logs during training, on a disk that fails."""
+    errors = pytest.importorskip("tensorflow").errors
+
+    def fail(error):
+        def train(*_, **__):
+            raise error(None, None, "events.out.tfevents; No space left on device")
+
+        monkeypatch.setattr("keras_attn_nmt.training.train", train)
+        return run(capfd, monkeypatch, ["train", "phrases", "--output", str(tmp_path / "model")])
+
+    code, _, err = fail(errors.ResourceExhaustedError)
+    assert code == 1
+    assert "error: events.out.tfevents; No space left on device" in err
+    assert "Traceback" not in err
+    with pytest.raises(errors.InvalidArgumentError):  # A mistake in the program.
+        fail(errors.InvalidArgumentError)
+
+
 def test_doctor_lists_versions_and_devices(capfd, monkeypatch):
     code, out, _ = run(capfd, monkeypatch, ["doctor", "--json"])
     assert code == 0
