@@ -7,6 +7,7 @@ NEXT := .venv-next/bin
 TORCH := .venv-torch/bin
 DOCS := .venv-docs/bin
 BEAM := .venv-beam/bin
+AUDIT := .venv-audit/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses masks metrics model products readout search))
 
@@ -17,7 +18,7 @@ ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: help demo docs test test-all test-release lint format test-lowest test-next test-jax \
-	test-beam test-torch test-arm benchmark campaign clean
+	test-beam test-torch test-arm benchmark campaign sbom audit clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -35,6 +36,8 @@ help:
 	@echo 'make test-arm     .tflite files on ARM64: emulated on Debian for x86-64, or as it is'
 	@echo 'make benchmark    measure speed (CORPUS: folder with Multi30k; SHORT=1: a short form)'
 	@echo 'make campaign     an hour of faults, kills and hostile input (SEED: 1; docs/reliability.md)'
+	@echo 'make sbom         list all dependencies with hashes (build/requirements.txt, build/sbom.json)'
+	@echo 'make audit        look them up in the advisories of PyPI'
 	@echo 'make clean        remove everything that the other targets made'
 
 demo: .venv/ready
@@ -93,6 +96,30 @@ test-arm: .venv/ready
 	test "$$(uname -m)" = aarch64 || test -e build/arm/ready || \
 		tests/arm/prepare.sh build/arm $(BIN)/python
 	KERAS_BACKEND=tensorflow $(BIN)/python tests/arm/run.py build/arm
+
+sbom: build/sbom.json
+
+# What `pip install 'keras_attn_nmt[all,jax]'` installs today; the package itself has no hash.
+build/requirements.txt: setup.cfg .venv-audit/ready
+	@mkdir -p build
+	@echo 'Resolving all dependencies, which takes some minutes ...'
+	@$(AUDIT)/pip-compile --quiet --allow-unsafe --strip-extras --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--extra all --extra jax --output-file - setup.cfg > $@.unfinished
+	@sed '/^keras-attn-nmt @/d' $@.unfinished > $@
+	@rm $@.unfinished
+
+build/sbom.json: build/requirements.txt
+	$(AUDIT)/cyclonedx-py requirements --mc-type library --output-reproducible -o $@ $<
+
+audit: build/requirements.txt
+	$(AUDIT)/pip-audit --disable-pip --requirement $<
+
+.venv-audit/ready:
+	@echo 'Installing the tools of sbom and audit ...'
+	@$(PYTHON) -m venv --clear .venv-audit
+	@$(AUDIT)/pip install --quiet 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3' 'pip-tools>=7.5,<8'
+	@touch $@
 
 # A newer pip first: the one that comes with Python 3.10 and 3.11 takes very long to choose versions
 # that fit together. And no warnings: setuptools has one for the package lying in the root folder.
@@ -174,5 +201,5 @@ campaign: .venv/ready .venv-beam/ready
 		--beam-python $(CURDIR)/$(BEAM)/python
 
 clean:
-	rm -rf .venv .venv-beam .venv-docs .venv-lowest .venv-next .venv-torch build dist *.egg-info \
+	rm -rf .venv .venv-audit .venv-beam .venv-docs .venv-lowest .venv-next .venv-torch build dist *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache

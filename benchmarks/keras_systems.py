@@ -11,6 +11,7 @@ a system runs under Keras' policy `mixed_bfloat16`. Prints one line of JSON.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -188,9 +189,12 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     if options.system.startswith("ours"):
-        from keras_attn_nmt.cli.keras_import import import_keras
+        # As `keras-attn-nmt train` does: without JAX and other unused packages. Builds of
+        # `training.py --before` may not have it.
+        with contextlib.suppress(ModuleNotFoundError):
+            from keras_attn_nmt.cli.keras_import import import_keras
 
-        import_keras()  # As `keras-attn-nmt train` does: without JAX and other unused packages.
+            import_keras()
 
     import data
     import keras

@@ -164,7 +164,7 @@ class BulkModel:
             return self._one_by_one(texts, error)
 
     def _one_by_one(self, texts: Sequence[str], error: Exception) -> list[Outcome]:
-        """Finds the texts that a model fails on; raises if it fails on all of them."""
+        """Finds the texts that a model fails on; raises if it fails on all of several texts."""
         (blank,) = self._translator.nbest([""], **self._search)
         outcomes = []
         for text in texts:
@@ -177,7 +177,7 @@ class BulkModel:
                 reason = str(problem).strip() or type(problem).__name__
                 outcomes.append(Outcome(blank, f"cannot be translated: {reason}"))
         full = [each for each, text in zip(outcomes, texts, strict=True) if not is_blank(text)]
-        if all(each.failure for each in full):
+        if len(full) > 1 and all(each.failure for each in full):
             raise error
         return outcomes
 

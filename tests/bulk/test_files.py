@@ -131,6 +131,9 @@ def test_a_text_that_a_model_fails_on_stops_no_other(job, tmp_path, monkeypatch)
     write(tmp_path / "in" / "b.txt", b"See\nSee\n")
     with pytest.raises(JobFailed, match="no such lake"):
         job()
+    write(tmp_path / "in" / "b.txt", b"See\n")
+    job()
+    assert (tmp_path / "out" / "b.txt").read_bytes() == b"\n"
 
 
 @pytest.mark.parametrize("form", ["text", "moses"])
