@@ -59,6 +59,10 @@ def test_values_are_verbalised_in_both_languages(book, kind, value, source, targ
         ("de en", "cardinal", 41, "0-0"),
         # quatre mille six -> four thousand and six: "and" is there for both.
         ("fr en", "cardinal", 4006, "0-0 1p0 0p1 1p1 0p2 1p2 2p2 2-3"),
+        # einhundertelf -> one hundred and eleven
+        ("de en", "cardinal", 111, "0-0 0p1 0p2 0-3"),
+        # vierzehn Dollar und sechs Cent -> fourteen dollars, six cents
+        ("de en", "money_words", Money(Decimal("14.06"), "USD"), "0-0 1-1 4p1 3-2 1p3 4p3"),
         # 14:05 -> 2:05 PM
         ("de en", "time_short", datetime.time(14, 5), "0-0 0-1"),
         # 7,25 euros -> 7,25 евро: "0,25 euro" has another form.

@@ -159,7 +159,7 @@ class Phrases(ShardBasedBuilder):
         **kwargs: Arguments of every TFDS builder: `data_dir`, `version`, `file_format`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = _OnFirstUse()
 
     def __init__(self, *, config: PhrasesConfig | str | None = None, **kwargs: Any) -> None:

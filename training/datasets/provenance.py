@@ -77,7 +77,7 @@ def gold_alignment(source: Worded, target: Worded, value: Value) -> GoldAlignmen
     """The gold alignment of the source and the target text of a value.
 
     A link is possible if both words express a common part, and sure if the source word is the only
-    one to name a part that the target word names. Words without a part (`Uhr`, `of`) are unlinked.
+    one to name a part that the target word names. Words without a part (`Uhr`, `of`) have no link.
 
     Args:
         source: Verbalises a value in the source language, or returns `None`.

@@ -88,6 +88,9 @@ def variants(value: Value) -> Iterator[Variants]:
         yield _replaced("cents", *(value._replace(amount=amount) for amount in others))
         currencies = [currency for currency in CURRENCIES if currency != value.currency]
         yield _replaced("currency", *(value._replace(currency=each) for each in currencies))
+        # Cents belong to some currencies only: to dollars and euros, not to pounds.
+        for each in currencies:
+            yield Variants(frozenset({"currency"}), [value._replace(currency=each)], False)
     elif isinstance(value, datetime.date):
         day = _OnWeekday(value.year, value.month, min(value.day, 28))
         weekday = value.weekday()
@@ -121,7 +124,12 @@ def _other_numbers(number: int) -> Iterator[tuple[frozenset[str], list[int], boo
             yield part, [number + (other - digit) * 10**power for other in others], True
         if digit:
             yield part, [number - digit * 10**power], False
-    # No single digit accounts for "thousand": it remains while any of these digits does.
+    # No single digit accounts for "and" in "one hundred and eleven", and for "thousand": they
+    # remain while any of these digits does.
+    for power in (0, 3):
+        if digits.get(power) and digits.get(power + 1):
+            part = frozenset({f"digit {power}", f"digit {power + 1}"})
+            yield part, [number - number // 10**power % 100 * 10**power], False
     thousands = [f"digit {power}" for power, digit in digits.items() if power > 2 and digit]
     if thousands:
         yield frozenset(thousands), [number % 1000], False
