@@ -25,3 +25,5 @@ install opennmt_py torch==2.13.0 configargparse ctranslate2 pyonmttok rapidfuzz 
     pyahocorasick fasttext-wheel spacy sacrebleu tensorboard sentencepiece pyyaml six
 [ -e .venv/opennmt_py/ready ] && .venv/opennmt_py/bin/pip install --quiet --no-deps OpenNMT-py==3.5.1
 install marian pymarian==1.12.42 sentencepiece
+# Aligns words, for alignment.py.
+install eflomal eflomal==2.0.0 nltk==3.10.4
