@@ -27,6 +27,8 @@ PLAN, SETTINGS, LOG = "plan.json", "settings.json", "beam.log"
 FAILED, ALIGN = ".failed.jsonl", ".align"
 # Chunks of a part, after which it is saved: what a kill costs a worker.
 _CHUNKS = 4
+# Of a digest, in the name of a folder.
+_DIGITS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +180,17 @@ def has_translations(job: Job) -> bool:
 
 
 def parts_folder(job: Job, source: Source, digest: str) -> str:
-    return storage.join(job.work, f"{source.name}.{digest[:16]}")
+    return storage.join(job.work, f"{source.name}.{digest[:_DIGITS]}")
+
+
+def part_folders(job: Job) -> dict[str, list[str]]:
+    """Folders of parts by the name of their file: one for each content that it had."""
+    found: dict[str, list[str]] = {}
+    for name in storage.folders(job.work):
+        stem, _, digest = name.rpartition(".")
+        if len(digest) == _DIGITS:
+            found.setdefault(stem, []).append(storage.join(job.work, name))
+    return found
 
 
 def done_record(job: Job, source: Source) -> str:

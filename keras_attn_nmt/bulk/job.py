@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_attn_nmt.bulk import storage
@@ -17,7 +17,7 @@ from keras_attn_nmt.bulk.folders import (
     Source,
     done_record,
     has_translations,
-    parts_folder,
+    part_folders,
 )
 from keras_attn_nmt.bulk.models import BulkOptions, check_model, model_digest
 from keras_attn_nmt.bulk.parts import scan
@@ -83,6 +83,8 @@ def bulk_translate(
     _check_settings(job)
     records = {source: _record(job, source) for source in sources}
     left = [source for source, record in records.items() if record is None]
+    # A kill may have left them.
+    _remove_parts(job, records)
     before = len(sources) - len(left)
     if before:
         logger.info("%d of %d files are finished already", before, len(sources))
@@ -92,6 +94,8 @@ def bulk_translate(
         with messages_kept(log) as terminal, Progress(job, left, terminal):
             metrics = run(lambda pipeline: translate_files(pipeline, job, left), beam_options)
         records |= {source: _record(job, source) for source in left}
+        # Those of an earlier content of a source.
+        _remove_parts(job, records)
     finished = [record for record in records.values() if record is not None]
     return BulkReport(
         files=len(finished),
@@ -174,6 +178,13 @@ def _record(job: Job, source: Source) -> dict[str, Any] | None:
             f"{source.path} is not what it was when it was translated ({source.size:,} bytes, then "
             f"{record['size']:,}): remove {output} to translate it again."
         )
-    # A kill may have left them.
-    storage.remove(parts_folder(job, source, record["digest"]))
     return record
+
+
+def _remove_parts(job: Job, records: Mapping[Source, Any]) -> None:
+    """Removes all parts of files that are finished, of whatever content of their sources."""
+    folders = part_folders(job)
+    for source, record in records.items():
+        if record is not None:
+            for folder in folders.get(source.name, ()):
+                storage.remove(folder)

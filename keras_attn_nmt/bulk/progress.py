@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections import deque
@@ -14,7 +13,14 @@ from types import TracebackType
 from typing import TextIO
 
 from keras_attn_nmt.bulk import storage
-from keras_attn_nmt.bulk.folders import PLAN, FileFolder, Job, Source
+from keras_attn_nmt.bulk.folders import (
+    PLAN,
+    FileFolder,
+    Job,
+    Source,
+    done_record,
+    part_folders,
+)
 
 # Seconds between messages, on a terminal and elsewhere.
 _ON_TERMINAL, _IN_LOG = 2.0, 30.0
@@ -91,26 +97,26 @@ class Progress:
     def _lines(self) -> tuple[int, int, int, int]:
         """Finished files, finished lines, lines that are known, and files that are planned."""
         files = done = total = planned = 0
-        names = set(storage.listed(self._job.work))
+        outputs, folders = set(storage.listed(self._job.output)), part_folders(self._job)
         for source in self._sources:
-            if f"{source.name}.done" in names:
-                with contextlib.suppress(OSError, ValueError):
-                    record = Path(self._job.work, f"{source.name}.done").read_text("utf-8")
-                    files, planned = files + 1, planned + 1
-                    done += json.loads(record)["lines"]
-                    total += json.loads(record)["lines"]
-        finished = {name.removesuffix(".done") for name in names if name.endswith(".done")}
-        by_name = {source.name: source for source in self._sources}
-        for folder in names:
-            begun = by_name.get(folder.rpartition(".")[0])
-            if begun is None or begun.name in finished or folder.endswith(".done"):
-                continue
+            # A file may go, or its parts, while they are looked at.
             with contextlib.suppress(OSError, ValueError):
-                path = os.path.join(self._job.work, folder)
-                plan = json.loads(Path(path, PLAN).read_text("utf-8"))
-                parts = FileFolder(begun, path, "", plan["lines"], plan["lines_per_part"])
-                total, planned = total + parts.lines, planned + 1
-                done += sum(map(parts.lines_of, parts.finished_parts()))
+                if source.name in outputs:
+                    record = Path(done_record(self._job, source)).read_text("utf-8")
+                    lines = finished = json.loads(record)["lines"]
+                    files += 1
+                elif source.name in folders:
+                    # The last one to be planned: others are of an earlier content of the file.
+                    plans = [Path(folder, PLAN) for folder in folders[source.name]]
+                    path = max(plans, key=lambda each: each.stat().st_mtime)
+                    plan = json.loads(path.read_text("utf-8"))
+                    folder = str(path.parent)
+                    parts = FileFolder(source, folder, "", plan["lines"], plan["lines_per_part"])
+                    lines = parts.lines
+                    finished = sum(map(parts.lines_of, parts.finished_parts()))
+                else:
+                    continue
+                done, total, planned = done + finished, total + lines, planned + 1
         return files, done, total, planned
 
 

@@ -115,6 +115,15 @@ def below(folder: str) -> list[str]:
     return sorted(each.path for each in result.metadata_list)
 
 
+def folders(folder: str) -> list[str]:
+    """Names of the folders in a folder."""
+    if is_local(folder):
+        return [name for name in listed(folder) if os.path.isdir(join(folder, name))]
+    # Object stores have none, but names with slashes.
+    inside = [path.removeprefix(folder).lstrip("/") for path in below(folder)]
+    return sorted({path.partition("/")[0] for path in inside if "/" in path})
+
+
 def exists(path: str) -> bool:
     return bool(FileSystems.exists(path))
 

@@ -257,3 +257,29 @@ def test_a_tflite_file_needs_no_tensorflow(device_file, tmp_path):
         text=True,
     )
     assert done.stdout.splitlines() == ["1 file, 1 line, 0 lines not translated", "[]"]
+
+
+def test_parts_of_an_earlier_content_are_removed_when_the_file_is_finished(
+    job, tmp_path, monkeypatch
+):
+    from keras_attn_nmt.bulk.folders import Job, Source
+    from keras_attn_nmt.bulk.progress import Progress
+
+    path = tmp_path / "in" / "a.txt"
+    work = tmp_path / "out" / ".bulk-translate"
+    # Another file, whose name is that of a folder of parts, and one that is not asked for.
+    write(tmp_path / "in" / f"a.txt.{'0' * 16}", b"See\n")
+    (work / f"b.txt.{'1' * 16}").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_attn_nmt.bulk.pipeline.merge", lambda *_: None)
+        for count in (200, 100):
+            write(path, b"ein Haus\n" * count)
+            job()
+    folders = [folder for folder in work.glob("a.txt.*/") if (folder / "plan.json").is_file()]
+    assert len(folders) == 3
+    source = Source("a.txt", str(path), 900, 0.0)
+    progress = Progress(Job("", str(tmp_path / "out"), BulkOptions()), [source], None)
+    assert progress._message() == "0 of 1 files, 100 of 100 lines"
+    assert job().lines == 101
+    assert progress._message() == "1 of 1 files, 100 of 100 lines"
+    assert [folder.name for folder in work.glob("*/")] == [f"b.txt.{'1' * 16}"]

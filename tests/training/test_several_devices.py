@@ -37,7 +37,7 @@ ADAPTED = {
     "training.monitor": "val_loss",
     "training.r_drop": 0.5,
 }
-WITH_DROPOUT = {**ADAPTED, "model.embedding_dropout": 0.3, "training.epochs": 1}
+WITH_DROPOUT = {**ADAPTED, "model.embedding_dropout": 0.3, "training.epochs": 2}
 TWO_DEVICES = {"training.devices": 2}
 TWO_CPUS = {
     "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2"
@@ -67,6 +67,7 @@ def folder(corpus, tmp_path_factory):
         "adapted by two": (ADAPTED | TWO_DEVICES, parent),
         "r-drop": (WITH_DROPOUT, parent),
         "r-drop of two": (WITH_DROPOUT | TWO_DEVICES, parent),
+        "continued": (AVERAGED, (*parent, "--keep-optimizer")),
     }
     commands = [arguments(corpus, folder / name, *each) for name, each in runs.items()]
     done = subprocess.run(
@@ -80,8 +81,8 @@ def folder(corpus, tmp_path_factory):
     return folder
 
 
-def check_equal_runs(run, expected):
-    check_equal_weights(run, weights(expected))
+def check_equal_runs(run, expected, epoch=3):
+    check_equal_weights(run, weights(expected, epoch), epoch=epoch)
     histories = [json.loads((each / "training.json").read_text()) for each in (run, expected)]
     for found, wanted in zip(*(each["history"] for each in histories), strict=True):
         for name in wanted.keys() - {"seconds", "tokens_per_second"}:
@@ -123,3 +124,20 @@ def test_dropout_passes_on_two_devices_have_masks_of_their_own(folder):
     ]
     np.testing.assert_allclose(*losses, rtol=0.1)
     assert losses[0] != losses[1]
+
+
+def test_two_processes_equal_one_with_a_parent_and_cosine(corpus, folder, tmp_path):
+    output = tmp_path / "model"
+    options = ("--from", folder / "one", "--keep-optimizer")
+    results = train("jax", corpus, output, 2, *options, settings=AVERAGED)
+    assert [code for code, _ in results] == [0, 0], results
+    check_equal_runs(output, folder / "continued")
+
+
+def test_masks_of_two_processes_are_those_of_two_devices_also_resumed(corpus, folder, tmp_path):
+    output = tmp_path / "model"
+    for epochs, option in ((1, ("--from", folder / "one")), (2, ("--resume",))):
+        settings = WITH_DROPOUT | {"training.epochs": epochs}
+        results = train("jax", corpus, output, 2, *option, settings=settings)
+        assert [code for code, _ in results] == [0, 0], results
+    check_equal_runs(output, folder / "r-drop of two", epoch=2)

@@ -124,8 +124,8 @@ def weights(output, epoch=3):
     return found
 
 
-def check_equal_weights(output, expected, tolerance=1e-6):
-    found = weights(output)
+def check_equal_weights(output, expected, tolerance=1e-6, epoch=3):
+    found = weights(output, epoch)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=tolerance, err_msg=name)
