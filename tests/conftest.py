@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import types
 
 # Before anything imports a backend.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,6 +26,18 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def checked_here(monkeypatch):
+    """The check of a SavedModel runs in this process, which has imported TensorFlow already."""
+    from keras_attn_nmt.export import saved_model, saved_model_check
+
+    def run(command, **_):
+        problems = saved_model_check.problems(*command[-2:])
+        return subprocess.CompletedProcess(command, len(problems), "; ".join(problems), "")
+
+    monkeypatch.setattr(saved_model, "subprocess", types.SimpleNamespace(run=run))
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def device_file(model_directory, tmp_path_factory):
     from keras_attn_nmt.export import export_tflite
 
     path = tmp_path_factory.mktemp("device") / "small.tflite"
-    export_tflite(model_directory, path, max_source_length=64, max_target_length=12)
+    export_tflite(model_directory, path, max_source_length=32, max_target_length=12)
     return str(path)
 
 

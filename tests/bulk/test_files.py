@@ -75,7 +75,7 @@ def test_lines_that_fail_are_empty_and_listed(job, tmp_path):
     rows = [json.loads(row) for row in found["a.txt.failed.jsonl"].splitlines()]
     assert [(row["file"], row["line"]) for row in rows] == [(path, 4), (path, 71), (path, 81)]
     assert "0xff at position 0" in rows[0]["reason"]
-    assert "tokens, the limit is 64: skipped" in rows[1]["reason"]
+    assert "tokens, the limit is 32: skipped" in rows[1]["reason"]
     assert "2,097,153 bytes" in rows[2]["reason"]
 
 

@@ -101,18 +101,6 @@ def model_directory(made_once):
     return made_once("model", save) / "model"
 
 
-@pytest.fixture
-def checked_here(monkeypatch):
-    """The check of a SavedModel runs in this process, which has imported TensorFlow already."""
-    from keras_attn_nmt.export import saved_model, saved_model_check
-
-    def run(command, **_):
-        problems = saved_model_check.problems(*command[-2:])
-        return subprocess.CompletedProcess(command, len(problems), "; ".join(problems), "")
-
-    monkeypatch.setattr(saved_model, "subprocess", types.SimpleNamespace(run=run))
-
-
 @pytest.fixture(scope="session")
 def served(model_directory, made_once):
     """A version of the SavedModel; not to be changed."""
@@ -201,6 +189,17 @@ def device_file(model_directory, made_once):
         export_tflite(model_directory, folder / "small.tflite", **LIMITS)
 
     return made_once("device", export) / "small.tflite"
+
+
+@pytest.fixture(scope="session")
+def int8_file(model_directory, made_once):
+    """A quantised `.tflite` file with its vocabularies; read-only."""
+    from keras_attn_nmt.export import export_tflite
+
+    def export(folder):
+        export_tflite(model_directory, folder / "int8.tflite", quantize="int8", **LIMITS)
+
+    return made_once("int8", export) / "int8.tflite"
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "  ein  Haus ", "🙂 ש�
 OPTIONS = {"beam_size": 3, "length_penalty": 0.6, "max_length": 12}
 GREEDY = {**OPTIONS, "beam_size": 1}
 LIMITS = {
-    "max_source_length": 64,
+    "max_source_length": 32,
     "max_target_length": OPTIONS["max_length"],
 }
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from questions import LIMITS, OPTIONS, TEXTS
+from questions import OPTIONS, TEXTS
 
 from keras_attn_nmt import Tokenizer
-from keras_attn_nmt.export import TFLiteTranslator, export_tflite
+from keras_attn_nmt.export import TFLiteTranslator
 from keras_attn_nmt.text.special_ids import EOS
 
 LITERT_JS = ("@litertjs/core@2.5.3", "@litertjs/wasm-utils@2.5.3")
@@ -92,11 +92,11 @@ def opened(browser, address, profile):
 
 
 @pytest.fixture(scope="module")
-def files(site, model_directory, device_file):
+def files(site, device_file, int8_file):
     """A float32 and an int8 file, served to the page."""
-    shutil.copytree(device_file.parent, site, dirs_exist_ok=True)
-    options = {**LIMITS, "beam_size": OPTIONS["beam_size"], "quantize": "int8"}
-    return site / device_file.name, export_tflite(model_directory, site / "int8.tflite", **options)
+    for file in (device_file, int8_file):
+        shutil.copytree(file.parent, site, dirs_exist_ok=True)
+    return site / device_file.name, site / int8_file.name
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attn_nmt import model_directory, writing
+from keras_attn_nmt import cli, model_directory, writing
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.training.callbacks import Progress
-from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.splits import load_recorded, load_split, recorded_data
 from keras_attn_nmt.translator import Translator
 
@@ -228,16 +227,27 @@ def test_epoch_is_kept_if_the_model_cannot_be_written(corpus, tmp_path, monkeypa
     assert model_directory.load_model(tmp_path / "model").search == search
 
 
-def test_output_directory_is_locked_by_one_process(corpus, tmp_path):
-    recipe = tmp_path / "mine.toml"
+HOLDER = """
+import sys
+from keras_attn_nmt.training.output_directory import taken
+
+with taken(sys.argv[1]):
+    print("locked", flush=True)
+    input()
+"""
+
+
+def test_output_directory_is_locked_by_one_process(corpus, tmp_path, capsys):
+    recipe, directory = tmp_path / "mine.toml", tmp_path / "model"
     recipe.write_text(f'[data]\nfolder = "{corpus}"\n')
-    command = [sys.executable, "-m", "keras_attn_nmt.cli", "train", str(recipe), "--output"]
-    with taken(tmp_path / "model") as directory:
-        second = subprocess.run([*command, directory], capture_output=True, text=True)
+    other = [sys.executable, "-c", HOLDER, str(directory)]
+    with subprocess.Popen(other, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"locked\n"
+        assert cli.main(["train", str(recipe), "--output", str(directory)]) == 1
         assert list(directory.iterdir()) == []
-    assert second.returncode == 1
-    assert "Another process is writing to" in second.stderr
-    assert not (tmp_path / "model").exists()
+        process.communicate(b"\n")
+    assert "Another process is writing to" in capsys.readouterr().err
+    assert not directory.exists()
 
 
 def test_unwritable_output_is_rejected_before_reading_data(corpus, tmp_path):
