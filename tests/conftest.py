@@ -1,5 +1,6 @@
 """Shared fixtures: quiet TensorFlow, seeded random numbers."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -28,16 +29,30 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+@pytest.fixture(scope="session")
+def check_here():
+    """A context in which the check of a SavedModel runs in this process, which has imported
+    TensorFlow already."""
+
+    @contextlib.contextmanager
+    def check_here():
+        from keras_attn_nmt.export import saved_model, saved_model_check
+
+        def run(command, **_):
+            problems = saved_model_check.problems(*command[-2:])
+            return subprocess.CompletedProcess(command, len(problems), "; ".join(problems), "")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(saved_model, "subprocess", types.SimpleNamespace(run=run))
+            yield
+
+    return check_here
+
+
 @pytest.fixture
-def checked_here(monkeypatch):
-    """The check of a SavedModel runs in this process, which has imported TensorFlow already."""
-    from keras_attn_nmt.export import saved_model, saved_model_check
-
-    def run(command, **_):
-        problems = saved_model_check.problems(*command[-2:])
-        return subprocess.CompletedProcess(command, len(problems), "; ".join(problems), "")
-
-    monkeypatch.setattr(saved_model, "subprocess", types.SimpleNamespace(run=run))
+def checked_here(check_here):
+    with check_here():
+        yield
 
 
 @pytest.fixture(scope="session")

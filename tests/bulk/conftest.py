@@ -37,11 +37,11 @@ def device_file(model_directory, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def served(model_directory, tmp_path_factory):
+def served(model_directory, tmp_path_factory, check_here):
     from keras_attn_nmt.export import export_saved_model
 
-    folder = tmp_path_factory.mktemp("served")
-    return str(export_saved_model(model_directory, folder))
+    with check_here():
+        return str(export_saved_model(model_directory, tmp_path_factory.mktemp("served")))
 
 
 @pytest.fixture

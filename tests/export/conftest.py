@@ -148,17 +148,6 @@ def expects(monkeypatch):
     return expect
 
 
-@pytest.fixture
-def loaded_already(checked_here, session_model, monkeypatch):
-    """The check runs here, and asks the Session of the known version."""
-    from keras_attn_nmt.export import saved_model_check
-
-    known = types.SimpleNamespace(
-        signatures=session_model.signatures, run=session_model.run, close=lambda: None
-    )
-    monkeypatch.setattr(saved_model_check, "SessionModel", lambda _: known)
-
-
 @pytest.fixture(scope="session")
 def session_model(served):
     """The SavedModel in a Session, as TensorFlow Serving has it."""
@@ -167,6 +156,23 @@ def session_model(served):
     model = SessionModel(served)
     yield model
     model.close()
+
+
+@pytest.fixture(scope="session")
+def known_model(session_model):
+    """Makes a model of any version: the loaded one, which is not closed."""
+    known = types.SimpleNamespace(
+        signatures=session_model.signatures, run=session_model.run, close=lambda: None
+    )
+    return lambda _: known
+
+
+@pytest.fixture
+def loaded_already(checked_here, known_model, monkeypatch):
+    """The check runs here, and asks the Session of the known version."""
+    from keras_attn_nmt.export import saved_model_check
+
+    monkeypatch.setattr(saved_model_check, "SessionModel", known_model)
 
 
 @pytest.fixture(scope="session")

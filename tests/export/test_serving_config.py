@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import types
 from unittest import mock
 
 import numpy as np
@@ -15,7 +16,6 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from keras_attn_nmt import cli
 from keras_attn_nmt.export import export_serving, serving_config, warmup
-from keras_attn_nmt.export.saved_model_check import SessionModel
 
 TEXT = 'zwei "Häuser"'
 
@@ -46,21 +46,27 @@ def test_readme_responses_equal_server_responses(directory, double):
 
 
 @pytest.mark.parametrize("attention", ["float16", "none"])
-def test_readme_of_a_version_with_other_attention(directory, tmp_path, monkeypatch, attention):
+def test_readme_of_a_version_with_other_attention(
+    directory, tmp_path, monkeypatch, known_model, attention
+):
     copy = tmp_path / "small"
     shutil.copytree(directory / "1", copy / "1")
     path = copy / "1/assets.extra/keras_attn_nmt.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "attention": attention}))
 
-    class Model(SessionModel):
-        def run(self, signature, inputs):
-            answers = super().run(signature, inputs)
+    def model(path):
+        known = known_model(path)
+
+        def run(signature, inputs):
+            answers = known.run(signature, inputs)
             weights = answers.pop("attention", None)
             if weights is not None and attention == "float16":
                 answers["attention"] = weights.astype("float16")
             return answers
 
-    monkeypatch.setattr(serving_config, "SessionModel", Model)
+        return types.SimpleNamespace(run=run, close=known.close)
+
+    monkeypatch.setattr(serving_config, "SessionModel", model)
     export_serving(copy, text=TEXT)
     page = (copy / "README.md").read_text(encoding="utf-8")
     answers = [json.loads(block) for block in re.findall(r"```json\n(.*?)\n```", page, re.DOTALL)]
@@ -104,7 +110,8 @@ def test_compose_and_readme_have_the_same_flags(directory):
         assert words in page
 
 
-def test_command_chooses_name_and_example(served, tmp_path, capsys):
+def test_command_chooses_name_and_example(served, tmp_path, capsys, known_model, monkeypatch):
+    monkeypatch.setattr(serving_config, "SessionModel", known_model)
     directory = tmp_path / "captions"
     shutil.copytree(served, directory / "3")
     (directory / ".4.unfinished").mkdir()
