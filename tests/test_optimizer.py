@@ -12,10 +12,14 @@ from keras_attn_nmt import FusedAdam
 def trained(optimizer):
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.layers.Embedding(20, 6), keras.layers.Dense(3)])
+    model.build((None, 5))
     model.compile(optimizer, "mse")
+    # Else the step is traced once to make the optimizer's variables, and once more.
+    model.optimizer.build(model.trainable_variables)
     generator = np.random.default_rng(1)
     inputs, outputs = generator.integers(0, 20, (64, 5)), generator.normal(size=(64, 5, 3))
-    model.fit(inputs, outputs, epochs=3, batch_size=16, shuffle=False, verbose=0)
+    inputs, outputs = np.tile(inputs, (3, 1)), np.tile(outputs, (3, 1, 1))
+    model.fit(inputs, outputs, batch_size=16, shuffle=False, verbose=0)
     return model
 
 

@@ -8,7 +8,7 @@ from batch_checks import Texts
 from keras_attn_nmt.text.tokenizer import Tokenizer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def texts() -> Texts:
     """700 pairs of random words, some of them more than once."""
     generator = random.Random(0)
@@ -20,6 +20,6 @@ def texts() -> Texts:
     return [(text(), text()) for _ in range(700)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tokenizer(texts: Texts) -> Tokenizer:
     return Tokenizer.learn([text for pair in texts for text in pair], 300)

@@ -53,7 +53,7 @@ def test_samples_are_equal_in_every_epoch(texts: Texts, tokenizer: Tokenizer) ->
         )
         return collections.Counter(unpadded)
 
-    batched = sampled(texts, tokenizer, cache=False)
+    batched = sampled(texts[:200], tokenizer, cache=False)
     first, second = (
         rows(batched.epochs(epoch + 1, initial_epoch=epoch, seed=5)) for epoch in (0, 1)
     )
@@ -139,7 +139,7 @@ def test_too_long_samples_fall_back_to_the_best_segmentation(tokenizer: Tokenize
 
 def test_sampled_datasets_outlive_their_tokenizer(texts: Texts, tokenizer: Tokenizer) -> None:
     own = Tokenizer(tokenizer.model_proto)
-    made = sampled(texts, own, cache=False).shuffled()
+    made = sampled(texts[:100], own, cache=False).shuffled()
     del own
     gc.collect()
     assert len(batches_of(made)) == len(made)
