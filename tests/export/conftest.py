@@ -102,6 +102,14 @@ def model_directory(made_once):
 
 
 @pytest.fixture(scope="session")
+def translator(model_directory):
+    """Traces each search once for all tests of a process."""
+    from keras_attn_nmt import Translator
+
+    return Translator.load(model_directory)
+
+
+@pytest.fixture(scope="session")
 def served(model_directory, made_once):
     """A version of the SavedModel; not to be changed."""
     from keras_attn_nmt.export import export_saved_model

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from questions import GREEDY, OPTIONS
 
-from keras_attn_nmt import Translator
 from keras_attn_nmt.export import TFLiteTranslator, TranslationClient, tflite_check
 from keras_attn_nmt.translation import TextTooLong
 
@@ -23,11 +22,6 @@ STRANGE = [
     "ein Haus",
 ]
 TOO_LONG = "Häuser " * 1428 + "Haus"  # 10,000 characters
-
-
-@pytest.fixture(scope="module")
-def translator(model_directory):
-    return Translator.load(model_directory)
 
 
 @pytest.fixture(scope="module")

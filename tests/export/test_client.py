@@ -18,7 +18,7 @@ from questions import OPTIONS, TEXTS
 from serving_double import ModelServer
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from keras_attn_nmt import Glossary, Translator
+from keras_attn_nmt import Glossary
 from keras_attn_nmt.export import TranslationClient, client, saved_model_check
 from keras_attn_nmt.translation import TextTooLong
 
@@ -34,11 +34,6 @@ def server(served, double, tmp_path_factory):
     shutil.copytree(served, directory / "1")
     with ModelServer([program], directory, "small") as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def translator(model_directory):
-    return Translator.load(model_directory)
 
 
 @pytest.fixture(params=["rest", "grpc"])

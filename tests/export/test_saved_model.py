@@ -10,7 +10,6 @@ import tensorflow as tf
 from questions import OPTIONS, TEXTS, assert_answers
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from keras_attn_nmt import Translator
 from keras_attn_nmt.export import (
     ExportError,
     export_saved_model,
@@ -22,11 +21,6 @@ from keras_attn_nmt.export import (
 from keras_attn_nmt.export.saved_model_check import SessionModel
 from keras_attn_nmt.text.blank import BLANK
 from keras_attn_nmt.translation import IMPOSSIBLE
-
-
-@pytest.fixture(scope="module")
-def translator(model_directory):
-    return Translator.load(model_directory)
 
 
 def test_serving_default_equals_translator(session_model, translator):

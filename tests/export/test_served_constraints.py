@@ -4,13 +4,13 @@ import pytest
 import tensorflow as tf
 from questions import OPTIONS, TEXTS, assert_answers
 
-from keras_attn_nmt import Constraint, Tokenizer, Translator
+from keras_attn_nmt import Constraint, Tokenizer
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.export import saved_model, served_constraints, signatures
 from keras_attn_nmt.export.load_for_export import load_for_export
 
 
-def test_translate_constrained_equals_translator(session_model, model_directory):
+def test_translate_constrained_equals_translator(session_model, translator):
     texts = [*TEXTS, "ein Haus am See"]
     lines = ["Haus\tlake\n", "\thouse", "", "two\r\nHaus\tby\tlittle", "", " \n", "See\tlake\tby"]
     constraints = [
@@ -22,7 +22,6 @@ def test_translate_constrained_equals_translator(session_model, model_directory)
         [Constraint(("lake", "by"), "See")],
     ]
     answers = session_model.run("translate_constrained", {"text": texts, "constraints": lines})
-    translator = Translator.load(model_directory)
     wanted = translator(texts, constraints=constraints, **OPTIONS)
     for row, each in enumerate(wanted):
         assert_answers(answers, row, each)

@@ -38,11 +38,6 @@ def runner(device_file):
     return TFLiteTranslator(device_file)
 
 
-@pytest.fixture(scope="module")
-def translator(model_directory):
-    return Translator.load(model_directory)
-
-
 @pytest.mark.parametrize("beam_size", [1, 2, 3])
 def test_translations_equal_translator(runner, translator, beam_size):
     options = {"beam_size": beam_size, "length_penalty": 0.6, "max_length": 12}

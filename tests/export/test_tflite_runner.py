@@ -198,12 +198,12 @@ def bulk_file(model_directory, tmp_path_factory):
 
 
 def test_many_sentences_are_translated_at_once_and_keep_their_order(
-    bulk_file, model_directory, monkeypatch
+    bulk_file, translator, monkeypatch
 ):
     generator = np.random.default_rng(0)
     words = ["ein", "Haus", "zwei", "kleine", "am", "See", ""]
     texts = [" ".join(generator.choice(words, size)) for size in generator.integers(0, 5, 70)]
-    wanted = Translator.load(model_directory).nbest(texts, beam_size=1, max_length=64)
+    wanted = translator.nbest(texts, beam_size=1, max_length=64)
     shapes = collections.Counter()
     run = Interpreters.run
 
