@@ -14,6 +14,7 @@ from layer_checks import (
     flat,
     gradients,
     randomize,
+    slow_on_jax_after,
     to_numpy,
 )
 from layer_weights import Values, attention_params
@@ -72,7 +73,7 @@ def test_matches_the_paper(rng: np.random.Generator, kind: str, norm: bool) -> N
         np.testing.assert_allclose(weights[b], alpha, rtol=1e-5, atol=1e-5)
 
 
-@every_kind
+@pytest.mark.parametrize("kind", slow_on_jax_after(1, KINDS))
 @pytest.mark.parametrize("norm", fewer_on_jax([True, False]))
 def test_layer(rng: np.random.Generator, tmp_path: Path, kind: str, norm: bool) -> None:
     check_layer(
@@ -127,7 +128,7 @@ def test_precomputed_keys_give_equal_results(rng: np.random.Generator, kind: str
 
 
 @every_kind
-@with_and_without_norm
+@pytest.mark.parametrize("norm", slow_on_jax_after(1, [False, True]))
 def test_multiple_queries_per_sentence(rng: np.random.Generator, kind: str, norm: bool) -> None:
     inputs = example(rng, kind)
     states = rng.normal(size=(3, 2, units_of(kind))).astype("float32")

@@ -60,7 +60,7 @@ every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
 @pytest.mark.parametrize(
     ("attention", "norm", "token"),
     slow_on_jax_after(
-        9,
+        5,
         [
             (attention, *options)
             for options in [(False, False), (True, True), (False, True), (True, False)]
@@ -124,7 +124,7 @@ def test_layer(
     )
 
 
-@every_attention
+@pytest.mark.parametrize("attention", slow_on_jax_after(1, CHOICES["attention"]))
 def test_fully_masked_source(rng: np.random.Generator, attention: str) -> None:
     inputs = example(rng)
     inputs["mask"] = np.zeros_like(MASK)
@@ -161,7 +161,7 @@ def run_steps(
 
 
 @every_attention
-@pytest.mark.parametrize(("cell", "token"), [("gru", True), ("lstm", False)])
+@pytest.mark.parametrize(("cell", "token"), slow_on_jax_after(1, [("gru", True), ("lstm", False)]))
 def test_stepwise_equals_full_sequence(
     rng: np.random.Generator, cell: str, token: bool, attention: str
 ) -> None:

@@ -45,6 +45,7 @@ def test_implicit_mask_equals_explicit_mask() -> None:
     np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-5)
 
 
+@slow_on_jax
 def test_encoder_propagates_an_explicit_mask() -> None:
     source_embedding, encoder, *_ = layers(mask_zero=False)
     source = keras.ops.convert_to_tensor(SOURCE)
