@@ -11,14 +11,19 @@ AUDIT := .venv-audit/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
 	attention cells decoder encoder gradients losses masks metrics model products readout search))
 
-PARALLEL := -n 2 --dist loadgroup
+# Python keeps what it compiles, also where the environment says not to: dozens of processes import
+# TensorFlow.
+export PYTHONDONTWRITEBYTECODE =
+
+# In the order of the folders, exports first: the files with fewest tests are not the quickest ones.
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 
 # JAX compiles most of the time: once for both workers, and for the next run.
 ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: help demo docs test test-all test-release lint format test-lowest test-next test-jax \
-	test-beam test-torch test-arm benchmark campaign sbom audit clean
+	test-core-on-jax test-beam test-torch test-arm benchmark campaign sbom audit clean
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -47,22 +52,29 @@ demo: .venv/ready
 docs: .venv-docs/ready
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/mkdocs build --strict
 
-# What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg.
-test: lint
+# Two targets at once, each of which prints what it has to say at its end.
+TWO := $(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+
+# What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg. JAX and
+# Beam run one process each, as every process imports and compiles for itself.
+test: .venv/ready
+	$(TWO) lint .venv-beam/ready
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+	$(TWO) PARALLEL= test-core-on-jax test-beam
+
+test-core-on-jax: .venv/ready
 	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)
-	$(MAKE) test-beam
 
 test-all: lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not release'
-	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)
-	$(MAKE) test-beam BEAM_TESTS=
+	$(MAKE) test-core-on-jax
+	$(MAKE) test-beam BEAM_TESTS=tests/export/test_client.py
 
 # What depends on protobuf, too, of which Beam needs an older version: the client's messages.
 BEAM_TESTS := -m 'not slow'
 test-beam: .venv-beam/ready
 	KERAS_BACKEND=tensorflow $(BEAM)/python -m pytest $(PARALLEL) $(BEAM_TESTS) tests/bulk \
-		tests/export/test_client.py
+		tests/export/test_client_faults.py tests/export/test_client_messages.py
 
 # Before a release, with test-lowest, test-next, test-jax, test-torch and test-arm.
 test-release: .venv/ready
@@ -123,11 +135,12 @@ audit: build/requirements.txt
 
 # A newer pip first: the one that comes with Python 3.10 and 3.11 takes very long to choose versions
 # that fit together. And no warnings: setuptools has one for the package lying in the root folder.
+# Python compiles what it imports; to compile all of it takes almost as long as to install it.
 .venv/ready: setup.cfg
 	@echo 'Installing into .venv (TensorFlow among others, which takes some minutes) ...'
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install --quiet --upgrade pip
-	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-compile --editable '.[dev]'
 	@touch $@
 
 # The extra `docs` of setup.cfg, without the package and TensorFlow: the sources are read, not run.
@@ -147,7 +160,7 @@ audit: build/requirements.txt
 	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
 		> "$$($(BEAM)/python -c 'import site; print(site.getsitepackages()[0])')/venv.pth"
 	@sed -n '/^beam =/,/^[a-z]* =/s/^    //p' setup.cfg > .venv-beam/requirements.txt
-	@$(BEAM)/python -m pip install --quiet --requirement .venv-beam/requirements.txt
+	@$(BEAM)/python -m pip install --quiet --no-compile --requirement .venv-beam/requirements.txt
 	@touch $@
 
 # The constraints are the dependencies of setup.cfg, those of dev aside, with == in place of >=.
