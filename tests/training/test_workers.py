@@ -6,7 +6,18 @@ import sys
 
 import keras
 import pytest
-from training_processes import free_addresses, tf_config
+from training_processes import (
+    WITHOUT_DROPOUT,
+    check_equal_weights,
+    free_addresses,
+    tf_config,
+    train,
+    weights,
+    write_corpus,
+)
+
+COSINE = {**WITHOUT_DROPOUT, "training.schedule": "cosine", "training.warmup_steps": 4}
+WITH_DROPOUT = {"model.embedding_dropout": 0.3, "training.r_drop": 0.5}
 
 PROGRAM = """
 import json, os
@@ -98,3 +109,26 @@ def test_two_processes_equal_one() -> None:
     for each in started:
         _, messages = each.communicate(timeout=300)
         assert each.returncode == 0, messages
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of tf.distribute")
+def test_a_parent_with_cosine_and_resumed_dropout_passes(tmp_path):
+    corpus = write_corpus(tmp_path)
+
+    def run(name, processes, settings, *options):
+        results = train(
+            "tensorflow", corpus, tmp_path / name, processes, *options, settings=settings
+        )
+        assert [code for code, _ in results] == [0] * processes, results
+        return tmp_path / name
+
+    run("parent", 1, {**WITHOUT_DROPOUT, "training.epochs": 1})
+    parent = ("--from", tmp_path / "parent", "--keep-optimizer")
+    one, two = (run(f"cosine {count}", count, COSINE, *parent) for count in (1, 2))
+    check_equal_weights(two, weights(one))
+    # Their masks are not those of one process.
+    whole = run("whole", 2, {**WITH_DROPOUT, "training.epochs": 2})
+    run("resumed", 2, {**WITH_DROPOUT, "training.epochs": 1})
+    resumed = run("resumed", 2, {**WITH_DROPOUT, "training.epochs": 2}, "--resume")
+    check_equal_weights(resumed, weights(whole, 2), epoch=2)
