@@ -1,4 +1,4 @@
-"""Suppresses messages of C++ libraries that no setting silences."""
+"""Suppresses or redirects messages of C++ libraries that no setting silences."""
 
 from __future__ import annotations
 
@@ -38,3 +38,22 @@ def quiet_stderr() -> Iterator[None]:
             os.dup2(saved, 2)
             os.close(saved)
             os.close(nowhere)
+
+
+@contextlib.contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Redirects standard output, including that of C++ code, to standard error."""
+    if sys.stdout is None or sys.stderr is None:
+        yield
+        return
+    with _lock:
+        sys.stdout.flush()
+        saved = os.dup(1)
+        os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        with _lock:
+            sys.stdout.flush()
+            os.dup2(saved, 1)
+            os.close(saved)

@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import io
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -120,8 +121,9 @@ class Replicas:
         """
         if local is not None and not self.distribution:
             return local
-        # JAX checks that all processes make the same values.
-        keras.utils.set_random_seed(0)
+        # JAX checks that all processes make the same values. Not `keras.utils.set_random_seed`: if
+        # TensorFlow gets a seed, it drops the vocabularies that a stream of pairs tokenizes with.
+        random.seed(0)
         with self.scope():
             return make()
 

@@ -20,13 +20,18 @@ from keras_attn_nmt.extras import extra
 
 with extra("beam"):
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import (
+        DirectOptions,
+        PipelineOptions,
+        StandardOptions,
+    )
     from apache_beam.runners.runner import PipelineState
 
 DEFAULT = "FnApiRunner"
 # They run here, and ignore options that are not theirs; others pass them on to a service.
 _LOCAL = ("fnapirunner", "directrunner", "bundlebaseddirectrunner", "prismrunner")
 _WORKER_DIED = ("Channel closed prematurely", "Worker subprocess exited", "Socket closed")
+_PROCESSES = "multi_processing"
 _BLOCKS, _BLOCK = 64, 1 << 14
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Mismatch|TooLong)\b")
 
@@ -50,7 +55,7 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
         arguments.append(f"--runner={DEFAULT}")
         options = PipelineOptions(arguments)
         logger.info(
-            "Runs on %s, in this process; for another runner: -- --runner=NAME (Beam's own "
+            "Runs on %s, on this machine; for another runner: -- --runner=NAME (Beam's own "
             "default would first try to download a program)",
             DEFAULT,
         )
@@ -64,6 +69,13 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
             raise ValueError("Beam's options, after --, are not well-formed.") from error
         if unknown:
             raise ValueError(f"Beam has no option {unknown[0]} for {runner or DEFAULT}.")
+        direct = options.view_as(DirectOptions)
+        if direct.direct_num_workers != 1 and direct.direct_running_mode != _PROCESSES:
+            logger.warning(
+                "--direct_num_workers=%d are threads of one process, which take turns with its "
+                "model: add --direct_running_mode=%s for processes",
+                *(direct.direct_num_workers, _PROCESSES),
+            )
     return options
 
 

@@ -40,6 +40,10 @@ class Parser(argparse.ArgumentParser):
             close = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, 1)
             if option.startswith("--") and close:
                 self.error(f"unrecognized argument {option}: did you mean {close[0]}?")
+            if option.startswith("--") and self.rest:
+                self.error(
+                    f"unrecognized argument {option}: options of {self.rest.title()} go after --"
+                )
         return namespace, unknown
 
 

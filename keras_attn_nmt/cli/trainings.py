@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 
 from keras_attn_nmt.cli.arguments import UsageError
@@ -15,7 +16,7 @@ from keras_attn_nmt.cli.options import (
     utf8_text,
     whole,
 )
-from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.quiet import quiet_stderr, stdout_to_stderr
 from keras_attn_nmt.writing import check_folder_output
 
 
@@ -124,15 +125,17 @@ def train(options: argparse.Namespace) -> None:
         if options.processes > 1 or recipe.training.devices > 1:
             check_backend()  # Before waiting for other processes.
         cluster = Cluster.of(options.processes, options.process, options.coordinator, options.wait)
-    report = training.train(
-        recipe,
-        options.output,
-        parent=options.parent,
-        keep_optimizer=options.keep_optimizer,
-        resume=options.resume,
-        quiet=options.quiet,
-        cluster=cluster,
-    )
+    # JAX's collectives write to standard output, which is for the report.
+    with stdout_to_stderr() if cluster.processes > 1 else contextlib.nullcontext():
+        report = training.train(
+            recipe,
+            options.output,
+            parent=options.parent,
+            keep_optimizer=options.keep_optimizer,
+            resume=options.resume,
+            quiet=options.quiet,
+            cluster=cluster,
+        )
     if not cluster.first:
         return
     if options.json:

@@ -196,6 +196,15 @@ def test_wrong_use(device_file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_workers_that_are_threads_are_named(caplog):
+    from keras_attn_nmt.bulk.runners import pipeline_options
+
+    pipeline_options(["--direct_num_workers=2", "--direct_running_mode=multi_processing"])
+    assert "threads" not in caplog.text
+    pipeline_options(["--direct_num_workers=2"])
+    assert "add --direct_running_mode=multi_processing" in caplog.text
+
+
 def test_patterns_match_as_in_a_shell(tmp_path):
     from keras_attn_nmt.bulk import storage
 

@@ -117,3 +117,7 @@ def test_misspelled_option_suggests_the_right_one(capfd, monkeypatch):
     code, out, err = run(capfd, monkeypatch, ["translate", "model", "--beamsize", "3"])
     assert (code, out) == (2, "")
     assert "unrecognized argument --beamsize: did you mean --beam-size?" in err
+    words = ["bulk-translate", "model", "--input", "in", "--output", "out", "--runner=FlinkRunner"]
+    code, out, err = run(capfd, monkeypatch, words)
+    assert (code, out) == (2, "")
+    assert "unrecognized argument --runner=FlinkRunner: options of Beam go after --" in err

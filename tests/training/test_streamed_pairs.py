@@ -13,7 +13,9 @@ from batch_checks import Texts, batches_of, texts_of
 
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import large_corpora, line_blocks
+from keras_attn_nmt.training.cluster import Cluster
 from keras_attn_nmt.training.data import BatchedPairs
+from keras_attn_nmt.training.distribution import Replicas
 from keras_attn_nmt.training.large_corpora import LargeCorpus, open_line_files
 from keras_attn_nmt.training.streamed_pairs import StreamedPairs
 
@@ -244,3 +246,11 @@ def test_errors_name_files_and_lines(tmp_path: Path, pairs: Texts, tokenizer: To
     target.write_bytes(target.read_bytes() + b"new\n")
     with pytest.raises(ValueError, match=r"a\.en was changed while it was in use"):
         read(corpus.stream(count=10))
+
+
+def test_a_stream_survives_the_building_of_a_replicated_model(
+    tmp_path: Path, pairs: Texts, tokenizer: Tokenizer
+) -> None:
+    data = streamed(write(tmp_path, pairs[:100]), tokenizer, sample=100)
+    Replicas(Cluster()).replicated(lambda: None, None)
+    assert texts_of(batches_of(data.epochs(1)), tokenizer) == collections.Counter(pairs[:100])

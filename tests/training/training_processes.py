@@ -103,12 +103,15 @@ def train(
                 command + (own if processes > 1 and backend == "jax" else []),
                 env=environment,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE,
                 text=True,
             )
         )
-    messages = [each.communicate(timeout=600)[0] for each in started]
-    return [(each.returncode, text) for each, text in zip(started, messages, strict=True)]
+    messages = [each.communicate(timeout=600) for each in started]
+    for (out, _), each in zip(messages, started, strict=True):
+        # Of JAX's collectives, neither: the report of process 0 is all.
+        assert len(out.splitlines()) == (each is started[0] and not each.returncode), out
+    return [(each.returncode, err) for each, (_, err) in zip(started, messages, strict=True)]
 
 
 def weights(output, epoch=3):
