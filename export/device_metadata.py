@@ -24,7 +24,7 @@ _TEXTS = (
     "source_vocabulary_sha256",
     "target_vocabulary_sha256",
 )
-# The arguments of `SearchOptions`; older files have no coverage penalty.
+# The arguments of `SearchOptions`; older files lack the others.
 _SEARCH = ("beam_size", "length_penalty", "max_target_length")
 
 
@@ -73,7 +73,8 @@ def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"its {name} must be a file in its folder, got {metadata[name]!r}")
     check_whole("max_source_length", metadata["max_source_length"], 2)
     beam_size, length_penalty, max_length = (metadata[name] for name in _SEARCH)
-    SearchOptions(beam_size, length_penalty, max_length, metadata.get("coverage_penalty", 0.0))
+    others = (metadata.get(name, 0.0) for name in ("coverage_penalty", "diversity_penalty"))
+    SearchOptions(beam_size, length_penalty, max_length, *others)
     return metadata
 
 

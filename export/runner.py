@@ -80,6 +80,7 @@ class TFLiteTranslator(ParagraphTranslator):
             self.metadata["max_target_length"],
             # Older files have none.
             self.metadata.get("coverage_penalty", 0.0),
+            self.metadata.get("diversity_penalty", 0.0),
         )
         given = {"source": source_vocabulary, "target": target_vocabulary}
         self.source_tokenizer, self._target_tokenizer = (
@@ -125,6 +126,7 @@ class TFLiteTranslator(ParagraphTranslator):
         length_penalty: float | None = None,
         max_length: int | None = None,
         coverage_penalty: float | None = None,
+        diversity_penalty: float | None = None,
         batch_size: int = 1,
         copy: bool = False,
         protect: Sequence[str] = (),
@@ -141,6 +143,7 @@ class TFLiteTranslator(ParagraphTranslator):
                 defaults to that of the export.
             max_length: Maximum target length in tokens, `</s>` included, limited by the export.
             coverage_penalty: See `Translator.nbest`; defaults to that of the export.
+            diversity_penalty: See `Translator.nbest`; defaults to that of the export.
             batch_size: Ignored; a file that was exported with `bulk=True` translates 16 sentences
                 of similar length at once in greedy search.
             copy: See `Translation.copying`.
@@ -161,6 +164,7 @@ class TFLiteTranslator(ParagraphTranslator):
             length_penalty=length_penalty,
             max_length=max_length,
             coverage_penalty=coverage_penalty,
+            diversity_penalty=diversity_penalty,
         )
         beam_size = options.beam_size
         if options.coverage_penalty and not self.metadata.get("attention", True):
@@ -266,12 +270,16 @@ class TFLiteTranslator(ParagraphTranslator):
         return [hypotheses]
 
     def _beam_by_step(self, source: list[int], options: SearchOptions) -> list[Translation]:
-        """Beam search as in `decoding.search.search`: finished hypotheses stay in the beam."""
+        """Beam search as in `decoding.search`: finished hypotheses stay in the beam."""
         memory = self._run("encode", source_ids=self._padded_source(source))
         state = {name: memory.pop(name) for name in sorted(memory) if name.startswith("state_")}
         beam_width = self.search.beam_size
         state = {name: np.repeat(value, beam_width, axis=1) for name, value in state.items()}
         beam = [_Hypothesis([], [], [])]
+        continuations = _continuations
+        if options.diversity_penalty:
+            beam *= options.beam_size
+            continuations = _diverse_continuations
         for _ in range(min(options.max_length, longest_translation(len(source)))):
             if all(each.ended for each in beam):
                 break
@@ -279,20 +287,8 @@ class TFLiteTranslator(ParagraphTranslator):
             tokens = np.full((1, beam_width), PAD, "int32")
             tokens[0, : len(beam)] = last
             found = self._run("decode_step", tokens=tokens, **state, **memory)
-            continued = []
-            for place, each in enumerate(beam):
-                if each.ended:
-                    continued.append((each, place))
-                    continue
-                # PAD and BOS are excluded.
-                log_probabilities = found["log_probabilities"][0, place, EOS:]
-                best = np.argsort(-log_probabilities)[: options.beam_size]
-                attention = found["attention"][0, place]
-                for token in best:
-                    score = log_probabilities[token]
-                    continued.append((each.extended(int(token) + EOS, score, attention), place))
-            continued.sort(key=lambda pair: -pair[0].score(options.length_penalty))
-            continued = continued[: options.beam_size]
+            rows = found["log_probabilities"][0], found["attention"][0]
+            continued = continuations(beam, *rows, options)
             beam = [each for each, _ in continued]
             parents = [place for _, place in continued]
             parents += [0] * (beam_width - len(parents))
@@ -301,7 +297,7 @@ class TFLiteTranslator(ParagraphTranslator):
             self._translation(
                 source, each.tokens, each.token_scores, np.array(each.attention), options
             )
-            for each in beam
+            for each in {tuple(each.tokens): each for each in beam}.values()
         ]
         return sorted(translations, key=lambda each: -each.score)
 
@@ -354,3 +350,44 @@ class _Hypothesis:
 
     def score(self, alpha: float) -> float:
         return float(np.sum(self.token_scores)) / length_penalty(len(self.tokens), alpha)
+
+
+def _continuations(
+    beam: list[_Hypothesis],
+    log_probabilities: np.ndarray,
+    attention: np.ndarray,
+    options: SearchOptions,
+) -> list[tuple[_Hypothesis, int]]:
+    """The best continuations of all hypotheses, each with the place of its parent."""
+    continued = []
+    for place, each in enumerate(beam):
+        if each.ended:
+            continued.append((each, place))
+            continue
+        # PAD and BOS are excluded.
+        scores = log_probabilities[place, EOS:]
+        for token in np.argsort(-scores)[: options.beam_size]:
+            child = each.extended(int(token) + EOS, scores[token], attention[place])
+            continued.append((child, place))
+    continued.sort(key=lambda pair: -pair[0].score(options.length_penalty))
+    return continued[: options.beam_size]
+
+
+def _diverse_continuations(
+    beam: list[_Hypothesis],
+    log_probabilities: np.ndarray,
+    attention: np.ndarray,
+    options: SearchOptions,
+) -> list[tuple[_Hypothesis, int]]:
+    """The continuation of each hypothesis, see `decoding.diverse_search`."""
+    continued = []
+    taken = np.zeros(log_probabilities.shape[1])
+    for place, each in enumerate(beam):
+        if not each.ended:
+            scores = log_probabilities[place] - options.diversity_penalty * taken
+            # PAD and BOS are excluded.
+            token = int(np.argmax(scores[EOS:])) + EOS
+            taken[token] += 1
+            each = each.extended(token, log_probabilities[place, token], attention[place])
+        continued.append((each, place))
+    return continued

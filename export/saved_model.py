@@ -22,7 +22,11 @@ import tensorflow as tf
 from keras_attn_nmt import __version__
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.decoding import constrained_batches
-from keras_attn_nmt.decoding.search_options import SearchOptions, check_exported_beam
+from keras_attn_nmt.decoding.search_options import (
+    SearchOptions,
+    check_constrained,
+    check_exported_beam,
+)
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.export import probe_texts
 from keras_attn_nmt.export.client import CONSTRAINED
@@ -61,6 +65,7 @@ def export_saved_model(
     length_penalty: float | None = None,
     max_length: int | None = None,
     coverage_penalty: float | None = None,
+    diversity_penalty: float | None = None,
     shortlist: bool = False,
     constraints: bool = False,
     attention: str = "float32",
@@ -83,6 +88,8 @@ def export_saved_model(
         length_penalty: See `Translator.nbest`; defaults to the model's search options.
         max_length: See `Translator.nbest`; defaults to the model's search options.
         coverage_penalty: See `Translator.nbest`; defaults to the model's search options.
+        diversity_penalty: See `Translator.nbest`; defaults to the model's search options. Not with
+            `constraints`.
         shortlist: See `Translator.nbest`.
         constraints: Add the signature `translate_constrained`, which takes phrases that
             translations must contain. The others stay as they are.
@@ -112,6 +119,7 @@ def export_saved_model(
         "length_penalty": length_penalty,
         "max_length": max_length,
         "coverage_penalty": coverage_penalty,
+        "diversity_penalty": diversity_penalty,
     }
     check_exported_beam(SearchOptions().replaced(**given))
     if output.exists() and not output.is_dir():
@@ -130,6 +138,8 @@ def export_saved_model(
     first = files[0]
     options = first.search.replaced(**given)
     check_exported_beam(options)
+    if constraints:
+        check_constrained(options)
     known = None
     if shortlist:
         path = Path(model, SHORTLIST)
@@ -199,6 +209,7 @@ def _write(
         "length_penalty": options.length_penalty,
         "max_length": options.max_length,
         "coverage_penalty": options.coverage_penalty,
+        "diversity_penalty": options.diversity_penalty,
         "shortlist": shortlist is not None,
         "constraints": CONSTRAINED in expected,
         "attention": attention,

@@ -134,7 +134,7 @@ class ServedTranslator(tf.Module):
 
     def _best(self, source: tf.Tensor, keep: int) -> Hypotheses:
         found = self._found.value(source)
-        return best_hypotheses(found, source, self._options.coverage_penalty, keep)
+        return best_hypotheses(found, source, self._options, keep)
 
     def _find(self, ids: tf.Tensor) -> Found:
         return searching.find(self._decoder.value, ids, self._options, self._operations.value)

@@ -76,6 +76,7 @@ def export_tflite(
     beam_size: int | None = None,
     length_penalty: float | None = None,
     coverage_penalty: float | None = None,
+    diversity_penalty: float | None = None,
     text: bool = False,
     signatures: Sequence[str] | None = None,
     energies: bool = False,
@@ -98,6 +99,7 @@ def export_tflite(
             options, or 1 (greedy) without those signatures.
         length_penalty: See `Translator.nbest`; defaults to the model's search options.
         coverage_penalty: See `Translator.nbest`; defaults to the model's search options.
+        diversity_penalty: See `Translator.nbest`; defaults to the model's search options.
         text: Text in, text out, with embedded vocabularies: requires an interpreter with TF Text's
             two SentencePiece ops. Greedy search only; no vocabulary files are written.
         signatures: Signatures of the file: defaults to all three (only `translate` with `text`), or
@@ -133,6 +135,7 @@ def export_tflite(
             length_penalty=length_penalty,
             max_length=max_target_length,
             coverage_penalty=coverage_penalty,
+            diversity_penalty=diversity_penalty,
         )
     )
     if greedy and beam_size is not None and beam_size > 1:
@@ -161,6 +164,7 @@ def export_tflite(
         length_penalty=length_penalty,
         max_length=max_target_length,
         coverage_penalty=coverage_penalty,
+        diversity_penalty=diversity_penalty,
     )
     check_exported_beam(search)
     known = None
@@ -181,6 +185,7 @@ def export_tflite(
         "beam_size": search.beam_size,
         "length_penalty": search.length_penalty,
         "coverage_penalty": search.coverage_penalty,
+        "diversity_penalty": search.diversity_penalty,
         "shortlist": shortlist,
         "attention": decoder.decoder.attention is not None,
         "quantization": quantize,
@@ -297,6 +302,7 @@ def _module(
             metadata["length_penalty"],
             metadata["max_target_length"],
             metadata["coverage_penalty"],
+            metadata["diversity_penalty"] if beam_size > 1 else 0.0,
         )
         found = searching.search(decoder, source_ids, options, DeviceOperations())
         return {

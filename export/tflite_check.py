@@ -66,6 +66,7 @@ def check(
         "coverage_penalty": metadata["coverage_penalty"],
     }
     for beam_size in sorted({1, metadata["beam_size"]}):
+        options["diversity_penalty"] = metadata["diversity_penalty"] if beam_size > 1 else 0.0
         found = translator(texts, beam_size=beam_size, shortlist=shortlist is not None, **options)
         wanted_of = dict(zip(texts, found, strict=True))
         # Greedy search has signatures for several sentences: enough of each length.

@@ -135,7 +135,9 @@ def export_web(
                 max_source_length=max_source_length,
                 max_target_length=max_target_length,
                 beam_size=1,
-                coverage_penalty=0.0,  # Greedy search ranks nothing.
+                # Greedy search ranks nothing.
+                coverage_penalty=0.0,
+                diversity_penalty=0.0,
                 signatures=None if steps else ("translate",),
                 energies=steps,
             )

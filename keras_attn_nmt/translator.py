@@ -22,7 +22,7 @@ from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample, uniform_numbers
-from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.decoding.search_options import SearchOptions, check_constrained
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
@@ -156,6 +156,7 @@ class Translator(ParagraphTranslator):
         length_penalty: float | None = None,
         max_length: int | None = None,
         coverage_penalty: float | None = None,
+        diversity_penalty: float | None = None,
         batch_size: int = 64,
         copy: bool = False,
         shortlist: bool = False,
@@ -179,6 +180,9 @@ class Translator(ParagraphTranslator):
             coverage_penalty: Weight of the coverage penalty (Wu et al. 2016, eq. 14), which ranks
                 the hypotheses of the beam by how much of the source they attended to; 0 disables
                 it. Defaults to `search`.
+            diversity_penalty: Search diverse hypotheses, see `decoding.diverse_search`: penalty of
+                a token that another hypothesis took at the same step, in nats; 0 disables it. Not
+                with greedy search, a glossary or constraints. Defaults to `search`.
             batch_size: Sentences per batch.
             copy: Copy rare words from the source, see `Translation.copying`.
             shortlist: Restrict the softmax to the model's shortlist: faster, but some translations
@@ -205,8 +209,11 @@ class Translator(ParagraphTranslator):
             length_penalty=length_penalty,
             max_length=max_length,
             coverage_penalty=coverage_penalty,
+            diversity_penalty=diversity_penalty,
         )
         self._decoder.check_options(search)
+        if glossary is not None or constraints is not None:
+            check_constrained(search)
         key = (search, shortlist)
         if key not in self._searches:
             find = functools.partial(searching.search, self._decoder_with(shortlist))
@@ -276,7 +283,10 @@ class Translator(ParagraphTranslator):
         check_seed(seed)
         check_whole("first_line", first_line, least=0)
         search = self.search.replaced(
-            beam_size=samples, length_penalty=length_penalty, max_length=max_length
+            beam_size=samples,
+            length_penalty=length_penalty,
+            max_length=max_length,
+            diversity_penalty=0.0,
         )
         sampling = SamplingOptions(temperature, top_k)
         key = (search, sampling, shortlist)

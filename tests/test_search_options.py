@@ -77,6 +77,12 @@ def test_numpy_numbers_are_accepted():
         ({"length_penalty": float("inf")}, "length_penalty must be a finite number .* got inf"),
         ({"length_penalty": float("nan")}, "length_penalty must be a finite number .* got nan"),
         ({"length_penalty": -1}, "length_penalty must be a finite number"),
+        ({"diversity_penalty": -1}, "diversity_penalty must be a finite number"),
+        ({"diversity_penalty": 11}, "diversity_penalty must be at most 10, got 11"),
+        (
+            {"diversity_penalty": 0.5, "beam_size": 1},
+            "diversity_penalty=0.5 needs a beam_size from 2 to 100, got 1",
+        ),
     ],
 )
 def test_invalid_search_options_are_rejected(given, message):

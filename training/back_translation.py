@@ -107,6 +107,7 @@ class BackTranslationOptions:
                 "beam_size": self.beam_size,
                 "length_penalty": self.length_penalty,
                 "coverage_penalty": self.coverage_penalty,
+                "diversity_penalty": 0.0,  # Only the best translation is kept.
             }
             return translator(texts, **search)
         found = translator.sample(

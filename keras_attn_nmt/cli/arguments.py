@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 # The fields of `SearchOptions`.
-SEARCH_OPTIONS = ("beam_size", "length_penalty", "max_length", "coverage_penalty")
+SEARCH_OPTIONS = (
+    "beam_size",
+    "length_penalty",
+    "max_length",
+    "coverage_penalty",
+    "diversity_penalty",
+)
 
 
 class UsageError(Exception):
@@ -24,7 +30,7 @@ def search_options(options: argparse.Namespace) -> dict[str, Any]:
     from keras_attn_nmt.text.glossary import Glossary
 
     names = (*SEARCH_OPTIONS, "batch_size", "copy", "shortlist")
-    given = {name: getattr(options, name) for name in names}
+    given = {name: getattr(options, name, None) for name in names}
     if getattr(options, "glossary", None) is not None:
         given["glossary"] = Glossary.load(options.glossary)
     return {name: value for name, value in given.items() if value is not None}
@@ -45,8 +51,9 @@ def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             "--sample has no beam: use either --sample or --beam-size (--n-best N draws N samples)."
         )
-    if options.coverage_penalty is not None:
-        raise UsageError("--sample has no beam to rank: remove --coverage-penalty.")
+    for name in ("coverage_penalty", "diversity_penalty"):
+        if getattr(options, name, None) is not None:
+            raise UsageError(f"--sample has no beam to rank: remove --{name.replace('_', '-')}.")
     if getattr(options, "glossary", None) is not None:
         raise UsageError("--sample does not search, as a glossary needs: remove --glossary.")
     given = {

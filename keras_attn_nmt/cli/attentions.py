@@ -57,7 +57,8 @@ def attention(options: argparse.Namespace) -> None:
             f"--output must end with .png, .svg, .pdf or .html, got {options.output!r}."
         )
     if options.reference is not None:
-        for name in ("beam_size", "max_length", "copy", "shortlist", "glossary", "n_best"):
+        searching = ("beam_size", "max_length", "diversity_penalty", "shortlist", "glossary")
+        for name in (*searching, "copy", "n_best"):
             if getattr(options, name):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is a search option, but --reference runs no "

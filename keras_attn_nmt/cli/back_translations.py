@@ -67,7 +67,7 @@ def add_commands(commands: Commands) -> None:
         help="leave out pairs whose lengths in tokens differ by more than this factor (default: 3)",
     )
     add_sampling_options(command, temperature=_TEMPERATURE, top_k=_TOP_K)
-    add_search_options(command)
+    add_search_options(command, diversity=False)  # Only the best translations are kept.
 
 
 def back_translate(options: argparse.Namespace) -> None:

@@ -63,8 +63,8 @@ def add_commands(commands: Commands) -> None:
     command.add_argument(
         "--save-search",
         action="store_true",
-        help="store beam size, length and coverage penalty and maximum length as the model's "
-        "defaults (the command tune chooses them on validation data)",
+        help="store beam size, penalties and maximum length as the model's defaults "
+        "(the command tune chooses them on validation data)",
     )
     add_search_options(command, glossary=True)
 

@@ -11,6 +11,7 @@ from keras_attn_nmt.cli.options import (
     Commands,
     add_coverage_penalty,
     add_device_options,
+    add_diversity_penalty,
     add_ensemble,
     add_search_options,
     not_negative,
@@ -97,6 +98,7 @@ def add_commands(commands: Commands) -> None:
         help="exponent of the length penalty (default: the model's setting, usually 1.0)",
     )
     add_coverage_penalty(command)
+    add_diversity_penalty(command)
     command.add_argument(
         "--bulk",
         action="store_true",
@@ -171,6 +173,7 @@ def export_saved_model(options: argparse.Namespace) -> None:
         length_penalty=options.length_penalty,
         max_length=options.max_length,
         coverage_penalty=options.coverage_penalty,
+        diversity_penalty=options.diversity_penalty,
         shortlist=options.shortlist,
         constraints=options.constraints,
         attention=options.attention,
@@ -210,6 +213,7 @@ def export_tflite(options: argparse.Namespace) -> None:
         beam_size=options.beam_size,
         length_penalty=options.length_penalty,
         coverage_penalty=options.coverage_penalty,
+        diversity_penalty=options.diversity_penalty,
         text=options.text,
         signatures=None if options.signatures == "all" else [options.signatures],
         bulk=options.bulk,

@@ -142,7 +142,10 @@ def not_negative(text: str) -> float:
 
 
 def add_search_options(
-    parser: argparse.ArgumentParser, batch: bool = True, glossary: bool = False
+    parser: argparse.ArgumentParser,
+    batch: bool = True,
+    glossary: bool = False,
+    diversity: bool = True,
 ) -> None:
     group = parser.add_argument_group("search")
     group.add_argument(
@@ -165,6 +168,8 @@ def add_search_options(
         help="maximum target length in tokens (default: the model's setting, usually 200)",
     )
     add_coverage_penalty(group)
+    if diversity:
+        add_diversity_penalty(group)
     group.add_argument(
         "--shortlist",
         action="store_true",
@@ -205,6 +210,16 @@ def add_coverage_penalty(parser: argparse._ActionsContainer) -> None:
         metavar="B",
         help="weight of the coverage penalty, which ranks the beam by how much of the source was "
         "attended to; 0 disables it (default: the model's setting, usually 0)",
+    )
+
+
+def add_diversity_penalty(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--diversity-penalty",
+        type=not_negative,
+        metavar="G",
+        help="diverse beam search: penalty of a token that another hypothesis has at the same "
+        "position; 0 disables it (default: the model's setting, usually 0)",
     )
 
 

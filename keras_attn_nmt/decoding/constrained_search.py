@@ -36,6 +36,7 @@ from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace, gat
 from keras_attn_nmt.decoding.search import Operations, top_tokens
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
+    check_constrained,
     length_penalty,
     longest_translation,
 )
@@ -135,6 +136,7 @@ def constrained_search(
     """
     operations = operations or Operations()
     decoder.check_options(options)
+    check_constrained(options)
     source = ops.convert_to_tensor(source)
     batch, source_length = ops.shape(source)[0], ops.shape(source)[1]
     beam, alpha = max(options.beam_size, SMALLEST_BEAM), options.length_penalty

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_attn_nmt.decoding.coverage import coverage_scores
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.special_ids import PAD
+from keras_attn_nmt.translation import IMPOSSIBLE
 
 
 class Hypotheses(NamedTuple):
@@ -41,7 +43,7 @@ class Found(NamedTuple):
             parents, `(steps or more, batch, beam, source_length)`, if it is kept.
         steps: Number of steps taken, int32 scalar.
         lengths: int32, `(batch, beam)`.
-        scores: `(batch, beam)`, best first.
+        scores: `(batch, beam)`, best first unless there is a diversity penalty.
     """
 
     history: dict[str, Any]
@@ -51,25 +53,42 @@ class Found(NamedTuple):
 
 
 def best_hypotheses(
-    found: Found, source: Any, coverage_penalty: float, keep: int | None = None
+    found: Found, source: Any, options: SearchOptions, keep: int | None = None
 ) -> Hypotheses:
-    """The hypotheses of a search, ranked with the coverage penalty.
+    """The hypotheses of a search, ranked by their scores with the coverage penalty.
+
+    Diverse hypotheses may be equal: only one of them is kept, and the positions of the others are
+    empty, with a score of `IMPOSSIBLE`.
 
     Args:
         found: The records of the search; with a coverage penalty, those of the attention, too.
         source: Ids, int32, `(batch, source_length)`.
-        coverage_penalty: See `SearchOptions`.
+        options: Those of the search.
         keep: Number of hypotheses, the best ones; defaults to all.
     """
-    if not coverage_penalty:
+    if not options.coverage_penalty and not options.diversity_penalty:
         return backtrace(found, keep)
-    hypotheses = backtrace(found)
+    hypotheses = backtrace(_without_duplicates(found) if options.diversity_penalty else found)
     scores = hypotheses.scores
-    scores += coverage_scores(hypotheses.attention, source != PAD, coverage_penalty)
+    if options.coverage_penalty:
+        scores += coverage_scores(hypotheses.attention, source != PAD, options.coverage_penalty)
     _, order = ops.top_k(scores, keep or scores.shape[1])
     order = ops.cast(order, "int32")
-    ranked = (gather_rows(each, order) for each in hypotheses._replace(scores=scores))
-    return Hypotheses(*ranked)
+    ranked = hypotheses._replace(scores=scores)
+    return Hypotheses(*(each if each is None else gather_rows(each, order) for each in ranked))
+
+
+def _without_duplicates(found: Found) -> Found:
+    """Empties hypotheses that equal one before them; each is its own parent."""
+    tokens = found.history["tokens"]
+    same = ops.all(ops.equal(ops.expand_dims(tokens, 3), ops.expand_dims(tokens, 2)), axis=0)
+    place = ops.arange(tokens.shape[2], dtype="int32")
+    before = ops.expand_dims(place, 0) < ops.expand_dims(place, 1)
+    duplicate = ops.any(ops.logical_and(same, before), axis=2)
+    return found._replace(
+        lengths=ops.where(duplicate, 0, found.lengths),
+        scores=ops.where(duplicate, IMPOSSIBLE, found.scores),
+    )
 
 
 def backtrace(found: Found, keep: int | None = None) -> Hypotheses:

@@ -19,6 +19,7 @@ from keras import ops
 
 from keras_attn_nmt.decoding.coverage import coverage_scores
 from keras_attn_nmt.decoding.decoder import Decoder
+from keras_attn_nmt.decoding.diverse_search import diverse_continuations
 from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, best_hypotheses, gather_rows
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
@@ -153,7 +154,7 @@ def search(
     options: SearchOptions,
     operations: Operations | None = None,
 ) -> Hypotheses:
-    """Greedy or beam search.
+    """Greedy or beam search, or diverse beam search with a diversity penalty.
 
     A finished hypothesis stays in the beam and competes by its score, the log-probability divided
     by the length penalty: it extends only with `PAD` at log-probability 0. A sentence is finished
@@ -170,22 +171,26 @@ def search(
         `beam_size` hypotheses per sentence; `target_length` is `max_length`.
     """
     found = find(decoder, source, options, operations or Operations())
-    return best_hypotheses(found, ops.convert_to_tensor(source), options.coverage_penalty)
+    return best_hypotheses(found, ops.convert_to_tensor(source), options)
 
 
 def find(decoder: Decoder, source: Any, options: SearchOptions, operations: Operations) -> Found:
     """The records of `search`, which `best_hypotheses` ranks."""
     decoder.check_options(options)
     beam = options.beam_size
-    # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
-    start = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
-    choose = functools.partial(
-        _continuations, beam=beam, alpha=options.length_penalty, operations=operations
-    )
+    if options.diversity_penalty:
+        start = ops.zeros((beam,))
+        choose = functools.partial(diverse_continuations, options=options, operations=operations)
+    else:
+        # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
+        start = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
+        choose = functools.partial(
+            _continuations, beam=beam, alpha=options.length_penalty, operations=operations
+        )
     return decode(
         *(decoder, source, options, choose, start),
         width=beam,
-        independent=beam == 1,
+        independent=beam == 1 or options.diversity_penalty > 0,
         operations=operations,
     )
 

@@ -14,9 +14,16 @@ from keras_attn_nmt.checks import check_known, check_whole, is_number
 
 # Far above useful sizes (5 to 12), and still a manageable graph.
 MAX_EXPORTED_BEAM = 100
+# Diverse hypotheses continue one after the other.
+MAX_DIVERSE_BEAM = 100
 # What a model directory or command may ask for: more would take all memory, or leave nothing of the
 # log-probability.
-MOST = {"beam_size": 10_000, "max_length": 100_000, "coverage_penalty": 10}
+MOST = {
+    "beam_size": 10_000,
+    "max_length": 100_000,
+    "coverage_penalty": 10,
+    "diversity_penalty": 10,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +40,9 @@ class SearchOptions:
         max_length: Maximum target length in tokens, `</s>` included. In [1, 100000].
         coverage_penalty: Weight of the coverage penalty, beta in Wu et al. 2016, eq. 14; 0 disables
             it. In [0, 10]. See `decoding.coverage`.
+        diversity_penalty: Penalty of a token that another hypothesis took at the same step, in
+            nats, lambda in Vijayakumar et al. 2018; 0 disables diverse beam search. In [0, 10];
+            needs a beam size from 2 to 100. See `decoding.diverse_search`.
 
     Raises:
         ValueError: A value is out of range.
@@ -42,11 +52,12 @@ class SearchOptions:
     length_penalty: float = 1.0
     max_length: int = 200
     coverage_penalty: float = 0.0
+    diversity_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("beam_size", "max_length"):
             object.__setattr__(self, name, check_whole(name, getattr(self, name)))
-        for name in ("length_penalty", "coverage_penalty"):
+        for name in ("length_penalty", "coverage_penalty", "diversity_penalty"):
             penalty = getattr(self, name)
             if not is_number(penalty) or not math.isfinite(penalty) or penalty < 0:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {penalty!r}.")
@@ -54,6 +65,12 @@ class SearchOptions:
         for name, most in MOST.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most:,}, got {getattr(self, name)}.")
+        if self.diversity_penalty and not 2 <= self.beam_size <= MAX_DIVERSE_BEAM:
+            raise ValueError(
+                f"diversity_penalty={self.diversity_penalty:g} needs a beam_size from 2 to "
+                f"{MAX_DIVERSE_BEAM}, got {self.beam_size}: use another one, or "
+                "diversity_penalty=0."
+            )
 
     def replaced(self, **given: Any) -> SearchOptions:
         """A copy with the given values; `None` keeps the current value."""
@@ -74,6 +91,8 @@ class SearchOptions:
         )
         if self.coverage_penalty:
             words += f", coverage penalty {self.coverage_penalty:g}"
+        if self.diversity_penalty:
+            words += f", diversity penalty {self.diversity_penalty:g}"
         return words
 
     @classmethod
@@ -89,6 +108,15 @@ def check_exported_beam(options: SearchOptions) -> None:
         raise ValueError(
             f"beam_size must be at most {MAX_EXPORTED_BEAM} in exported models, got "
             f"{options.beam_size}."
+        )
+
+
+def check_constrained(options: SearchOptions) -> None:
+    """Raises `ValueError` for options that `constrained_search` does not have."""
+    if options.diversity_penalty:
+        raise ValueError(
+            f"diversity_penalty={options.diversity_penalty:g} is not available with a glossary or "
+            "constraints: use diversity_penalty=0, or leave them out."
         )
 
 

@@ -32,6 +32,21 @@ def test_moses_format_has_all_hypotheses_with_log_probabilities(capfd, monkeypat
         assert float(row[3]) == pytest.approx(expected["score"], abs=2e-6)
 
 
+def test_diverse_hypotheses(capfd, monkeypatch, model):
+    arguments = ["translate", model, "--n-best", "4", "--beam-size", "4", "--max-length", "9"]
+    arguments += ["--diversity-penalty", "1"]
+    code, out, _ = run(capfd, monkeypatch, arguments, b"ein Haus\n")
+    options = {"beam_size": 4, "max_length": 9}
+    (found,) = Translator.load(model).nbest(["ein Haus"], diversity_penalty=1, **options)
+    (plain,) = Translator.load(model).nbest(["ein Haus"], **options)
+    assert code == 0
+    assert out.splitlines() == [each.text for each in found] != [each.text for each in plain]
+    arguments = ["translate", model, "--beam-size", "1", "--diversity-penalty", "1"]
+    code, out, err = run(capfd, monkeypatch, arguments, b"ein Haus\n")
+    assert (code, out) == (1, "")
+    assert "diversity_penalty=1 needs a beam_size from 2 to 100, got 1" in err
+
+
 def test_separators_in_a_text_are_escaped_in_moses_format(model):
     (found,) = Translator.load(model).score(["ein"], ["a ||| b||||\n|c"])
     _, text, *rest = moses_line(0, found).split(" ||| ")

@@ -44,7 +44,10 @@ def test_non_utf8_argument_is_rejected(capfd, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     "option",
-    [["--beam-size", "1"], ["--max-length", "9"], ["--copy"], ["--shortlist"], ["--n-best", "2"]],
+    [
+        *(["--beam-size", "1"], ["--max-length", "9"], ["--diversity-penalty", "1"]),
+        *(["--copy"], ["--shortlist"], ["--n-best", "2"]),
+    ],
 )
 def test_reference_excludes_search_options(capfd, monkeypatch, tmp_path, option):
     arguments = ["attention", "missing", "ein", "--output", str(tmp_path / "a.png")]

@@ -83,8 +83,9 @@ def test_wrong_usage_is_refused(capfd, monkeypatch, directory):
         assert message in found[2]
 
 
-def test_sampling_has_no_coverage_penalty(capfd, monkeypatch, model):
-    arguments = ["translate", model, "--sample", "1", "--coverage-penalty", "0.2"]
+@pytest.mark.parametrize("name", ["--coverage-penalty", "--diversity-penalty"])
+def test_sampling_has_no_penalties(capfd, monkeypatch, model, name):
+    arguments = ["translate", model, "--sample", "1", name, "0.2"]
     code, _, err = run(capfd, monkeypatch, arguments, b"ein\n")
     assert code == 2
-    assert "no beam to rank" in err
+    assert f"no beam to rank: remove {name}" in err

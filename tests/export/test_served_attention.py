@@ -88,6 +88,12 @@ def test_attention_is_left_out(model_directory, session_model, tmp_path):
         sent.assert_called_once()
 
 
+def test_constraints_with_a_diversity_penalty_are_rejected(model_directory, tmp_path):
+    with pytest.raises(ValueError, match="not available with a glossary or constraints"):
+        export_saved_model(model_directory, tmp_path, constraints=True, diversity_penalty=0.5)
+    assert not list(tmp_path.iterdir())
+
+
 def test_unknown_attention_is_rejected(model_directory, tmp_path):
     with pytest.raises(ValueError, match="one of float32, float16, none, got 'half'"):
         export_saved_model(model_directory, tmp_path, attention="half")

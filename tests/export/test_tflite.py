@@ -294,6 +294,7 @@ def test_file_that_fails_verification_is_not_written(
         ({"signatures": []}, "signatures must be"),
         ({"signatures": ["translate"], "beam_size": 2}, "beam_size must be 1 for a file"),
         ({"text": True, "beam_size": 5}, "beam_size must be 1 for a file"),
+        ({"text": True, "diversity_penalty": 0.5}, "diversity_penalty=0.5 needs a beam_size"),
         ({"text": True, "signatures": list(tflite.SIGNATURES)}, "signatures must be"),
         ({"signatures": ["translate"], "energies": True}, "energies are an output of decode_step"),
         ({"text": True, "energies": True}, "energies are an output of decode_step"),

@@ -121,14 +121,16 @@ def test_both_exports_verify_against_translator(variant, model_directory, wanted
         beam_size=OPTIONS["beam_size"],
         length_penalty=OPTIONS["length_penalty"],
         coverage_penalty=weight,
+        diversity_penalty=0.3,
         max_source_length=32,
         max_target_length=OPTIONS["max_length"],
     )
     device = TFLiteTranslator(path)
-    assert device.search.coverage_penalty == weight
-    assert len({each.text for each in device(TEXTS)}) > 2
+    assert (device.search.coverage_penalty, device.search.diversity_penalty) == (weight, 0.3)
+    assert len({each.text for row in device.nbest(TEXTS) for each in row}) > 2
     # Options other than those of the file run its steps one by one.
     translator = Translator.load(variant)
-    for options in ({"beam_size": 2}, {"coverage_penalty": 0.0}):
-        wanted = translator.nbest(TEXTS, **{**OPTIONS, "coverage_penalty": weight, **options})
+    stored = {**OPTIONS, "coverage_penalty": weight, "diversity_penalty": 0.3}
+    for options in ({}, {"beam_size": 2}, {"coverage_penalty": 0.0}):
+        wanted = translator.nbest(TEXTS, **{**stored, **options})
         assert_same_nbest(device.nbest(TEXTS, **options), wanted)
