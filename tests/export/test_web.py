@@ -193,8 +193,8 @@ def test_the_page_has_no_serious_axe_violation(open_page, axe, scheme):
     page.page.get_by_text("Licence of the runtime").click()
     page.page.get_by_text("www.apache.org").wait_for()
     # A result that fades in has less contrast.
-    page.page.wait_for_function(
-        "document.getAnimations().every((each) => each.playState === 'finished')"
+    page.page.evaluate(
+        "Promise.all(document.getAnimations().map((each) => each.finished)).then(() => null)"
     )
     page.page.evaluate(axe)
     found = page.page.evaluate("axe.run()")["violations"]
