@@ -9,7 +9,7 @@ DOCS := .venv-docs/bin
 BEAM := .venv-beam/bin
 AUDIT := .venv-audit/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
-	attention cells decoder encoder gradients losses masks metrics model products readout search))
+	attention cells decoder diverse_search encoder gradients losses masks metrics model products readout search))
 
 # Python keeps what it compiles, also where the environment says not to: dozens of processes import
 # TensorFlow.
@@ -23,7 +23,7 @@ ON_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: help demo docs test test-all test-release lint format test-lowest test-next test-jax \
-	test-core-on-jax test-beam test-torch test-arm benchmark campaign sbom audit clean
+	test-core-on-jax test-beam test-torch test-arm benchmark campaign sbom audit clean FORCE
 
 help:
 	@echo 'make demo         train a small model and look at its attention (build/demo)'
@@ -58,9 +58,9 @@ TWO := $(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATUR
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg. JAX and
 # Beam run one process each, as every process imports and compiles for itself.
 test: .venv/ready
-	$(TWO) lint .venv-beam/ready
+	+$(TWO) lint .venv-beam/ready
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
-	$(TWO) PARALLEL= test-core-on-jax test-beam
+	+$(TWO) PARALLEL= test-core-on-jax test-beam
 
 test-core-on-jax: .venv/ready
 	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)
@@ -111,8 +111,8 @@ test-arm: .venv/ready
 
 sbom: build/sbom.json
 
-# What `pip install 'keras_attn_nmt[all,jax]'` installs today; the package itself has no hash.
-build/requirements.txt: setup.cfg .venv-audit/ready
+# What `pip install '.[all,jax]'` installs today; the package itself has no hash.
+build/requirements.txt: .venv-audit/ready FORCE
 	@mkdir -p build
 	@echo 'Resolving all dependencies, which takes some minutes ...'
 	@$(AUDIT)/pip-compile --quiet --allow-unsafe --strip-extras --generate-hashes --no-header \
@@ -122,7 +122,9 @@ build/requirements.txt: setup.cfg .venv-audit/ready
 	@rm $@.unfinished
 
 build/sbom.json: build/requirements.txt
-	$(AUDIT)/cyclonedx-py requirements --mc-type library --output-reproducible -o $@ $<
+	$(AUDIT)/cyclonedx-py requirements --output-reproducible -o $@ $<
+
+FORCE:
 
 audit: build/requirements.txt
 	$(AUDIT)/pip-audit --disable-pip --requirement $<

@@ -39,9 +39,12 @@ def main() -> None:
         "| guided alignment | BLEU, beam of 5 | greedy | alignment error rate |\n|---|---|---|---|"
     )
     for weight in options.weights:
-        model = options.work / f"guided-{weight:g}"
-        if not (model / "training.json").exists():
+        model = options.work / "-".join([options.recipe, f"guided-{weight:g}", *options.set])
+        record = model / "training.json"
+        if not record.exists():
             train(model, options.work / "corpus", options.recipe, weight, options.set)
+        if not json.loads(record.read_text(encoding="utf-8"))["finished"]:
+            raise SystemExit(f"{model} is unfinished: remove it.")
         scores = [bleu(model, size) for size in (5, 1)]
         cells = [f"{weight:g}", *(f"{score:.1f}" for score in scores), error_rate(model)]
         print(f"| {' | '.join(cells)} |", flush=True)
@@ -103,7 +106,9 @@ def error_rate(model: Path) -> str:
 def command(*arguments: object) -> tuple[str, str]:
     """Runs a command of this project; returns its output and its messages."""
     program = [sys.executable, "-m", "keras_attn_nmt.cli", *map(str, arguments)]
-    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    done = subprocess.run(program, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
     return done.stdout, done.stderr
 
 

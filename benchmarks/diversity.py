@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import statistics
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def main() -> None:
             oracle.append(max(zip(texts, scores, strict=True), key=lambda pair: pair[1]["bleu"])[0])
         different = statistics.mean(len(set(texts)) for texts in lists)
         words = statistics.mean(len(set(" ".join(texts).split())) for texts in lists)
-        pairwise = statistics.mean(pairwise_bleu(texts) for texts in lists if len(texts) > 1)
+        pairs = [pairwise_bleu(texts) for texts in lists if len(texts) > 1]
+        pairwise = statistics.mean(pairs) if pairs else math.nan
         best = bleu([texts[0] for texts in lists], references)
         print(
             f"| {penalty:g} | {best:.1f} | {bleu(oracle, references):.1f} | {different:.1f} | "

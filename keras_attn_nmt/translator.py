@@ -181,8 +181,9 @@ class Translator(ParagraphTranslator):
                 the hypotheses of the beam by how much of the source they attended to; 0 disables
                 it. Defaults to `search`.
             diversity_penalty: Search diverse hypotheses, see `decoding.diverse_search`: penalty of
-                a token that another hypothesis took at the same step, in nats; 0 disables it. Not
-                with greedy search, a glossary or constraints. Defaults to `search`.
+                a token that an earlier hypothesis of the beam took at the same step, in nats; 0
+                disables it. Not with greedy search, a glossary or constraints. Defaults to
+                `search`.
             batch_size: Sentences per batch.
             copy: Copy rare words from the source, see `Translation.copying`.
             shortlist: Restrict the softmax to the model's shortlist: faster, but some translations

@@ -7,6 +7,7 @@ Files are validated completely before the function returns.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,8 @@ __all__ = [
     "read_tfds",
     "read_tsv",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def read_lines(
@@ -58,10 +61,17 @@ def read_lines(
     if alignment_path is not None:
         paths.append(alignment_path)
         count_aligned_lines(source_path, alignment_path, "align")
+        sure = False
         for number, lines in enumerate(zip(*map(iterate_lines, paths), strict=True), 1):
             source, target, links = (line.decode("utf-8") for line in lines)
             where = f"{alignment_path}, line {number}"
-            check_links(parse_pharaoh(links, where), source, target, where)
+            gold = parse_pharaoh(links, where)
+            check_links(gold, source, target, where)
+            sure |= bool(gold.sure)
+        if not sure:
+            logger.warning(
+                "%s has no sure link (0-1): guided alignment trains on those only", alignment_path
+            )
     return stream(lambda: zip(*map(iterate_lines, paths), strict=True), count, len(paths))
 
 

@@ -40,7 +40,8 @@ class DataRecipe:
             `texts.de`.
         target_field: Same for the target text.
         alignment: `lines`: suffix of the word alignment files in Pharaoh format (`align` means
-            `train.align`, ...), for `training.guided_alignment`. Optional for validation and test.
+            `train.align`, ...), for `training.guided_alignment` (sure links only). Optional for
+            validation and test.
             `phrases` has its own.
         size: `phrases`: number of training pairs (0: 50,000); otherwise maximum number of pairs,
             0 for all. At least 0.

@@ -10,14 +10,20 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 
 
 def parse_links(alignment: tf.Tensor) -> tf.RaggedTensor:
-    """Parses the sure links of Pharaoh lines, (pairs,), to int32 (pairs, links, 2).
-
-    Attention is free where links are only possible: guided by them, too, models make more errors.
-    """
-    links = tf.strings.split(tf.strings.regex_replace(alignment, r"\d+[p?]\d+", ""))
-    numbers = tf.strings.split(tf.strings.regex_replace(links.flat_values, "-", " "))
+    """Parses Pharaoh lines, (pairs,), to int32 (pairs, links, 2); possible links included."""
+    links = tf.strings.split(alignment)
+    numbers = tf.strings.split(tf.strings.regex_replace(links.flat_values, "[-p?]", " "))
     numbers = tf.strings.to_number(numbers.to_tensor("0", shape=(None, 2)), tf.int32)
     return links.with_flat_values(numbers)
+
+
+def sure_links(alignment: tf.Tensor) -> tf.RaggedTensor:
+    """`parse_links` of sure links alone, which models are trained on.
+
+    Target words without a sure link are left free; possible links beside a sure one count as
+    wrong. Models that are guided by possible links, too, make more errors.
+    """
+    return parse_links(tf.strings.regex_replace(alignment, r"\d+[p?]\d+", ""))
 
 
 def count_words(text: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ from keras_attn_nmt.text.blank import BLANK_PATTERN
 from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training.subword_sampling import SubwordSampler
-from keras_attn_nmt.training.token_alignment import count_words, parse_links
+from keras_attn_nmt.training.token_alignment import count_words, parse_links, sure_links
 
 _CHUNK_PAIRS = 1024
 
@@ -167,9 +167,10 @@ def _chunk(
         links = ragged(none, tf.zeros_like(tf.strings.length(source)))
         misaligned = tf.zeros_like(source, tf.bool)
     else:
-        links = parse_links(alignment)
+        links = sure_links(alignment)
         words = tf.stack([count_words(source), count_words(target)], axis=1)
-        misaligned = tf.reduce_any(tf.reduce_max(links, axis=1) >= words, axis=1)
+        last = tf.reduce_max(parse_links(alignment), axis=1)
+        misaligned = tf.reduce_any(last >= words, axis=1)
     eos = tf.fill([tf.shape(source)[0], 1], EOS)
     source_ids = tf.concat([source_ids, eos], axis=1)
     target_ids = tf.concat([target_ids, eos], axis=1)

@@ -177,7 +177,9 @@ class BulkModel:
                 reason = str(problem).strip() or type(problem).__name__
                 outcomes.append(Outcome(blank, f"cannot be translated: {reason}"))
         full = [each for each, text in zip(outcomes, texts, strict=True) if not is_blank(text)]
-        if len(full) > 1 and all(each.failure for each in full):
+        if len(full) == 1 and full[0].failure:
+            self._translator.nbest(["."], **self._search)  # Raises if the model fails on any text.
+        elif full and all(each.failure for each in full):
             raise error
         return outcomes
 
@@ -251,7 +253,7 @@ def check_model(path: str, options: BulkOptions) -> None:
 
 def check_exported_options(path: str, options: BulkOptions) -> None:
     """Raises `ValueError` for options that a SavedModel does not take."""
-    given = {name: value for name, value in options.search.items() if value}
+    given = [name for name, value in options.search.items() if value not in (None, False)]
     if given:
         raise ValueError(
             f"{path} is a SavedModel, whose search is set at export: remove "

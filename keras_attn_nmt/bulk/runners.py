@@ -72,8 +72,8 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
         direct = options.view_as(DirectOptions)
         if direct.direct_num_workers != 1 and direct.direct_running_mode != _PROCESSES:
             logger.warning(
-                "--direct_num_workers=%d are threads of one process, which take turns with its "
-                "model: add --direct_running_mode=%s for processes",
+                "workers of --direct_num_workers=%d are threads of one process, which take turns "
+                "with its model: add --direct_running_mode=%s for processes",
                 *(direct.direct_num_workers, _PROCESSES),
             )
     return options

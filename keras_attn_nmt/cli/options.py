@@ -218,8 +218,8 @@ def add_diversity_penalty(parser: argparse._ActionsContainer) -> None:
         "--diversity-penalty",
         type=not_negative,
         metavar="G",
-        help="diverse beam search: penalty of a token that another hypothesis has at the same "
-        "position; 0 disables it (default: the model's setting, usually 0)",
+        help="diverse beam search: penalty, in nats, of a token that an earlier hypothesis of the "
+        "beam has at the same position; 0 disables it (default: the model's setting, usually 0)",
     )
 
 

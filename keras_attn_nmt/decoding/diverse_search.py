@@ -53,7 +53,7 @@ def diverse_continuations(
             taken = ops.expand_dims(ops.concatenate(tokens, axis=1), 1)
             equal = ops.equal(ops.expand_dims(candidates, 2), taken)
             counts = ops.sum(ops.cast(equal, "float32"), axis=2)
-            penalized -= options.diversity_penalty * counts
+            penalized = penalized - options.diversity_penalty * counts
         _, place = ops.top_k(penalized, 1)
         place = ops.cast(place, "int32")
         # A finished hypothesis extends only with PAD, which no other one can take.

@@ -40,9 +40,9 @@ class SearchOptions:
         max_length: Maximum target length in tokens, `</s>` included. In [1, 100000].
         coverage_penalty: Weight of the coverage penalty, beta in Wu et al. 2016, eq. 14; 0 disables
             it. In [0, 10]. See `decoding.coverage`.
-        diversity_penalty: Penalty of a token that another hypothesis took at the same step, in
-            nats, lambda in Vijayakumar et al. 2018; 0 disables diverse beam search. In [0, 10].
-            Needs a beam size from 2 to 100. See `decoding.diverse_search`.
+        diversity_penalty: Penalty of a token that an earlier hypothesis of the beam took at the
+            same step, in nats, lambda in Vijayakumar et al. 2018; 0 disables diverse beam search.
+            In [0, 10]. Needs a beam size from 2 to 100. See `decoding.diverse_search`.
 
     Raises:
         ValueError: A value is out of range.

@@ -56,8 +56,8 @@ class Variants(NamedTuple):
     Attributes:
         part: Names of the changed part, such as `digit 2` (the hundreds) or `month`.
         values: The changed values.
-        replaced: Whether the part is replaced; otherwise it is removed, with the words that depend
-            on it (`hundred` in `two hundred`).
+        replaced: Whether words that change name the part; otherwise they only depend on it
+            (`hundred` in `two hundred`, `cents` on the currency).
     """
 
     part: frozenset[str]
