@@ -31,6 +31,13 @@ def test_lines_are_paired_in_order_and_counted(tmp_path):
     assert dataset.element_spec == (tf.TensorSpec((), tf.string),) * 2
 
 
+@pytest.mark.parametrize(("links", "warnings"), [("0-0\n", 0), ("0p0\n", 1)])
+def test_an_alignment_without_sure_links_gives_a_warning(tmp_path, caplog, links, warnings):
+    sides = [write(tmp_path / "a.de", "eins\n"), write(tmp_path / "a.en", "one\n")]
+    read_lines(*sides, write(tmp_path / "a.align", links))
+    assert [each.getMessage().count("no sure link") for each in caplog.records] == [1] * warnings
+
+
 def test_gzip_is_detected_by_content(tmp_path):
     """A downloaded file may have lost its suffix, or been unpacked under its old name."""
     source = write(tmp_path / "a", gzip.compress(b"eins\n", mtime=0) + gzip.compress(b"zwei\n"))
