@@ -41,8 +41,7 @@ class DataRecipe:
         target_field: Same for the target text.
         alignment: `lines`: suffix of the word alignment files in Pharaoh format (`align` means
             `train.align`, ...), for `training.guided_alignment` (sure links only). Optional for
-            validation and test.
-            `phrases` has its own.
+            validation and test. `phrases` has its own.
         size: `phrases`: number of training pairs (0: 50,000); otherwise maximum number of pairs,
             0 for all. At least 0.
         validation_size: `phrases`: number of validation pairs and of test pairs. At least 1.
