@@ -239,6 +239,8 @@ def _expected(
     # NumPy's bytes drop trailing NULs, which would change the reference.
     references = [hypotheses[-1].text.rstrip("\0") for hypotheses in found]
     best = [hypotheses[0] for hypotheses in found]
+    # Equal hypotheses of a diverse search are one, so that all lists may be shorter.
+    width = options.beam_size
     scored = translator.score(
         texts,
         references,
@@ -267,8 +269,8 @@ def _expected(
         "serving_default": _as_outputs(best),
         "translate": {key: _as_outputs(best)[key] for key in ("translation", "score")},
         "nbest": {
-            "translation": _strings([[each.text for each in row] for row in found]),
-            "score": _numbers([[each.score for each in row] for row in found], IMPOSSIBLE),
+            "translation": _strings([[each.text for each in row] for row in found], width),
+            "score": _numbers([[each.score for each in row] for row in found], IMPOSSIBLE, width),
         },
         "score": {key: value for key, value in _as_outputs(scored).items() if key != "translation"},
         "embed": {
@@ -327,18 +329,18 @@ def _as_outputs(translations: list[Translation]) -> dict[str, np.ndarray]:
     }
 
 
-def _strings(rows: list[Any]) -> np.ndarray:
-    """Strings or rows of strings as UTF-8, padded with empty strings."""
+def _strings(rows: list[Any], least: int = 1) -> np.ndarray:
+    """Strings or rows of strings as UTF-8; rows are padded to `least` or more."""
     if not rows or isinstance(rows[0], str):
         return np.array([text.encode() for text in rows])
-    width = max(1, *map(len, rows))
+    width = max(least, *map(len, rows))
     return np.array([[text.encode() for text in row] + [b""] * (width - len(row)) for row in rows])
 
 
-def _numbers(rows: list[Any], fill: float = 0.0) -> np.ndarray:
-    """Pads arrays of different shapes to one array."""
+def _numbers(rows: list[Any], fill: float = 0.0, least: int = 1) -> np.ndarray:
+    """Pads arrays of different shapes to one array, each axis to `least` or more."""
     arrays = [np.asarray(row, "float32") for row in rows]
-    shape = [max(1, *sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
+    shape = [max(least, *sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
     result = np.full((len(rows), *shape), fill, "float32")
     for row, array in zip(result, arrays, strict=True):
         row[tuple(slice(size) for size in array.shape)] = array
