@@ -8,6 +8,7 @@ import tensorflow as tf
 from questions import TEXTS
 from serving_double import ServingDouble
 
+from keras_attn_nmt import Translator
 from keras_attn_nmt.export import (
     TranslationClient,
     export_saved_model,
@@ -15,6 +16,7 @@ from keras_attn_nmt.export import (
     signatures,
 )
 from keras_attn_nmt.export.load_for_export import load_for_export
+from keras_attn_nmt.export.saved_model_runner import SavedModelTranslator
 
 CONSTRAINTS = ["Haus\tlake", "", "two", "", "", ""]
 INPUTS = {
@@ -86,6 +88,16 @@ def test_attention_is_left_out(model_directory, session_model, tmp_path):
         with predict as sent, pytest.raises(ValueError, match="export it with --attention float32"):
             client(["<b>ein</b> Haus", "zwei"], markup=True)
         sent.assert_called_once()
+
+
+def test_lists_of_a_diverse_search_may_be_shorter_than_the_beam(model_directory, tmp_path):
+    # All hypotheses are that of greedy search, so that they are one.
+    options = {"beam_size": 3, "diversity_penalty": 1e-6, "max_length": 8}
+    version = export_saved_model(model_directory, tmp_path, **options)
+    served = SavedModelTranslator(version).nbest(["ein Haus"])
+    wanted = Translator.load(model_directory).nbest(["ein Haus"], **options)
+    assert [[each.text for each in row] for row in served] == [[each.text for each in wanted[0]]]
+    assert len(wanted[0]) == 1
 
 
 def test_constraints_with_a_diversity_penalty_are_rejected(model_directory, tmp_path):
