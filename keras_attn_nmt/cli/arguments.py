@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from keras_attn_nmt import checks
-
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -66,10 +64,10 @@ def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def check_n_best(n_best: int, beam_size: int) -> None:
     """Raises `UsageError` if a beam has fewer hypotheses than `--n-best`."""
-    try:
-        checks.check_n_best(n_best, beam_size)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    if n_best > beam_size:
+        raise UsageError(
+            f"--n-best {n_best} requires --beam-size {n_best} or larger, got {beam_size}."
+        )
 
 
 def check_both_sides(options: argparse.Namespace, otherwise: str = "") -> None:
