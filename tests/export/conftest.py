@@ -172,7 +172,7 @@ def known_model(session_model):
     known = types.SimpleNamespace(
         signatures=session_model.signatures, run=session_model.run, close=lambda: None
     )
-    return lambda _: known
+    return lambda *_: known
 
 
 @pytest.fixture

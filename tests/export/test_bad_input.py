@@ -1,5 +1,7 @@
 """Unexpected input has the same result in all runtimes (docs/bad-input.md)."""
 
+import re
+
 import numpy as np
 import pytest
 from questions import GREEDY, OPTIONS
@@ -40,9 +42,12 @@ def with_text(device_file_with_text):
     return tflite_check.TextRunner(device_file_with_text)
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, decoded_by_sentencepiece=True):
     for got, wanted in zip(found, expected, strict=True):
-        assert got.text == wanted.text
+        if decoded_by_sentencepiece:
+            assert got.text == wanted.text
+        else:  # Python writes one replacement character for several bytes of half a character.
+            assert re.sub("\ufffd+", "\ufffd", got.text) == re.sub("\ufffd+", "\ufffd", wanted.text)
         assert got.source_tokens == wanted.source_tokens
         assert got.target_tokens == wanted.target_tokens
         np.testing.assert_allclose(got.score, wanted.score, atol=1e-4, err_msg=repr(wanted))
@@ -60,6 +65,7 @@ def test_unusual_texts_have_equal_results_in_all_runtimes(translator, client, on
     assert_same(
         [with_text(text) for text in known],
         [found for text, found in zip(STRANGE, greedy, strict=True) if text in known],
+        decoded_by_sentencepiece=False,
     )
 
 

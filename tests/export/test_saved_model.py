@@ -257,7 +257,7 @@ class OneRequestAtATime(tf.Module):
 def test_thread_dependent_results_are_detected(tmp_path):
     module = OneRequestAtATime()
     tf.saved_model.save(module, str(tmp_path), signatures={"measure": module.measure})
-    model = SessionModel(tmp_path)
+    model = SessionModel(tmp_path, saved_model_check.THREADS)
     texts = np.array([b"ein", b"Haus", b"am See"])
     lengths = np.array([3, 4, 6], "int32")
     expected = {"input/text": texts, "measure/length": lengths}
