@@ -129,7 +129,7 @@ def test_polars_frames():
 
 def test_hugging_face_datasets():
     datasets = pytest.importorskip("datasets")
-    table = pytest.importorskip("pyarrow").Table.from_pylist(NESTED)
+    table = pytest.importorskip("pyarrow", exc_type=ImportError).Table.from_pylist(NESTED)
     # With a fingerprint, as computing one fails with some versions of dill and pyarrow.
     dataset = datasets.Dataset(table, fingerprint="pairs")
     assert texts(from_pairs(dataset, columns=("de", "en"))) == PAIRS
@@ -139,5 +139,6 @@ def test_hugging_face_datasets():
 
 
 def test_arrow_tables():
-    pyarrow = pytest.importorskip("pyarrow")
+    # With NumPy 1, the newest versions cannot be imported.
+    pyarrow = pytest.importorskip("pyarrow", exc_type=ImportError)
     assert texts(from_pairs(pyarrow.table(COLUMNS), columns=("de", "en"))) == PAIRS
