@@ -18,7 +18,9 @@ from nltk.translate.gdfa import grow_diag_final_and
 
 
 def words(line: str) -> list[str]:
-    return [re.sub(r"^\W+|\W+$", "", word).lower() or word for word in line.split()]
+    # Other white space, such as a no-break space, is part of a word, but would split it in eflomal.
+    found = (re.sub(r"\s", "_", word) for word in line.split(" ") if word)
+    return [re.sub(r"^\W+|\W+$", "", word).lower() or word for word in found]
 
 
 def main() -> None:

@@ -6,7 +6,15 @@ from keras_attn_nmt.training.recipe_files import load_recipe, recipe_names
 
 
 def test_bundled_recipes_are_valid():
-    names = {"bahdanau2015", "g2p", "multi30k", "multi30k-fast", "phrases", "tanaka_enja"}
+    names = {
+        "bahdanau2015",
+        "g2p",
+        "multi30k",
+        "multi30k-best",
+        "multi30k-fast",
+        "phrases",
+        "tanaka_enja",
+    }
     assert names <= set(recipe_names())
     for name in recipe_names():
         assert load_recipe(name).data.corpus
