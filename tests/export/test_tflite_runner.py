@@ -139,7 +139,7 @@ def test_command_searches_greedily_with_one_signature(
             monkeypatch.setattr(sys, "stdin", stream)
             assert cli.main(["translate", str(greedy_file), *options]) == code
     captured = capsys.readouterr()
-    assert captured.out == f"{runner(['ein Haus'])[0].text}\n"
+    assert captured.out == f"{runner(['ein Haus'], beam_size=1)[0].text}\n"
     assert "export it with all signatures" in captured.err
 
 
