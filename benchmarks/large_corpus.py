@@ -22,7 +22,7 @@ SIDES = ("de", "en")
 
 
 def write_corpus(folder: Path, pairs: int) -> None:
-    """Sentences of 3 to 40 words with about 60 bytes on average, by Zipf's law."""
+    """Sentences of 3 to 40 words with about 85 bytes on average, by Zipf's law."""
     generator = random.Random(0)
     letters = "eeeeennnniiisssrrraaatttddhhuullccggmmoobbwwffkzpvüäöß"
     words = ["".join(generator.choices(letters, k=generator.randint(2, 11))) for _ in range(30_000)]

@@ -41,7 +41,7 @@ class SessionModel:
 
     Args:
         directory: Directory of the SavedModel.
-        threads: How many threads run the ops of all requests; 0 for one per CPU, as on a server.
+        threads: Number of inter-op threads; 0 for TensorFlow's default, one per CPU.
 
     Attributes:
         signatures: The `SignatureDef` of each signature by name; its `inputs` and `outputs` map

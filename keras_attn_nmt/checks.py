@@ -24,7 +24,8 @@ def check_n_best(n_best: int, beam_size: int) -> None:
     """Raises `ValueError` if a beam has fewer hypotheses than are asked for."""
     if n_best > beam_size:
         raise ValueError(
-            f"n_best={n_best} requires a beam_size of {n_best} or larger, got {beam_size}."
+            f"n_best={n_best} (--n-best) requires a beam_size (--beam-size) of {n_best} or larger, "
+            f"got {beam_size}."
         )
 
 

@@ -18,14 +18,17 @@ from nltk.translate.gdfa import grow_diag_final_and
 
 
 def words(line: str) -> list[str]:
+    found = (re.sub(r"^\W+|\W+$", "", word).lower() or word for word in line.split(" ") if word)
     # Other white space, such as a no-break space, is part of a word, but would split it in eflomal.
-    found = (re.sub(r"\s", "_", word) for word in line.split(" ") if word)
-    return [re.sub(r"^\W+|\W+$", "", word).lower() or word for word in found]
+    return [re.sub(r"\s", "_", word) for word in found]
 
 
 def main() -> None:
     source, target = (
-        [words(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        [
+            words(line)
+            for line in Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        ]
         for path in sys.argv[1:]
     )
     with tempfile.TemporaryDirectory() as folder:
