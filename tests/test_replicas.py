@@ -32,7 +32,8 @@ def trained(strategy):
             22, 22, 6, encoder_units=5, decoder_units=6, attention_units=4,
         ))
         model.compile(
-            FusedAdam(0.01),
+            # The default would amplify the rounding of gradients near zero.
+            FusedAdam(0.01, epsilon=1e-4),
             loss={"logits": MaskedCrossentropy(0.1), "attention": GuidedAlignment()},
             metrics={"logits": [TokenAccuracy(), Perplexity()]},
         )
