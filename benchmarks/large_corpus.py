@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     tokenizers = [Tokenizer.learn(side, options.vocabulary) for side in sides]
     del sides
     marks["vocabularies"] = time.perf_counter() - begin
-    settings = {"tokens_per_batch": options.tokens_per_batch, "max_length": 60}
+    settings = {"tokens_per_batch": 4096, "max_length": 60}
     if options.measured == "memory":
         data = BatchedPairs(corpus.dataset(), *tokenizers, **settings)
     else:
@@ -129,7 +129,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--units", type=int, default=128)
     parser.add_argument("--vocabulary", type=int, default=8000)
-    parser.add_argument("--tokens-per-batch", type=int, default=2048)
     parser.add_argument("--measured", choices=("memory", "stream"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
