@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from typing import NamedTuple
 from campaign.outputs import fingerprint
 
 HERE = Path(__file__).parent
+# Seconds after which a command that nothing disturbs has failed.
+LONGEST = 900
 # No schedule that needs the number of epochs: a run of fewer epochs begins like one of more.
 RECIPE = """
 [data]
@@ -50,11 +53,12 @@ class Case(NamedTuple):
 
     Attributes:
         name: Name of the case.
-        arguments: Of the command; `{out}`, `{model}` and `{data}` are filled in.
+        arguments: Of the command; `{out}`, `{model}`, `{data}` and `{other}` are filled in.
         before: Arguments of the command that made what is in the folder before; none: nothing.
         prepare: Puts input into the output folder first.
         whole: The files are all old or all new, never some of each.
         checkpoints: Finished files of earlier epochs are right, too.
+        loaded: The model that the command writes in the place of another one.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Case(NamedTuple):
     prepare: Callable[[Places], None] | None = None
     whole: bool = False
     checkpoints: bool = False
+    loaded: str = ""
 
     def retry(self, out: Path) -> tuple[str, ...]:
         """The command to type again."""
@@ -71,11 +76,12 @@ class Case(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Folders of a campaign: the model, generated data, and the output."""
+    """Folders of a campaign: the model, generated data, the output, and another model."""
 
     model: Path
     data: Path
     out: Path
+    other: Path
 
     def filled(self, arguments: Sequence[str]) -> list[str]:
         return [each.format(**{k: str(v) for k, v in self._asdict().items()}) for each in arguments]
@@ -111,8 +117,8 @@ _TEXTS = ("--source", "{data}/texts.de")
 _EVALUATE = ("evaluate", "{out}/model", *_TEXTS, "--reference", "{data}/texts.en", "--output")
 _EVALUATE += ("{out}/found.txt", "--html", "{out}/page.html", "--save-search", "--beam-size")
 _SHORTLIST = ("shortlist", "{out}/model", *_TEXTS, "--target", "{data}/texts.en", "--candidates")
-_TFLITE = ("export", "tflite", "{model}", "--output", "{out}/small.tflite")
-_TFLITE += ("--signatures", "translate", "--max-source-length", "24", "--quantize")
+_TFLITE = ("--output", "{out}/small.tflite", "--signatures", "translate")
+_TFLITE += ("--max-source-length", "24", "--quantize", "int8")
 _WEB = ("export", "web", "{model}", "--output", "{out}/web", "--quantize", "int8")
 _SERVED = ("export", "saved-model", "{model}", "--output", "{out}/served", "--beam-size", "1")
 _SERVING = ("export", "serving", "{out}/served", "--overwrite", "--cores")
@@ -128,7 +134,10 @@ CASES = (
                             "--target-language", "de"), whole=True),
     Case("export saved-model", _SERVED, (), _copy_served, whole=True),
     Case("export serving", (*_SERVING, "3"), (*_SERVING, "2"), _copy_served),
-    Case("export tflite", (*_TFLITE, "int8"), (*_TFLITE, "none")),
+    Case("export tflite", ("export", "tflite", "{model}", *_TFLITE),
+         ("export", "tflite", "{other}", *_TFLITE), loaded="{out}/small.tflite"),
+    Case("model directory", ("save-model", "{model}", "{out}/model"),
+         ("save-model", "{other}", "{out}/model"), loaded="{out}/model"),
     Case("export web", _WEB, (*_WEB, "--single-file"), whole=True),
     Case("bulk-translate", ("bulk-translate", "{model}/../demo.tflite", "--input",
                             "{data}/texts.de", "--output", "{out}/bulk", "--beam-size", "1")),
@@ -150,7 +159,7 @@ class Worker:
         library = work / "write_faults.so"
         build = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "write_faults.c")]
         subprocess.run([*build, "-ldl"], check=True)
-        self.log, self.count = work / "calls.tsv", work / "count"
+        self.log, self.count, self.output = work / "calls.tsv", work / "count", work / "output"
         environment = {"LD_PRELOAD": str(library), "KERAS_BACKEND": backend}
         environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(
@@ -175,12 +184,17 @@ class Worker:
         root: Path,
         faults: dict[str, str] | None = None,
         plant: str = "",
-        kill_after: float = 0,
+        kill_after: float = LONGEST,
+        stdin: str = os.devnull,
     ) -> tuple[int, str]:
-        """Exit code and messages of a command; `faults` as in `write_faults.c`."""
+        """Exit code and messages of a command; `faults` as in `write_faults.c`.
+
+        Its standard output is in `output`. The exit code is `fault_worker.STOPPED` if it was killed
+        after so many seconds.
+        """
         messages = self.work / "messages.txt"
-        for path in (messages, self.log):
-            path.unlink(missing_ok=True)
+        for path in (messages, self.log, self.output):
+            path.write_bytes(b"")
         self.count.write_bytes(bytes(8))
         settings = {
             "FAULT_ROOT": str(root),
@@ -191,7 +205,8 @@ class Worker:
         job = {
             "arguments": list(arguments),
             "faults": settings,
-            "stdout": os.devnull,
+            "stdin": stdin,
+            "stdout": str(self.output),
             "stderr": str(messages),
             "plant": plant,
             "kill_after": kill_after,
@@ -212,7 +227,9 @@ class Prepared:
 
     Attributes:
         old, new: Fingerprints of the output before and after.
+        answers: What the model of `Case.loaded` translates before and after.
         log: Calls of the command.
+        limit: Seconds after which a command is taken to hang.
 
     Raises:
         RuntimeError: The command fails by itself.
@@ -220,25 +237,47 @@ class Prepared:
 
     def __init__(self, worker: Worker, case: Case, model: Path, data: Path, work: Path):
         self.worker, self.case = worker, case
-        self.places = Places(model, data, work / "out")
+        self.places = Places(model, data, work / "out", data / "other")
         self.kept = work / "before"
+        self.answers: list[str] = []
         for folder in (self.places.out, self.kept):
             shutil.rmtree(folder, ignore_errors=True)
         self.places.out.mkdir(parents=True)
+        if "{other}" in case.before and not self.places.other.exists():
+            self._run_well(("train", "{data}/tiny.toml", "--output", "{other}", "--quiet"))
         if case.prepare:
             case.prepare(self.places)
         if case.before:
             self._run_well(case.before)
+        self._keep_answer()
         self.old = fingerprint(self.places.out)
         shutil.copytree(self.places.out, self.kept)
+        begin = time.monotonic()
         self._run_well(case.arguments)
+        self.limit = max(60.0, 10 * (time.monotonic() - begin))
         self.log = worker.log.read_text()
+        self._keep_answer()
         self.new = fingerprint(self.places.out)
 
     def _run_well(self, arguments: Sequence[str]) -> None:
         code, messages = self.worker.run(self.places.filled(arguments), self.places.out)
         if code:
             raise RuntimeError(f"{self.case.name} without faults ends with {code}: {messages}")
+
+    def _keep_answer(self) -> None:
+        if not self.case.loaded:
+            return
+        code, answer = self.translated()
+        if code or answer in self.answers:
+            raise RuntimeError(f"{self.case.name}: the models do not differ, or {code}: {answer}")
+        self.answers.append(answer)
+
+    def translated(self) -> tuple[int, str]:
+        """Exit code, and translations or messages, of `translate` with the model that is there."""
+        arguments = self.places.filled(("translate", self.case.loaded))
+        text = str(self.places.data / "texts.de")
+        code, messages = self.worker.run(arguments, self.places.out, stdin=text)
+        return code, messages if code else self.worker.output.read_text()
 
     def reset(self) -> None:
         """Restores the output folder to what it was before."""

@@ -1,9 +1,10 @@
 """Runs commands of the command line in forked processes, which saves the imports of each.
 
 A JSON object per line of standard input, an answer per line of standard output. `arguments` are
-those of `keras-attn-nmt`, `faults` the environment variables of `write_faults.c`, `stdout` and
-`stderr` files for the output, `plant` a fault of `PLANTS`, `kill_after` seconds until SIGKILL or 0.
-The answer is the exit code: negative for a signal, 70 for an exception that left the program.
+those of `keras-attn-nmt` (or `save-model MODEL OUTPUT`, which only Python has), `faults` the
+environment variables of `write_faults.c`, `stdin`, `stdout` and `stderr` files, `plant` a fault of
+`PLANTS`, `kill_after` seconds until SIGKILL. The answer is the exit code: negative for a signal, 70
+for an exception that left the program, `STOPPED` if this process killed it.
 """
 
 from __future__ import annotations
@@ -30,11 +31,32 @@ IMPORTED = (
     "keras_attn_nmt.export",
     "keras_attn_nmt.plots",
 )
+# No signal has this number: a SIGKILL from elsewhere, as when memory is short, is not ours.
+STOPPED = -1000
 
 
 def plant_no_sync() -> None:
     """Nothing is on the disk before its name is."""
     os.fsync = lambda descriptor: None
+
+
+def plant_fsync_errors_ignored() -> None:
+    """A disk that fails at an fsync is not noticed."""
+    sync = os.fsync
+
+    def silent(descriptor: int) -> None:
+        with contextlib.suppress(OSError):
+            sync(descriptor)
+
+    os.fsync = silent
+
+
+def plant_folder_not_synced() -> None:
+    """The content of a file is on the disk, but perhaps not its name."""
+    from keras_attn_nmt import writing
+
+    sync = writing.sync
+    writing.sync = lambda path: None if os.path.isdir(path) else sync(path)
 
 
 def plant_sync_after_rename() -> None:
@@ -118,6 +140,13 @@ def plant_early_state() -> None:
     callbacks.Checkpoints.on_epoch_end = announced
 
 
+def plant_dropout_not_reseeded() -> None:
+    """Dropout masks of an epoch depend on the epochs before it."""
+    from keras_attn_nmt.training import callbacks
+
+    callbacks.SeedEpochs.on_epoch_begin = lambda *_, **__: None
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     name.removeprefix("plant_").replace("_", "-"): value
     for name, value in list(globals().items())
@@ -125,22 +154,36 @@ PLANTS: dict[str, Callable[[], None]] = {
 }
 
 
+def run_command(arguments: list[str]) -> int:
+    """The exit code of a command."""
+    from keras_attn_nmt import cli
+
+    if arguments[0] != "save-model":
+        return cli.main(arguments)
+    from keras_attn_nmt.translator import Translator
+
+    try:
+        Translator.load(arguments[1]).save(arguments[2])
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def run_child(job: dict[str, Any]) -> None:
     """Runs one command; never returns."""
     code = 70
     try:
+        os.dup2(os.open(job["stdin"], os.O_RDONLY), 0)
         for descriptor, name in ((1, job["stdout"]), (2, job["stderr"])):
             file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(file, descriptor)
             os.close(file)
         os.environ.update(job["faults"])
-        if job.get("plant"):
+        if job["plant"]:
             PLANTS[job["plant"]]()
-        from keras_attn_nmt import cli
-
-        if job["faults"]:
-            ctypes.CDLL(None).fault_start()
-        code = cli.main(job["arguments"])
+        ctypes.CDLL(None).fault_start()
+        code = run_command(job["arguments"])
         sys.stdout.flush()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
@@ -151,17 +194,16 @@ def run_child(job: dict[str, Any]) -> None:
 
 
 def wait(child: int, kill_after: float) -> int:
-    """The exit code of a child."""
+    """The exit code of a child, which is killed with its own children when time is over."""
     end = time.monotonic() + kill_after
-    while kill_after:
+    while time.monotonic() < end:
         finished, status = os.waitpid(child, os.WNOHANG)
         if finished:
             return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= end:
-            os.kill(child, signal.SIGKILL)
-            break
         time.sleep(0.002)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.killpg(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return STOPPED if code == -signal.SIGKILL else code
 
 
 def main() -> None:
@@ -179,7 +221,8 @@ def main() -> None:
         child = os.fork()
         if not child:
             run_child(job)
-        print(wait(child, job.get("kill_after", 0)), file=answers, flush=True)
+        os.setpgid(child, child)
+        print(wait(child, job["kill_after"]), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ _NUMBERED = re.compile(rb'"([a-z_]+?)_[0-9]+"')
 _ADDRESS = re.compile(rb'"shared_object_id": [0-9]+')
 # Logs are written line by line, and read as far as they go.
 LOGS = frozenset({"tensorboard", "beam.log"})
+# The content of such files tells whether they are whole.
+_TELLING = (".json", ".jsonl", ".keras", ".npz", ".h5", ".tflite", ".png", ".html")
 _UNFINISHED = re.compile(r"\.unfinished$|^\.bulk-translate$|\.tmp$")
 
 
@@ -50,6 +52,18 @@ def fingerprint(folder: Path) -> dict[str, str]:
                 raise Broken(f"{file.relative_to(folder)} is not whole ({reason})") from error
             found[str(file.relative_to(folder))] = digest
     return found
+
+
+def unlike(found: dict[str, str], *allowed: dict[str, str]) -> list[str]:
+    """Files that are as in none of the allowed fingerprints, though their content says nothing.
+
+    A vocabulary without its last pieces is a vocabulary.
+    """
+    return [
+        name
+        for name, digest in found.items()
+        if not name.endswith(_TELLING) and digest not in [each.get(name) for each in allowed]
+    ]
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -10,16 +10,33 @@ from campaign.outputs import LOGS
 
 
 class Call(NamedTuple):
-    """A line of the log of `write_faults.c`."""
+    """A line of the log of `write_faults.c`.
+
+    Attributes:
+        operation: Such as `"rename"`.
+        path: Of the file or folder.
+        other: The other path of a rename; of a write, the number of its bytes, parts or items.
+        failed: Whether the call was made to fail.
+    """
 
     operation: str
     path: str
     other: str
+    failed: bool = False
+
+    @property
+    def is_of_a_log(self) -> bool:
+        """Whether the file is a log, which is written line by line."""
+        return bool(LOGS & set(self.path.split("/")))
 
 
 def calls(log: str) -> list[Call]:
     """The calls of a log; those that were made to fail begin with an exclamation mark."""
-    return [Call(*line.split("\t")) for line in log.splitlines()]
+    found = []
+    for line in log.splitlines():
+        operation, path, other = line.split("\t")
+        found.append(Call(operation.lstrip("!"), path, other, operation.startswith("!")))
+    return found
 
 
 def unsafe(made: Iterable[Call]) -> list[str]:
@@ -33,8 +50,9 @@ def unsafe(made: Iterable[Call]) -> list[str]:
     named: set[str] = set()
     folders: dict[str, None] = {}
     pending = ""
-    for operation, path, other in made:
-        if operation in ("open", "write", "mkdir") and not LOGS & set(path.split("/")):
+    for call in made:
+        operation, path, other = call.operation, call.path, call.other
+        if operation in ("open", "write", "mkdir") and not call.is_of_a_log:
             if operation != "write":
                 named.add(os.path.dirname(path))
             if operation == "mkdir":

@@ -3,7 +3,8 @@
 // variables, read when the library is loaded and at each call of fault_start():
 //
 //   FAULT_ROOT   the folder; without it nothing is logged and nothing fails
-//   FAULT_LOG    file to which a line per call is appended: operation, path, other path
+//   FAULT_LOG    file to which a line per call is appended: operation (after a `!` if it fails), path,
+//                other path or the number of bytes, parts or items of a write
 //   FAULT_COUNT  file of 8 bytes, the number of calls so far in all processes together
 //   FAULT_OPS    operations that are counted, such as "write rename"
 //   FAULT_AT     the call that fails, from 1; 0: none
@@ -100,6 +101,8 @@ static long fault(const char *operation, const char *path, const char *other) {
   if (strstr(operations, word) && count) {
     long number = __sync_add_and_fetch(count, 1);
     if (at && (number == at || (stays && number > at))) found = code;
+    // Nothing to shorten.
+    if (found == SHORT && atol(other) < 2) found = 0;
   }
   if (log_file >= 0) {
     char line[8300];
@@ -108,6 +111,14 @@ static long fault(const char *operation, const char *path, const char *other) {
   }
   if (found == KILL) syscall(SYS_kill, getpid(), SIGKILL);
   return found;
+}
+
+static long write_fault(int file, size_t size) {
+  char buffer[4096], text[24];
+  const char *path = opened(file, buffer, 0);
+  if (!*path) return 0;
+  snprintf(text, sizeof text, "%zu", size);
+  return fault("write", path, text);
 }
 
 #define FAIL(result) do { errno = (int)found; return result; } while (0)
@@ -149,9 +160,8 @@ FOPEN(fopen64)
 #define WRITE(name, declaration, size, half, ...) \
   ssize_t name declaration { \
     REAL(name); \
-    char buffer[4096]; \
-    long found = fault("write", opened(file, buffer, 0), ""); \
-    if (found == SHORT && size > 1) half; \
+    long found = write_fault(file, size); \
+    if (found == SHORT) half; \
     if (found > 0) FAIL(-1); \
     return real(__VA_ARGS__); \
   }
@@ -162,16 +172,19 @@ WRITE(writev, (int file, const struct iovec *data, int parts), parts, parts /= 2
 
 size_t fwrite(const void *data, size_t size, size_t items, FILE *file) {
   REAL(fwrite);
-  char buffer[4096];
-  long found = root_length ? fault("write", opened(fileno(file), buffer, 0), "") : 0;
+  long found = root_length ? write_fault(fileno(file), items) : 0;
   if (found > 0) FAIL(0);
+  if (found == SHORT) {  // Always an error, unlike a short write(2).
+    size_t done = real(data, size, items / 2, file);
+    errno = ENOSPC;
+    return done;
+  }
   return real(data, size, items, file);
 }
 
 int fflush(FILE *file) {
   REAL(fflush);
-  char buffer[4096];
-  long found = root_length && file ? fault("write", opened(fileno(file), buffer, 0), "") : 0;
+  long found = root_length && file ? write_fault(fileno(file), 0) : 0;
   if (found > 0) FAIL(EOF);
   return real(file);
 }

@@ -2,8 +2,8 @@
 
 A library for LD_PRELOAD (`write_faults.c`) makes the n-th write, rename, fsync, open, close or
 mkdir below the output folder fail, also in the C++ writers of TensorFlow. After each failure the
-output has to be the old one or the new one, the exit code and the message right, and the same
-command has to succeed when nothing fails any more.
+output has to be the old one or the new one, the exit code 1 with a message that names a file, and
+the same command has to succeed when nothing fails any more.
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ import errno
 import random
 import re
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from campaign.fault_cases import CASES, Case, Prepared, Worker, write_data
-from campaign.outputs import Broken, fingerprint, leftovers
-from campaign.power_loss import calls, unsafe
+from campaign.fault_cases import CASES, Prepared, Worker, write_data
+from campaign.fault_worker import STOPPED
+from campaign.outputs import Broken, fingerprint, leftovers, unlike
+from campaign.power_loss import Call, calls, unsafe
 from campaign.rows import Row
 
 OPERATIONS = ("write", "rename", "fsync", "open", "close", "mkdir")
 # The case that needs Apache Beam.
 BULK = "bulk-translate"
+# Most faults for each command.
+TRIALS = 40
 KILL = -2
 SHORT = -1
 ERRORS = {
@@ -37,6 +41,10 @@ ERRORS = {
     "close": (errno.ENOSPC, errno.EIO, errno.EINTR, KILL),
     "mkdir": (errno.ENOSPC, KILL),
 }
+# Of these, every command has to tell; the others may be tried again.
+TOLD = (errno.ENOSPC, errno.EIO)
+# What loading says of files that do not belong together.
+MISMATCH = "does not belong to this model"
 
 
 class Trial(NamedTuple):
@@ -61,29 +69,52 @@ class Trial(NamedTuple):
         }
 
 
+class Verdict(NamedTuple):
+    """What a trial found.
+
+    Attributes:
+        wrong: Wrong results.
+        lost: Missing results.
+        reached: Whether the fault happened; the other lists are empty if not.
+    """
+
+    wrong: list[str]
+    lost: list[str]
+    reached: bool = True
+
+
 def trials(log: str, count: int, seed: int) -> list[Trial]:
     """A sample of the calls of a log, with errors; each operation and each error alike."""
-    made = Counter(call.operation for call in calls(log))
-    every = [
-        Trial(operation, number, error)
-        for operation in OPERATIONS
-        for number in range(1, made[operation] + 1)
-        for error in ERRORS[operation]
-    ]
+    numbers: Counter[str] = Counter()
+    every = []
+    for call in calls(log):
+        numbers[call.operation] += 1
+        for error in ERRORS.get(call.operation, ()):
+            if error != SHORT or int(call.other) > 1:
+                every.append(Trial(call.operation, numbers[call.operation], error))
     chance = random.Random(seed)
     # Few renames and many writes: the writes are drawn less often.
-    weighted = sorted(every, key=lambda each: chance.random() ** made[each.operation], reverse=True)
-    return weighted[:count]
+    every.sort(key=lambda each: chance.random() ** numbers[each.operation], reverse=True)
+    return every[:count]
 
 
-def judged(prepared: Prepared, trial: Trial, plant: str = "") -> tuple[list[str], list[str]]:
-    """Runs a command with a fault, and again without: what went wrong, and what was lost."""
+def judged(prepared: Prepared, trial: Trial, plant: str = "") -> Verdict:
+    """Runs a command with a fault, and again without."""
     case, places, worker = prepared.case, prepared.places, prepared.worker
+    limit = prepared.limit
     prepared.reset()
     arguments = places.filled(case.arguments)
-    code, messages = worker.run(arguments, places.out, trial.environment(), plant)
+    code, messages = worker.run(arguments, places.out, trial.environment(), plant, limit)
+    failed = [call for call in calls(worker.log.read_text()) if call.failed]
+    killed = code == -signal.SIGKILL
+    if not failed or (trial.error == KILL and not killed and code != STOPPED):
+        return Verdict([], [], reached=False)
     wrong: list[str] = []
     lost: list[str] = []
+    if code == STOPPED:
+        lost.append(f"still running after {limit:.0f} s")
+    elif code < 0 and not (killed and trial.error == KILL):
+        lost.append(f"ended by signal {-code}")
     try:
         wrong += _mixed(prepared, found := fingerprint(places.out))
         if code == 0 and not _holds(found, prepared.new):
@@ -94,12 +125,17 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> tuple[list[str]
         wrong.append(str(error))
     if code > 0 and ("Traceback" in messages or not re.search(r"error: .*\w", messages)):
         wrong.append(f"exit code {code} with a traceback or no message: {messages[-200:]!r}")
-    if code < 0 and trial.error != KILL:
-        lost.append(f"ended by signal {-code}")
-    code, messages = worker.run(places.filled(case.retry(places.out)), places.out, {}, plant)
+    elif trial.error in TOLD and code >= 0:
+        wrong += _untold(
+            prepared, [call for call in failed if not call.is_of_a_log], code, messages
+        )
+    wrong += _mistranslated(prepared)
+    code, messages = worker.run(
+        places.filled(case.retry(places.out)), places.out, plant=plant, kill_after=limit
+    )
     if code:
         lost.append(f"typed again, exit code {code}: {messages[-300:]!r}")
-        return wrong, lost
+        return Verdict(wrong, lost)
     try:
         found = fingerprint(places.out)
         if other := [name for name in prepared.new if found.get(name) != prepared.new[name]]:
@@ -108,7 +144,31 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> tuple[list[str]
         wrong.append(f"typed again, {error}")
     if left := [each for each in leftovers(places.out) if not each.endswith(".bulk-translate")]:
         wrong.append(f"typed again, {left[0]} is left")
-    return wrong, lost
+    return Verdict(wrong, lost)
+
+
+def _untold(prepared: Prepared, failed: list[Call], code: int, messages: str) -> list[str]:
+    """Calls that failed for good, but without exit code 1 and a message that names a file."""
+    failed = [call for call in failed if not call.is_of_a_log]
+    if not failed:
+        return []
+    place = prepared.places.out
+    what = f"{failed[0].operation} of {Path(failed[0].path).relative_to(place)} failed"
+    if code != 1:
+        return [f"exit code {code}, though {what}"]
+    if f"{place}/" not in messages:
+        return [f"no file is named, though {what}: {messages[-200:]!r}"]
+    return []
+
+
+def _mistranslated(prepared: Prepared) -> list[str]:
+    """A model of old and new files that loads."""
+    if not prepared.case.loaded:
+        return []
+    code, answer = prepared.translated()
+    if answer in prepared.answers or (code == 1 and MISMATCH in answer):
+        return []
+    return [f"translate with what is there: exit code {code}, {answer[-200:]!r}"]
 
 
 def _holds(found: dict[str, str], wanted: dict[str, str]) -> bool:
@@ -119,7 +179,7 @@ def _mixed(prepared: Prepared, found: dict[str, str]) -> list[str]:
     """Files that are neither those before nor those after."""
     old, new = prepared.old, prepared.new
     if prepared.case.checkpoints:
-        return []
+        return [f"{name} is neither old nor new" for name in unlike(found, old, new)]
     other = [name for name, digest in found.items() if digest not in (old.get(name), new.get(name))]
     if other:
         return [f"{other[0]} is neither old nor new"]
@@ -129,13 +189,7 @@ def _mixed(prepared: Prepared, found: dict[str, str]) -> list[str]:
 
 
 def campaign(
-    model: Path,
-    work: Path,
-    seed: int,
-    count: int = 40,
-    minutes: float = 30,
-    only: Sequence[str] = (),
-    beam_python: str = "",
+    model: Path, work: Path, seed: int, minutes: float, beam_python: str = ""
 ) -> Iterator[Row]:
     """Rows of the table, two for each command.
 
@@ -143,17 +197,13 @@ def campaign(
         model: Model directory of `make demo`, with the exports beside it.
         work: Folder for outputs and logs.
         seed: Of the sample.
-        count: Faults for each command.
-        minutes: After which no further fault is tried.
-        only: Names of cases; none: all.
+        minutes: After which no further fault is tried; at least one is for each command.
         beam_python: An interpreter with Apache Beam, for bulk-translate.
     """
     end = time.monotonic() + 60 * minutes
     data = work / "data"
     write_data(data, seed)
-    chosen = [case for case in CASES if not only or case.name in only]
-    if not beam_python:
-        chosen = [case for case in chosen if case.name != BULK]
+    chosen = [case for case in CASES if beam_python or case.name != BULK]
     workers: dict[str, Worker] = {}
     try:
         for index, case in enumerate(chosen):
@@ -163,51 +213,47 @@ def campaign(
             folder = work / case.name.replace(" ", "-")
             share = (end - time.monotonic()) / (len(chosen) - index)
             until = time.monotonic() + share
-            yield from run_case(workers[python], case, model, data, folder, seed, count, until)
+            prepared = Prepared(workers[python], case, model, data, folder)
+            yield from run_case(prepared, seed, until)
             shutil.rmtree(folder / "out", ignore_errors=True)
     finally:
         for worker in workers.values():
             worker.close()
 
 
-def run_case(
-    worker: Worker,
-    case: Case,
-    model: Path,
-    data: Path,
-    folder: Path,
-    seed: int,
-    count: int,
-    until: float,
-) -> list[Row]:
+def run_case(prepared: Prepared, seed: int, until: float) -> list[Row]:
     """The two rows of a command."""
-    prepared = Prepared(worker, case, model, data, folder)
+    name = prepared.case.name
     made = calls(prepared.log)
     renames = sum(call.operation == "rename" for call in made)
     problems = unsafe(made)
-    rows = [
-        Row(f"power failure, {case.name}", renames, renames - len(problems), len(problems), 0,
-            "; ".join(problems)),
-    ]  # fmt: skip
-    tried = wrong = lost = 0
+    tried = wrong = lost = missed = 0
     notes: Counter[str] = Counter()
-    for trial in trials(prepared.log, count, seed):
-        if time.monotonic() > until:
+    for trial in trials(prepared.log, TRIALS, seed):
+        if tried and time.monotonic() > until:
             break
         found = judged(prepared, trial)
+        if not found.reached:
+            missed += 1
+            continue
         tried += 1
-        wrong += bool(found[0])
-        lost += bool(found[1] and not found[0])
-        if any(found):
-            with open(folder / "problems.txt", "a") as file:
-                print(trial, *found[0], *found[1], sep="\n    ", file=file)
-        notes.update(re.sub(r"['\"\d].*", "", each)[:60] for each in (*found[0], *found[1]))
+        wrong += bool(found.wrong)
+        lost += bool(found.lost and not found.wrong)
+        each = [*found.wrong, *found.lost]
+        if each:
+            with open(prepared.kept.parent / "problems.txt", "a") as file:
+                print(trial, *each, sep="\n    ", file=file)
+        notes.update(re.sub(r"['\"\d].*", "", note)[:60] for note in each)
     numbers = Counter(call.operation for call in made)
     summary = f"of {sum(numbers[each] for each in OPERATIONS)} calls" + "".join(
         f"; {note.strip()} ({times})" for note, times in notes.most_common(4)
     )
+    if missed:
+        summary += f"; {missed} faults did not happen and are not counted"
     return [
-        *rows,
-        Row(f"failing writes and kills, {case.name}", tried, tried - wrong - lost, wrong, lost,
-            summary),
+        Row(f"power failure, {name}", renames, renames - len(problems), len(problems), 0,
+            "; ".join(problems)),
+        Row(f"failing writes and kills, {name}", tried, tried - wrong - lost, wrong,
+            # Nothing tried is nothing survived.
+            lost if tried else 1, summary),
     ]  # fmt: skip
