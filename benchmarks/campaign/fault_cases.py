@@ -274,7 +274,7 @@ class Prepared:
 
     def translated(self) -> tuple[int, str]:
         """Exit code, and translations or messages, of `translate` with the model that is there."""
-        arguments = self.places.filled(("translate", self.case.loaded))
+        arguments = self.places.filled(("translate", self.case.loaded, "--too-long", "crop"))
         text = str(self.places.data / "texts.de")
         code, messages = self.worker.run(arguments, self.places.out, stdin=text)
         return code, messages if code else self.worker.output.read_text()
