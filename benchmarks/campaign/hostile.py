@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import time
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -43,6 +44,9 @@ MALFORMED: dict[str, tuple[str, bytes, int]] = {
 }
 HANG_UPS = ("half a header", "half a body", "before the answer", "a cancelled call")
 TIMEOUT = 60
+# A refusal that takes longer, or that a full queue gives, counts if a retry gets no better one.
+SLOW, ATTEMPTS, WAIT = 2.0, 3, 0.5
+BUSY = "turned away by a full queue"
 
 
 class Hostile:
@@ -63,8 +67,24 @@ class Hostile:
         channel = grpc.insecure_channel(server.grpc_address)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
-    def malformed(self, name: str) -> str:
-        """Sends a request of `MALFORMED`; what was wrong with the answer, or an empty string."""
+    def malformed(self, name: str) -> tuple[str, int]:
+        """Sends a request of `MALFORMED`, up to three times if it is not refused at once.
+
+        Returns:
+            What was wrong with the answer, or an empty string; number of retries.
+        """
+        problem = ""
+        for attempt in range(ATTEMPTS):
+            time.sleep(WAIT * attempt)
+            begin = time.monotonic()
+            problem = self._refusal(name)
+            if not problem and time.monotonic() - begin > SLOW:
+                problem = f"refused after more than {SLOW:.0f} s"
+            elif problem != BUSY:
+                return problem, attempt
+        return problem, ATTEMPTS - 1
+
+    def _refusal(self, name: str) -> str:
         path, body, status = MALFORMED[name]
         if not path:
             return self._malformed_call(name)
@@ -72,8 +92,9 @@ class Hostile:
             answer = requests.post(self._rest + path, data=body, timeout=TIMEOUT)
         except requests.RequestException as error:
             return f"lost: {type(error).__name__}"
-        # A full queue turns every request away.
-        if answer.status_code not in (status, 503):
+        if answer.status_code == 503:
+            return BUSY
+        if answer.status_code != status:
             return f"status {answer.status_code}, not {status}"
         try:
             return "" if answer.json()["error"] else "an empty message"
@@ -95,11 +116,17 @@ class Hostile:
             code = error.code()
             if code == codes.DEADLINE_EXCEEDED:
                 return "lost: no answer in time"
-            return "" if code in (wanted, codes.UNAVAILABLE) else f"{code.name}"
+            if code == codes.UNAVAILABLE:
+                return BUSY
+            return "" if code == wanted else f"{code.name}"
         return "answered"
 
     def hang_up(self, name: str) -> str:
-        """Sends a part of a request, or all of it, and closes the connection."""
+        """Sends a part of a request, or all of it, and closes the connection.
+
+        Returns:
+            Why it could not be sent, or an empty string; what the server does is not looked at.
+        """
         body = json.dumps({"inputs": {"text": random.choices(self._texts, k=4)}}).encode()
         if name == "a cancelled call":
             return self._cancelled_call()

@@ -19,8 +19,9 @@ from serving_batching import INVALID, StatusError
 
 def plant(fault: str) -> None:
     """Changes the server."""
-    numbers, kept = itertools.count(1), []
+    numbers, kept, models = itertools.count(1), [], []
     run, read = serving_predict.Servable._run, serving_rest.read_predict
+    load = serving_predict.Servable.__init__
 
     def faulty_run(self: Any, signature: str, inputs: Any) -> Any:
         outputs = run(self, signature, inputs)
@@ -28,7 +29,7 @@ def plant(fault: str) -> None:
         if fault == "swapped rows" and number % 20 == 0:
             outputs = {name: np.roll(value, 1, axis=0) for name, value in outputs.items()}
         if fault == "a leaked buffer":
-            kept.append(np.ones(2**18, "float64"))
+            kept.append(np.ones(2**19, "float64"))
         if fault == "a lost answer" and number % 50 == 0:
             raise StatusError(INVALID, "lost")
         return outputs
@@ -37,14 +38,21 @@ def plant(fault: str) -> None:
         try:
             return read(*arguments)
         except StatusError:
-            end = time.monotonic() + 0.5
-            while time.monotonic() < end:
-                pass
+            time.sleep(3)
             raise
+
+    def stale(self: Any, *arguments: Any) -> None:
+        load(self, *arguments)
+        # After the warm-up requests; no version is closed.
+        models.append(self._model)
+        self._model = models[0]
 
     serving_predict.Servable._run = faulty_run
     if fault == "slow errors":
         serving_rest.read_predict = slow_errors
+    if fault == "the first model in new versions":
+        serving_predict.Servable.__init__ = stale
+        serving_predict.Servable.close = lambda self: self.batcher and self.batcher.close()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -27,7 +26,8 @@ class Watch:
     def __init__(self, process: int | str = "self"):
         self._process = process
         self._stop = threading.Event()
-        self.samples: list[tuple[float, float]] = []
+        self.samples: list[float] = []
+        self._ended = False
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Watch:
@@ -41,17 +41,20 @@ class Watch:
     def _sample(self) -> None:
         while not self._stop.wait(0.5):
             try:
-                self.samples.append((time.monotonic(), resident_mib(self._process)))
-            except OSError:  # The process has ended.
+                self.samples.append(resident_mib(self._process))
+            except (OSError, IndexError):
+                self._ended = True
                 return
 
     def row(self, name: str) -> Row:
-        """Survived if the second half of the time after warm-up has no more than the first one."""
-        return flatness(name, [mib for _, mib in self.samples])
+        """`flatness` of the samples; lost if the process ended."""
+        if self._ended:
+            return Row(name, 1, 0, 0, 1, "the process ended")
+        return flatness(name, self.samples)
 
 
 def flatness(name: str, samples: list[float]) -> Row:
-    """Compares the last quarter of samples after warm-up with the first one."""
+    """Survived if the last quarter of samples after warm-up is at most 5 % above the first one."""
     settled = samples[int(len(samples) * WARM_UP) :]
     if len(settled) < 8:
         return Row(name, 0, 0, 0, 0, f"too few samples: {len(settled)}")

@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from campaign.differences import described
+
 TESTS = Path(__file__).resolve().parents[2] / "tests" / "export"
 MAX_SOURCE_LENGTH, MAX_LENGTH = 128, 64
 ALPHA = 1.0
 WEB = {"web": "none", "web_int8": "int8"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# Of one text, and of loading the page.
+WEB_SECONDS = 300
 # The worker of the page, for texts that are not lines.
 _EXPOSE = """
 window.Worker = class extends Worker {
@@ -25,14 +29,21 @@ window.Worker = class extends Worker {
 };
 """
 _ASK = """
-([model, texts]) => new Promise((resolve) => {
+([model, texts, milliseconds]) => new Promise((resolve) => {
   const first = 1e9, answers = [];
-  const ask = () => lastWorker.postMessage(
-    {type: "translate", id: first + answers.length, model, text: texts[answers.length]});
+  let timeout;
+  const ask = () => {
+    clearTimeout(timeout);
+    timeout = setTimeout(() => resolve(answers), milliseconds);
+    lastWorker.postMessage(
+      {type: "translate", id: first + answers.length, model, text: texts[answers.length]});
+  };
   lastWorker.addEventListener("message", ({data}) => {
     if (!(data.id >= first)) return;
     answers.push(data.type === "error" ? {error: data.kind} : data.translation);
-    if (answers.length < texts.length) ask(); else resolve(answers);
+    if (answers.length < texts.length) return ask();
+    clearTimeout(timeout);
+    resolve(answers);
   });
   ask();
 })
@@ -146,7 +157,7 @@ def _translator(
         from keras_attn_nmt.export.tflite_check import TextRunner
 
         runner = TextRunner(folder / "text_flavour.tflite")
-        return lambda texts: [runner(text) for text in texts], 1
+        return lambda texts: [_refused(runner(text)) for text in texts], 1
     device = TFLiteTranslator(folder / f"{kind}.tflite")
     return lambda texts: device(texts, beam_size=beam, length_penalty=ALPHA), 1
 
@@ -171,7 +182,10 @@ def _in_session(directory: Path) -> Callable[[list[str]], list[Any]]:
 def _answers(translate: Callable[[list[str]], list[Any]], texts: list[str]) -> list[dict[str, Any]]:
     """Of texts together; singly if one is refused."""
     try:
-        return [_described(each) for each in translate(texts)]
+        return [
+            described(each) | {"token_scores": each.token_scores.tolist()}
+            for each in translate(texts)
+        ]
     except Exception as error:
         if len(texts) == 1:
             too_long = type(error).__name__ == "TextTooLong"
@@ -179,27 +193,21 @@ def _answers(translate: Callable[[list[str]], list[Any]], texts: list[str]) -> l
     return [each for text in texts for each in _answers(translate, [text])]
 
 
-def _described(found: Any) -> dict[str, Any]:
-    from keras_attn_nmt.translation import IMPOSSIBLE
+def _refused(found: Any) -> Any:
+    """The translation; the file that takes text says by its score that a text is too long."""
+    from keras_attn_nmt.translation import IMPOSSIBLE, TextTooLong
 
-    # The file that takes text has no exceptions.
     if found.score <= IMPOSSIBLE:
-        return {"error": "too long"}
-    return {
-        "text": found.text,
-        "score": found.score,
-        "source_tokens": found.source_tokens,
-        "target_tokens": found.target_tokens,
-        "token_scores": found.token_scores.tolist(),
-        "attention": found.attention,
-    }
+        raise TextTooLong(0, len(found.source_tokens), MAX_SOURCE_LENGTH)
+    return found
 
 
 def _web_answers(folder: Path, texts: list[str]) -> list[dict[str, Any]]:
     with _opened(folder) as page:
         (model,) = json.loads((folder / "models.json").read_text("utf-8"))["models"]
-        answers = page.evaluate(_ASK, [model["name"], texts])
-    return [_of_web(each) for each in answers]
+        answers = page.evaluate(_ASK, [model["name"], texts, 1000 * WEB_SECONDS])
+    missing = len(texts) - len(answers)
+    return [*map(_of_web, answers), *[{"error": f"no answer in {WEB_SECONDS} s"}] * missing]
 
 
 def _of_web(found: dict[str, Any]) -> dict[str, Any]:
@@ -221,7 +229,7 @@ def _opened(folder: Path) -> Iterator[Any]:
     with sync_playwright() as playwright, served(folder) as address:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page()
-        page.set_default_timeout(0)
+        page.set_default_timeout(1000 * WEB_SECONDS)
         page.add_init_script(_EXPOSE)
         page.goto(address)
         page.locator("#progress").wait_for(state="hidden")
