@@ -54,7 +54,7 @@ from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.model_directory import SHORTLIST, SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.recurrence.scores import MASKED
-from keras_attn_nmt.writing import atomic_write
+from keras_attn_nmt.writing import atomic_write, named_errors
 
 QUANTIZATIONS = ("none", "float16", "int8")
 SIGNATURES = ("translate", "encode", "decode_step")
@@ -205,11 +205,12 @@ def export_tflite(
     names = [output] if text else [output, *vocabularies]
     with contextlib.ExitStack() as stack:  # Replaces the files after all are complete.
         temporary, *others = [stack.enter_context(atomic_write(name)) for name in names]
-        temporary.write_bytes(content)
         metadata[MODEL_DIGEST] = model_digest(content)
-        with zipfile.ZipFile(temporary, "a") as archive:
-            # Without the time, so that the same model gives the same file.
-            archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=2) + "\n")
+        with named_errors(output):
+            temporary.write_bytes(content)
+            with zipfile.ZipFile(temporary, "a") as archive:
+                # Without the time, so that the same model gives the same file.
+                archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=2) + "\n")
         with tf.device("/CPU:0"):  # Like the device, and more precise than a GPU.
             tflite_check.check(files, temporary, own, metadata, known)
         tokenizers = (files.source_tokenizer, files.target_tokenizer)

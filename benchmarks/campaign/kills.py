@@ -120,6 +120,7 @@ def _killed_trainings(
 
     killed = broken = lost = compared = differing = begun = rounds = 0
     problems: list[str] = []
+    differences = ""
     while (killed < most and time.monotonic() < until) or (not killed and begun < ATTEMPTS):
         shutil.rmtree(out, ignore_errors=True)
         begun += 1
@@ -149,7 +150,7 @@ def _killed_trainings(
             compared += 1
             if names := _differing(out, wanted):
                 differing += 1
-                problems.append(f"{', '.join(names)} of training {begun} differ")
+                differences = f"; {', '.join(names)} of training {begun} differ"
     shutil.rmtree(out, ignore_errors=True)
     notes = f"all files read {rounds:,} times meanwhile"
     notes += "".join(f"; {each}" for each in problems[:3])
@@ -160,7 +161,7 @@ def _killed_trainings(
         Row(f"kills of a training, {backend}", killed, survived, broken, lost or int(not killed),
             notes),
         Row(f"killed trainings compared at their end, {backend}", compared, compared - differing,
-            differing, int(not compared), f"{EPOCHS} epochs"),
+            differing, int(not compared), f"{EPOCHS} epochs{differences}"),
     ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ PLANTED = {
 # The fault that only killed and resumed trainings show.
 OF_RESUMING = "dropout-not-reseeded"
 # Most faults of calls, and number of kills, for each planted fault.
-TRIALS, KILLS = 30, 6
+TRIALS, KILLS = 30, 8
 
 
 def campaign(model: Path, work: Path, seed: int) -> Iterator[Row]:

@@ -148,7 +148,7 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> Verdict:
 
 
 def _untold(prepared: Prepared, failed: list[Call], code: int, messages: str) -> list[str]:
-    """Calls that failed for good, but without exit code 1 and a message that names a file."""
+    """Calls that failed for good, but without exit code 1 and a message with a path."""
     failed = [call for call in failed if not call.is_of_a_log]
     if not failed:
         return []
@@ -156,8 +156,8 @@ def _untold(prepared: Prepared, failed: list[Call], code: int, messages: str) ->
     what = f"{failed[0].operation} of {Path(failed[0].path).relative_to(place)} failed"
     if code != 1:
         return [f"exit code {code}, though {what}"]
-    if f"{place}/" not in messages:
-        return [f"no file is named, though {what}: {messages[-200:]!r}"]
+    if str(place) not in messages:
+        return [f"no path is named, though {what}: {messages[-200:]!r}"]
     return []
 
 

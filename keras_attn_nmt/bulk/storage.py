@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import gzip
+import io
 import os
 import shutil
 import uuid
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from keras_attn_nmt.extras import extra
-from keras_attn_nmt.writing import make_folder, sync
+from keras_attn_nmt.writing import make_folder, named_errors, sync
 
 with extra("beam"):
     from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -151,6 +152,28 @@ def read(path: str) -> bytes:
         return stored.read()
 
 
+class _LocalFile(io.FileIO):
+    """An unfinished local file; errors of writing name the finished one."""
+
+    def __init__(self, unfinished: str, path: str):
+        self.path = path
+        super().__init__(unfinished, "w")
+
+    def write(self, data: Any) -> Any:
+        with named_errors(self.path):
+            return super().write(data)
+
+    def close(self) -> None:
+        with named_errors(self.path):
+            super().close()
+
+
+def _create(unfinished: str, path: str) -> Any:
+    if is_local(path):
+        return io.BufferedWriter(_LocalFile(unfinished, path))
+    return FileSystems.create(unfinished, compression_type=_PLAIN)
+
+
 @contextlib.contextmanager
 def writing(path: str, scratch: str) -> Iterator[IO[bytes]]:
     """Writes a whole file: it gets its name when the block ends, never if the block fails.
@@ -158,16 +181,20 @@ def writing(path: str, scratch: str) -> Iterator[IO[bytes]]:
     Args:
         path: The file; one of that name is replaced.
         scratch: Folder of the unfinished file, on the same file system.
+
+    Raises:
+        OSError: It cannot be written; of a local file, with its name.
     """
     unfinished = join(scratch, f"{name_of(path)}.{uuid.uuid4().hex}.unfinished")
     if is_local(unfinished):
         make_folder(os.path.dirname(unfinished))
     try:
-        with contextlib.closing(FileSystems.create(unfinished, compression_type=_PLAIN)) as file:
+        with contextlib.closing(_create(unfinished, path)) as file:
             yield file
             if is_local(path):
                 file.flush()
-                os.fsync(file.fileno())
+                with named_errors(path):
+                    os.fsync(file.fileno())
         if is_local(path):
             os.replace(unfinished, path)
             sync(os.path.dirname(path) or ".")

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from bulk_files import content_of, finished_parts, many_lines
 
 pytest.importorskip("apache_beam", reason="no Beam here: make test-beam")
-from keras_attn_nmt.bulk import BulkOptions, JobFailed, bulk_translate
+from keras_attn_nmt.bulk import BulkOptions, JobFailed, bulk_translate, storage
 
 
 def write(path, content):
@@ -292,3 +293,29 @@ def test_parts_of_an_earlier_content_are_removed_when_the_file_is_finished(
     assert job().lines == 101
     assert progress._message() == "1 of 1 files, 100 of 100 lines"
     assert [folder.name for folder in work.glob("*/")] == [f"b.txt.{'1' * 16}"]
+
+
+# Fails when the buffer is full, or when it is flushed.
+@pytest.mark.parametrize("size", [100_000, 100])
+def test_errors_of_writing_name_the_file(tmp_path, size):
+    path = tmp_path / "out.txt"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as raised:
+            storage.write(str(path), b"x" * size, str(tmp_path / "scratch"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.filename == str(path)
+    assert not path.exists() and not list((tmp_path / "scratch").iterdir())
+
+
+def test_an_fsync_that_fails_names_the_file_and_publishes_nothing(tmp_path, monkeypatch):
+    def failing(descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    path = tmp_path / "out.txt"
+    with pytest.raises(OSError, match=r"out\.txt"):
+        storage.write(str(path), b"x", str(tmp_path))
+    assert not path.exists()

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
+import zipfile
 
 import pytest
 import tensorflow as tf
 
 from keras_attn_nmt import Tokenizer, cli
-from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite
+from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite, tflite
 
 # Files cannot grow beyond a limit, which is to a program what a full disk is.
 ON_A_FULL_DISK = """
@@ -87,6 +89,19 @@ def test_unwritable_vocabulary_keeps_all_existing_files(
     with pytest.raises(OSError, match="No space left"):
         export_tflite(model_directory, existing_file, signatures=["translate"])
     assert contents(existing_file.parent) == before
+
+
+def test_write_error_names_the_tflite_file(model_directory, tmp_path, monkeypatch):
+    def full(self, *arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tflite, "_module", lambda *_: types.SimpleNamespace(functions={}))
+    monkeypatch.setattr(tflite, "_convert", lambda *_: b"a model")
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        export_tflite(model_directory, tmp_path / "small.tflite")
+    assert raised.value.filename == str(tmp_path / "small.tflite")
+    assert not contents(tmp_path)
 
 
 @pytest.mark.slow
