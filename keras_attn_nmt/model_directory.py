@@ -32,6 +32,9 @@ CHECKPOINTS = "checkpoints"
 SHORTLIST = "shortlist.npz"
 # Key in `config.json` of a hand-built model, which has no `ModelConfig`.
 HAND_BUILT = "hand_built"
+# Classes of Keras that execute what a file contains or names. Its `safe_mode=True` refuses them,
+# unless `keras.config.enable_unsafe_deserialization` was called.
+_PROGRAMS = ("__lambda__", "TFSMLayer", "TorchModuleWrapper")
 
 
 class ModelFiles(NamedTuple):
@@ -227,7 +230,13 @@ def _load_weights(path: Path, config: ModelConfig) -> keras.Model:
 
 
 def _load_hand_built(path: Path) -> keras.Model:
-    if missing := _unregistered_classes(path):
+    classes = _classes(path)
+    if programs := sorted({name for each in classes if (name := each["class_name"]) in _PROGRAMS}):
+        raise ValueError(
+            f"{path} contains code or names a program ({', '.join(programs)}), which no setting "
+            "makes this function execute: use a registered layer or function instead of a lambda."
+        )
+    if missing := _unregistered(classes):
         raise ValueError(
             f"{path} contains custom classes that are not registered: {', '.join(missing)}. "
             "Register them with keras.saving.register_keras_serializable and import their "
@@ -235,7 +244,6 @@ def _load_hand_built(path: Path) -> keras.Model:
             "Translator.load in Python after importing the module."
         )
     try:
-        # Whatever keras.config.enable_unsafe_deserialization says: no code from a file.
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
         raise ValueError(
@@ -243,22 +251,30 @@ def _load_hand_built(path: Path) -> keras.Model:
         ) from error
 
 
-def _unregistered_classes(path: Path) -> list[str]:
-    """Names of the custom classes in a `.keras` file that this process has not registered."""
+def _classes(path: Path) -> list[dict[str, Any]]:
+    """All objects with a class in the config of a `.keras` file."""
     try:
         with zipfile.ZipFile(path) as file:
             waiting: list[Any] = [parse_object(file.read(CONFIG))]
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}.") from error
-    found = set()
+    found = []
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict) and "class_name" in value:
-            module, name = value.get("module"), value.get("registered_name")
-            if module is not None and str(module).partition(".")[0] not in ("keras", "builtins"):
-                found.add(str(name or f"{module}.{value['class_name']}"))
+            found.append(value)
         if isinstance(value, dict | list):
             waiting += value.values() if isinstance(value, dict) else value
+    return found
+
+
+def _unregistered(classes: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of the custom classes that this process has not registered."""
+    found = set()
+    for each in classes:
+        module, name = each.get("module"), each.get("registered_name")
+        if module is not None and str(module).partition(".")[0] not in ("keras", "builtins"):
+            found.add(str(name or f"{module}.{each['class_name']}"))
     return sorted(name for name in found if keras.saving.get_registered_object(name) is None)
 
 

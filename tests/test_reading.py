@@ -142,37 +142,51 @@ def test_weights_that_are_not_numbers_are_refused(directory):
         model_directory.load_model(directory)
 
 
-LAMBDA = {
-    "module": "keras.layers",
-    "class_name": "Lambda",
-    "registered_name": None,
-    "config": {"function": {"class_name": "__lambda__", "config": {"code": "", "defaults": None}}},
+def writing(marker):
+    """A function whose code only writes a file."""
+    return lambda inputs: (open(marker, "w").close(), inputs)[1]
+
+
+OTHERS = {
+    "module": {"module": "os", "class_name": "system", "config": "true"},
+    "class": {"module": "x.y", "class_name": "C", "registered_name": "x>C"},
+    "program": {"module": "keras.layers", "class_name": "TFSMLayer", "config": {}},
 }
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("kind", "message"),
     [
-        ({"module": "os", "class_name": "system", "config": "true"}, "not registered: os.system"),
-        ({"module": "x.y", "class_name": "C", "registered_name": "x>C"}, "not registered: x>C"),
-        (LAMBDA, "damaged or does not match"),
+        ("module", "not registered: os.system"),
+        ("class", "not registered: x>C"),
+        ("program", "contains code or names a program .TFSMLayer"),
+        ("lambda", "contains code or names a program .__lambda__"),
     ],
-    ids=["module", "class", "lambda"],
 )
-def test_no_code_comes_from_a_hand_built_model(directory, given, message):
+def test_no_code_comes_from_a_hand_built_model(directory, kind, message):
+    marker = directory / "executed"
+    layer = keras.layers.Lambda(writing(str(marker)))
+    given = {**OTHERS, "lambda": keras.saving.serialize_keras_object(layer)}[kind]
     (directory / "config.json").write_text('{"hand_built": true}')
     content = members(directory)
     config = json.loads(content["config.json"])
-    config["config"]["layers"][2] |= given
+    next(each for each in config["config"]["layers"] if each["name"] == "dropout").update(given)
     content["config.json"] = json.dumps(config).encode()
-    archive(directory / "model.keras", *content.items())
-    keras.config.enable_unsafe_deserialization()
-    try:
-        with pytest.raises(ValueError, match=message):
-            model_directory.load_model(directory)
-    finally:
-        # There is no public function to disable it.
-        keras.src.backend.common.global_state.set_global_attribute("safe_mode_saving", None)
+    path = archive(directory / "model.keras", *content.items())
+    if kind == "lambda":  # Without the check, it is executed.
+        keras.saving.load_model(path, compile=False, safe_mode=False)
+        assert marker.exists()
+        marker.unlink()
+    for unsafe in (False, True):
+        if unsafe:
+            keras.config.enable_unsafe_deserialization()
+        try:
+            with pytest.raises(ValueError, match=message):
+                model_directory.load_model(directory)
+        finally:
+            # There is no public function to disable it.
+            keras.src.backend.common.global_state.set_global_attribute("safe_mode_saving", None)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("kind", ["objects", "shape", "dimensions", "numbers"])
