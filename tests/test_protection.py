@@ -99,6 +99,21 @@ def test_numbers_are_repaired():
     assert restored("5 von fünf", "5 of 5", [0, 1, 2]) == "5 of 5"
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "wanted"),
+    [
+        ("COVID-19 ist", "COVID-19 is", "COVID-19 is"),
+        ("COVID-19 ist", "COVID-18 is", "COVID-19 is"),
+        ("30 Jahre", "30-year-old man", "30-year-old man"),
+        ("im Cafe\u03013", "in Cafe\u03013", "in Cafe\u03013"),
+        ("Taste 5\ufe0f\u20e3", "key 5\ufe0f\u20e3", "key 5\ufe0f\u20e3"),
+    ],
+    ids=["equal", "other", "compound", "accent", "emoji"],
+)
+def test_a_word_keeps_what_is_beside_its_number(source, target, wanted):
+    assert restored(source, target, [0, 1]) == wanted
+
+
 def test_references_to_no_character_are_left_out():
     text = "a&#1; {name} b"
     assert "{name}" in restored(text, "a b", [0, 1], ["placeholder"], markup=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # No space before these, and none after those.
 CLOSING = ",.;:!?…)]}%»”’、。，！？：；）」』"
 OPENING = "([{«“„‘¿¡（「『"
+_NUMBER = re.compile("[0-9]+(?:[.,:/’'-][0-9]+)*")
 
 
 class _Text(NamedTuple):
@@ -74,7 +75,7 @@ def restored_text(
     words = [escape(word) if markup else word for word in words]
     gaps = _gaps(known.target, known.target_words)
     for number, (start, _) in found.places.items():
-        words[start] = kept[number].raw
+        words[start] = _with_kept(words[start], kept[number])
     for start, end in found.surplus:
         words[start:end] = [""] * (end - start)
     missing = {id(kept[number]) for number in range(len(kept)) if number not in found.places}
@@ -212,6 +213,18 @@ def _occurrences(form: str, text: _Text) -> list[Span]:
         for match in re.finditer(re.escape(form), text.target)
         if match.start() in starts and match.end() in ends
     ]
+
+
+def _with_kept(word: str, mark: Mark) -> str:
+    """Kept text in place of a word, or in place of the number in it: COVID-18 becomes COVID-19."""
+    if mark.raw == mark.form and _NUMBER.fullmatch(mark.raw):
+        numbers = list(_NUMBER.finditer(word))
+        if any(match[0] == mark.raw for match in numbers):
+            return word
+        if len(numbers) == 1:
+            start, end = numbers[0].span()
+            return word[:start] + mark.raw + word[end:]
+    return mark.raw
 
 
 def _words_of(span: Span, words: Sequence[Span]) -> Span:
