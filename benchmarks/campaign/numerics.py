@@ -2,33 +2,30 @@
 
 Random models with random sentences of 1 to 1,000 tokens, 1 to 512 at once, in every precision, on
 TensorFlow and JAX. The outputs of the whole model and of greedy and beam search must be finite,
-attention must sum to 1 (0 for an all-padding sentence), and rows must have the same results alone,
-in another order and with more padding, but for rounding.
+attention must sum to 1 (0 for an all-padding sentence), and rows must have the same results and
+attention alone, in another order and with more padding, but for rounding.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import time
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from campaign import child
+from campaign.numeric_checks import (
+    ATTENTION_FAULTS,
+    RESULT_FAULTS,
+    TOLERANCES,
+    Runs,
+    compiles,
+    planted,
+)
 from campaign.rows import Row
-from campaign.rows import planted as planted_row
 
+FAULTS = (*RESULT_FAULTS, *ATTENTION_FAULTS)
 BACKENDS = ("tensorflow", "jax")
-# Largest difference that rounding makes, in units of 1 + the largest logit.
-TOLERANCES = {
-    "float32": 2e-4,
-    "mixed_float16": 0.02,
-    "mixed_bfloat16": 0.15,
-    "float16": 0.02,
-    "bfloat16": 0.15,
-}
 MODELS = (
     {},
     {"layer_normalization": False},
@@ -46,10 +43,7 @@ VOCABULARIES = (5, 40, 3_000, 250_000)
 SOURCE_PLACES, LOGITS = 20_000, 4_000_000
 # Half precision is slow on a CPU.
 HALF_SOURCE_PLACES, HALF_LOGITS = 4_000, 500_000
-BEAM, MAX_LENGTH = 4, 12
 BATCHES_PER_MODEL = 8
-
-PLANTED = ("swapped rows", "attention to padding", "unnormalised attention", "a NaN")
 
 
 def numerics(seed: int, minutes: float) -> list[Row]:
@@ -59,22 +53,28 @@ def numerics(seed: int, minutes: float) -> list[Row]:
         seed: Of models and batches.
         minutes: For all rows together.
     """
-    share = 60 * minutes / (len(BACKENDS) * len(TOLERANCES) + 1)
-    rows = [_row(backend, policy, seed, share) for backend in BACKENDS for policy in TOLERANCES]
-    found = {
-        fault: [_row("tensorflow", "float32", seed, share / len(PLANTED), fault)]
-        for fault in PLANTED
-    }
-    return [*rows, smallest_vocabulary(), planted_row("numerics", found)]
-
-
-def _row(backend: str, policy: str, seed: int, seconds: float, plant: str = "") -> Row:
-    name = f"numerics, {policy} on {backend}"
-    arguments = {"seed": seed, "seconds": seconds, "policy": policy, "plant": plant}
-    try:
-        return Row(name, *child.call("numerics", "batches_of", backend=backend, **arguments))
-    except RuntimeError as error:
-        return Row(name, 1, 0, 0, 1, str(error))
+    share = 60 * minutes / (len(BACKENDS) * len(TOLERANCES))
+    rows, tried, missed = [], 0, []
+    for backend in BACKENDS:
+        for policy in TOLERANCES:
+            name = f"numerics, {policy} on {backend}"
+            arguments = {"seed": seed, "seconds": share, "policy": policy}
+            try:
+                found = child.call("numerics", "measured", backend=backend, **arguments)
+            except RuntimeError as error:
+                rows.append(Row(name, 1, 0, 0, 1, str(error)))
+                continue
+            rows.append(Row(name, *found["row"]))
+            tried += len(found["planted"])
+            missed += [
+                f"{fault} in {policy} on {backend}"
+                for fault, problems in found["planted"].items()
+                if not problems
+            ]
+    notes = f"missed: {', '.join(missed)}" if missed else f"each of {', '.join(FAULTS)}"
+    name = "numerics, planted faults in each precision"
+    planted_row = Row(name, tried, tried - len(missed), len(missed), 0, notes)
+    return [*rows, smallest_vocabulary(), planted_row]
 
 
 def smallest_vocabulary() -> Row:
@@ -88,7 +88,37 @@ def smallest_vocabulary() -> Row:
     return Row("numerics, a vocabulary of 4", 1, 0, 1, 0, "accepted")
 
 
-def batches_of(seed: int, seconds: float, policy: str, plant: str = "") -> list[Any]:
+def measured(seed: int, seconds: float, policy: str) -> dict[str, Any]:
+    """`batches_of`, and the problems that are found with each planted fault."""
+    return {"row": batches_of(seed, seconds, policy), "planted": problems_of_faults(policy, seed)}
+
+
+def problems_of_faults(policy: str, seed: int) -> dict[str, list[str]]:
+    """The problems that the checks find with each planted fault, and without any.
+
+    Raises:
+        RuntimeError: Without a fault, there are some, too.
+    """
+    rng = np.random.default_rng(seed)
+    model = small_model({}, 40, policy, 1.0, seed)
+    source = rng.integers(3, 40, (5, 9)).astype("int32")
+    source[:, -1], source[1, 4:], source[2] = 2, 0, 0
+    target = rng.integers(2, 40, (5, 6)).astype("int32")
+    runs = Runs(model, "")
+    found = {}
+    for fault in ("", *RESULT_FAULTS):
+        runs.plant = fault
+        found[fault], _ = runs.check(source, target, rng, policy, regular=True)
+    for fault in ATTENTION_FAULTS:
+        with planted(fault):
+            checked = Runs(model, fault, beams=()).check(source, target, rng, policy, regular=True)
+        found[fault], _ = checked
+    if problems := found.pop(""):
+        raise RuntimeError(f"Problems without a planted fault: {problems}")
+    return found
+
+
+def batches_of(seed: int, seconds: float, policy: str) -> list[Any]:
     """Tried, survived, wrong, lost and notes of a precision on the backend of this process."""
     rng = np.random.default_rng(seed)
     end = time.monotonic() + seconds
@@ -103,24 +133,23 @@ def batches_of(seed: int, seconds: float, policy: str, plant: str = "") -> list[
             MODELS[number % len(MODELS)], size, policy, scale, int(rng.integers(2**31))
         )
         number += 1
-        with planted(plant):
-            runs = Runs(model, plant)
-            for _ in range(BATCHES_PER_MODEL):
-                source, target = random_batch(rng, size, _compiles(), policy == "float32")
-                tried += 1
-                try:
-                    found, difference = runs.check(source, target, rng, policy, scale == 1)
-                except Exception as error:
-                    lost += 1
-                    found, difference = [f"{type(error).__name__}: {error}"[:200]], 0.0
-                else:
-                    wrong += bool(found)
-                largest = max(largest, difference)
-                for each in found:
-                    label = f"{each} ({model.model_config.attention}, {size} pieces, x{scale:g})"
-                    problems[label] = problems.get(label, 0) + 1
-                if tried and time.monotonic() > end:
-                    break
+        runs = Runs(model, "")
+        for _ in range(BATCHES_PER_MODEL):
+            source, target = random_batch(rng, size, compiles(), policy == "float32")
+            tried += 1
+            try:
+                found, difference = runs.check(source, target, rng, policy, scale == 1)
+            except Exception as error:
+                lost += 1
+                found, difference = [f"{type(error).__name__}: {error}"[:200]], 0.0
+            else:
+                wrong += bool(found)
+            largest = max(largest, difference)
+            for each in found:
+                label = f"{each} ({model.model_config.attention}, {size} pieces, x{scale:g})"
+                problems[label] = problems.get(label, 0) + 1
+            if tried and time.monotonic() > end:
+                break
     notes = f"largest difference {largest:.2g} of 1 + the largest logit; "
     notes += "; ".join(f"{count}x {text}" for text, count in problems.items())
     return [tried, tried - wrong - lost, wrong, lost, notes.strip("; ")]
@@ -163,12 +192,6 @@ def random_batch(
     return source.astype("int32"), target.astype("int32")
 
 
-def _compiles() -> bool:
-    import keras
-
-    return keras.backend.backend() == "jax"
-
-
 def small_model(options: dict, vocabulary: int, policy: str, scale: float, seed: int) -> Any:
     """A model with options of `ModelConfig` and random weights, in a precision."""
     import keras
@@ -182,157 +205,3 @@ def small_model(options: dict, vocabulary: int, policy: str, scale: float, seed:
     for weight in model.trainable_weights:
         weight.assign(rng.normal(scale=0.4 * scale, size=weight.shape))
     return model
-
-
-class Runs:
-    """A model and its searches, compiled.
-
-    Args:
-        model: The model.
-        plant: A fault of `PLANTED`.
-        beams: Beam sizes of the searches.
-    """
-
-    def __init__(self, model: Any, plant: str, beams: Sequence[int] = (1, BEAM)):
-        from keras_attn_nmt.decoding import search as searching
-        from keras_attn_nmt.decoding.batches import IDS, compiled
-        from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
-        from keras_attn_nmt.decoding.search_options import SearchOptions
-
-        def whole(source: Any, target: Any) -> tuple:
-            outputs = model({"source": source, "target": target})
-            return outputs["logits"], outputs["attention"]
-
-        self._whole = compiled(whole, model.variables, IDS, IDS)
-        decoder = IncrementalDecoder(model)
-        self._attends = decoder.decoder.attention is not None
-        self._searches = [
-            compiled(
-                functools.partial(
-                    searching.search, decoder, options=SearchOptions(beam, 1.0, MAX_LENGTH)
-                ),
-                model.variables,
-                IDS,
-            )
-            for beam in beams
-        ]
-        self._plant = plant
-
-    def check(
-        self,
-        source: np.ndarray,
-        target: np.ndarray,
-        rng: np.random.Generator,
-        policy: str,
-        regular: bool,
-    ) -> tuple[list[str], float]:
-        """Problems of a batch, and the largest difference of rows that must be equal.
-
-        With `regular` weights, rounding is not amplified from step to step: rows are compared.
-        """
-        logits, attention = self.outputs(source, target)
-        found = _finite({"logits": logits, "attention": attention})
-        found += self._sums(attention, source)
-        hypotheses = [self._hypotheses(search, source) for search in self._searches]
-        for each in hypotheses:
-            found += _finite(each._asdict())
-            written = np.arange(each.tokens.shape[-1]) < each.lengths[..., None]
-            found += self._sums(each.attention, source, written)
-            if (each.tokens[written] < 2).any():
-                found.append("search found PAD or BOS")
-        if found or not regular:
-            return found, 0.0
-        largest = 0.0
-        unit = 1 + float(np.abs(logits).max())
-        for variant, rows, ids in _variants(source, rng):
-            again, _ = self.outputs(ids, target[rows])
-            difference = float(np.abs(again - logits[rows]).max()) / unit
-            largest = max(largest, difference)
-            if difference > TOLERANCES[policy]:
-                found.append(f"logits differ by more than rounding {variant}")
-            for search, all_rows in zip(self._searches[:1], hypotheses, strict=False):
-                greedy = self._hypotheses(search, ids)
-                wanted = type(greedy)(*(value[rows] for value in all_rows))
-                if _steps_differ(greedy, wanted, TOLERANCES[policy] * unit):
-                    found.append(f"greedy search differs by more than rounding {variant}")
-        return found, largest
-
-    def outputs(self, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and attention."""
-        import keras
-
-        logits, attention = map(keras.ops.convert_to_numpy, self._whole(source, target))
-        if self._plant == "swapped rows" and len(source) > 1:
-            logits = logits[::-1]
-        if self._plant == "a NaN":
-            logits[0, 0, 0] = np.nan
-        return logits, attention
-
-    def _hypotheses(self, search: Any, source: np.ndarray) -> Any:
-        from keras_attn_nmt.decoding.batches import to_numpy
-
-        return to_numpy(search(source))
-
-    def _sums(
-        self, attention: np.ndarray, source: np.ndarray, written: np.ndarray | None = None
-    ) -> list[str]:
-        """Whether attention `(rows, ..., source_length)` sums to 1 where there is a sentence."""
-        sums = attention.sum(-1)
-        wanted = np.zeros_like(sums)
-        if self._attends:
-            wanted[source.any(1)] = 1
-        if written is not None:
-            wanted = np.where(written, wanted, 0)
-        found = []
-        if np.abs(sums - wanted).max(initial=0) > 1e-3:
-            found.append(f"attention sums to {sums.flat[np.abs(sums - wanted).argmax()]:.4g}")
-        padding = (source == 0).reshape(len(source), *[1] * (attention.ndim - 2), -1)
-        if (np.where(padding, attention, 0) != 0).any():
-            found.append("attention to padding")
-        return found
-
-
-def _variants(
-    source: np.ndarray, rng: np.random.Generator
-) -> Iterator[tuple[str, Sequence[int], np.ndarray]]:
-    """The same sentences otherwise: a name, their rows, and their ids."""
-    lengths = np.maximum((source != 0).sum(1), 1)
-    for row in {0, len(source) - 1, int(rng.integers(len(source)))}:
-        length = source.shape[1] if _compiles() else lengths[row]
-        yield "alone", [row], source[row : row + 1, :length]
-    order = rng.permutation(len(source))
-    more = 1 if _compiles() else int(rng.integers(1, 40))
-    yield "in another order with more padding", order, np.pad(source[order], [(0, 0), (0, more)])
-
-
-def _finite(arrays: dict[str, np.ndarray]) -> list[str]:
-    return [f"{name} not finite" for name, each in arrays.items() if not np.isfinite(each).all()]
-
-
-def _steps_differ(found: Any, wanted: Any, tolerance: float) -> bool:
-    """Whether tokens or their log-probabilities differ, up to where rounding chose another one."""
-    same = found.tokens[:, 0] == wanted.tokens[:, 0]
-    # Positions up to the first other token, that one included: both are the best there.
-    until = np.cumsum(~same, axis=1) - ~same == 0
-    difference = np.abs(found.token_scores[:, 0] - wanted.token_scores[:, 0])
-    return bool((difference * until > tolerance).any())
-
-
-@contextlib.contextmanager
-def planted(plant: str) -> Iterator[None]:
-    """Plants a fault in the attention of models that run meanwhile."""
-    from keras_attn_nmt.recurrence import scores
-
-    normal = scores.attend
-
-    def attend(weights: Any, source: Any, *arguments: Any) -> tuple[Any, Any]:
-        if plant == "attention to padding":
-            source = source._replace(mask=None)
-        context, attention = normal(weights, source, *arguments)
-        return context, attention * 1.01 if plant == "unnormalised attention" else attention
-
-    scores.attend = attend
-    try:
-        yield
-    finally:
-        scores.attend = normal
