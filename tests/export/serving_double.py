@@ -191,10 +191,14 @@ def _handler(double):
 
 
 class ModelServer:
-    """`tensorflow_model_server`, or another program with its flags; a context manager."""
+    """`tensorflow_model_server`, or another program with its flags; a context manager.
 
-    def __init__(self, program, directory, name, flags=()):
+    RuntimeError if it does not serve within `start_seconds`.
+    """
+
+    def __init__(self, program, directory, name, flags=(), start_seconds=120):
         self.directory = Path(directory)
+        self._start_seconds = start_seconds
         self._ports = _free_port(), _free_port()
         self._status = f"http://localhost:{self._ports[1]}/v1/models/{name}"
         self._command = [
@@ -212,7 +216,7 @@ class ModelServer:
             f"localhost:{self._ports[0]}",
             f"http://localhost:{self._ports[1]}",
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + self._start_seconds
         while time.monotonic() < deadline and self._process.poll() is None:
             with (
                 contextlib.suppress(urllib.error.URLError, ConnectionError),
