@@ -55,6 +55,8 @@ PLANTED = {
 PLANTED_SECONDS = 45
 # Generous, for a busy machine.
 START_SECONDS = 600
+# How long clients ask at least after a new version is loaded.
+ASKED_SECONDS = 15
 
 
 def serving(seed: int, minutes: float, model: str) -> Iterator[Row]:
@@ -205,13 +207,16 @@ class _Load:
         for each in clients:
             each.start()
         loaded: list[bool] = []
-        while time.monotonic() + self._swap_seconds < self._end and len(loaded) < most:
+        planned = self._end
+        while time.monotonic() + self._swap_seconds < planned and len(loaded) < most:
             time.sleep(self._swap_seconds)
             newest = len(loaded) + 2
             shutil.copytree(self._model(newest).version, versions / ".coming")
             self._timeline.published()
             (versions / ".coming").rename(versions / str(newest))
             loaded.append(self._loaded(newest))
+            # Loading may take long: the new version must be asked, too.
+            self._end = max(self._end, time.monotonic() + ASKED_SECONDS)
             shutil.rmtree(versions / str(newest - 1))
         for each in clients:
             each.join()
