@@ -170,7 +170,8 @@ def test_no_code_comes_from_a_hand_built_model(directory, kind, message):
     (directory / "config.json").write_text('{"hand_built": true}')
     content = members(directory)
     config = json.loads(content["config.json"])
-    next(each for each in config["config"]["layers"] if each["name"] == "dropout").update(given)
+    layers = config["config"]["layers"]
+    next(each for each in layers if each["class_name"] == "Dropout").update(given)
     content["config.json"] = json.dumps(config).encode()
     path = archive(directory / "model.keras", *content.items())
     if kind == "lambda":  # Without the check, it is executed.
