@@ -2,8 +2,9 @@
 
     PYTHONPATH=benchmarks python -m campaign.fuzz [TARGET ...] [--inputs 10000] [--seed 1]
 
-Each input must have a clear error or a right answer: no traceback, no crash, less than 10 s and
-2 GiB, and nothing executed or written elsewhere. Inputs are read in a process that a crash may end.
+Each input must have a clear error or a right answer: no traceback, no crash, less than 10 s of CPU
+time and 2 GiB, and nothing executed or written elsewhere. Inputs are read in a process that a crash
+may end.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ TARGETS = (
 )
 SURVIVED = ("answered", "refused")
 INPUTS = 10_000
+NOTES = {"rest_requests": "; parsed by the tests' stand-in for TensorFlow Serving"}
 # A process that says nothing for so many seconds hangs in code that no signal interrupts; longer
 # before the first input, while a model is exported.
 SILENCE, PREPARATION = 120, 900
@@ -68,6 +70,7 @@ def run(target: str, inputs: int, seed: int, first: int = 0, seconds: float = ma
     lost = outcomes.get("lost", 0)
     survived = sum(outcomes[each] for each in SURVIVED)
     notes = ", ".join(f"{count:,} {name}" for name, count in outcomes.most_common())
+    notes += NOTES.get(target, "")
     return Row(f"fuzz, {target}", tried, survived, tried - survived - lost, lost, notes)
 
 

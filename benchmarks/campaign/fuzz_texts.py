@@ -7,9 +7,10 @@ input, `read(data)` reads it: it raises `ValueError` or `OSError`, or checks the
 from __future__ import annotations
 
 import gzip
+import html
+import itertools
 import json
 import random
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,14 @@ VECTORS = b"3 2\nHaus 0.5 -1e3\nam 1 2\nSee 3 4\n"
 
 def _file(folder: Path, name: str, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
     path = folder / name
+    # `fuzz_watch` takes new files for those of a reader.
+    path.touch()
 
     def read_bytes(data: bytes) -> Any:
         path.write_bytes(data)
         return read(path)
 
+    read_bytes.file = name  # type: ignore[attr-defined]
     return read_bytes
 
 
@@ -85,9 +89,11 @@ def recipes(folder: Path) -> Target:
     contents = [path.read_bytes() for path in sorted(RECIPES.glob("*.toml"))]
     contents += [to_toml(load_recipe(path.stem), "x").encode() for path in RECIPES.glob("*.toml")]
 
+    again = folder / "again.toml"
+    again.touch()
+
     def read(path: Path) -> None:
         recipe = load_recipe(path)
-        again = folder / "again.toml"
         again.write_text(to_toml(recipe, "x"), encoding="utf-8")
         assert not differences(recipe, load_recipe(again)), "not read as it is written"
 
@@ -142,7 +148,13 @@ def json_lines(folder: Path) -> Target:
         return mutations.changed_text(rng, JSON_LINES)
 
     def read(path: Path) -> None:
-        reader.read_json_lines(path, "de", "en")
+        rows = reader.read_json_lines(path, "de", "en")
+        found = [json.loads(line) for line in _lines_of(path.read_bytes()) if line.strip()]
+        expected = [
+            tuple((row if field in row else row["translation"])[field] for field in ("de", "en"))
+            for row in found
+        ]
+        assert [tuple(map(bytes.decode, row)) for row in rows] == expected, "other texts"
 
     return make, _file(folder, "fuzz.jsonl", read)
 
@@ -243,40 +255,28 @@ def markup(folder: Path) -> Target:
     def read(data: bytes) -> None:
         text = data.decode("utf-8", "replace")
         for protection in kinds:
-            plan_texts(protection, [text])
+            (plan,) = plan_texts(protection, [text])
+            if len(plan.text) < 600:
+                found = plan.restore(_itself(plan.text)).text
+                assert _letters(found, plan.markup) == _letters(text, plan.markup), "another text"
 
     return make, read
 
 
-def rest_answers(folder: Path) -> Target:
-    """What a server answers `TranslationClient`, over REST."""
-    from keras_attn_nmt.export import TranslationClient
+def _itself(text: str) -> Any:
+    """A translation that is its source, word by word."""
+    from keras_attn_nmt.text.words import word_spans
+    from keras_attn_nmt.translation import Translation
 
-    outputs = {
-        **{"translation": ["a b"], "score": [-0.5], "source_length": [2], "target_length": [2]},
-        **{"token_scores": [[-0.25, -0.25]], "attention": [[[0.5, 0.5], [1.0, 0.0]]]},
-        **{"source_tokens": [["x", "</s>"]], "target_tokens": [["a", "</s>"]]},
-    }
-    content = json.dumps({"outputs": outputs}).encode()
-    client = TranslationClient("http://localhost:1", "x", retries=0)
-    answer: Any = types.SimpleNamespace(status_code=200, headers={})
+    starts = [start for start, _ in word_spans(text)]
+    words = [text[a:b] for a, b in itertools.pairwise([*starts, len(text)])]
+    spaced = [start == 0 or text[start - 1] == " " for start in starts]
+    pieces = ["▁" * space + word.strip() for space, word in zip(spaced, words, strict=True)]
+    pieces.append("</s>")
+    count = len(pieces)
+    return Translation(text, 0.0, pieces, pieces, np.zeros(count), np.eye(count))
 
-    def post(*_: Any, **__: Any) -> Any:
-        import requests
 
-        response = requests.Response()
-        response.status_code, response._content = answer.status_code, answer.data
-        return response
-
-    client._transport._session.post = post  # type: ignore[attr-defined]
-
-    def make(rng: random.Random) -> bytes:
-        return mutations.changed_json(rng, content)
-
-    def read(data: bytes) -> None:
-        answer.data = data
-        (found,) = client(["x"])
-        assert isinstance(found.text, str)
-        assert found.attention.shape == (len(found.target_tokens), len(found.source_tokens))
-
-    return make, read
+def _letters(text: str, escaped: bool) -> str:
+    """A text without white space, which restoring may move."""
+    return "".join((html.unescape(text) if escaped else text).split())

@@ -3,6 +3,7 @@
 Every function takes a `random.Random`; the same seed gives the same bytes.
 """
 
+import functools
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import random
 import re
 import zipfile
 
+BOMB_BYTES = 3_000_000_000
 ODD_NUMBERS = (0, 1, -1, 2, 255, 2**31 - 1, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, 1e-320)
 ODD_TEXTS = (
     *("", " ", "\0", "\ud800", "../../outside", "/outside", "~", "a" * 100_000, "\x1b[31m", "٣"),
@@ -50,56 +52,56 @@ def _character(rng: random.Random) -> str:
     return chr(code) if not 0xD800 <= code < 0xE000 else "\ufffd"
 
 
-def damaged(rng: random.Random, data: bytes, other: bytes = b"") -> bytes:
+def damaged(rng: random.Random, data: bytes) -> bytes:
     """What a bad disk, transfer or editor makes of a file: never the same bytes."""
     result = data
     while result == data:
         for _ in range(rng.choice((1, 1, 1, 2, 5))):
-            result = rng.choice(DAMAGES)(rng, result, other or data)
+            result = rng.choice(DAMAGES)(rng, result)
     return result
 
 
-def _flipped(rng, data, _):
+def _flipped(rng, data):
     content = bytearray(data or b"\0")
     for _ in range(rng.choice((1, 1, 2, 8))):
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     return bytes(content)
 
 
-def _truncated(rng, data, _):
+def _truncated(rng, data):
     return data[: rng.randrange(len(data) + 1)]
 
 
-def _cut(rng, data, _):
+def _cut(rng, data):
     start, end = _span(rng, data)
     return data[:start] + data[end:]
 
 
-def _doubled(rng, data, _):
+def _doubled(rng, data):
     start, end = _span(rng, data)
     return data[:end] + data[start:]
 
 
-def _spliced(rng, data, other):
+def _spliced(rng, data):
     start, end = _span(rng, data)
-    first, last = _span(rng, other)
-    return data[:start] + other[first:last] + data[end:]
+    first, last = _span(rng, data)
+    return data[:start] + data[first:last] + data[end:]
 
 
-def _overwritten(rng, data, _):
+def _overwritten(rng, data):
     start, end = _span(rng, data)
     new = rng.choice((bytes(end - start), b"\xff" * (end - start), rng.randbytes(end - start)))
     return data[:start] + new + data[end:]
 
 
-def _integer(rng, data, _):
+def _integer(rng, data):
     size = rng.choice((1, 2, 4, 8))
     place = rng.randrange(len(data) + 1)
     value = rng.choice((0, 1, 2 ** (8 * size) - 1, 2 ** (8 * size - 1), 2 ** (8 * size - 1) - 1))
     return data[:place] + value.to_bytes(size, "little") + data[place + size :]
 
 
-def _inserted(rng, data, _):
+def _inserted(rng, data):
     place = rng.randrange(len(data) + 1)
     return data[:place] + rng.choice(ODD_BYTES) * rng.choice((1, 1, 3)) + data[place:]
 
@@ -128,33 +130,34 @@ def odd_value(rng: random.Random, depth: int = 2):
     return {rng.choice(ODD_TEXTS): odd_value(rng, depth - 1) for _ in range(rng.randrange(3))}
 
 
-def changed_values(rng: random.Random, document, times: int = 1):
+def changed_values(rng: random.Random, document, times: int):
     """A JSON document with values replaced, and keys removed, renamed or added."""
     document = json.loads(json.dumps(document))
     for _ in range(times):
-        places = list(_places(document))
-        if not places:
+        all_places = list(places(document))
+        if not all_places:
             return odd_value(rng)
-        holder, key = rng.choice(places)
+        holder, key = rng.choice(all_places)
         what = rng.randrange(6)
         if what == 0:
             del holder[key]
         elif what == 1 and isinstance(holder, dict):
             holder[rng.choice((f"{key}s", key[:-1], rng.choice(ODD_TEXTS)))] = holder.pop(key)
         elif what == 2:
-            other, name = rng.choice(places)
+            other, name = rng.choice(all_places)
             holder[key] = json.loads(json.dumps(other[name]))
         else:
             holder[key] = odd_value(rng)
     return document
 
 
-def _places(document):
+def places(document):
+    """The holder and the key or index of each value in a JSON document."""
     items = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in items:
         yield document, key
         if isinstance(value, dict | list):
-            yield from _places(value)
+            yield from places(value)
 
 
 def changed_json(rng: random.Random, data: bytes) -> bytes:
@@ -225,6 +228,21 @@ def zipped(members, prefix: bytes = b"", compression: int = zipfile.ZIP_STORED) 
     with zipfile.ZipFile(file, "a", compression) as archive:
         for name, content in members:
             archive.writestr(zipfile.ZipInfo(name), content, compression)
+    return file.getvalue()
+
+
+@functools.cache
+def bomb(content: bytes) -> bytes:
+    """A ZIP file with `BOMB_BYTES` zeros, which hardly take room, in place of each array."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in zip_members(content).items():
+            if name.endswith(".json"):
+                archive.writestr(name, member)
+                continue
+            with archive.open(name, "w", force_zip64=True) as out:
+                for _ in range(BOMB_BYTES // 10_000_000):
+                    out.write(bytes(10_000_000))
     return file.getvalue()
 
 
