@@ -272,7 +272,10 @@ def _vector(row: Arrays) -> np.ndarray:
 
 
 def _texts(values: Any) -> list[str]:
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+    texts = [value.decode() if isinstance(value, bytes) else value for value in values]
+    if others := [value for value in texts if not isinstance(value, str)]:
+        raise TypeError(f"{others[0]!r} in place of a text")
+    return texts
 
 
 def _restorable(plans: Sequence[Plan], make: Callable[[Arrays], Any]) -> Callable[[Arrays], Any]:

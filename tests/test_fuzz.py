@@ -181,7 +181,7 @@ def test_code_of_a_lambda_layer_is_noticed(work, monkeypatch):
 
 def lambda_layers(data):
     layers = json.loads(mutations.zip_members(data)["config.json"])["config"]["layers"]
-    return [each["name"] for each in layers if each["class_name"] == "Lambda"]
+    return [each.get("name") for each in layers if each["class_name"] == "Lambda"]
 
 
 def swallowed(function):
