@@ -82,11 +82,7 @@ class Runs:
         found += self._sums(attention, source)
         hypotheses = [self._hypotheses(search, source) for search in self._searches]
         for each in hypotheses:
-            found += _finite(each._asdict())
-            written = np.arange(each.tokens.shape[-1]) < each.lengths[..., None]
-            found += self._sums(each.attention, source, written)
-            if (each.tokens[written] < 2).any():
-                found.append("search found PAD or BOS")
+            found += self._problems_of(each, source)
         if found or not regular:
             return found, 0.0
         largest = 0.0
@@ -109,12 +105,22 @@ class Runs:
                 hypothesis = self._hypotheses(search, ids)
                 if self.plant == "swapped hypotheses" and beam > 1:
                     hypothesis = type(hypothesis)(*(value[::-1] for value in hypothesis))
+                found += [f"{each} {variant}" for each in self._problems_of(hypothesis, ids)]
                 wanted = type(hypothesis)(*(value[rows] for value in all_rows))
                 if self._steps_differ(hypothesis, wanted, ids, bound * unit):
                     found.append(f"{name} differs by more than rounding {variant}")
                 if _same_attention_differs(hypothesis, wanted, bound):
                     found.append(f"attention of {name} differs by more than rounding {variant}")
         return found, float(largest)
+
+    def _problems_of(self, hypotheses: Any, source: np.ndarray) -> list[str]:
+        """Problems of the hypotheses of a search that can be seen without others."""
+        found = _finite(hypotheses._asdict())
+        written = np.arange(hypotheses.tokens.shape[-1]) < hypotheses.lengths[..., None]
+        found += self._sums(hypotheses.attention, source, written)
+        if (hypotheses.tokens[written] < 2).any():
+            found.append("search found PAD or BOS")
+        return found
 
     def _steps_differ(self, found: Any, wanted: Any, source: np.ndarray, tolerance: float) -> bool:
         """Whether tokens or their log-probabilities differ by more than rounding.
