@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt import model_directory
+from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.cluster import Cluster
-from keras_attn_nmt.training.distribution import Replicas
+from keras_attn_nmt.training.distribution import Replicas, variables_of
 from keras_attn_nmt.training.optimizer import plateau_callback, stopping_callback
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.run_writer import RunWriter
@@ -128,6 +130,10 @@ def run_callbacks(
 
         def save_weights(path: Path) -> None:
             replicas.collect(keeper.model, local)
+            variables = variables_of(local)
+            sizes = [math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in variables]
+            # The HDF5 library adds names and tables.
+            writing.check_room(path.parent, sum(sizes) + 1024 * len(sizes))
             local.save_weights(path)
 
         saves.append(
