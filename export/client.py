@@ -274,7 +274,7 @@ def _vector(row: Arrays) -> np.ndarray:
 def _texts(values: Any) -> list[str]:
     texts = [value.decode() if isinstance(value, bytes) else value for value in values]
     if others := [value for value in texts if not isinstance(value, str)]:
-        raise TypeError(f"{others[0]!r} in place of a text")
+        raise TypeError(f"{others[0]!r} instead of a text")
     return texts
 
 

@@ -57,11 +57,16 @@ def check_room(folder: str | os.PathLike[str], size: int) -> None:
     full disk writes it, as HDF5 may.
 
     Raises:
-        OSError: The disk is full, or files must not become so large.
+        OSError: The disk is full, or files must not become so large. File systems that cannot
+            reserve room raise nothing.
     """
     if hasattr(os, "posix_fallocate"):  # Not on macOS.
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                    raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -1,5 +1,6 @@
 """Files and folders are old or new, never in between: failing calls, kills, power failures."""
 
+import errno
 import json
 import os
 import resource
@@ -175,3 +176,11 @@ def test_room_is_checked_before_a_library_writes(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
+
+
+def test_file_systems_that_cannot_reserve_room_are_written_to(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", unsupported, raising=False)
+    writing.check_room(tmp_path, 1000)

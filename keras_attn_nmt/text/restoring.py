@@ -216,7 +216,7 @@ def _occurrences(form: str, text: _Text) -> list[Span]:
 
 
 def _with_kept(word: str, mark: Mark) -> str:
-    """Kept text in place of a word, or in place of the number in it: COVID-18 becomes COVID-19."""
+    """Kept text instead of a word, or instead of the number in it: COVID-18 becomes COVID-19."""
     if mark.raw == mark.form and _NUMBER.fullmatch(mark.raw):
         numbers = list(_NUMBER.finditer(word))
         if any(match[0] == mark.raw for match in numbers):
