@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import requests
+from operator_flags import operator_flags
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "export"
 TOLERANCE = 1e-3
@@ -43,7 +44,7 @@ def main() -> int:
     options = parser.parse_args()
 
     from keras_attn_nmt import Translator
-    from keras_attn_nmt.export import TranslationClient, export_saved_model, export_serving
+    from keras_attn_nmt.export import TranslationClient, export_saved_model
 
     sys.path.insert(0, str(TESTS))
     from serving_double import ModelServer
@@ -81,14 +82,7 @@ def main() -> int:
         first = export_saved_model(options.model, versions, beam_size=options.beam_size)
         program = shutil.which("tensorflow_model_server")
         command = [program] if program else [sys.executable, str(TESTS / "serving_double.py")]
-        files = {path.name: path for path in export_serving(versions, name="model")}
-        flags = [
-            "--enable_batching=true",
-            f"--batching_parameters_file={files['batching.config']}",
-            f"--monitoring_config_file={files['monitoring.config']}",
-            "--max_num_load_retries=5",
-            "--load_retry_interval_micros=1000000",
-        ]
+        flags = operator_flags(versions)
         with ModelServer(command, versions, "model", flags) as server:
             addresses = [server.rest_address, server.grpc_address]
             threads = [

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from operator_flags import operator_flags
 
 from campaign.hostile import HANG_UPS, MALFORMED, Hostile
 from campaign.resident import Watch
@@ -94,20 +95,11 @@ def serving(seed: int, minutes: float, model: str) -> Iterator[Row]:
 @contextlib.contextmanager
 def _running(versions: Path, first: Path, program: list[str]) -> Iterator[Any]:
     """A server of the exported version, with the operator's files."""
-    from keras_attn_nmt.export import export_serving
-
     sys.path.insert(0, str(TESTS))
     from serving_double import ModelServer
 
     shutil.copytree(first, versions / "1")
-    files = {path.name: path for path in export_serving(versions, name="model")}
-    flags = [
-        "--enable_batching=true",
-        f"--batching_parameters_file={files['batching.config']}",
-        f"--monitoring_config_file={files['monitoring.config']}",
-        "--max_num_load_retries=5",
-        "--load_retry_interval_micros=1000000",
-    ]
+    flags = operator_flags(versions)
     with ModelServer(program, versions, "model", flags, START_SECONDS) as server:
         yield server
 

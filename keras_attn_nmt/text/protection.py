@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keras_attn_nmt.text.markup import TAG, MarkupError, Part, find_tags, parse_markup, unescape
 from keras_attn_nmt.text.placement import Mark
-from keras_attn_nmt.text.restoring import CLOSING, restored_text
+from keras_attn_nmt.text.restoring import CLOSING, NUMBER, restored_text
 from keras_attn_nmt.text.words import is_word
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ KINDS = {
     "placeholder": r"\{\{[^{}\n]*\}\}|\$?\{[\w.,:!#?@+*/ \[\]-]*\}"
     r"|%\([\w.]+\)[#0 +-]*[\d.]*[a-zA-Z]"
     r"|%(?:\d+\$)?[#0+-]*\d*(?:\.\d+)?(?:hh|ll|[hlLzjt])?[sdiufFeEgGxXcraop@](?!\w)",
-    "number": r"(?<![\w.,])[0-9]+(?:[.,:/’'-][0-9]+)*(?!\w)",
+    "number": rf"(?<![\w.,]){NUMBER.pattern}(?!\w)",
 }
 # `tag` is found by `find_tags`.
 NAMES = (*KINDS, "tag")

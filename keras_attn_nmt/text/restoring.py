@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # No space before these, and none after those.
 CLOSING = ",.;:!?…)]}%»”’、。，！？：；）」』"
 OPENING = "([{«“„‘¿¡（「『"
-_NUMBER = re.compile("[0-9]+(?:[.,:/’'-][0-9]+)*")
+NUMBER = re.compile("[0-9]+(?:[.,:/’'-][0-9]+)*")
 
 
 class _Text(NamedTuple):
@@ -217,8 +217,8 @@ def _occurrences(form: str, text: _Text) -> list[Span]:
 
 def _with_kept(word: str, mark: Mark) -> str:
     """Kept text instead of a word, or instead of the number in it: COVID-18 becomes COVID-19."""
-    if mark.raw == mark.form and _NUMBER.fullmatch(mark.raw):
-        numbers = list(_NUMBER.finditer(word))
+    if mark.raw == mark.form and NUMBER.fullmatch(mark.raw):
+        numbers = list(NUMBER.finditer(word))
         if any(match[0] == mark.raw for match in numbers):
             return word
         if len(numbers) == 1:
