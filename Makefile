@@ -1,4 +1,4 @@
-# Every target sets up what it needs: Python 3.10 to 3.13 with venv is enough. `make PYTHON=python3.12
+# Every target sets up what it needs: Python 3.11 to 3.13 with venv is enough. `make PYTHON=python3.12
 # test` chooses the interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,7 +33,7 @@ help:
 	@echo 'make lint         linters and types alone'
 	@echo 'make format       format the code'
 	@echo 'make test-release what takes minutes a test: the whole tutorial'
-	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.10 to 3.12)'
+	@echo 'make test-lowest  tests with the oldest supported dependencies (PYTHON: 3.11 or 3.12)'
 	@echo 'make test-next    tests of the core with the newest keras-nightly'
 	@echo 'make test-beam    tests of bulk translation on Apache Beam, in an environment of its own'
 	@echo 'make test-jax     every test of the core on JAX'
@@ -135,7 +135,7 @@ audit: build/requirements.txt
 	@$(AUDIT)/pip install --quiet 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3' 'pip-tools>=7.5,<8'
 	@touch $@
 
-# A newer pip first: the one that comes with Python 3.10 and 3.11 takes very long to choose versions
+# A newer pip first: the one that comes with Python 3.11 takes very long to choose versions
 # that fit together. And no warnings: setuptools has one for the package lying in the root folder.
 # Python compiles what it imports; to compile all of it takes almost as long as to install it.
 .venv/ready: setup.cfg

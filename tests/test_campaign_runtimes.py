@@ -228,6 +228,9 @@ def test_memory_that_grows():
     settled = [100 + (place % 3) for place in range(90)]
     assert flatness("", [20, 60, 80, *settled]).survived == 1
     assert flatness("", [mib + place / 4 for place, mib in enumerate(settled)]).wrong == 1
+    # In an hour, after the first ten minutes.
+    hour = [*[100.0] * 1200, *[100 + place / 24 for place in range(1200)], *[150.0] * 4800]
+    assert flatness("", hour).wrong == 1
 
 
 def test_texts_are_reproducible_and_encodable():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import sys
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,6 @@ from keras_attn_nmt.run_record import RECIPE, TRAINING, read_record
 from keras_attn_nmt.training.mix_recipe import mixed_corpora
 from keras_attn_nmt.training.recipe import Recipe, check_sections, with_new_settings
 from keras_attn_nmt.training.sections import RENAMED
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 RECIPES = Path(__file__).parent / "recipes"
 MODEL_DEFAULTS = {

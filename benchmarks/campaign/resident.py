@@ -9,8 +9,12 @@ from types import TracebackType
 
 from campaign.rows import Row
 
-# The share of the time in which caches fill and allocators settle, and what may change after it.
-WARM_UP, ALLOWED = 1 / 3, 0.05
+# Seconds between samples.
+INTERVAL = 0.5
+# While caches fill and allocators settle: a third of the time, at most ten minutes.
+WARM_UP_SHARE, WARM_UP_SECONDS = 1 / 3, 600.0
+# Growth after it.
+ALLOWED = 0.05
 MIB = 2**20
 _PAGE = 4096
 
@@ -39,7 +43,7 @@ class Watch:
         self._thread.join()
 
     def _sample(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(INTERVAL):
             try:
                 self.samples.append(resident_mib(self._process))
             except (OSError, IndexError):
@@ -55,7 +59,8 @@ class Watch:
 
 def flatness(name: str, samples: list[float]) -> Row:
     """Survived if the last quarter of samples after warm-up is at most 5 % above the first one."""
-    settled = samples[int(len(samples) * WARM_UP) :]
+    warm_up = min(len(samples) * WARM_UP_SHARE, WARM_UP_SECONDS / INTERVAL)
+    settled = samples[int(warm_up) :]
     if len(settled) < 8:
         return Row(name, 0, 0, 0, 0, f"too few samples: {len(settled)}")
     quarter = len(settled) // 4
