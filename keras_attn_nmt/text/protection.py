@@ -36,7 +36,8 @@ KINDS = {
     "placeholder": r"\{\{[^{}\n]*\}\}|\$?\{[\w.,:!#?@+*/ \[\]-]*\}"
     r"|%\([\w.]+\)[#0 +-]*[\d.]*[a-zA-Z]"
     r"|%(?:\d+\$)?[#0+-]*\d*(?:\.\d+)?(?:hh|ll|[hlLzjt])?[sdiufFeEgGxXcraop@](?!\w)",
-    "number": rf"(?<![\w.,]){NUMBER.pattern}(?!\w)",
+    # Whole, or not at all: of 3.5mm nothing, instead of the 3.
+    "number": rf"(?<![\w.,])(?<![0-9][:/’'-])(?>{NUMBER.pattern})(?!\w)",
 }
 # `tag` is found by `find_tags`.
 NAMES = (*KINDS, "tag")
