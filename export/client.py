@@ -272,6 +272,8 @@ def _vector(row: Arrays) -> np.ndarray:
 
 
 def _texts(values: Any) -> list[str]:
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{values!r} instead of texts")
     texts = [value.decode() if isinstance(value, bytes) else value for value in values]
     if others := [value for value in texts if not isinstance(value, str)]:
         raise TypeError(f"{others[0]!r} instead of a text")

@@ -6,6 +6,7 @@ Requires only the standard library.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
@@ -69,6 +70,10 @@ def check_archive(path: str | os.PathLike[str], members: Iterable[str]) -> None:
                         pass
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"not a whole ZIP file ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError("not a whole ZIP file (a member before its start)") from error
 
 
 def _check_names(names: list[str], members: Iterable[str]) -> None:

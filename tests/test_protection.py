@@ -116,6 +116,13 @@ def test_a_word_keeps_what_is_beside_its_number(source, target, wanted):
     assert restored(source, target, [0, 1]) == wanted
 
 
+@pytest.mark.parametrize("markup", [False, True])
+def test_a_number_with_a_tag_in_it_is_one(markup):
+    protect = ["number"] if markup else ["defaults"]
+    found = restored("<b>19</b>.99 Euro", "19.98 euros", [0, 1], protect, markup=markup)
+    assert found == "<b>19.99</b> euros"
+
+
 def test_references_to_no_character_are_left_out():
     text = "a&#1; {name} b"
     assert "{name}" in restored(text, "a b", [0, 1], ["placeholder"], markup=True)

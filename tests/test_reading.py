@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import zipfile
 
 import keras
@@ -61,6 +62,10 @@ def test_missing_doubled_and_damaged_members_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Bad CRC-32"):
         check_archive(path, ["a"])
     path.write_bytes(content[:-5])
+    with pytest.raises(ValueError, match="not a whole ZIP file"):
+        check_archive(path, ["a"])
+    # The offset of the list of members: those would lie before the start of the file.
+    path.write_bytes(content[:-6] + struct.pack("<L", len(content)) + content[-2:])
     with pytest.raises(ValueError, match="not a whole ZIP file"):
         check_archive(path, ["a"])
     with pytest.raises(ValueError, match="twice"):

@@ -260,9 +260,11 @@ def markup(folder: Path) -> Target:
                 found = plan.restore(_itself(plan.text)).text
                 letters, wanted = (_letters(each, plan.markup) for each in (found, text))
                 assert sorted(letters) == sorted(wanted), "other letters"
-                # Tags in a word move to an end of it.
-                letters, wanted = (_letters(_untagged(e), plan.markup) for e in (found, text))
-                assert letters == wanted, "another text"
+                # What was taken out of a word or of punctuation moves to an end of it.
+                rest, wanted = (
+                    _letters(_without(plan, each), plan.markup) for each in (found, text)
+                )
+                assert rest == wanted, "another text"
 
     return make, read
 
@@ -281,10 +283,11 @@ def _itself(text: str) -> Any:
     return Translation(text, 0.0, pieces, pieces, np.zeros(count), np.eye(count))
 
 
-def _untagged(text: str) -> str:
-    from keras_attn_nmt.text.markup import find_tags
-
-    return "".join(part.raw for part in find_tags(text) if part.kind == "text")
+def _without(plan: Any, text: str) -> str:
+    """A text without what was taken out of it."""
+    for raw in sorted((mark.raw for mark in plan.marks if mark.kind != "kept"), key=len)[::-1]:
+        text = text.replace(raw, "", 1)
+    return text
 
 
 def _letters(text: str, escaped: bool) -> str:

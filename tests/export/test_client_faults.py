@@ -253,6 +253,7 @@ ANSWER = {
         {"outputs": {**ANSWER, "attention": [[[0.5, 0.5, 0.5], [1.0]]]}},
         {"outputs": {**ANSWER, "token_scores": [-0.5]}},
         {"outputs": {**ANSWER, "translation": [None]}},
+        {"outputs": {**ANSWER, "source_tokens": ["ab"]}},
     ],
 )
 def test_answers_of_another_kind_are_named(answer):
