@@ -105,7 +105,8 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> Verdict:
     prepared.reset()
     arguments = places.filled(case.arguments)
     code, messages = worker.run(arguments, places.out, trial.environment(), plant, limit)
-    failed = [call for call in calls(worker.log.read_text()) if call.failed]
+    made = calls(worker.log.read_text())
+    failed = [call for call in made if call.failed]
     killed = code == -signal.SIGKILL
     if not failed or (trial.error == KILL and not killed and code != STOPPED):
         return Verdict([], [], reached=False)
@@ -126,9 +127,7 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> Verdict:
     if code > 0 and ("Traceback" in messages or not re.search(r"error: .*\w", messages)):
         wrong.append(f"exit code {code} with a traceback or no message: {messages[-200:]!r}")
     elif trial.error in TOLD and code >= 0:
-        wrong += _untold(
-            prepared, [call for call in failed if not call.is_of_a_log], code, messages
-        )
+        wrong += _untold(prepared, made, code, messages)
     wrong += _mistranslated(prepared)
     code, messages = worker.run(
         places.filled(case.retry(places.out)), places.out, plant=plant, kill_after=limit
@@ -147,9 +146,13 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> Verdict:
     return Verdict(wrong, lost)
 
 
-def _untold(prepared: Prepared, failed: list[Call], code: int, messages: str) -> list[str]:
+def _untold(prepared: Prepared, made: list[Call], code: int, messages: str) -> list[str]:
     """Calls that failed for good, but without exit code 1 and a message with a path."""
-    failed = [call for call in failed if not call.is_of_a_log]
+    failed = [
+        call
+        for index, call in enumerate(made)
+        if call.failed and not call.is_of_a_log and not _opened(call, made[index + 1 :])
+    ]
     if not failed:
         return []
     place = prepared.places.out
@@ -159,6 +162,13 @@ def _untold(prepared: Prepared, failed: list[Call], code: int, messages: str) ->
     if str(place) not in messages:
         return [f"no path is named, though {what}: {messages[-200:]!r}"]
     return []
+
+
+def _opened(failed: Call, later: list[Call]) -> bool:
+    """Whether a file that could not be opened was opened then: Python's `zipfile` tries again."""
+    return failed.operation == "open" and any(
+        (call.operation, call.path, call.failed) == ("open", failed.path, False) for call in later
+    )
 
 
 def _mistranslated(prepared: Prepared) -> list[str]:
