@@ -106,11 +106,23 @@ def test_numbers_are_repaired():
         ("COVID-19 ist", "COVID-18 is", "COVID-19 is"),
         ("3.5mm Kabel", "3.5mm cable", "3.5mm cable"),
         ("i1/2 ist", "i1/2 is", "i1/2 is"),
+        ("3-in-1 Mittel", "3-in-1 cleaner", "3-in-1 cleaner"),
+        ("2-mal-2 ist", "2-by-3 is", "2-by-2 is"),
         ("30 Jahre", "30-year-old man", "30-year-old man"),
         ("im Cafe\u03013", "in Cafe\u03013", "in Cafe\u03013"),
         ("Taste 5\ufe0f\u20e3", "key 5\ufe0f\u20e3", "key 5\ufe0f\u20e3"),
     ],
-    ids=["equal", "other", "unit", "joined", "compound", "accent", "emoji"],
+    ids=[
+        "equal",
+        "other",
+        "unit",
+        "joined",
+        "several",
+        "one of several",
+        "compound",
+        "accent",
+        "emoji",
+    ],
 )
 def test_a_word_keeps_what_is_beside_its_number(source, target, wanted):
     assert restored(source, target, [0, 1]) == wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import operator
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,8 +75,11 @@ def restored_text(
     words = [known.target[start:end] for start, end in known.target_words]
     words = [escape(word) if markup else word for word in words]
     gaps = _gaps(known.target, known.target_words)
-    for number, (start, _) in found.places.items():
-        words[start] = _with_kept(words[start], kept[number])
+    in_word: dict[int, list[Mark]] = {}
+    for number, (start, _) in sorted(found.places.items()):
+        in_word.setdefault(start, []).append(kept[number])
+    for start, together in in_word.items():
+        words[start] = _with_kept(words[start], together)
     for start, end in found.surplus:
         words[start:end] = [""] * (end - start)
     missing = {id(kept[number]) for number in range(len(kept)) if number not in found.places}
@@ -167,12 +171,13 @@ class _Found(NamedTuple):
 
 def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
     """Assigns kept text to words of the translation: the same ones, else by attention."""
-    places: dict[int, Span] = {}
     surplus: list[Span] = []
     sources = [_words_of(mark.span, text.source_words) for mark in kept]
     reaches = [text.attention.reach(each) for each in sources]
-    for form in dict.fromkeys(mark.form for mark in kept):
-        numbers = [number for number, mark in enumerate(kept) if mark.form == form]
+    places = _find_together(kept, sources, text)
+    alone = [number for number in range(len(kept)) if number not in places]
+    for form in dict.fromkeys(kept[number].form for number in alone):
+        numbers = [number for number in alone if kept[number].form == form]
         spans = _occurrences(form, text)
         ranked = sorted(
             (-float(text.attention.mass(sources[number], span).mean()), number, span)
@@ -204,6 +209,33 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
     return _Found(places, surplus)
 
 
+def _find_together(kept: Sequence[Mark], sources: Sequence[Span], text: _Text) -> dict[int, Span]:
+    """Assigns the numbers of one word to one word of the translation with as many: 3-in-1."""
+    words: dict[Span, list[int]] = {}
+    for number, mark in enumerate(kept):
+        if _is_number(mark):
+            words.setdefault(sources[number], []).append(number)
+    places: dict[int, Span] = {}
+    for source, numbers in words.items():
+        if len(numbers) < 2:
+            continue
+        raws = sorted(kept[number].raw for number in numbers)
+        first, last = text.attention.reach(source)
+        best: tuple[bool, float, int] | None = None
+        for word, share in enumerate(text.attention.mass(source, (first, last)).tolist(), first):
+            found = NUMBER.findall(text.target[slice(*text.target_words[word])])
+            taken = (word, word + 1) in places.values()
+            if len(found) == len(numbers) and share > 0 and not taken:
+                best = max(best or (False, 0.0, 0), (sorted(found) == raws, share, word))
+        if best:
+            places |= dict.fromkeys(numbers, (best[2], best[2] + 1))
+    return places
+
+
+def _is_number(mark: Mark) -> bool:
+    return mark.raw == mark.form and NUMBER.fullmatch(mark.raw) is not None
+
+
 def _occurrences(form: str, text: _Text) -> list[Span]:
     """The words of the translation that are a form, as starts and ends."""
     starts = {start: index for index, (start, _) in enumerate(text.target_words)}
@@ -215,16 +247,19 @@ def _occurrences(form: str, text: _Text) -> list[Span]:
     ]
 
 
-def _with_kept(word: str, mark: Mark) -> str:
-    """Kept text instead of a word, or instead of the number in it: COVID-18 becomes COVID-19."""
-    if mark.raw == mark.form and NUMBER.fullmatch(mark.raw):
-        numbers = list(NUMBER.finditer(word))
-        if any(match[0] == mark.raw for match in numbers):
-            return word
-        if len(numbers) == 1:
-            start, end = numbers[0].span()
-            return word[:start] + mark.raw + word[end:]
-    return mark.raw
+def _with_kept(word: str, marks: Sequence[Mark]) -> str:
+    """Kept text instead of a word, or instead of the numbers in it: COVID-18 becomes COVID-19."""
+    if not all(map(_is_number, marks)):
+        return marks[0].raw
+    numbers = list(NUMBER.finditer(word))
+    wanted = [mark.raw for mark in marks]
+    if not Counter(wanted) - Counter(match[0] for match in numbers):
+        return word
+    if len(numbers) != len(marks):
+        return marks[0].raw
+    for match, raw in reversed(list(zip(numbers, wanted, strict=True))):
+        word = word[: match.start()] + raw + word[match.end() :]
+    return word
 
 
 def _words_of(span: Span, words: Sequence[Span]) -> Span:
