@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keras_attn_nmt.text.markup import TAG, MarkupError, Part, find_tags, parse_markup, unescape
 from keras_attn_nmt.text.placement import Mark
-from keras_attn_nmt.text.restoring import CLOSING, NUMBER, restored_text
+from keras_attn_nmt.text.restoring import CLOSING, WHOLE_NUMBER, restored_text
 from keras_attn_nmt.text.words import is_word
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ KINDS = {
 # Tags are found by `find_tags`; numbers stay in the text.
 _NUMBER = "number"
 NAMES = (*KINDS, _NUMBER, "tag")
-# Whole, or not at all: of 3.5mm nothing, instead of the 3.
-_WHOLE_NUMBER = re.compile(rf"(?<![\w.,])(?<![0-9][:/’'-])(?>{NUMBER.pattern})(?!\w)")
 _SEPARATING = re.compile(r"</?(?:br|hr|p|div|li|ul|ol|td|th|tr|h[1-6]|x|bx|ex|lb)\b", re.IGNORECASE)
 
 
@@ -339,7 +337,7 @@ def _with_numbers(text: str, marks: list[Mark]) -> list[Mark]:
     stand_ins = {place for mark in marks if mark.kind == "kept" for place in range(*mark.span)}
     numbers = [
         Mark("kept", match[0], match.span(), match[0])
-        for match in _WHOLE_NUMBER.finditer(text)
+        for match in WHOLE_NUMBER.finditer(text)
         if stand_ins.isdisjoint(range(*match.span()))
     ]
     # Tags at the start of a number are around it.

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 # No space before these, and none after those.
 CLOSING = ",.;:!?…)]}%»”’、。，！？：；）」』"
 OPENING = "([{«“„‘¿¡（「『"
-NUMBER = re.compile("[0-9]+(?:[.,:/’'-][0-9]+)*")
+_NUMBER = re.compile("[0-9]+(?:[.,:/’'-][0-9]+)*")
+# Of 3.5mm, A4 and x1/2 nothing, instead of the 3 or the 2.
+WHOLE_NUMBER = re.compile(rf"(?<![\w.,])(?<![0-9][:/’'-])(?>{_NUMBER.pattern})(?!\w)")
 
 
 class _Text(NamedTuple):
@@ -223,7 +225,7 @@ def _find_together(kept: Sequence[Mark], sources: Sequence[Span], text: _Text) -
         first, last = text.attention.reach(source)
         best: tuple[bool, float, int] | None = None
         for word, share in enumerate(text.attention.mass(source, (first, last)).tolist(), first):
-            found = NUMBER.findall(text.target[slice(*text.target_words[word])])
+            found = WHOLE_NUMBER.findall(text.target[slice(*text.target_words[word])])
             taken = (word, word + 1) in places.values()
             if len(found) == len(numbers) and share > 0 and not taken:
                 best = max(best or (False, 0.0, 0), (sorted(found) == raws, share, word))
@@ -233,7 +235,7 @@ def _find_together(kept: Sequence[Mark], sources: Sequence[Span], text: _Text) -
 
 
 def _is_number(mark: Mark) -> bool:
-    return mark.raw == mark.form and NUMBER.fullmatch(mark.raw) is not None
+    return mark.raw == mark.form and WHOLE_NUMBER.fullmatch(mark.raw) is not None
 
 
 def _occurrences(form: str, text: _Text) -> list[Span]:
@@ -251,7 +253,7 @@ def _with_kept(word: str, marks: Sequence[Mark]) -> str:
     """Kept text instead of a word, or instead of the numbers in it: COVID-18 becomes COVID-19."""
     if not all(map(_is_number, marks)):
         return marks[0].raw
-    numbers = list(NUMBER.finditer(word))
+    numbers = list(WHOLE_NUMBER.finditer(word)) or list(_NUMBER.finditer(word))
     wanted = [mark.raw for mark in marks]
     if not Counter(wanted) - Counter(match[0] for match in numbers):
         return word
