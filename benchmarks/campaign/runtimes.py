@@ -150,7 +150,8 @@ def judged(kind: str, wanted: Answers, found: Answers, judge: Judge) -> list[Any
             equal, other = equal + same, other + (not same)
             if what.startswith(BY_WEIGHTS) and _plausible(got):
                 what = f"{'the same' if same else 'another'} translation by quantised weights"
-        if kind == "text_flavour" and set("\0▁") & set(text) and what == "wrong: source tokens":
+        otherwise = what in ("wrong: source tokens", "lost: too long")
+        if kind == "text_flavour" and set("\0▁") & set(text) and otherwise:
             what = "NUL or U+2581 read otherwise, as documented"
         kinds[what] += 1
         if what.startswith(("wrong", "lost")):
