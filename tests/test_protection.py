@@ -137,6 +137,45 @@ def test_a_number_with_a_tag_in_it_is_one(markup):
     assert found == "<b>19.99</b> euros"
 
 
+def test_numbers_of_two_blocks_are_two():
+    text = "<p>Kapitel 1.</p><p>2 Hunde</p>"
+    found = restored(text, "chapter 1. 3 dogs", [0, 1, 2, 3, 4], ["number"], markup=True)
+    assert found == "<p>chapter 1.</p> <p>2 dogs</p>"
+    found = restored("Seite<b>5</b> Haus", "page6 house", [0, 1], ["number"], markup=True)
+    assert "5" in found and "6" not in found
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "links", "wanted"),
+    [
+        ("3 bis 5 Jahre", "3-5 years", [0, 3], "3-5 years"),
+        ("3-5 Jahre", "3 to 5 years", [0, 0, 0, 1], "3 to 5 years"),
+        ("2 in 1 Mittel", "2-in-1 cleaner", [0, 3], "2-in-1 cleaner"),
+        ("4 Hunde", "\u0664-day dogs", [0, 1], "4-day dogs"),
+        ("2-mal-3 und 4-mal-5", "two and 4-by-5", [0, 1, 2], None),
+    ],
+    ids=["range", "range in words", "words", "digits of a script", "others"],
+)
+def test_numbers_that_the_translation_joins_or_divides(source, target, links, wanted):
+    found = restored(source, target, links)
+    assert found == wanted if wanted else target.split()[-1] in found
+
+
+def test_numbers_beside_stand_ins():
+    for stand_in in ("X", "X1"):
+        options = {"stand_in": stand_in}
+        for text in ("{name}5 Hunde", "{name}-5 Hunde", "5-{name} Hunde"):
+            for target in (f"{stand_in} dogs", f"{stand_in}6 dogs"):
+                found = restored(text, target, [0, 1], **options)
+                assert found.count("{name}") == 1 and "5" in found
+
+
+def test_the_earliest_match_is_protected():
+    plan = Protection(["number", "00"]).plan("1000 Euro")
+    assert plan.text == "1000 Euro"
+    assert [mark.raw for mark in plan.marks] == ["1000"]
+
+
 def test_references_to_no_character_are_left_out():
     text = "a&#1; {name} b"
     assert "{name}" in restored(text, "a b", [0, 1], ["placeholder"], markup=True)

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from keras_attn_nmt.text.markup import TAG, MarkupError, Part, find_tags, parse_markup, unescape
+from keras_attn_nmt.text.numbers import WHOLE, with_whole_numbers
 from keras_attn_nmt.text.placement import Mark
-from keras_attn_nmt.text.restoring import CLOSING, WHOLE_NUMBER, restored_text
+from keras_attn_nmt.text.restoring import CLOSING, restored_text
 from keras_attn_nmt.text.words import is_word
 
 if TYPE_CHECKING:
@@ -36,10 +37,13 @@ KINDS = {
     "placeholder": r"\{\{[^{}\n]*\}\}|\$?\{[\w.,:!#?@+*/ \[\]-]*\}"
     r"|%\([\w.]+\)[#0 +-]*[\d.]*[a-zA-Z]"
     r"|%(?:\d+\$)?[#0+-]*\d*(?:\.\d+)?(?:hh|ll|[hlLzjt])?[sdiufFeEgGxXcraop@](?!\w)",
+    "number": WHOLE.pattern,
 }
-# Tags are found by `find_tags`; numbers stay in the text.
+# `tag` is found by `find_tags`.
+NAMES = (*KINDS, "tag")
+# Stays in the text.
 _NUMBER = "number"
-NAMES = (*KINDS, _NUMBER, "tag")
+_BLOCK = re.compile(r"</?(?:br|hr|p|div|li|ul|ol|td|th|tr|h[1-6])\b", re.IGNORECASE)
 _SEPARATING = re.compile(r"</?(?:br|hr|p|div|li|ul|ol|td|th|tr|h[1-6]|x|bx|ex|lb)\b", re.IGNORECASE)
 
 
@@ -82,20 +86,19 @@ class Protection:
             )
         self._markup = markup
         self._tags = "tag" in names and not markup
-        self._numbers = _NUMBER in names
         self._stand_in = stand_in
         # What the user gives comes first.
         own = [each for each in names if each not in NAMES]
-        self._patterns = [_compiled(each) for each in own]
-        self._patterns += [re.compile(KINDS[each]) for each in KINDS if each in names]
+        self._patterns = [(each, _compiled(each)) for each in own]
+        self._patterns += [(each, re.compile(KINDS[each])) for each in KINDS if each in names]
         # Not what the user's patterns match, which may be ordinary words of the target language.
-        removed = [KINDS[each] for each in KINDS if each in names]
+        removed = [KINDS[each] for each in KINDS if each in names and each != _NUMBER]
         self._removed = [re.compile(each) for each in removed]
         self._removed += [TAG] if markup or self._tags else []
 
     def __bool__(self) -> bool:
         """Whether anything is protected."""
-        return bool(self._markup or self._tags or self._numbers or self._patterns)
+        return bool(self._markup or self._tags or self._patterns)
 
     def plan(self, text: str) -> Plan:
         """Prepares a text for the model.
@@ -117,9 +120,9 @@ class Protection:
         for_model, marks = _text_and_marks(pieces)
         if marks and not is_word(for_model):
             for_model = ""  # Punctuation between protected text says nothing to translate.
-        if self._numbers:
-            marks = _with_numbers(for_model, marks)
-        return Plan(for_model, text, marks, self._markup, self._removed)
+        return Plan(
+            for_model, text, with_whole_numbers(for_model, marks), self._markup, self._removed
+        )
 
     def _pieces(self, raw: str) -> list[_Piece]:
         """Divides text between two tags."""
@@ -128,11 +131,13 @@ class Protection:
         if self._markup:
             text, characters = unescape(raw)
         pieces, place = [], 0
-        for start, end in self._matches(text):
+        for start, end, name in self._matches(text):
             if place < start:
                 pieces.append(_Piece("text", "", text[place:start]))
             written = "".join(characters[start:end])
-            if self._stand_in is not None:
+            if name == _NUMBER:
+                pieces.append(_Piece("kept", text[start:end], text[start:end]))
+            elif self._stand_in is not None:
                 pieces.append(_Piece("kept", written, self._stand_in))
             else:
                 pieces.append(_Piece("single", written))
@@ -141,22 +146,22 @@ class Protection:
             pieces.append(_Piece("text", "", text[place:]))
         return pieces
 
-    def _matches(self, text: str) -> list[tuple[int, int]]:
-        """Start and end of what is protected, without overlaps.
+    def _matches(self, text: str) -> list[tuple[int, int, str]]:
+        """Start, end and name of what is protected, without overlaps.
 
         The earliest match comes first; of those that begin together, the one of a pattern of the
         user, then the longest of one kind.
         """
         found = [
-            (match.start(), rank, match.end())
-            for rank, pattern in enumerate(self._patterns)
+            (match.start(), rank, match.end(), name)
+            for rank, (name, pattern) in enumerate(self._patterns)
             for match in pattern.finditer(text)
             if match.end() > match.start()
         ]
-        kept: list[tuple[int, int]] = []
-        for start, _, end in sorted(found):
+        kept: list[tuple[int, int, str]] = []
+        for start, _, end, name in sorted(found):
             if not kept or start >= kept[-1][1]:
-                kept.append((start, end))
+                kept.append((start, end, name))
         return kept
 
 
@@ -332,18 +337,6 @@ def _text_and_marks(pieces: list[_Piece]) -> tuple[str, list[Mark]]:
     return (text.rstrip() if taken else text), marks
 
 
-def _with_numbers(text: str, marks: list[Mark]) -> list[Mark]:
-    """Adds the numbers of the text for the model, in which tags divide none, to its marks."""
-    stand_ins = {place for mark in marks if mark.kind == "kept" for place in range(*mark.span)}
-    numbers = [
-        Mark("kept", match[0], match.span(), match[0])
-        for match in WHOLE_NUMBER.finditer(text)
-        if stand_ins.isdisjoint(range(*match.span()))
-    ]
-    # Tags at the start of a number are around it.
-    return sorted([*marks, *numbers], key=lambda mark: (mark.span[0], mark.span[1] > mark.span[0]))
-
-
 def _closed_up(text: str, marks: list[Mark], taken: list[_Piece], following: str) -> str:
     """Adapts the white space before text that follows something taken out, and its marks."""
     singles = any(piece.kind == "single" for piece in taken)
@@ -354,7 +347,11 @@ def _closed_up(text: str, marks: list[Mark], taken: list[_Piece], following: str
             marks[index] = marks[index]._replace(span=(place, place))
     separate = singles or any(_SEPARATING.match(piece.raw) for piece in taken)
     if separate and is_word(text[-1:]) and is_word(following[0]):
-        text += " "
+        return text + " "
+    # Two blocks: "Es regnet.</p><p>5 Hunde".
+    blocks = any(_BLOCK.match(piece.raw) for piece in taken) and bool(text)
+    if blocks and text[-1] in CLOSING and is_word(following[0]):
+        return text + " "
     return text
 
 

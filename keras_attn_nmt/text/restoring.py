@@ -5,13 +5,13 @@ from __future__ import annotations
 import bisect
 import operator
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from keras_attn_nmt.text.markup import escape
+from keras_attn_nmt.text.numbers import holds, is_of_number, numbers_in, with_numbers
 from keras_attn_nmt.text.placement import INSIDE, Item, Mark, place
 from keras_attn_nmt.text.word_boundaries import is_spaceless
 from keras_attn_nmt.text.words import (
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 # No space before these, and none after those.
 CLOSING = ",.;:!?…)]}%»”’、。，！？：；）」』"
 OPENING = "([{«“„‘¿¡（「『"
-_NUMBER = re.compile("[0-9]+(?:[.,:/’'-][0-9]+)*")
-# Of 3.5mm, A4 and x1/2 nothing, instead of the 3 or the 2.
-WHOLE_NUMBER = re.compile(rf"(?<![\w.,])(?<![0-9][:/’'-])(?>{_NUMBER.pattern})(?!\w)")
 
 
 class _Text(NamedTuple):
@@ -77,14 +74,12 @@ def restored_text(
     words = [known.target[start:end] for start, end in known.target_words]
     words = [escape(word) if markup else word for word in words]
     gaps = _gaps(known.target, known.target_words)
-    in_word: dict[int, list[Mark]] = {}
-    for number, (start, _) in sorted(found.places.items()):
-        in_word.setdefault(start, []).append(kept[number])
-    for start, together in in_word.items():
-        words[start] = _with_kept(words[start], together)
+    for start, marks_of_word in found.by_word(kept).items():
+        words[start] = _with_kept(words[start], marks_of_word)
     for start, end in found.surplus:
         words[start:end] = [""] * (end - start)
-    missing = {id(kept[number]) for number in range(len(kept)) if number not in found.places}
+    present = found.places.keys() | found.divided
+    missing = {id(mark) for number, mark in enumerate(kept) if number not in present}
     items = _tree([mark for mark in marks if mark.kind != "kept" or id(mark) in missing], known)
     every = 0, len(known.source_words)
     place(items, known.attention, every, (0, len(words)))
@@ -165,22 +160,34 @@ class _Found(NamedTuple):
     Attributes:
         places: Target words, start and end, by the number of the mark.
         surplus: Target words that are there once too often.
+        divided: The numbers of marks whose parts are words of the translation: 3-5 as 3 to 5.
     """
 
     places: dict[int, Span]
     surplus: list[Span]
+    divided: set[int]
+
+    def by_word(self, kept: Sequence[Mark]) -> dict[int, list[Mark]]:
+        """The marks of each target word, in order of the source."""
+        marks: dict[int, list[Mark]] = {}
+        for number, (start, _) in sorted(self.places.items()):
+            marks.setdefault(start, []).append(kept[number])
+        return marks
 
 
 def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
     """Assigns kept text to words of the translation: the same ones, else by attention."""
+    places: dict[int, Span] = {}
     surplus: list[Span] = []
     sources = [_words_of(mark.span, text.source_words) for mark in kept]
     reaches = [text.attention.reach(each) for each in sources]
-    places = _find_together(kept, sources, text)
-    alone = [number for number in range(len(kept)) if number not in places]
-    for form in dict.fromkeys(kept[number].form for number in alone):
-        numbers = [number for number in alone if kept[number].form == form]
-        spans = _occurrences(form, text)
+    starts = {start: index for index, (start, _) in enumerate(text.target_words)}
+    ends = {end: index + 1 for index, (_, end) in enumerate(text.target_words)}
+    by_form: dict[str, list[int]] = {}
+    for number, mark in enumerate(kept):
+        by_form.setdefault(mark.form, []).append(number)
+    for form, numbers in by_form.items():
+        spans = _occurrences(form, text, starts, ends)
         ranked = sorted(
             (-float(text.attention.mass(sources[number], span).mean()), number, span)
             for number in numbers
@@ -195,53 +202,65 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
                 spans.remove(span)
         natural = kept[numbers[0]].raw == form
         surplus += [span for span in spans if not natural or most.get(span, 0) > INSIDE]
-    taken = {word for span in [*places.values(), *surplus] for word in range(*span)}
-    for number in range(len(kept)):
-        if number in places or reaches[number][0] == reaches[number][1]:
+    words = [text.target[start:end] for start, end in text.target_words]
+    # The marks of each target word; none of those that are removed.
+    taken: dict[int, list[int]] = {word: [] for span in surplus for word in range(*span)}
+    for number, span in places.items():
+        for word in range(*span):
+            taken.setdefault(word, []).append(number)
+    divided: set[int] = set()
+    left = [n for n in range(len(kept)) if n not in places and reaches[n][0] < reaches[n][1]]
+
+    def put(number: int, word: int) -> None:
+        places[number] = word, word + 1
+        taken.setdefault(word, []).append(number)
+
+    # First what the translation has within a word, or as several.
+    for number in filter(lambda each: is_of_number(kept[each]), left):
+        reach, raw = reaches[number], kept[number].raw
+        fitting = [
+            word
+            for word in range(*reach)
+            if raw in words[word]
+            and taken.get(word) != []
+            and holds(words[word], [raw, *(kept[each].raw for each in taken.get(word, ()))])
+        ]
+        if fitting:
+            mass = text.attention.mass(sources[number], reach)
+            put(number, max(fitting, key=lambda word: mass[word - reach[0]]))
+        elif "-" in raw and set(raw.split("-")) <= set(words[slice(*reach)]):
+            divided.add(number)
+    for number in left:
+        if number in places or number in divided:
             continue
         first, last = reaches[number]
         mass = text.attention.mass(sources[number], reaches[number])
-        mass[[word - first for word in range(first, last) if word in taken]] = 0
+        for word in range(first, last):
+            if word in taken and not _has_room(words[word], number, taken[word], kept, sources):
+                mass[word - first] = 0
         best = first + int(mass.argmax())
-        word = text.target[slice(*text.target_words[best])]
         share = mass[best - first]
-        if share > 0 and (any(map(str.isdigit, word)) or (is_word(word) and share > INSIDE)):
-            places[number] = best, best + 1
-            taken.add(best)
-    return _Found(places, surplus)
+        if share > 0 and (
+            any(map(str.isdigit, words[best])) or (is_word(words[best]) and share > INSIDE)
+        ):
+            put(number, best)
+    return _Found(places, surplus, divided)
 
 
-def _find_together(kept: Sequence[Mark], sources: Sequence[Span], text: _Text) -> dict[int, Span]:
-    """Assigns the numbers of one word to one word of the translation with as many: 3-in-1."""
-    words: dict[Span, list[int]] = {}
-    for number, mark in enumerate(kept):
-        if _is_number(mark):
-            words.setdefault(sources[number], []).append(number)
-    places: dict[int, Span] = {}
-    for source, numbers in words.items():
-        if len(numbers) < 2:
-            continue
-        raws = sorted(kept[number].raw for number in numbers)
-        first, last = text.attention.reach(source)
-        best: tuple[bool, float, int] | None = None
-        for word, share in enumerate(text.attention.mass(source, (first, last)).tolist(), first):
-            found = WHOLE_NUMBER.findall(text.target[slice(*text.target_words[word])])
-            taken = (word, word + 1) in places.values()
-            if len(found) == len(numbers) and share > 0 and not taken:
-                best = max(best or (False, 0.0, 0), (sorted(found) == raws, share, word))
-        if best:
-            places |= dict.fromkeys(numbers, (best[2], best[2] + 1))
-    return places
+def _has_room(
+    word: str, number: int, there: Sequence[int], kept: Sequence[Mark], sources: Sequence[Span]
+) -> bool:
+    """Whether a word with other numbers of the same source word has one more: 3-in-1."""
+    same = all(is_of_number(kept[each]) and sources[each] == sources[number] for each in there)
+    return (
+        bool(there) and same and len(there) < len(numbers_in(word)) and is_of_number(kept[number])
+    )
 
 
-def _is_number(mark: Mark) -> bool:
-    return mark.raw == mark.form and WHOLE_NUMBER.fullmatch(mark.raw) is not None
-
-
-def _occurrences(form: str, text: _Text) -> list[Span]:
+def _occurrences(
+    form: str, text: _Text, starts: dict[int, int], ends: dict[int, int]
+) -> list[Span]:
     """The words of the translation that are a form, as starts and ends."""
-    starts = {start: index for index, (start, _) in enumerate(text.target_words)}
-    ends = {end: index + 1 for index, (_, end) in enumerate(text.target_words)}
     return [
         (starts[match.start()], ends[match.end()])
         for match in re.finditer(re.escape(form), text.target)
@@ -251,17 +270,10 @@ def _occurrences(form: str, text: _Text) -> list[Span]:
 
 def _with_kept(word: str, marks: Sequence[Mark]) -> str:
     """Kept text instead of a word, or instead of the numbers in it: COVID-18 becomes COVID-19."""
-    if not all(map(_is_number, marks)):
-        return marks[0].raw
-    numbers = list(WHOLE_NUMBER.finditer(word)) or list(_NUMBER.finditer(word))
-    wanted = [mark.raw for mark in marks]
-    if not Counter(wanted) - Counter(match[0] for match in numbers):
-        return word
-    if len(numbers) != len(marks):
-        return marks[0].raw
-    for match, raw in reversed(list(zip(numbers, wanted, strict=True))):
-        word = word[: match.start()] + raw + word[match.end() :]
-    return word
+    if all(map(is_of_number, marks)):
+        changed = with_numbers(word, [mark.raw for mark in marks])
+        return marks[0].raw if changed is None else changed
+    return marks[0].raw
 
 
 def _words_of(span: Span, words: Sequence[Span]) -> Span:
