@@ -64,6 +64,8 @@ def check_archive(path: str | os.PathLike[str], members: Iterable[str]) -> None:
             for each in files:
                 if each.flag_bits & _ENCRYPTED:
                     raise ValueError(f"{each.filename!r} in it is encrypted")
+                if each.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"{each.filename!r} in it is compressed by another method")
                 # The checksum is compared at the end of a member.
                 with archive.open(each) as member:
                     while member.read(_BLOCK_BYTES):
@@ -73,7 +75,8 @@ def check_archive(path: str | os.PathLike[str], members: Iterable[str]) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        raise ValueError("not a whole ZIP file (a member before its start)") from error
+        # The offset of a member is negative.
+        raise ValueError(f"not a whole ZIP file ({error})") from error
 
 
 def _check_names(names: list[str], members: Iterable[str]) -> None:

@@ -69,6 +69,9 @@ class TokenizerPair(NamedTuple):
             source: Ids of the source text.
             found: Hypotheses as arrays.
             row: Index of the text in its batch.
+
+        Raises:
+            ValueError: There is none, as the model's logits are far too large.
         """
         results = []
         source_tokens = self.source.pieces(source)
@@ -86,6 +89,11 @@ class TokenizerPair(NamedTuple):
                     token_scores=found.token_scores[row, beam, :length],
                     attention=found.attention[row, beam, :length, : len(source)],
                 )
+            )
+        if not results:
+            raise ValueError(
+                "No hypothesis has a probability: the logits of the model are far too large. Its "
+                "weights are damaged, or diverged in training: restore or train them again."
             )
         return results
 

@@ -68,6 +68,8 @@ def test_missing_doubled_and_damaged_members_are_refused(tmp_path):
     path.write_bytes(content[:-6] + struct.pack("<L", len(content)) + content[-2:])
     with pytest.raises(ValueError, match="not a whole ZIP file"):
         check_archive(path, ["a"])
+    with pytest.raises(ValueError, match="another method"):
+        check_archive(archive(path, ("a", b"1"), compression=zipfile.ZIP_LZMA), ["a"])
     with pytest.raises(ValueError, match="twice"):
         check_archive(archive(path, ("a", b"1"), ("a", b"2")), ["a"])
 

@@ -257,30 +257,56 @@ def markup(folder: Path) -> Target:
         for protection in kinds:
             (plan,) = plan_texts(protection, [text])
             if len(plan.text) < 600:
-                found = plan.restore(_itself(plan.text)).text
-                letters, wanted = (_letters(each, plan.markup) for each in (found, text))
-                assert sorted(letters) == sorted(wanted), "other letters"
-                # What was taken out of a word or of punctuation moves to an end of it.
-                rest, wanted = (
-                    _letters(_without(plan, each), plan.markup) for each in (found, text)
-                )
-                assert rest == wanted, "another text"
+                # As it is, and with other numbers, which are repaired.
+                for translation in (plan.text, _other_numbers(plan)):
+                    found = plan.restore(_itself(plan.text, translation)).text
+                    _check_restored(found, text, plan)
 
     return make, read
 
 
-def _itself(text: str) -> Any:
-    """A translation that is its source, word by word."""
+def _check_restored(found: str, text: str, plan: Any) -> None:
+    from keras_attn_nmt.text.words import word_spans
+
+    letters, wanted = (_letters(each, plan.markup) for each in (found, text))
+    words = word_spans(plan.text)
+    taken = [mark.span[0] for mark in plan.marks if mark.kind != "kept"]
+    if any(start < place < end for start, end in words for place in taken):
+        # What was taken out of a word or of punctuation moves to an end of it.
+        assert sorted(letters) == sorted(wanted), "other letters"
+        letters, wanted = (_letters(_without(plan, each), plan.markup) for each in (found, text))
+    assert letters == wanted, "another text"
+
+
+def _other_numbers(plan: Any) -> str:
+    """The text for the model with other numbers, but those of words with several."""
+    from keras_attn_nmt.text.words import word_spans
+
+    text = plan.text
+    kept = [mark.span for mark in plan.marks if mark.kind == "kept"]
+    for number, (start, end) in reversed(list(enumerate(word_spans(text)))):
+        inside = [span for span in kept if start <= span[0] and span[1] <= end]
+        if len(inside) == 1:
+            a, b = inside[0]
+            text = f"{text[:a]}{70_000_000 + number}{text[b:]}"
+    return text
+
+
+def _itself(text: str, translation: str) -> Any:
+    """A translation with a word for each word of the text, which it attends to."""
     from keras_attn_nmt.text.words import word_spans
     from keras_attn_nmt.translation import Translation
 
-    starts = [start for start, _ in word_spans(text)]
-    words = [text[a:b] for a, b in itertools.pairwise([*starts, len(text)])]
-    spaced = [start == 0 or text[start - 1] == " " for start in starts]
-    pieces = ["▁" * space + word.strip() for space, word in zip(spaced, words, strict=True)]
-    pieces.append("</s>")
-    count = len(pieces)
-    return Translation(text, 0.0, pieces, pieces, np.zeros(count), np.eye(count))
+    sides = []
+    for each in (text, translation):
+        starts = [start for start, _ in word_spans(each)]
+        words = [each[a:b] for a, b in itertools.pairwise([*starts, len(each)])]
+        spaced = [start == 0 or each[start - 1] == " " for start in starts]
+        pieces = ["▁" * space + word.strip() for space, word in zip(spaced, words, strict=True)]
+        sides.append([*pieces, "</s>"])
+    source, target = sides
+    attention = np.eye(len(target), len(source))
+    return Translation(translation, 0.0, source, target, np.zeros(len(target)), attention)
 
 
 def _without(plan: Any, text: str) -> str:

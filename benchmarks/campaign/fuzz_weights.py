@@ -29,7 +29,7 @@ def _same(directory: Path, content: bytes, read_members: tuple[str, ...]) -> Cal
     """Loads the model; it has the same answer unless one of the members that are read differs."""
     expected = answer(directory)
 
-    def read(directory: Path) -> None:
+    def read(_: Path) -> None:
         found = answer(directory)
         if _members((directory / "model.keras").read_bytes(), read_members) == _members(
             content, read_members

@@ -58,7 +58,10 @@ class Watch:
 
 
 def flatness(name: str, samples: list[float]) -> Row:
-    """Survived if the last quarter of samples after warm-up is at most 5 % above the first one."""
+    """Survived if the last quarter of samples after warm-up is at most 5 % above the first one.
+
+    Warm-up is a third of the time, and at most ten minutes.
+    """
     warm_up = min(len(samples) * WARM_UP_SHARE, WARM_UP_SECONDS / INTERVAL)
     settled = samples[int(warm_up) :]
     if len(settled) < 8:

@@ -150,8 +150,12 @@ def judged(kind: str, wanted: Answers, found: Answers, judge: Judge) -> list[Any
             equal, other = equal + same, other + (not same)
             if what.startswith(BY_WEIGHTS) and _plausible(got):
                 what = f"{'the same' if same else 'another'} translation by quantised weights"
-        otherwise = what in ("wrong: source tokens", "lost: too long")
-        if kind == "text_flavour" and set("\0▁") & set(text) and otherwise:
+        foreign = text.count("\0") + text.count("▁")
+        longest = len(want.get("source_tokens", ())) + foreign
+        explained = what == "wrong: source tokens" or (
+            what == "lost: too long" and longest > MAX_SOURCE_LENGTH
+        )
+        if kind == "text_flavour" and foreign and explained:
             what = "NUL or U+2581 read otherwise, as documented"
         kinds[what] += 1
         if what.startswith(("wrong", "lost")):

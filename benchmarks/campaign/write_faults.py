@@ -147,11 +147,11 @@ def judged(prepared: Prepared, trial: Trial, plant: str = "") -> Verdict:
 
 
 def _untold(prepared: Prepared, made: list[Call], code: int, messages: str) -> list[str]:
-    """Calls that failed for good, but without exit code 1 and a message with a path."""
+    """Calls that failed, without a retry, and without exit code 1 and a message with a path."""
     failed = [
         call
         for index, call in enumerate(made)
-        if call.failed and not call.is_of_a_log and not _opened(call, made[index + 1 :])
+        if call.failed and not call.is_of_a_log and not _reopened(call, made[index + 1 :])
     ]
     if not failed:
         return []
@@ -164,11 +164,11 @@ def _untold(prepared: Prepared, made: list[Call], code: int, messages: str) -> l
     return []
 
 
-def _opened(failed: Call, later: list[Call]) -> bool:
-    """Whether a file that could not be opened was opened then: Python's `zipfile` tries again."""
-    return failed.operation == "open" and any(
-        (call.operation, call.path, call.failed) == ("open", failed.path, False) for call in later
-    )
+def _reopened(failed: Call, later: list[Call]) -> bool:
+    """Whether a file was opened on a retry, the next call of it: `zipfile` tries other modes."""
+    following = next((call for call in later if call.path == failed.path), None)
+    known = following is not None and (following.operation, following.failed) == ("open", False)
+    return failed.operation == "open" and known
 
 
 def _mistranslated(prepared: Prepared) -> list[str]:
