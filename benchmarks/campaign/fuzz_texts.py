@@ -279,14 +279,15 @@ def _check_restored(found: str, text: str, plan: Any) -> None:
 
 
 def _other_numbers(plan: Any) -> str:
-    """The text for the model with other numbers, but those of words with several."""
+    """The text for the model with other numbers, of those that occur once in it."""
     from keras_attn_nmt.text.words import word_spans
 
     text = plan.text
     kept = [mark.span for mark in plan.marks if mark.kind == "kept"]
     for number, (start, end) in reversed(list(enumerate(word_spans(text)))):
         inside = [span for span in kept if start <= span[0] and span[1] <= end]
-        if len(inside) == 1:
+        # Elsewhere, the same number may be one that is not protected.
+        if len(inside) == 1 and plan.text.count(plan.text[slice(*inside[0])]) == 1:
             a, b = inside[0]
             text = f"{text[:a]}{70_000_000 + number}{text[b:]}"
     return text

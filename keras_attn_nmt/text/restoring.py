@@ -218,16 +218,12 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
     # First what the translation has within a word, or as several.
     for number in filter(lambda each: is_of_number(kept[each]), left):
         reach, raw = reaches[number], kept[number].raw
-        fitting = [
-            word
-            for word in range(*reach)
-            if raw in words[word]
-            and taken.get(word) != []
-            and holds(words[word], [raw, *(kept[each].raw for each in taken.get(word, ()))])
-        ]
-        if fitting:
-            mass = text.attention.mass(sources[number], reach)
-            put(number, max(fitting, key=lambda word: mass[word - reach[0]]))
+        mass = text.attention.mass(sources[number], reach).tolist()
+        with_digits = [word for word in range(*reach) if any(map(str.isdigit, words[word]))]
+        best = max(with_digits, key=lambda word: mass[word - reach[0]], default=-1)
+        there = [kept[each].raw for each in taken.get(best, ())]
+        if best >= 0 and taken.get(best) != [] and holds(words[best], [raw, *there]):
+            put(number, best)
         elif "-" in raw and set(raw.split("-")) <= set(words[slice(*reach)]):
             divided.add(number)
     for number in left:
