@@ -155,9 +155,12 @@ class ModelConfig:
         directions = 2 if self.bidirectional else 1
         attention = self.attention_units if self.attention == "bahdanau" else 0
         readout = self.readout_units if self.readout == "maxout" else 0
+        # What the layers of the encoder read: embeddings or the layer before, and their own state.
+        read = self.embedding_units + (self.encoder_layers - 1) * directions * self.encoder_units
+        read += self.encoder_layers * self.encoder_units
         return (
             (self.source_vocabulary_size + self.target_vocabulary_size) * self.embedding_units
-            + self.encoder_layers * directions * 3 * self.encoder_units**2
+            + directions * 3 * self.encoder_units * read
             + (3 * self.decoder_units + attention + readout) * self.decoder_units
         )
 

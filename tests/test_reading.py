@@ -92,11 +92,17 @@ def change_config(directory, **values):
 
 
 @pytest.mark.parametrize(
-    "setting", ["embedding_units", "encoder_units", "decoder_units", "encoder_layers"]
+    ("setting", "value"),
+    [
+        *((f"{name}_units", 10**8) for name in ("embedding", "encoder", "decoder")),
+        ("encoder_layers", 200),
+    ],
 )
-def test_a_config_of_any_size_is_refused_before_a_model_is_built(directory, monkeypatch, setting):
+def test_a_config_of_any_size_is_refused_before_a_model_is_built(
+    directory, monkeypatch, setting, value
+):
     monkeypatch.setattr(model_directory, "build_model", None)
-    change_config(directory, **{setting: 10**8})
+    change_config(directory, **{setting: value})
     with pytest.raises(ValueError, match=r"has more than .* weights, but the file stores"):
         model_directory.load_model(directory)
 
