@@ -35,6 +35,8 @@ HAND_BUILT = "hand_built"
 # Classes of Keras that execute what a file contains or names. Its `safe_mode=True` refuses them,
 # unless `keras.config.enable_unsafe_deserialization` was called.
 _PROGRAMS = ("__lambda__", "TFSMLayer", "TorchModuleWrapper")
+# Settings of layers that have at least as many weights.
+_SIZES = ("units", "filters", "input_dim", "output_dim")
 
 
 class ModelFiles(NamedTuple):
@@ -243,12 +245,28 @@ def _load_hand_built(path: Path) -> keras.Model:
             "module before Translator.load. The command line cannot import it: use "
             "Translator.load in Python after importing the module."
         )
+    _check_sizes(path, classes)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
         raise ValueError(
             f"{path} is damaged or does not match its custom classes: {_reason(error)}"
         ) from error
+
+
+def _check_sizes(path: Path, classes: list[dict[str, Any]]) -> None:
+    """Refuses layers with more weights than the file stores, before Keras creates them."""
+    with zipfile.ZipFile(path) as archive:
+        stored = archive.getinfo(WEIGHTS).file_size
+    for each in classes:
+        config = each.get("config")
+        sizes = [config.get(name) for name in _SIZES] if isinstance(config, dict) else []
+        # The smallest weights have four bits.
+        if any(isinstance(size, int) and size > 2 * stored for size in sizes):
+            raise ValueError(
+                f"{path} is damaged: {each['class_name']} has more weights than fit in the "
+                f"{stored:,} bytes that the file stores. Restore the file."
+            )
 
 
 def _classes(path: Path) -> list[dict[str, Any]]:

@@ -164,6 +164,7 @@ OTHERS = {
     "module": {"module": "os", "class_name": "system", "config": "true"},
     "class": {"module": "x.y", "class_name": "C", "registered_name": "x>C"},
     "program": {"module": "keras.layers", "class_name": "TFSMLayer", "config": {}},
+    "size": {"module": "keras.layers", "class_name": "Dense", "config": {"units": 10**10}},
 }
 
 
@@ -174,9 +175,10 @@ OTHERS = {
         ("class", "not registered: x>C"),
         ("program", "contains code or names a program .TFSMLayer"),
         ("lambda", "contains code or names a program .__lambda__"),
+        ("size", "Dense has more weights than fit in the"),
     ],
 )
-def test_no_code_comes_from_a_hand_built_model(directory, kind, message):
+def test_no_code_and_no_huge_layer_comes_from_a_hand_built_model(directory, kind, message):
     marker = directory / "executed"
     layer = keras.layers.Lambda(writing(str(marker)))
     given = {**OTHERS, "lambda": keras.saving.serialize_keras_object(layer)}[kind]
