@@ -141,6 +141,7 @@ def test_numbers_of_two_blocks_are_two():
     text = "<p>Kapitel 1.</p><p>2 Hunde</p>"
     found = restored(text, "chapter 1. 3 dogs", [0, 1, 2, 3, 4], ["number"], markup=True)
     assert found == "<p>chapter 1.</p> <p>2 dogs</p>"
+    assert restored("<b>19</b>o99 ist", "19o99 is", [0, 1]) == "<b>19o99</b> is"
     found = restored("Seite<b>5</b> Haus", "page6 house", [0, 1], ["number"], markup=True)
     assert "5" in found and "6" not in found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from keras_attn_nmt.text.placement import Mark
@@ -42,7 +43,7 @@ def with_numbers(word: str, numbers: Sequence[str]) -> str | None:
         >>> with_numbers("COVID-18", ["19"])
         'COVID-19'
     """
-    if holds(word, numbers):
+    if holds(word, numbers) or not Counter(numbers) - Counter(_ANY.findall(word)):
         return word
     found = numbers_in(word)
     if len(found) != len(numbers):
