@@ -202,14 +202,24 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
                 spans.remove(span)
         natural = kept[numbers[0]].raw == form
         surplus += [span for span in spans if not natural or most.get(span, 0) > INSIDE]
+    found = _Found(places, surplus, set())
+    left = [n for n in range(len(kept)) if n not in places and reaches[n][0] < reaches[n][1]]
+    if left:
+        _find_others(found, left, kept, sources, text)
+    return found
+
+
+def _find_others(
+    found: _Found, left: Sequence[int], kept: Sequence[Mark], sources: Sequence[Span], text: _Text
+) -> None:
+    """Adds the marks that are no words of the translation: within one, divided, or changed."""
+    places, surplus, divided = found
     words = [text.target[start:end] for start, end in text.target_words]
     # The marks of each target word; none of those that are removed.
     taken: dict[int, list[int]] = {word: [] for span in surplus for word in range(*span)}
     for number, span in places.items():
         for word in range(*span):
             taken.setdefault(word, []).append(number)
-    divided: set[int] = set()
-    left = [n for n in range(len(kept)) if n not in places and reaches[n][0] < reaches[n][1]]
 
     def put(number: int, word: int) -> None:
         places[number] = word, word + 1
@@ -217,7 +227,7 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
 
     # First what the translation has within a word, or as several.
     for number in filter(lambda each: is_of_number(kept[each]), left):
-        reach, raw = reaches[number], kept[number].raw
+        reach, raw = text.attention.reach(sources[number]), kept[number].raw
         mass = text.attention.mass(sources[number], reach).tolist()
         with_digits = [word for word in range(*reach) if any(map(str.isdigit, words[word]))]
         best = max(with_digits, key=lambda word: mass[word - reach[0]], default=-1)
@@ -229,8 +239,8 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
     for number in left:
         if number in places or number in divided:
             continue
-        first, last = reaches[number]
-        mass = text.attention.mass(sources[number], reaches[number])
+        first, last = text.attention.reach(sources[number])
+        mass = text.attention.mass(sources[number], (first, last))
         for word in range(first, last):
             if word in taken and not _has_room(words[word], number, taken[word], kept, sources):
                 mass[word - first] = 0
@@ -240,7 +250,6 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
             any(map(str.isdigit, words[best])) or (is_word(words[best]) and share > INSIDE)
         ):
             put(number, best)
-    return _Found(places, surplus, divided)
 
 
 def _has_room(
