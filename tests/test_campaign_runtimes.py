@@ -11,9 +11,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-from campaign import numerics, runtimes, threads
+from campaign import numerics, runtimes, threads, write_faults
 from campaign.differences import ModelJudge, difference, first_difference
 from campaign.hostile import BUSY, SLOW, Hostile
+from campaign.power_loss import Call
 from campaign.resident import flatness
 from campaign.rows import Row, Shown, planted
 from campaign.runtime_answers import Answers
@@ -222,6 +223,15 @@ def test_rows_without_trials_fail():
     assert Row("", 0, 0, 0, 0, "too few samples").failed
     assert not Row("", 0, 0, 0, 0, "left out: no Chromium").failed
     assert not Row("", 1, 1, 0, 0).failed
+
+
+def test_only_an_open_that_is_repeated_at_once_has_not_failed():
+    failed, good = (Call("open", "/x.npz", "", each) for each in (True, False))
+    other = Call("open", "/y.npz", "")
+    assert write_faults._reopened(failed, [other, good])
+    assert not write_faults._reopened(failed, [Call("write", "/x.npz", "8"), good])
+    assert not write_faults._reopened(failed, [failed, good])
+    assert not write_faults._reopened(Call("close", "/x.npz", "", True), [good])
 
 
 def test_memory_that_grows():
