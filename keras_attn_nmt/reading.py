@@ -70,12 +70,13 @@ def check_archive(path: str | os.PathLike[str], members: Iterable[str]) -> None:
                 with archive.open(each) as member:
                     while member.read(_BLOCK_BYTES):
                         pass
+    # What `zipfile` raises for damage: NotImplementedError for another version of the format, and
+    # EINVAL for a member whose offset is negative.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"not a whole ZIP file ({error})") from error
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        # The offset of a member is negative.
         raise ValueError(f"not a whole ZIP file ({error})") from error
 
 

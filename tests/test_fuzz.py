@@ -128,7 +128,7 @@ def plant_rounded_scores(monkeypatch):
 def plant_lost_text(monkeypatch):
     from keras_attn_nmt.text import restoring
 
-    monkeypatch.setattr(restoring, "_with_kept", lambda word, mark: mark.raw)
+    monkeypatch.setattr(restoring, "_with_kept", lambda word, marks: marks[0].raw)
 
 
 PLANTED = {
@@ -158,7 +158,7 @@ def test_code_of_a_lambda_layer_is_noticed(work, monkeypatch):
     given = keras.saving.serialize_keras_object(
         keras.layers.Lambda(fuzz_weights.writing(str(marker)))
     )
-    # In place of a layer without which the model can be built.
+    # Instead of a layer without which the model can be built.
     place = layer_classes(content).index("Dropout")
     data = next(
         data

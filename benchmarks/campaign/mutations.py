@@ -233,7 +233,7 @@ def zipped(members, prefix: bytes = b"", compression: int = zipfile.ZIP_STORED) 
 
 @functools.cache
 def bomb(content: bytes) -> bytes:
-    """A ZIP file with `BOMB_BYTES` zeros, which hardly take room, in place of each array."""
+    """A ZIP file with `BOMB_BYTES` zeros, which hardly take room, instead of each array."""
     file = io.BytesIO()
     # The fastest level, as no input may take minutes to make.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

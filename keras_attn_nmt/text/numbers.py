@@ -60,6 +60,8 @@ def with_whole_numbers(text: str, marks: Sequence[Mark]) -> list[Mark]:
         text: The text for the model, without tags.
         marks: Its marks, in order.
     """
+    if not any(map(is_of_number, marks)):
+        return list(marks)
     characters = list(text)
     for mark in marks:
         if mark.kind == "kept" and not is_of_number(mark):

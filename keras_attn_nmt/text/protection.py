@@ -43,8 +43,9 @@ KINDS = {
 NAMES = (*KINDS, "tag")
 # Stays in the text.
 _NUMBER = "number"
-_BLOCK = re.compile(r"</?(?:br|hr|p|div|li|ul|ol|td|th|tr|h[1-6])\b", re.IGNORECASE)
-_SEPARATING = re.compile(r"</?(?:br|hr|p|div|li|ul|ol|td|th|tr|h[1-6]|x|bx|ex|lb)\b", re.IGNORECASE)
+_BLOCKS = "br|hr|p|div|li|ul|ol|td|th|tr|h[1-6]"
+_BLOCK = re.compile(rf"</?(?:{_BLOCKS})\b", re.IGNORECASE)
+_SEPARATING = re.compile(rf"</?(?:{_BLOCKS}|x|bx|ex|lb)\b", re.IGNORECASE)
 
 
 class Protection:
@@ -346,13 +347,10 @@ def _closed_up(text: str, marks: list[Mark], taken: list[_Piece], following: str
         for index in range(len(marks) - len(taken), len(marks)):
             marks[index] = marks[index]._replace(span=(place, place))
     separate = singles or any(_SEPARATING.match(piece.raw) for piece in taken)
-    if separate and is_word(text[-1:]) and is_word(following[0]):
-        return text + " "
-    # Two blocks: "Es regnet.</p><p>5 Hunde".
-    blocks = any(_BLOCK.match(piece.raw) for piece in taken) and bool(text)
-    if blocks and text[-1] in CLOSING and is_word(following[0]):
-        return text + " "
-    return text
+    words = separate and is_word(text[-1:])
+    # Es regnet.</p><p>5 Hunde.
+    blocks = text[-1:] in tuple(CLOSING) and any(_BLOCK.match(piece.raw) for piece in taken)
+    return text + " " if (words or blocks) and is_word(following[0]) else text
 
 
 def _cut(text: str, start: int, end: int) -> str:

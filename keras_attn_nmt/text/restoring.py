@@ -256,10 +256,10 @@ def _has_room(
     word: str, number: int, there: Sequence[int], kept: Sequence[Mark], sources: Sequence[Span]
 ) -> bool:
     """Whether a word with other numbers of the same source word has one more: 3-in-1."""
-    same = all(is_of_number(kept[each]) and sources[each] == sources[number] for each in there)
-    return (
-        bool(there) and same and len(there) < len(numbers_in(word)) and is_of_number(kept[number])
-    )
+    if not there or not all(is_of_number(kept[each]) for each in (number, *there)):
+        return False
+    same = all(sources[each] == sources[number] for each in there)
+    return same and len(there) < len(numbers_in(word))
 
 
 def _occurrences(
