@@ -37,6 +37,8 @@ HAND_BUILT = "hand_built"
 _PROGRAMS = ("__lambda__", "TFSMLayer", "TorchModuleWrapper")
 # Settings of layers that have at least as many weights.
 _SIZES = ("units", "filters", "input_dim", "output_dim")
+# A weight that no training leads to, exact in float16 and bfloat16.
+_NOT_LOADED = -57344.0
 
 
 class ModelFiles(NamedTuple):
@@ -158,7 +160,8 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     if config is None:
         model = _load_hand_built(directory / MODEL)
     else:
-        model = _load_weights(directory / MODEL, config)
+        model = build_float32(config)
+        load_weights(model, directory / MODEL)
     if not all(np.isfinite(each).all() for each in model.get_weights()):
         raise ValueError(f"{directory / MODEL} has weights that are NaN or infinite: train again.")
     return ModelFiles(model, config, source, target, search)
@@ -220,15 +223,30 @@ def build_float32(config: ModelConfig) -> keras.Model:
         keras.config.set_dtype_policy(policy)
 
 
-def _load_weights(path: Path, config: ModelConfig) -> keras.Model:
-    model = build_float32(config)
+def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Loads the weights of a model with a config.
+
+    Raises:
+        ValueError: For a damaged file, or one that lacks weights.
+    """
     try:
-        model.load_weights(path)
+        _load_all_weights(model, path)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
         raise ValueError(
             f"{path} is damaged or does not match {CONFIG}: {_reason(error)}"
         ) from error
-    return model
+
+
+def _load_all_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Of layers in nested lists that a file lacks, Keras 3.15 keeps the weights, and only warns."""
+    weights = [each for each in model.weights if keras.backend.is_float_dtype(each.dtype)]
+    for weight in weights:
+        weight.assign(keras.ops.full_like(weight, _NOT_LOADED))
+    model.load_weights(path)
+    if lacking := [
+        each.path for each in weights if (keras.ops.convert_to_numpy(each) == _NOT_LOADED).any()
+    ]:
+        raise ValueError(f"it lacks the weights {', '.join(lacking)}.")
 
 
 def _load_hand_built(path: Path) -> keras.Model:
@@ -247,11 +265,13 @@ def _load_hand_built(path: Path) -> keras.Model:
         )
     _check_sizes(path, classes)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        _load_all_weights(model, path)
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
         raise ValueError(
             f"{path} is damaged or does not match its custom classes: {_reason(error)}"
         ) from error
+    return model
 
 
 def _check_sizes(path: Path, classes: list[dict[str, Any]]) -> None:

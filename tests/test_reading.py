@@ -1,10 +1,12 @@
 """Files from elsewhere are refused before a library reads them (SECURITY.md)."""
 
+import io
 import json
 import shutil
 import struct
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -152,6 +154,22 @@ def test_weights_that_are_not_numbers_are_refused(directory):
     files.model.set_weights([np.full(w.shape, np.nan) for w in files.model.get_weights()])
     model_directory.save_model(directory, files)
     with pytest.raises(ValueError, match=r"model\.keras has weights that are NaN or infinite"):
+        model_directory.load_model(directory)
+
+
+@pytest.mark.parametrize("hand_built", [False, True])
+@pytest.mark.parametrize("group", ["", "/rnns", "/rnns/container"])
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_layers_without_weights_in_the_file_are_refused(directory, group, hand_built):
+    if hand_built:
+        (directory / "config.json").write_text('{"hand_built": true}')
+    content = members(directory)
+    file = io.BytesIO(content["model.weights.h5"])
+    with h5py.File(file, "r+") as weights:
+        del weights[f"layers/bidirectional_encoder{group}"]
+    content["model.weights.h5"] = file.getvalue()
+    archive(directory / "model.keras", *content.items())
+    with pytest.raises(ValueError, match=r"model\.keras is damaged .* lacks the weights encoder/"):
         model_directory.load_model(directory)
 
 

@@ -72,10 +72,8 @@ class RunWriter:
         config = self.files.config
         assert config is not None
         final = model_directory.build_float32(config)
-        final.load_weights(
-            self.output / model_directory.CHECKPOINTS / callbacks.weights_file(best),
-            skip_mismatch=False,
-        )
+        checkpoints = self.output / model_directory.CHECKPOINTS
+        model_directory.load_weights(final, checkpoints / callbacks.weights_file(best))
         # Not from the recipe: `evaluate --save-search` may have changed it.
         search = model_directory.read_config(self.output)[2]
         model_directory.save_model(self.output, self.files._replace(model=final, search=search))

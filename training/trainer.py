@@ -233,7 +233,8 @@ def _train(
             write_recipe(output, recipe, parent.vocabulary_files if parent else vocabularies)
             write_record(output, parent)
         if done:
-            local.load_weights(checkpoints / callbacks.weights_file(done - 1))
+            checkpoint = checkpoints / callbacks.weights_file(done - 1)
+            model_directory.load_weights(local, checkpoint)
             logger.info("resuming after epoch %d of %d", done, settings.epochs)
             record_changes(output, recipe, done)
         elif parent:

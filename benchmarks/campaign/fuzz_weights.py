@@ -31,15 +31,35 @@ def _same(directory: Path, content: bytes, read_members: tuple[str, ...]) -> Cal
 
     def read(_: Path) -> None:
         found = answer(directory)
-        if _members((directory / "model.keras").read_bytes(), read_members) == _members(
-            content, read_members
-        ):
+        data = (directory / "model.keras").read_bytes()
+        if _members(data, read_members) == _members(content, read_members):
             np.testing.assert_array_equal(found, expected)
         else:
-            # A well-formed file may have other weights.
+            # A well-formed file may have other weights, or another config.
             assert found.shape == expected.shape, "another number of scores"
+            _check_weights(directory, data)
 
     return read
+
+
+def _check_weights(directory: Path, data: bytes) -> None:
+    """All weights of the loaded model are those that the file stores."""
+    import h5py
+
+    from keras_attn_nmt import model_directory
+
+    stored: list[Any] = []
+    with h5py.File(io.BytesIO(mutations.zip_members(data)[WEIGHTS])) as file:
+        file.visititems(
+            lambda _, each: stored.append(each[()]) if isinstance(each, h5py.Dataset) else None
+        )
+    for weight in model_directory.load_model(directory).model.weights:
+        array = np.asarray(weight)
+        assert any(
+            np.array_equal(each.astype(array.dtype), array)
+            for each in stored
+            if each.shape == array.shape
+        ), f"{weight.path} is not that of the file"
 
 
 def _members(data: bytes, names: tuple[str, ...]) -> list[bytes | None]:
@@ -57,15 +77,18 @@ def _keras(content: bytes) -> Callable[[random.Random], bytes]:
         kind = rng.randrange(200)
         if kind == 0:
             return mutations.bomb(content)
-        if kind < 100:
+        if kind < 80:
             return mutations.damaged(rng, content)
+        if kind < 120:
+            members = mutations.zip_members(content)
+            return mutations.zipped({**members, WEIGHTS: _other_h5(rng, members[WEIGHTS])}.items())
         return mutations.changed_zip(rng, content, change)
 
     return make
 
 
 def _other_h5(rng: random.Random, content: bytes) -> bytes:
-    """Weights with one data set of another shape, type or size, or missing."""
+    """Weights with one data set of another shape, type or size; or without it, or a group."""
     import h5py
 
     file = io.BytesIO(content)
@@ -74,8 +97,9 @@ def _other_h5(rng: random.Random, content: bytes) -> bytes:
         store.visititems(lambda name, each: names.append(name) if hasattr(each, "dtype") else None)
         name = rng.choice(names)
         shape = store[name].shape
-        del store[name]
-        what = rng.randrange(6)
+        parts = name.split("/")
+        what = rng.randrange(7)
+        del store["/".join(parts[: rng.randint(1, len(parts))] if what > 4 else parts)]
         if what == 0:  # Half a terabyte, of which nothing is stored.
             store.create_dataset(name, (2**20, 2**17), "float32", chunks=(64, 64), fillvalue=1)
         elif what == 1:
