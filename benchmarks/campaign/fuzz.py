@@ -31,9 +31,6 @@ TARGETS = (
 )
 SURVIVED = ("answered", "refused")
 INPUTS = 10_000
-# TensorFlow keeps about 6 MiB for each model that was loaded and used: processes are ended before
-# that fills them.
-PROCESS_INPUTS = dict.fromkeys(("configs", "weights", "hand_built"), 250)
 NOTES = {"rest_requests": "; parsed by the tests' stand-in for TensorFlow Serving"}
 # A process that says nothing for so many seconds hangs in code that no signal interrupts; longer
 # before the first input, while a model is exported.
@@ -83,13 +80,12 @@ def _outcomes(
     number, end = first, first + inputs
     while number < end:
         started = False
-        last = min(end, number + PROCESS_INPUTS.get(target, inputs))
-        for each, *rest in _worker(target, seed, number, last, folder):
+        for each, *rest in _worker(target, seed, number, end, folder):
             started = True
             if rest:
                 yield each, *rest
                 number = each + 1
-        if number < last:
+        if number < end:
             if not started:
                 raise RuntimeError(f"The target {target} cannot be prepared.")
             yield number, "lost", "its process ended"
