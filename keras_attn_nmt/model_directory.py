@@ -267,11 +267,17 @@ def _load_hand_built(path: Path) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         _load_all_weights(model, path)
+        # A layer whose config is damaged may have been loaded without being built.
+        model(keras.tree.map_structure(_two_steps, model.input))
     except Exception as error:  # Keras, h5py and zipfile each raise their own.
         raise ValueError(
             f"{path} is damaged or does not match its custom classes: {_reason(error)}"
         ) from error
     return model
+
+
+def _two_steps(tensor: keras.KerasTensor) -> Any:
+    return keras.ops.ones([size or 2 for size in tensor.shape], tensor.dtype)
 
 
 def _check_sizes(path: Path, classes: list[dict[str, Any]]) -> None:

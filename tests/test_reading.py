@@ -173,6 +173,18 @@ def test_layers_without_weights_in_the_file_are_refused(directory, group, hand_b
         model_directory.load_model(directory)
 
 
+def test_a_hand_built_layer_that_cannot_be_called_is_refused(directory):
+    (directory / "config.json").write_text('{"hand_built": true}')
+    content = members(directory)
+    config = json.loads(content["config.json"])
+    (layer,) = (x for x in config["config"]["layers"] if x["class_name"] == "AttentionDecoder")
+    layer["build_config"] = ["damaged"]
+    content["config.json"] = json.dumps(config).encode()
+    archive(directory / "model.keras", *content.items())
+    with pytest.raises(ValueError, match=r"model\.keras is damaged .* calling AttentionDecoder"):
+        model_directory.load_model(directory)
+
+
 def writing(marker):
     """A function whose code only writes a file."""
     return lambda inputs: (open(marker, "w").close(), inputs)[1]
