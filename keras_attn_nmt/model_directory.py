@@ -224,7 +224,7 @@ def build_float32(config: ModelConfig) -> keras.Model:
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Loads the weights of a model with a config.
+    """Loads the weights of a model with a config, and the state of its optimizer, if any.
 
     Raises:
         ValueError: For a damaged file, or one that lacks weights.
@@ -238,15 +238,21 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def _load_all_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Of layers in nested lists that a file lacks, Keras 3.15 keeps the weights, and only warns."""
-    weights = [each for each in model.weights if keras.backend.is_float_dtype(each.dtype)]
-    for weight in weights:
-        weight.assign(keras.ops.full_like(weight, _NOT_LOADED))
+    """Keras 3.15 only warns if a file lacks an optimizer's state, or layers in nested lists."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = [
+        each
+        for each in (*model.weights, *(optimizer.variables if optimizer else ()))
+        if keras.backend.is_float_dtype(each.dtype)
+    ]
+    for variable in variables:
+        variable.assign(keras.ops.full_like(variable, _NOT_LOADED))
     model.load_weights(path)
-    if lacking := [
-        each.path for each in weights if (keras.ops.convert_to_numpy(each) == _NOT_LOADED).any()
-    ]:
-        raise ValueError(f"it lacks the weights {', '.join(lacking)}.")
+    lacking = [
+        each.path for each in variables if (keras.ops.convert_to_numpy(each) == _NOT_LOADED).any()
+    ]
+    if lacking:
+        raise ValueError(f"it lacks {len(lacking)} weights, the first of them {lacking[0]}.")
 
 
 def _load_hand_built(path: Path) -> keras.Model:

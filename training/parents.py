@@ -269,7 +269,7 @@ def _optimizer(checkpoint: Path, files: ModelFiles, report: Mapping[str, Any]) -
         model = build_model(files.config)
         model.compile(make_optimizer(settings, 1))
         model.optimizer.build(model.trainable_variables)
-        model.load_weights(checkpoint)
+        model_directory.load_weights(model, checkpoint)
     finally:
         keras.config.set_dtype_policy(policy)
     pairs = zip(model.get_weights(), files.model.get_weights(), strict=True)

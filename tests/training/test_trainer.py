@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -185,6 +186,17 @@ def test_model_directory_is_complete_and_documents_the_run(aligned, tmp_path, ca
     assert Translator.load(tmp_path / "model")(["eins und zwei"])[0].target_tokens
     with pytest.raises(FileExistsError, match="already holds a model"):
         train(recipe, tmp_path / "model")
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")
+def test_resume_without_the_state_of_the_optimizer_raises(corpus, tmp_path):
+    train(small(corpus, "training.epochs=1"), tmp_path / "model", quiet=True)
+    with h5py.File(tmp_path / "model" / "checkpoints" / "epoch_001.weights.h5", "r+") as file:
+        del file["optimizer"]
+    with pytest.raises(
+        ValueError, match=r"epoch_001\.weights\.h5 is damaged .* it lacks \d+ weights"
+    ):
+        train(small(corpus), tmp_path / "model", resume=True, quiet=True)
 
 
 def test_resume_without_checkpoint_raises(corpus, tmp_path):
