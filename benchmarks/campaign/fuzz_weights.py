@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -28,6 +29,7 @@ def weights(folder: Path) -> Target:
 def _same(directory: Path, content: bytes, read_members: tuple[str, ...]) -> Callable[[Path], Any]:
     """Loads the model; it has the same answer unless one of the members that are read differs."""
     _, expected = answer(directory)
+    names = _arrays(mutations.zip_members(content)[WEIGHTS])
 
     def read(_: Path) -> None:
         loaded, found = answer(directory)
@@ -37,20 +39,20 @@ def _same(directory: Path, content: bytes, read_members: tuple[str, ...]) -> Cal
         else:
             # A well-formed file may have other weights, or another config.
             assert found.shape == expected.shape, "another number of scores"
-            _check_weights(loaded, data)
+            _check_weights(loaded, names, data)
 
     return read
 
 
-def _check_weights(loaded: Any, data: bytes) -> None:
-    """All weights of the loaded model are those that the file stores."""
+def _check_weights(loaded: Any, names: list[str], data: bytes) -> None:
+    """All weights of the loaded model are among the arrays of these names in the file."""
     import h5py
 
     stored: list[Any] = []
     with h5py.File(io.BytesIO(mutations.zip_members(data)[WEIGHTS])) as file:
-        file.visititems(
-            lambda _, each: stored.append(each[()]) if isinstance(each, h5py.Dataset) else None
-        )
+        for name in names:
+            with contextlib.suppress(KeyError, OSError, RuntimeError):
+                stored.append(file[name][()])
     for weight in loaded.weights:
         array = np.asarray(weight)
         assert any(
@@ -58,6 +60,15 @@ def _check_weights(loaded: Any, data: bytes) -> None:
             for each in stored
             if each.shape == array.shape
         ), f"{weight.path} is not that of the file"
+
+
+def _arrays(weights: bytes) -> list[str]:
+    import h5py
+
+    names: list[str] = []
+    with h5py.File(io.BytesIO(weights)) as file:
+        file.visititems(lambda name, each: names.append(name) if hasattr(each, "dtype") else None)
+    return names
 
 
 def _members(data: bytes, names: tuple[str, ...]) -> list[bytes | None]:
@@ -89,11 +100,9 @@ def _other_h5(rng: random.Random, content: bytes) -> bytes:
     """Weights with one data set of another shape, type or size; or without it, or a group."""
     import h5py
 
+    name = rng.choice(_arrays(content))
     file = io.BytesIO(content)
     with h5py.File(file, "r+") as store:
-        names: list[str] = []
-        store.visititems(lambda name, each: names.append(name) if hasattr(each, "dtype") else None)
-        name = rng.choice(names)
         shape = store[name].shape
         parts = name.split("/")
         what = rng.randrange(7)
