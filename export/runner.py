@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.checks import check_attention, check_whole
 from keras_attn_nmt.decoding.coverage import coverage
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
@@ -74,6 +74,8 @@ class TFLiteTranslator(ParagraphTranslator):
         path = Path(path)
         self.metadata = read_metadata(path)
         self.max_source_length: int = self.metadata["max_source_length"]
+        # Older files do not say.
+        self.has_attention: bool = self.metadata.get("attention", True)
         self.search = SearchOptions(
             self.metadata["beam_size"],
             self.metadata["length_penalty"],
@@ -141,7 +143,8 @@ class TFLiteTranslator(ParagraphTranslator):
                 search. Both run entirely in the file; other options of a beam search take longer.
             length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14);
                 defaults to that of the export.
-            max_length: Maximum target length in tokens, `</s>` included, limited by the export.
+            max_length: Maximum target length in tokens, `</s>` included, at most that of the
+                export, which is the default.
             coverage_penalty: See `Translator.nbest`; defaults to that of the export.
             diversity_penalty: See `Translator.nbest`; defaults to that of the export.
             batch_size: Ignored; a file that was exported with `bulk=True` translates 16 sentences
@@ -167,10 +170,7 @@ class TFLiteTranslator(ParagraphTranslator):
             diversity_penalty=diversity_penalty,
         )
         beam_size = options.beam_size
-        if options.coverage_penalty and not self.metadata.get("attention", True):
-            raise ValueError(
-                "coverage_penalty needs attention, which this model does not have: use 0."
-            )
+        check_attention(self, coverage_penalty=options.coverage_penalty, copy=copy)
         if beam_size > 1 and "decode_step" not in self._interpreter.signatures:
             raise ValueError(
                 f"beam_size must be 1, got {beam_size}: this file only has the signature translate "
@@ -181,8 +181,11 @@ class TFLiteTranslator(ParagraphTranslator):
                 f"beam_size must be from 1 to {most}, got {beam_size}: export the file with a "
                 "larger --beam-size."
             )
-        limit = min(self.search.max_length, options.max_length)
-        options = options.replaced(max_length=limit)
+        if options.max_length > self.search.max_length:
+            raise ValueError(
+                f"max_length must be at most {self.search.max_length}, got {options.max_length}: "
+                "export the file with a larger --max-target-length."
+            )
         sources = []
         for index, (text, ids) in enumerate(
             zip(texts, self.source_tokenizer.encode(texts), strict=True)

@@ -32,6 +32,7 @@ from keras_attn_nmt.export import probe_texts
 from keras_attn_nmt.export.client import CONSTRAINED
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.export.load_for_export import languages, load_ensemble_for_export
+from keras_attn_nmt.export.saved_model_runner import METADATA
 from keras_attn_nmt.export.served_constraints import MOST_TOKENS
 from keras_attn_nmt.export.signatures import ServedTranslator
 from keras_attn_nmt.extras import extra
@@ -48,7 +49,6 @@ with extra("serve"):  # The warm-up requests, and the check that replays them.
 
 # TensorFlow Serving's versions are int64.
 MAX_VERSION = 2**63 - 1
-METADATA = "assets.extra/keras_attn_nmt.json"
 ATTENTION = ("float32", "float16", "none")
 INPUTS = ("text", "reference", "constraints")
 

@@ -5,11 +5,29 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 from keras_attn_nmt.export.client import TranslationClient
 from keras_attn_nmt.export.transports import Arrays, Transport
+from keras_attn_nmt.reading import parse_object
 
 BATCH_SIZE = 64
+METADATA = "assets.extra/keras_attn_nmt.json"
+
+
+def read_metadata(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """What an exported version records: `beam_size`, `attention`, ...; empty if nothing.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path = Path(directory, METADATA)
+    if not path.is_file():
+        return {}
+    try:
+        return parse_object(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. Export the model again.") from error
 
 
 class SavedModelTranslator(TranslationClient):
@@ -20,6 +38,9 @@ class SavedModelTranslator(TranslationClient):
     Args:
         directory: Folder of a version, such as `served/1`.
         batch_size: Maximum number of texts that are translated at once.
+
+    Attributes:
+        metadata: See `read_metadata`.
 
     Raises:
         FileNotFoundError: The folder is not a SavedModel.
@@ -33,7 +54,13 @@ class SavedModelTranslator(TranslationClient):
 
     def __init__(self, directory: str | os.PathLike[str], *, batch_size: int = BATCH_SIZE):
         self._transport = _InProcess(directory)
+        self.metadata = read_metadata(directory)
         self._timeout, self._retries, self._batch_size = math.inf, 0, batch_size
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the version returns attention weights."""
+        return self.metadata.get("attention") != "none"
 
 
 class _InProcess(Transport):

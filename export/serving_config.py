@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.export.client import BATCH_SIZE
-from keras_attn_nmt.export.saved_model import METADATA
+from keras_attn_nmt.export.saved_model_runner import METADATA
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.writing import write_text

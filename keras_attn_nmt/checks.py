@@ -29,6 +29,25 @@ def check_n_best(n_best: int, beam_size: int) -> None:
         )
 
 
+def check_attention(model: Any, **options: Any) -> None:
+    """Raises `ValueError` if options are given that need attention, and a model has none.
+
+    Args:
+        model: Has the attribute `has_attention`.
+        options: Options by name; 0 and `False` are as good as none.
+    """
+    given = [
+        f"{name}={value:g}" if is_number(value) else name
+        for name, value in options.items()
+        if value
+    ]
+    if given and not model.has_attention:
+        raise ValueError(
+            f"{', '.join(given)} needs attention, which this model does not have, or was exported "
+            "without."
+        )
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a real Python or NumPy number, but not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

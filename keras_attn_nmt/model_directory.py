@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,10 +151,7 @@ def load_model(directory: str | os.PathLike[str]) -> ModelFiles:
     sizes: tuple = (None, None)
     if config is not None:
         sizes = (config.source_vocabulary_size, config.target_vocabulary_size)
-    source, target = (
-        _load_vocabulary(directory / name, digests.get(name), size)
-        for name, size in zip((SOURCE, TARGET), sizes, strict=True)
-    )
+    source, target = load_vocabularies(directory, digests, sizes)
     _check_weights(directory / MODEL, config)
     register_process()
     if config is None:
@@ -182,6 +179,21 @@ def check_same_vocabularies(directories: Sequence[str | os.PathLike[str]]) -> No
                     )
 
 
+def load_vocabularies(
+    directory: Path, digests: Mapping[str, str], sizes: Sequence[int | None] = (None, None)
+) -> tuple[Tokenizer, Tokenizer]:
+    """Both vocabularies of a model directory.
+
+    Raises:
+        ValueError: One is damaged, or does not have the digest in `config.json`, or this size.
+    """
+    source, target = (
+        _load_vocabulary(directory / name, digests.get(name), size)
+        for name, size in zip((SOURCE, TARGET), sizes, strict=True)
+    )
+    return source, target
+
+
 def _load_vocabulary(path: Path, digest: str | None, size: int | None) -> Tokenizer:
     tokenizer = Tokenizer.load(path, digest)
     if tokenizer.vocabulary_size != (size or tokenizer.vocabulary_size):
@@ -193,7 +205,7 @@ def _load_vocabulary(path: Path, digest: str | None, size: int | None) -> Tokeni
 
 
 def _check_weights(path: Path, config: ModelConfig | None) -> None:
-    """Checks `model.keras` before a model is built: that it is whole, and has enough weights."""
+    """Checks `model.keras` before a model is built: whole, with enough weights, of that config."""
     try:
         check_archive(path, (CONFIG, WEIGHTS))
     except ValueError as error:
@@ -204,6 +216,7 @@ def _check_weights(path: Path, config: ModelConfig | None) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         stored = archive.getinfo(WEIGHTS).file_size
+        built_from = _built_from(path, archive.read(CONFIG))
     # Each takes at least two bytes.
     if 2 * config.least_weights > stored:
         raise ValueError(
@@ -211,6 +224,23 @@ def _check_weights(path: Path, config: ModelConfig | None) -> None:
             f"{config.least_weights:,} weights, but the file stores {stored:,} bytes. Restore both "
             "files."
         )
+    given = dataclasses.asdict(config)
+    before = dataclasses.asdict(built_from or config)
+    if other := [name for name, value in given.items() if value != before[name]]:
+        raise ValueError(
+            f"{path} does not match {CONFIG}: they have other values of {', '.join(other)}. "
+            "Restore both files."
+        )
+
+
+def _built_from(path: Path, content: bytes) -> ModelConfig | None:
+    """What a `.keras` file says that its model was built from; files of others do not."""
+    try:
+        inner = parse_object(content).get("config")
+        values = inner.get("model_config") if isinstance(inner, dict) else None
+        return None if values is None else ModelConfig.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. Restore the file.") from error
 
 
 def build_float32(config: ModelConfig) -> keras.Model:

@@ -212,7 +212,7 @@ class Translator(ParagraphTranslator):
             coverage_penalty=coverage_penalty,
             diversity_penalty=diversity_penalty,
         )
-        self._decoder.check_options(search)
+        self._decoder.check_options(search, copy)
         if glossary is not None or constraints is not None:
             check_constrained(search)
         key = (search, shortlist)
@@ -290,6 +290,7 @@ class Translator(ParagraphTranslator):
             diversity_penalty=0.0,
         )
         sampling = SamplingOptions(temperature, top_k)
+        self._decoder.check_options(search, copy)
         key = (search, sampling, shortlist)
         if key not in self._searches:
             find = functools.partial(sample, self._decoder_with(shortlist))

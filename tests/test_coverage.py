@@ -43,9 +43,14 @@ def test_penalty_ranks_the_hypotheses_of_the_same_beam():
     assert ranked.scores[2, 0] == 0
 
 
-def test_no_penalty_without_attention():
+def test_no_penalty_and_no_copies_without_attention():
     with pytest.raises(ValueError, match="needs attention, which this model"):
         found_by(random_model(1, attention="none"), coverage_penalty=0.2)
+    files = tiny_files({"attention": "none"})
+    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
+    for copying in (translator, translator.sample):
+        with pytest.raises(ValueError, match="copy needs attention, which this model"):
+            copying(TEXTS, copy=True)
 
 
 @pytest.fixture(scope="module")

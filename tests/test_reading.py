@@ -110,6 +110,18 @@ def test_a_config_of_any_size_is_refused_before_a_model_is_built(
 
 
 @pytest.mark.parametrize(
+    ("setting", "value"), [("encoder_layers", 1), ("layer_normalization", False)]
+)
+def test_a_config_of_another_model_is_refused(directory, setting, value):
+    # Keras does not say that the file has more weights than the model.
+    files = tiny_files({"encoder_layers": 2, "layer_normalization": True})
+    model_directory.save_model(directory, files)
+    change_config(directory, **{setting: value})
+    with pytest.raises(ValueError, match=rf"model\.keras does not match .* values of {setting}\."):
+        model_directory.load_model(directory)
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"vocabularies": []}, "vocabularies must be an object"),

@@ -10,7 +10,7 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "   ", "日本 🙂", "ein Haus"]
 
 
-def tiny_files() -> model_directory.ModelFiles:
+def tiny_files(settings: dict | None = None) -> model_directory.ModelFiles:
     tokenizer = Tokenizer.learn(["ein Haus am See", "zwei kleine Häuser am See"] * 3, 300)
     config = ModelConfig(
         tokenizer.vocabulary_size,
@@ -19,6 +19,7 @@ def tiny_files() -> model_directory.ModelFiles:
         encoder_units=5,
         decoder_units=7,
         attention_units=4,
+        **(settings or {}),
     )
     model = build_model(config)
     generator = np.random.default_rng(1)

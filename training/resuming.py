@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from keras_attn_nmt import model_directory
-from keras_attn_nmt.run_record import CHANGES, RECIPE, VOCABULARY_FILES, read_start, read_training
+from keras_attn_nmt.run_record import (
+    CHANGES,
+    DATA_DIGESTS,
+    RECIPE,
+    VOCABULARY_FILES,
+    read_start,
+    read_training,
+)
 from keras_attn_nmt.training import callbacks
+from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.recipe_files import all_settings
 from keras_attn_nmt.writing import write_text
@@ -101,6 +109,21 @@ def check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] |
             f"{recipe.training.epochs}."
         )
     return state
+
+
+def check_resumed_data(output: Path, data: BatchedPairs) -> None:
+    """Raises `ValueError` if a run was begun with other training data than this."""
+    try:
+        before = read_training(output)
+        digests, pairs = before[DATA_DIGESTS], before["pairs"]
+    except (OSError, ValueError, KeyError):  # A kill, or an older release, wrote none.
+        return
+    if digests != list(data.digests):
+        raise ValueError(
+            f"The training data has changed since the run in {output} was begun ({pairs:,} pairs "
+            f"then, {data.plan.pairs:,} now): restore it, or begin another run from this model "
+            "(--from)."
+        )
 
 
 def check_same_recipe(output: Path, recipe: Recipe, changeable: Sequence[str] = ()) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.model_directory import ModelFiles
-from keras_attn_nmt.run_record import TRAINING
+from keras_attn_nmt.run_record import DATA_DIGESTS, TRAINING
 from keras_attn_nmt.training import callbacks
-from keras_attn_nmt.training.buckets import BatchPlan
+from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, versions
 from keras_attn_nmt.training.distribution import Replicas
 from keras_attn_nmt.training.evaluation import bleu_signature
@@ -27,7 +27,7 @@ class RunWriter:
         output: Model directory.
         recipe: The recipe.
         files: Model, configuration and tokenizers.
-        plan: The plan of the training batches.
+        data: The training batches.
         parent: The parent.
         done: Number of epochs that were done before.
         replicas: The devices.
@@ -39,13 +39,14 @@ class RunWriter:
         output: Path,
         recipe: Recipe,
         files: ModelFiles,
-        plan: BatchPlan,
+        data: BatchedPairs,
         parent: Parent | None,
         done: int,
         replicas: Replicas,
         start: float,
     ):
         self.output, self.recipe, self.files = output, recipe, files
+        plan = data.plan
         self.report = {
             "recipe": recipe.to_dict(),
             "vocabulary_files": vocabulary_files(output),
@@ -57,6 +58,7 @@ class RunWriter:
             "processes": replicas.cluster.processes,
             "parameters": files.model.count_params(),
             "pairs": plan.pairs,
+            DATA_DIGESTS: list(data.digests),
             "dropped_pairs": dict(plan.dropped),
             "mixed_pairs": [share.summary() for share in plan.shares],
             "padding": plan.padding,

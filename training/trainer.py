@@ -37,6 +37,7 @@ from keras_attn_nmt.training.parents import (
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.resuming import (
     check_output,
+    check_resumed_data,
     nothing_to_resume,
     record_changes,
     write_recipe,
@@ -183,16 +184,16 @@ def _train(
         if parent and parent.files:
             return parent.files.source_tokenizer, parent.files.target_tokenizer
         if state is not None:
-            return (
-                Tokenizer.load(output / model_directory.SOURCE),
-                Tokenizer.load(output / model_directory.TARGET),
-            )
+            _, digests, _ = model_directory.read_config(output)
+            return model_directory.load_vocabularies(output, digests)
         learned_on = vocabulary_pairs(recipe.data, pairs)
         return make_tokenizers(recipe.vocabulary, learned_on, given)
 
     tokenizers = shared_tokenizers(cluster, tokenizers_of_run)
     data, validation = run_batches(recipe, tokenizers, pairs, validation_pairs)
     check_same_data(cluster, data, validation)
+    if state is not None and cluster.first:
+        check_resumed_data(output, data)
     shard, validation_shard = devices.shard(data), devices.shard(validation)
     if cluster.first:
         warn_of_few(validation.plan.pairs, settings)
@@ -247,7 +248,7 @@ def _train(
     writer = None
     if local is not None:
         files = ModelFiles(local, config, *tokenizers)
-        writer = RunWriter(output, recipe, files, data.plan, parent, done, devices, start)
+        writer = RunWriter(output, recipe, files, data, parent, done, devices, start)
 
     progress = callbacks.Progress(
         steps, data.plan.target_tokens, settings.epochs, quiet or not cluster.first

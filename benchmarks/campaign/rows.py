@@ -56,10 +56,13 @@ def planted(
         shown: Where each fault must be seen; by default, as wrong trials of any row.
         clean: Rows of an equally short run without a fault, in which none of these rows may fail.
     """
-    missed = [
-        fault for fault, rows in found.items() if not _shows(rows, shown[fault] if shown else None)
-    ]
-    problems = [f"missed: {', '.join(missed)}"] if missed else []
+    missed = {}
+    for fault, rows in found.items():
+        rows = list(rows)
+        if not _shows(rows, shown[fault] if shown else None):
+            failed = [row.name for row in rows if row.failed]
+            missed[fault] = f"{fault} (what failed instead: {', '.join(failed) or 'nothing'})"
+    problems = [f"missed: {', '.join(missed.values())}"] if missed else []
     tried, wrong = len(found), len(missed)
     if clean is not None:
         passed = {row.name for row in clean if not row.failed}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import math
 import random
 import shutil
 import statistics
@@ -204,11 +205,12 @@ class _Load:
             time.sleep(self._swap_seconds)
             newest = len(loaded) + 2
             shutil.copytree(self._model(newest).version, versions / ".coming")
+            # Loading may take long, and the new version must be asked, too.
+            self._end = math.inf
             self._timeline.published()
             (versions / ".coming").rename(versions / str(newest))
             loaded.append(self._loaded(newest))
-            # Loading may take long: the new version must be asked, too.
-            self._end = max(self._end, time.monotonic() + ASKED_SECONDS)
+            self._end = max(planned, time.monotonic() + ASKED_SECONDS)
             shutil.rmtree(versions / str(newest - 1))
         for each in clients:
             each.join()

@@ -10,12 +10,12 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.bulk import storage
-from keras_attn_nmt.checks import check_n_best
+from keras_attn_nmt.checks import check_attention, check_n_best
 from keras_attn_nmt.results import FORMS
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.fitting import cropped, pieces_that_fit
@@ -104,11 +104,12 @@ class BulkModel:
         self._search = dict(options.search)
         self._tokenizer = getattr(self._translator, "source_tokenizer", None)
         if self._tokenizer is None:
-            check_exported_options(path, options)
+            check_exported_options(path, options, self._translator.metadata)
         else:
             self._search["batch_size"] = options.batch_size
             beam_size = self._search.get("beam_size") or self._translator.search.beam_size
             check_n_best(options.n_best, beam_size)
+        check_attention(self._translator, alignment=options.alignment)
 
     def translate(self, lines: Sequence[str]) -> list[Outcome]:
         """What becomes of each line; a line that fails has an empty translation."""
@@ -235,9 +236,10 @@ def check_model(path: str, options: BulkOptions) -> None:
     if not storage.is_local(path):
         return
     if path.endswith(".tflite"):
-        from keras_attn_nmt.export.device_metadata import read_metadata, shortlist_advice
+        from keras_attn_nmt.export import device_metadata
 
-        limit = read_metadata(path)["beam_size"]
+        metadata = device_metadata.read_metadata(path)
+        limit = metadata["beam_size"]
         beam_size = options.search.get("beam_size") or limit
         if beam_size > limit:
             raise ValueError(
@@ -246,13 +248,15 @@ def check_model(path: str, options: BulkOptions) -> None:
             )
         check_n_best(options.n_best, beam_size)
         if options.search.get("shortlist"):
-            raise ValueError(shortlist_advice(path))
+            raise ValueError(device_metadata.shortlist_advice(path))
     elif Path(path, SAVED_MODEL).is_file():
-        check_exported_options(path, options)
+        from keras_attn_nmt.export.saved_model_runner import read_metadata
+
+        check_exported_options(path, options, read_metadata(path))
 
 
-def check_exported_options(path: str, options: BulkOptions) -> None:
-    """Raises `ValueError` for options that a SavedModel does not take."""
+def check_exported_options(path: str, options: BulkOptions, metadata: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for options that a SavedModel with this metadata does not take."""
     given = [name for name, value in options.search.items() if value not in (None, False)]
     if given:
         raise ValueError(
@@ -265,6 +269,7 @@ def check_exported_options(path: str, options: BulkOptions) -> None:
             f"{path} is a SavedModel, which can only skip what is too long: use --too-long skip, "
             "a .tflite file or the model directory that it was exported from."
         )
+    check_n_best(options.n_best, metadata.get("beam_size", options.n_best))
 
 
 def model_digest(path: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_attn_nmt.checks import check_attention
 from keras_attn_nmt.cli.arguments import UsageError, check_both_sides, given_pairs
 from keras_attn_nmt.cli.options import (
     Commands,
@@ -80,6 +81,7 @@ def align(options: argparse.Namespace) -> None:
     if options.gold and options.tokens:
         raise UsageError("--gold links words: leave out --tokens.")
     translator = Translator.load(options.model)
+    check_attention(translator, alignment=True)
     pairs, _ = given_pairs(options, options.target, links=not options.tokens)
     rows = decoded(pairs)
     gold = []

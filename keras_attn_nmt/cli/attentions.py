@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_attn_nmt.checks import check_attention
 from keras_attn_nmt.cli.arguments import (
     UsageError,
     check_n_best,
@@ -76,6 +77,7 @@ def attention(options: argparse.Namespace) -> None:
     from keras_attn_nmt.translator import Translator
 
     translator = Translator.load(options.model)
+    check_attention(translator, output=options.output)
     if options.n_best:
         check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
     if options.reference is None:

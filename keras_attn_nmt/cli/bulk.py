@@ -92,6 +92,8 @@ def bulk_translate(options: argparse.Namespace) -> None:
             f"{_count(report.failed_lines, 'line')} not translated"
             + (" (see *.failed.jsonl)" if report.failed_lines else "")
         )
+    if cut := report.metrics.get("translations_at_maximum_length"):
+        logging.warning("%d translations reached the maximum length, see --max-length", cut)
     if report.unreadable:
         raise ValueError(
             f"{_count(len(report.unreadable), 'file')} could not be read, see *.failed.jsonl: "

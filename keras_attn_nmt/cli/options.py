@@ -279,36 +279,32 @@ def add_too_long(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_split(parser: argparse.ArgumentParser, default: str = "test") -> None:
-    parser.add_argument(
+def add_source_or_split(parser: argparse.ArgumentParser, default: str) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--source", metavar="FILE", help="source sentences, one per line")
+    group.add_argument(
         "--split",
         default=default,
         choices=("train", "validation", "test"),
-        help=f"split of the training corpus to use if --source is not given (default: {default})",
+        help=f"split of the training corpus, instead of --source (default: {default})",
     )
 
 
 def add_given_pairs(parser: argparse.ArgumentParser, split: str) -> None:
-    parser.add_argument(
-        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
-    )
+    add_source_or_split(parser, split)
     parser.add_argument("--target", metavar="FILE", help="target sentences, one per line")
-    add_split(parser, split)
     add_batch_size(parser)
 
 
 def add_test_set(command: argparse.ArgumentParser, split: str) -> None:
     """Sentences with references, and how they are compared."""
-    command.add_argument(
-        "--source", metavar="FILE", help="source sentences, one per line (alternative: --split)"
-    )
+    add_source_or_split(command, split)
     command.add_argument(
         "--reference",
         action="append",
         metavar="FILE",
         help="reference translations, one per line (repeatable for multiple references)",
     )
-    add_split(command, split)
     command.add_argument("--tokenize", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)")
 
 

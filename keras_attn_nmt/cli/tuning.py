@@ -7,6 +7,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+from keras_attn_nmt.checks import check_attention
 from keras_attn_nmt.cli.arguments import UsageError, predicts_phones
 from keras_attn_nmt.cli.evaluations import given_dictionary, given_texts
 from keras_attn_nmt.cli.options import (
@@ -80,6 +81,7 @@ def tune(options: argparse.Namespace) -> None:
         texts = given_texts(options)
     keep_freed_memory()
     translator = Translator.load(options.model)
+    check_attention(translator, coverage_penalties=options.coverage_penalties)
     size = options.batch_size
     if phones:
         measure = tuning.measure_phones(translator, dictionary, batch_size=size)

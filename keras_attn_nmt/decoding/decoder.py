@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from typing import Any
 
+from keras_attn_nmt.checks import check_attention
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.recurrence.cells import State
@@ -39,13 +40,9 @@ class Decoder(abc.ABC):
     def has_attention(self) -> bool:
         """Whether the decoder has attention, i.e. not `attention="none"`."""
 
-    def check_options(self, options: SearchOptions) -> None:
-        """Raises `ValueError` for a coverage penalty of a model without attention."""
-        if options.coverage_penalty and not self.has_attention:
-            raise ValueError(
-                f"coverage_penalty={options.coverage_penalty:g} needs attention, which this model "
-                "does not have: use coverage_penalty=0."
-            )
+    def check_options(self, options: SearchOptions, copy: bool = False) -> None:
+        """Raises `ValueError` for a coverage penalty or copies of a model without attention."""
+        check_attention(self, coverage_penalty=options.coverage_penalty, copy=copy)
 
     @abc.abstractmethod
     def encode(self, source: Any) -> tuple[Any, State]:

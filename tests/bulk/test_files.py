@@ -37,12 +37,17 @@ def test_files_have_the_lines_of_translate(command, device_file, tmp_path):
     arguments = [*search, "--input", f"{tmp_path}/in/*", "--output", tmp_path / "out"]
     code, out, err = command("bulk-translate", device_file, *arguments)
     assert (code, out) == (0, b"7 files, 608 lines, 0 lines not translated\n")
-    assert err.startswith("Runs on FnApiRunner") and len(err.splitlines()) == 1
+    assert err.startswith("Runs on FnApiRunner")
+    (cut,) = err.splitlines()[1:]
     found = content_of(tmp_path / "out")
     assert set(found) == set(files)
+    counted = 0
     for name, content in files.items():
-        _, wanted, _ = command("translate", device_file, *search, text=content)
+        _, wanted, err = command("translate", device_file, *search, text=content)
+        counted += int(err.split()[0]) if err else 0
         assert wanted == (gzip.decompress(found[name]) if name.endswith(".gz") else found[name])
+    assert counted
+    assert cut == f"{counted} translations reached the maximum length, see --max-length"
     assert not finished_parts(tmp_path / "out")
 
 

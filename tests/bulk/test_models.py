@@ -2,15 +2,17 @@
 
 import pytest
 from bulk_files import content_of
+from tiny_translator import tiny_files
 
 from keras_attn_nmt import Translator
-from keras_attn_nmt.export.saved_model_runner import SavedModelTranslator
+from keras_attn_nmt.export.saved_model_runner import SavedModelTranslator, read_metadata
+from keras_attn_nmt.model_directory import save_model
 
 beam = pytest.importorskip("apache_beam", reason="no Beam here: make test-beam")
 from apache_beam.testing.util import assert_that, equal_to  # noqa: E402
 
 from keras_attn_nmt.bulk import BulkOptions, Translate  # noqa: E402
-from keras_attn_nmt.bulk.models import BulkModel  # noqa: E402
+from keras_attn_nmt.bulk.models import BulkModel, check_model  # noqa: E402
 
 TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "ein"]
 
@@ -49,6 +51,16 @@ def test_options_that_a_saved_model_does_not_have(served):
         BulkModel(served, BulkOptions(search={"beam_size": 2}))
     with pytest.raises(ValueError, match="can only skip"):
         BulkModel(served, BulkOptions(too_long="crop"))
+    most = read_metadata(served)["beam_size"]
+    for check in (BulkModel, check_model):
+        with pytest.raises(ValueError, match=f"requires a beam_size .* got {most}"):
+            check(served, BulkOptions(n_best=most + 1))
+
+
+def test_no_alignment_of_a_model_without_attention(tmp_path):
+    save_model(tmp_path / "model", tiny_files({"attention": "none"}))
+    with pytest.raises(ValueError, match="alignment needs attention, which this model"):
+        BulkModel(str(tmp_path / "model"), BulkOptions(alignment=True))
 
 
 def test_a_pipeline_of_ones_own(device_file):

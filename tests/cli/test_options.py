@@ -4,8 +4,10 @@ import os
 
 import pytest
 from command_line import run
+from tiny_translator import tiny_files
 
 from keras_attn_nmt.cli.parser import build_parser
+from keras_attn_nmt.model_directory import save_model
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,29 @@ def test_repeated_single_value_option_is_rejected(capfd, monkeypatch, arguments)
     code, out, err = run(capfd, monkeypatch, arguments)
     assert (code, out) == (2, "")
     assert "given twice" in err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "tune", "align", "shortlist"])
+def test_files_exclude_a_split(capfd, monkeypatch, command):
+    code, _, err = run(capfd, monkeypatch, [command, "x", "--source", "y", "--split", "test"])
+    assert code == 2
+    assert "--split: not allowed with argument --source" in err
+
+
+def test_what_needs_attention_is_refused_without_it(capfd, monkeypatch, tmp_path):
+    model = str(tmp_path / "model")
+    save_model(model, tiny_files({"attention": "none"}))
+    (tmp_path / "text").write_text("ein Haus\n")
+    texts = ["--source", str(tmp_path / "text")]
+    for arguments, name in (
+        (["align", model, *texts, "--target", texts[1]], "alignment"),
+        (["attention", model, "ein Haus", "--output", str(tmp_path / "a.png")], "output"),
+        (["translate", model, "--copy"], "copy"),
+        (["tune", model, *texts, "--reference", texts[1], "--coverage-penalties", "1"], "coverage"),
+    ):
+        code, out, err = run(capfd, monkeypatch, arguments, b"ein Haus\n")
+        assert (code, out) == (1, "")
+        assert f"{name}" in err and "needs attention, which this model does not have" in err
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "much"])

@@ -128,6 +128,9 @@ def test_file_with_one_signature_is_greedy(greedy_file, device_file, runner):
     assert_same_nbest(greedy.nbest(TEXTS), runner.nbest(TEXTS, beam_size=1))
     with pytest.raises(ValueError, match=r"beam_size must be 1, got 3: .* with all signatures"):
         greedy(TEXTS, beam_size=3)
+    longest = greedy.metadata["max_target_length"]
+    with pytest.raises(ValueError, match=f"max_length must be at most {longest}, got 300: export"):
+        greedy(TEXTS, max_length=300)
 
 
 def test_command_searches_greedily_with_one_signature(

@@ -45,6 +45,18 @@ def test_latin_1_is_read_with_a_warning(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
+    "content",
+    ["A  AH\nDÉJÀ  D EY\n".encode("utf-16"), "DÉJÀ  D EY\n".encode() + b"B\xff  B\n"],
+    ids=["utf-16", "one bad byte"],
+)
+def test_damaged_utf_8_is_not_read_as_latin_1(tmp_path, content):
+    path = tmp_path / "words.dict"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"line \d: not valid UTF-8, and not Latin-1 either"):
+        read_dictionary(path)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("A  AH\nB\n", r"line 2: 'B' has no phones; expected WORD  P H O N E S"),

@@ -16,6 +16,7 @@ import pytest
 
 from keras_attn_nmt import cli, model_directory, writing
 from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.training.callbacks import Progress
 from keras_attn_nmt.training.splits import load_recorded, load_split, recorded_data
@@ -197,6 +198,22 @@ def test_resume_without_the_state_of_the_optimizer_raises(corpus, tmp_path):
         ValueError, match=r"epoch_001\.weights\.h5 is damaged .* it lacks \d+ weights"
     ):
         train(small(corpus), tmp_path / "model", resume=True, quiet=True)
+
+
+def test_resume_with_another_vocabulary_or_other_data_raises(corpus, tmp_path):
+    own = shutil.copytree(corpus, tmp_path / "corpus")
+    train(small(own, "training.epochs=1"), tmp_path / "model", quiet=True)
+    vocabulary = tmp_path / "model" / "source.spm"
+    content = vocabulary.read_bytes()
+    Tokenizer.learn(["drei und vier"] * 9, 280).save(vocabulary)
+    with pytest.raises(ValueError, match=r"source\.spm is damaged, or does not belong"):
+        train(small(own), tmp_path / "model", resume=True, quiet=True)
+    vocabulary.write_bytes(content)
+    for side, word in (("de", "eins"), ("en", "one")):
+        with open(own / f"train.{side}", "a") as file:
+            file.write(f"{word}\n")
+    with pytest.raises(ValueError, match=r"data has changed .* \(200 pairs then, 201 now\)"):
+        train(small(own), tmp_path / "model", resume=True, quiet=True)
 
 
 def test_resume_without_checkpoint_raises(corpus, tmp_path):
