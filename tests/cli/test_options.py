@@ -29,9 +29,12 @@ def test_repeated_single_value_option_is_rejected(capfd, monkeypatch, arguments)
     assert "given twice" in err
 
 
-@pytest.mark.parametrize("command", ["evaluate", "tune", "align", "shortlist"])
-def test_files_exclude_a_split(capfd, monkeypatch, command):
-    code, _, err = run(capfd, monkeypatch, [command, "x", "--source", "y", "--split", "test"])
+@pytest.mark.parametrize(
+    ("command", "split"),
+    [("evaluate", "train"), ("tune", "test"), ("align", "train"), ("shortlist", "test")],
+)
+def test_files_exclude_a_split(capfd, monkeypatch, command, split):
+    code, _, err = run(capfd, monkeypatch, [command, "x", "--source", "y", "--split", split])
     assert code == 2
     assert "--split: not allowed with argument --source" in err
 
