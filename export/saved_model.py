@@ -213,6 +213,7 @@ def _write(
         "shortlist": shortlist is not None,
         "constraints": CONSTRAINED in expected,
         "attention": attention,
+        "has_attention": module.has_attention,
         "max_source_length": MAX_SOURCE_LENGTH,
         "models": len(files),
         "parameters": sum(each.model.count_params() for each in files),

@@ -59,8 +59,10 @@ class SavedModelTranslator(TranslationClient):
 
     @property
     def has_attention(self) -> bool:
-        """Whether the version returns attention weights."""
-        return self.metadata.get("attention") != "none"
+        """Whether the model has attention, and the version returns its weights."""
+        # Older versions do not say whether the model has.
+        exported = self.metadata.get("attention") != "none"
+        return exported and self.metadata.get("has_attention", True)
 
 
 class _InProcess(Transport):

@@ -84,6 +84,7 @@ class ServedTranslator(tf.Module):
         if options.beam_size == 1:
             self._decoder = decoder(StepwiseDecoder)
         self._attention = None if attention == "none" else attention
+        self.has_attention = self._beam_decoder.value.has_attention
         # The coverage penalty is computed from it, also where it is left out of the answers.
         kept = "float32" if options.coverage_penalty else self._attention
         self._operations = _Untracked(ServedOperations(kept))

@@ -2,17 +2,17 @@
 # keras 3.14.1 and 3.15.1 with jax 0.10.2, Python 3.11.
 #
 # Behaviour: layers that a custom layer keeps in a list of lists, as a stack of bidirectional layers
-# does, are tracked and trained, but Keras 3.14.1 does not save their weights. Loaded again, they
-# have new random ones, without an error or a warning. Keras 3.15.1 saves them. A file of 3.14.1 it
-# loads, with random weights and a warning.
+# does, are tracked, but Keras 3.14.1 (3.12.4 and 3.13.2, too) does not save their weights. Loaded
+# again, they have new random ones, without an error or a warning. Keras 3.15.1 saves them. It loads
+# a file of 3.14.1 with random weights and a warning.
 #
 # Output seen:
 #   saved by 3.14.1, loaded by 3.14.1: other predictions, warnings: 0
 #   saved by 3.14.1, loaded by 3.15.1: other predictions, warnings: 1
 #   saved by 3.15.1, loaded by 3.15.1: the same predictions, warnings: 0
 #
-# The guess before: a model is saved with all weights that `model.weights` lists; and a file without
-# the weights of a layer is not loaded, as it is where that layer is kept in a plain list.
+# The guess before: a model is saved with all weights that `model.weights` lists, and a file that
+# lacks some of them is not loaded.
 #
 # Exits with 0 while this is so, else with 1.
 set -euo pipefail

@@ -44,7 +44,7 @@ def check_attention(model: Any, **options: Any) -> None:
     if given and not model.has_attention:
         raise ValueError(
             f"{', '.join(given)} needs attention, which this model does not have, or was exported "
-            "without."
+            "without: leave it out, or use a model with attention."
         )
 
 

@@ -226,7 +226,9 @@ def _check_weights(path: Path, config: ModelConfig | None) -> None:
         )
     given = dataclasses.asdict(config)
     before = dataclasses.asdict(built_from or config)
-    if other := [name for name, value in given.items() if value != before[name]]:
+    other = [name for name, value in given.items() if value != before[name]]
+    # Those of training alone may differ.
+    if other := [name for name in other if "dropout" not in name and name != "initializer"]:
         raise ValueError(
             f"{path} does not match {CONFIG}: they have other values of {', '.join(other)}. "
             "Restore both files."
@@ -234,12 +236,12 @@ def _check_weights(path: Path, config: ModelConfig | None) -> None:
 
 
 def _built_from(path: Path, content: bytes) -> ModelConfig | None:
-    """What a `.keras` file says that its model was built from; files of others do not."""
+    """The config that `build_model` wrote into a `.keras` file, if it did."""
     try:
         inner = parse_object(content).get("config")
         values = inner.get("model_config") if isinstance(inner, dict) else None
         return None if values is None else ModelConfig.from_dict(values)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error}. Restore the file.") from error
 
 
@@ -268,12 +270,22 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def _load_all_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Keras 3.15 only warns if a file lacks an optimizer's state, or layers in nested lists."""
+    """Loads weights and the optimizer's state; raises `ValueError` if the file lacks some.
+
+    Keras 3.15 only warns if a file lacks an optimizer's state, or layers in nested lists.
+    """
     optimizer = getattr(model, "optimizer", None)
+    # Layers of users may compute weights instead of loading them.
+    computed = {
+        id(each)
+        for layer in model.layers
+        if not type(layer).load_own_variables.__module__.startswith("keras.")
+        for each in layer.weights
+    }
     variables = [
         each
         for each in (*model.weights, *(optimizer.variables if optimizer else ()))
-        if keras.backend.is_float_dtype(each.dtype)
+        if keras.backend.is_float_dtype(each.dtype) and id(each) not in computed
     ]
     for variable in variables:
         variable.assign(keras.ops.full_like(variable, _NOT_LOADED))
@@ -313,7 +325,7 @@ def _load_hand_built(path: Path) -> keras.Model:
 
 
 def _two_steps(tensor: keras.KerasTensor) -> Any:
-    """An input; not as large as a damaged config may say."""
+    """Ones of the shape of an input: 2 for unknown dimensions, and at most 1,000."""
     return keras.ops.ones([min(size or 2, 1000) for size in tensor.shape], tensor.dtype)
 
 

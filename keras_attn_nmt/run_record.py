@@ -15,7 +15,7 @@ RECIPE = "recipe.json"
 # Keys of `RECIPE` besides the sections of the recipe: path and SHA-256 of given SentencePiece
 # models and vectors, and the settings that resumptions changed.
 VOCABULARY_FILES, CHANGES = "vocabulary_files", "changes"
-# Key of `TRAINING`: digests of the tokenized pairs of each corpus.
+# Key of `TRAINING`: digests of the tokenized pairs of each corpus, or of its sample.
 DATA_DIGESTS = "data_digests"
 
 

@@ -17,6 +17,7 @@ from keras_attn_nmt import (
     Tokenizer,
     Translator,
     build_model,
+    model_directory,
 )
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.layers.attention import Attention
@@ -121,6 +122,32 @@ def test_damaged_file_of_a_custom_model_is_rejected(trained, tmp_path):
     (tmp_path / "model" / "model.keras").write_bytes(b"PK damaged")
     with pytest.raises(ValueError, match=r"model\.keras is damaged"):
         Translator.load(tmp_path / "model")
+
+
+@keras.saving.register_keras_serializable(package="test_hand_built")
+class Table(keras.layers.Layer):
+    """Has a weight that is computed, not saved."""
+
+    def build(self, _):
+        self.table = self.add_weight(shape=(3,), initializer="ones", trainable=False)
+
+    def call(self, inputs):
+        return inputs * self.table
+
+    def save_own_variables(self, store):
+        """Nothing to save."""
+
+    load_own_variables = save_own_variables
+
+
+def test_weights_that_a_layer_computes_need_not_be_in_the_file(tmp_path):
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, Table()(keras.layers.Dense(3)(inputs)))
+    model.save(tmp_path / "model.keras")
+    wanted = model.get_weights()
+    model_directory.load_weights(model, tmp_path / "model.keras")
+    for found, each in zip(model.get_weights(), wanted, strict=True):
+        np.testing.assert_array_equal(found, each)
 
 
 def test_keras_file_saves_as_model_directory(trained, tokenizer, tmp_path):

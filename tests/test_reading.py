@@ -121,6 +121,22 @@ def test_a_config_of_another_model_is_refused(directory, setting, value):
         model_directory.load_model(directory)
 
 
+@pytest.mark.parametrize("settings", [7, {"encoder_units": "many"}])
+def test_a_damaged_config_in_the_keras_file_is_refused(directory, settings):
+    content = members(directory)
+    config = json.loads(content["config.json"])
+    config["config"]["model_config"] = settings
+    content["config.json"] = json.dumps(config).encode()
+    archive(directory / "model.keras", *content.items())
+    with pytest.raises(ValueError, match=r"model\.keras is damaged"):
+        model_directory.load_model(directory)
+
+
+def test_dropout_and_initializer_may_be_changed(directory):
+    change_config(directory, readout_dropout=0.5, initializer="paper")
+    assert model_directory.load_model(directory).config.readout_dropout == 0.5
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

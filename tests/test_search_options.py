@@ -77,6 +77,8 @@ def test_numpy_numbers_are_accepted():
         ({"length_penalty": float("inf")}, "length_penalty must be a finite number .* got inf"),
         ({"length_penalty": float("nan")}, "length_penalty must be a finite number .* got nan"),
         ({"length_penalty": -1}, "length_penalty must be a finite number"),
+        # With 1,000, the score of an empty translation would be 0 / 0.
+        ({"length_penalty": 1000}, "length_penalty must be at most 5, got 1000"),
         ({"diversity_penalty": -1}, "diversity_penalty must be a finite number"),
         ({"diversity_penalty": 11}, "diversity_penalty must be at most 10, got 11"),
         (

@@ -17,9 +17,9 @@ _HELD_OUT = 20
 _COMMENT = ";;;"
 # Further pronunciations of WORD are WORD(1), WORD(2), ...
 _VARIANT = re.compile(r"(.+)\(\d+\)")
-# Marks at the start of a file; and a letter of two or three bytes, which Latin-1 spells so rarely
-# that a file with one is a damaged one.
+# Marks at the start of a file.
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# Two or three bytes that Latin-1 rarely has beside each other.
 _UTF_8_LETTER = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ def read_dictionary(path: str | os.PathLike[str]) -> list[Entry]:
         READ(1)  R IY1 D  # a comment
 
     The word ends at the first white space. Numbers of variants (`READ(1)`) and comments are
-    removed; case and stress marks stay as they are. A file without any letter in UTF-8 but with
-    others, such as CMUdict 0.7b, is read as Latin-1 with a warning.
+    removed; case and stress marks stay as they are. A file that is not UTF-8 and looks like
+    Latin-1, such as CMUdict 0.7b, is read as that, with a warning.
 
     Args:
         path: The dictionary.
@@ -71,9 +71,11 @@ def _text(path: str | os.PathLike[str]) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        if content.startswith(_UTF_16) or _UTF_8_LETTER.search(content):
+        others, letters = _UTF_8_LETTER.subn(b"", content)
+        if content.startswith(_UTF_16) or letters > sum(byte > 127 for byte in others):
             raise ValueError(
-                f"{path}, line {line}: not valid UTF-8, and not Latin-1 either: save it as UTF-8."
+                f"{path}, line {line}: not UTF-8; it looks like UTF-16 or damaged UTF-8, not like "
+                "Latin-1. Save it as UTF-8."
             ) from error
         logger.warning("%s is not UTF-8 (line %d): reading it as Latin-1", path, line)
         return content.decode("latin-1")

@@ -269,7 +269,12 @@ def _optimizer(checkpoint: Path, files: ModelFiles, report: Mapping[str, Any]) -
         model = build_model(files.config)
         model.compile(make_optimizer(settings, 1))
         model.optimizer.build(model.trainable_variables)
-        model_directory.load_weights(model, checkpoint)
+        try:
+            model_directory.load_weights(model, checkpoint)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} Train without keeping the optimizer (--keep-optimizer)."
+            ) from error
     finally:
         keras.config.set_dtype_policy(policy)
     pairs = zip(model.get_weights(), files.model.get_weights(), strict=True)

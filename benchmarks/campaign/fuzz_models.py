@@ -35,10 +35,14 @@ def answer(directory: Path) -> tuple[Any, Any]:
 
     from keras_attn_nmt import Translator
 
-    # Tracing would take most of the time, and keeps memory.
-    tf.config.run_functions_eagerly(True)
     translator = Translator.load(directory)
-    (found,) = translator.score([TEXT], ["ein Haus am See"])
+    # Tracing would take most of the time, and keeps memory.
+    eager = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        (found,) = translator.score([TEXT], ["ein Haus am See"])
+    finally:
+        tf.config.run_functions_eagerly(eager)
     return translator.model, found.token_scores
 
 

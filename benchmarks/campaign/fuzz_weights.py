@@ -104,9 +104,10 @@ def _other_h5(rng: random.Random, content: bytes) -> bytes:
     file = io.BytesIO(content)
     with h5py.File(file, "r+") as store:
         shape = store[name].shape
-        parts = name.split("/")
         what = rng.randrange(7)
-        del store["/".join(parts[: rng.randint(1, len(parts))] if what > 4 else parts)]
+        groups = name.split("/")
+        group = "/".join(groups[: rng.randint(1, len(groups))])
+        del store[name if what < 5 else group]
         if what == 0:  # Half a terabyte, of which nothing is stored.
             store.create_dataset(name, (2**20, 2**17), "float32", chunks=(64, 64), fillvalue=1)
         elif what == 1:

@@ -207,10 +207,12 @@ class _Load:
             shutil.copytree(self._model(newest).version, versions / ".coming")
             # Loading may take long, and the new version must be asked, too.
             self._end = math.inf
-            self._timeline.published()
-            (versions / ".coming").rename(versions / str(newest))
-            loaded.append(self._loaded(newest))
-            self._end = max(planned, time.monotonic() + ASKED_SECONDS)
+            try:
+                self._timeline.published()
+                (versions / ".coming").rename(versions / str(newest))
+                loaded.append(self._loaded(newest))
+            finally:
+                self._end = max(planned, time.monotonic() + ASKED_SECONDS)
             shutil.rmtree(versions / str(newest - 1))
         for each in clients:
             each.join()

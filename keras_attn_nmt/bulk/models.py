@@ -247,6 +247,12 @@ def check_model(path: str, options: BulkOptions) -> None:
                 "larger --beam-size."
             )
         check_n_best(options.n_best, beam_size)
+        longest = metadata["max_target_length"]
+        if (options.search.get("max_length") or longest) > longest:
+            raise ValueError(
+                f"max_length must be at most {longest}, got {options.search['max_length']}: export "
+                f"{path} with a larger --max-target-length."
+            )
         if options.search.get("shortlist"):
             raise ValueError(device_metadata.shortlist_advice(path))
     elif Path(path, SAVED_MODEL).is_file():

@@ -93,7 +93,11 @@ def bulk_translate(options: argparse.Namespace) -> None:
             + (" (see *.failed.jsonl)" if report.failed_lines else "")
         )
     if cut := report.metrics.get("translations_at_maximum_length"):
-        logging.warning("%d translations reached the maximum length, see --max-length", cut)
+        logging.warning(
+            "%d translations of this run reached the maximum length (--max-length, or that of the "
+            "export)",
+            cut,
+        )
     if report.unreadable:
         raise ValueError(
             f"{_count(len(report.unreadable), 'file')} could not be read, see *.failed.jsonl: "

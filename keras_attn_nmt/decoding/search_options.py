@@ -21,6 +21,7 @@ MAX_DIVERSE_BEAM = 100
 MOST = {
     "beam_size": 10_000,
     "max_length": 100_000,
+    "length_penalty": 5,
     "coverage_penalty": 10,
     "diversity_penalty": 10,
 }
@@ -35,8 +36,8 @@ class SearchOptions:
 
     Args:
         beam_size: Beam size; 1 is greedy search. In [1, 10000].
-        length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it. At
-            least 0.
+        length_penalty: Exponent of the length penalty (Wu et al. 2016, eq. 14); 0 disables it. In
+            [0, 5].
         max_length: Maximum target length in tokens, `</s>` included. In [1, 100000].
         coverage_penalty: Weight of the coverage penalty, beta in Wu et al. 2016, eq. 14; 0 disables
             it. In [0, 10]. See `decoding.coverage`.

@@ -46,13 +46,13 @@ def test_what_needs_attention_is_refused_without_it(capfd, monkeypatch, tmp_path
     texts = ["--source", str(tmp_path / "text")]
     for arguments, name in (
         (["align", model, *texts, "--target", texts[1]], "alignment"),
-        (["attention", model, "ein Haus", "--output", str(tmp_path / "a.png")], "output"),
+        (["attention", model, "ein Haus", "--output", str(tmp_path / "a.png")], "picture"),
         (["translate", model, "--copy"], "copy"),
         (["tune", model, *texts, "--reference", texts[1], "--coverage-penalties", "1"], "coverage"),
     ):
         code, out, err = run(capfd, monkeypatch, arguments, b"ein Haus\n")
         assert (code, out) == (1, "")
-        assert f"{name}" in err and "needs attention, which this model does not have" in err
+        assert name in err and "needs attention, which this model does not have" in err
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "much"])
