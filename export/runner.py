@@ -109,7 +109,7 @@ class TFLiteTranslator(ParagraphTranslator):
         self, side: str, folder: Path, given: str | os.PathLike[str] | None
     ) -> Tokenizer:
         path = Path(given or folder / self.metadata[f"{side}_vocabulary"])
-        if not path.is_file():
+        if not os.path.isfile(path):  # Unlike `is_file`, of any name.
             raise FileNotFoundError(
                 f"The {side} vocabulary {path} does not exist: keep it in the folder of the "
                 ".tflite file, where the export wrote it."
