@@ -272,7 +272,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 def _load_all_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Loads weights and the optimizer's state; raises `ValueError` if the file lacks some.
 
-    Keras 3.15 only warns if a file lacks an optimizer's state, or layers in nested lists.
+    Keras 3.15.1 only warns if a file lacks an optimizer's state, or layers in nested lists.
     """
     optimizer = getattr(model, "optimizer", None)
     # Layers of users may compute weights instead of loading them.

@@ -197,10 +197,9 @@ def test_layers_without_weights_in_the_file_are_refused(directory, group, hand_b
         del weights[f"layers/bidirectional_encoder{group}"]
     content["model.weights.h5"] = file.getvalue()
     archive(directory / "model.keras", *content.items())
-    with pytest.raises(
-        ValueError,
-        match=r"model\.keras is damaged .* it lacks 6 weights, the first of them encoder/",
-    ):
+    # Keras 3.15.0 raises an error of its own.
+    lacking = "lacks 6 weights, the first of them encoder/|objects could not be loaded"
+    with pytest.raises(ValueError, match=rf"model\.keras is damaged .*({lacking})"):
         model_directory.load_model(directory)
 
 
