@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+# NumPy 1.26 starts `lscpu` when it is imported: not while an input is read.
+import numpy.testing
+
 from campaign import mutations
 from campaign.fuzz_texts import Target, _file
 
