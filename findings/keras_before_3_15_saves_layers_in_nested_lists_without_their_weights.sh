@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# keras 3.14.1 and 3.15.1 with jax 0.10.2, Python 3.11.
+# keras 3.14.1, 3.15.0 and 3.15.1 with jax 0.10.2, Python 3.11.
 #
 # Behaviour: layers that a custom layer keeps in a list of lists, as a stack of bidirectional layers
 # does, are tracked, but Keras 3.14.1 (3.12.4 and 3.13.2, too) does not save their weights. Loaded
-# again, they have new random ones, without an error or a warning. Keras 3.15.1 saves them. It loads
-# a file of 3.14.1 with random weights and a warning.
+# again, they have new random ones, without an error or a warning. Keras 3.15 saves them. A file of
+# 3.14.1 is refused by 3.15.0, and loaded by 3.15.1 with random weights and a warning.
 #
 # Output seen:
 #   saved by 3.14.1, loaded by 3.14.1: other predictions, warnings: 0
+#   saved by 3.14.1, loaded by 3.15.0: ValueError
 #   saved by 3.14.1, loaded by 3.15.1: other predictions, warnings: 1
 #   saved by 3.15.1, loaded by 3.15.1: the same predictions, warnings: 0
 #
@@ -60,19 +61,22 @@ if sys.argv[1] == "save":
     with open("version", "w") as file:
         file.write(keras.__version__)
 else:
+    versions = f"saved by {open('version').read()}, loaded by {keras.__version__}:"
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        model = keras.saving.load_model("saved.keras")
+        try:
+            model = keras.saving.load_model("saved.keras")
+        except ValueError:
+            sys.exit(print(versions, "ValueError"))
     same = np.allclose(model.predict(inputs, verbose=0), np.load("wanted.npy"))
     seen = [each for each in seen if "freshly-initialized" in str(each.message)]
-    print(
-        f"saved by {open('version').read()}, loaded by {keras.__version__}: "
-        f"{'the same' if same else 'other'} predictions, warnings: {len(seen)}"
-    )
+    print(versions, "the same" if same else "other", f"predictions, warnings: {len(seen)}")
 PYTHON
 {
   keras 3.14.1
   venv/bin/python model.py save
+  venv/bin/python model.py load
+  keras 3.15.0
   venv/bin/python model.py load
   keras 3.15.1
   venv/bin/python model.py load
@@ -81,6 +85,7 @@ PYTHON
 } | tee found
 diff found - <<'FOUND'
 saved by 3.14.1, loaded by 3.14.1: other predictions, warnings: 0
+saved by 3.14.1, loaded by 3.15.0: ValueError
 saved by 3.14.1, loaded by 3.15.1: other predictions, warnings: 1
 saved by 3.15.1, loaded by 3.15.1: the same predictions, warnings: 0
 FOUND
