@@ -278,9 +278,9 @@ def _load_all_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     # Layers of users may compute weights instead of loading them.
     computed = {
         id(each)
-        for layer in model.layers
+        for layer in model._flatten_layers()
         if not type(layer).load_own_variables.__module__.startswith("keras.")
-        for each in layer.weights
+        for each in layer._trainable_variables + layer._non_trainable_variables
     }
     variables = [
         each

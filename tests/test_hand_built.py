@@ -125,6 +125,22 @@ def test_damaged_file_of_a_custom_model_is_rejected(trained, tmp_path):
 
 
 @keras.saving.register_keras_serializable(package="test_hand_built")
+class Within(keras.layers.Layer):
+    """Has such a layer, and another that is loaded."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.table, self.dense = Table(), keras.layers.Dense(3)
+
+    def build(self, shape):
+        self.table.build(shape)
+        self.dense.build(shape)
+
+    def call(self, inputs):
+        return self.table(self.dense(inputs))
+
+
+@keras.saving.register_keras_serializable(package="test_hand_built")
 class Table(keras.layers.Layer):
     """Has a weight that is computed, not saved."""
 
@@ -140,9 +156,10 @@ class Table(keras.layers.Layer):
     load_own_variables = save_own_variables
 
 
-def test_weights_that_a_layer_computes_need_not_be_in_the_file(tmp_path):
+@pytest.mark.parametrize("layer", [Table, Within])
+def test_weights_that_a_layer_computes_need_not_be_in_the_file(layer, tmp_path):
     inputs = keras.Input((3,))
-    model = keras.Model(inputs, Table()(keras.layers.Dense(3)(inputs)))
+    model = keras.Model(inputs, layer()(keras.layers.Dense(3)(inputs)))
     model.save(tmp_path / "model.keras")
     wanted = model.get_weights()
     model_directory.load_weights(model, tmp_path / "model.keras")
