@@ -102,9 +102,9 @@ def given_pairs(
 def predicts_phones(model: str) -> bool:
     """Whether a model was trained on a pronunciation dictionary."""
     from keras_attn_nmt.training.recipe_files import read_run
-    from keras_attn_nmt.training.splits import recorded_data
 
-    return bool(read_run(model)) and recorded_data(model).corpus == "dictionary"
+    recorded = read_run(model)
+    return bool(recorded) and recorded["recipe"]["data"]["corpus"] == "dictionary"
 
 
 def model_languages(model: str) -> tuple[str, str]:

@@ -39,6 +39,15 @@ def test_files_exclude_a_split(capfd, monkeypatch, command, split):
     assert "--split: not allowed with argument --source" in err
 
 
+@pytest.mark.parametrize("command", ["evaluate", "tune"])
+def test_a_damaged_record_does_not_make_phones_words(capfd, monkeypatch, tmp_path, command):
+    (tmp_path / "training.json").write_text('{"recipe": {"data": {"corpus": "dictionary"')
+    arguments = [command, str(tmp_path), "--source", "words", "--reference", "phones"]
+    code, out, err = run(capfd, monkeypatch, arguments)
+    assert (code, out) == (1, "")
+    assert "training.json is damaged" in err
+
+
 def test_what_needs_attention_is_refused_without_it(capfd, monkeypatch, tmp_path):
     model = str(tmp_path / "model")
     save_model(model, tiny_files({"attention": "none"}))
