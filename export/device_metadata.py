@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,19 @@ def shortlist_advice(path: str) -> str:
     if read_metadata(path).get("shortlist"):
         return f"{path} already uses its shortlist: remove --shortlist."
     return f"{path} has no shortlist: remove --shortlist, or export the file with --shortlist."
+
+
+def check_limits(metadata: Mapping[str, Any], beam_size: int, max_length: int) -> None:
+    """Raises `ValueError` for a beam size or maximum target length above that of the export."""
+    for name, value, limit in (
+        ("beam_size", beam_size, "beam_size"),
+        ("max_length", max_length, "max_target_length"),
+    ):
+        if value > metadata[limit]:
+            raise ValueError(
+                f"{name} must be at most {metadata[limit]}, got {value}: export the file with a "
+                f"larger --{limit.replace('_', '-')}."
+            )
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from keras_attn_nmt.decoding.search_options import (
     length_penalty,
     longest_translation,
 )
-from keras_attn_nmt.export.device_metadata import check_model_digest, read_metadata
+from keras_attn_nmt.export.device_metadata import check_limits, check_model_digest, read_metadata
 from keras_attn_nmt.export.interpreters import SIZED, Interpreters
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
@@ -109,7 +109,7 @@ class TFLiteTranslator(ParagraphTranslator):
         self, side: str, folder: Path, given: str | os.PathLike[str] | None
     ) -> Tokenizer:
         path = Path(given or folder / self.metadata[f"{side}_vocabulary"])
-        if not os.path.isfile(path):  # Unlike `is_file`, of any name.
+        if not os.path.isfile(path):  # `is_file` raises for a name that is too long.
             raise FileNotFoundError(
                 f"The {side} vocabulary {path} does not exist: keep it in the folder of the "
                 ".tflite file, where the export wrote it."
@@ -161,7 +161,6 @@ class TFLiteTranslator(ParagraphTranslator):
         """
         plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
         texts = [plan.text for plan in plans]
-        most = self.search.beam_size
         options = self.search.replaced(
             beam_size=beam_size,
             length_penalty=length_penalty,
@@ -176,16 +175,7 @@ class TFLiteTranslator(ParagraphTranslator):
                 f"beam_size must be 1, got {beam_size}: this file only has the signature translate "
                 "(greedy search); export it with all signatures for beam search."
             )
-        if beam_size > most:
-            raise ValueError(
-                f"beam_size must be from 1 to {most}, got {beam_size}: export the file with a "
-                "larger --beam-size."
-            )
-        if options.max_length > self.search.max_length:
-            raise ValueError(
-                f"max_length must be at most {self.search.max_length}, got {options.max_length}: "
-                "export the file with a larger --max-target-length."
-            )
+        check_limits(self.metadata, beam_size, options.max_length)
         sources = []
         for index, (text, ids) in enumerate(
             zip(texts, self.source_tokenizer.encode(texts), strict=True)

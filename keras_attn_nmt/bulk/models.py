@@ -239,20 +239,10 @@ def check_model(path: str, options: BulkOptions) -> None:
         from keras_attn_nmt.export import device_metadata
 
         metadata = device_metadata.read_metadata(path)
-        limit = metadata["beam_size"]
-        beam_size = options.search.get("beam_size") or limit
-        if beam_size > limit:
-            raise ValueError(
-                f"beam_size must be from 1 to {limit}, got {beam_size}: export {path} with a "
-                "larger --beam-size."
-            )
+        beam_size = options.search.get("beam_size") or metadata["beam_size"]
+        max_length = options.search.get("max_length") or metadata["max_target_length"]
+        device_metadata.check_limits(metadata, beam_size, max_length)
         check_n_best(options.n_best, beam_size)
-        longest = metadata["max_target_length"]
-        if (options.search.get("max_length") or longest) > longest:
-            raise ValueError(
-                f"max_length must be at most {longest}, got {options.search['max_length']}: export "
-                f"{path} with a larger --max-target-length."
-            )
         if options.search.get("shortlist"):
             raise ValueError(device_metadata.shortlist_advice(path))
     elif Path(path, SAVED_MODEL).is_file():

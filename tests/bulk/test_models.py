@@ -57,6 +57,11 @@ def test_options_that_a_saved_model_does_not_have(served):
             check(served, BulkOptions(n_best=most + 1))
 
 
+def test_a_longer_translation_than_the_file_has_is_refused_at_once(device_file):
+    with pytest.raises(ValueError, match=r"max_length must be at most \d+, got 300: export the"):
+        check_model(str(device_file), BulkOptions(search={"max_length": 300}))
+
+
 def test_no_alignment_of_a_model_without_attention(tmp_path):
     save_model(tmp_path / "model", tiny_files({"attention": "none"}))
     with pytest.raises(ValueError, match="alignment needs attention, which this model"):

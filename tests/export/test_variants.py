@@ -111,6 +111,8 @@ def test_both_exports_verify_against_translator(variant, model_directory, wanted
     )
     metadata = json.loads((version / saved_model.METADATA).read_text())
     assert (metadata["shortlist"], metadata["models"]) == (shortlist, 1 + len(ensemble))
+    has_attention = Translator.load(variant).has_attention
+    assert metadata["has_attention"] is has_attention
     translations = wanted["nbest"]["translation"]
     # Not only empty results, which would be compared with empty ones.
     assert len(set(translations[:, 0])) > 2
@@ -126,6 +128,7 @@ def test_both_exports_verify_against_translator(variant, model_directory, wanted
         max_target_length=OPTIONS["max_length"],
     )
     device = TFLiteTranslator(path)
+    assert device.has_attention is has_attention
     assert (device.search.coverage_penalty, device.search.diversity_penalty) == (weight, 0.3)
     assert len({each.text for row in device.nbest(TEXTS) for each in row}) > 2
     # Options other than those of the file run its steps one by one.
