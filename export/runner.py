@@ -169,7 +169,7 @@ class TFLiteTranslator(ParagraphTranslator):
             diversity_penalty=diversity_penalty,
         )
         beam_size = options.beam_size
-        check_attention(self, coverage_penalty=options.coverage_penalty, copy=copy)
+        check_attention(self.has_attention, coverage_penalty=options.coverage_penalty, copy=copy)
         if beam_size > 1 and "decode_step" not in self._interpreter.signatures:
             raise ValueError(
                 f"beam_size must be 1, got {beam_size}: this file only has the signature translate "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ def read_metadata(directory: str | os.PathLike[str]) -> dict[str, Any]:
         return parse_object(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}. Export the model again.") from error
+
+
+def exports_attention(metadata: Mapping[str, Any]) -> bool:
+    """Whether the model of an exported version has attention, and the version returns it."""
+    # Older versions do not say whether the model has.
+    return metadata.get("attention") != "none" and metadata.get("has_attention", True)
 
 
 class SavedModelTranslator(TranslationClient):
@@ -60,9 +67,7 @@ class SavedModelTranslator(TranslationClient):
     @property
     def has_attention(self) -> bool:
         """Whether the model has attention, and the version returns its weights."""
-        # Older versions do not say whether the model has.
-        exported = self.metadata.get("attention") != "none"
-        return exported and self.metadata.get("has_attention", True)
+        return exports_attention(self.metadata)
 
 
 class _InProcess(Transport):

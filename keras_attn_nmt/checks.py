@@ -29,11 +29,11 @@ def check_n_best(n_best: int, beam_size: int) -> None:
         )
 
 
-def check_attention(model: Any, **options: Any) -> None:
+def check_attention(has_attention: bool, **options: Any) -> None:
     """Raises `ValueError` if options are given that need attention, and a model has none.
 
     Args:
-        model: Has the attribute `has_attention`.
+        has_attention: Whether the model has attention.
         options: Options by name; 0 and `False` are as good as none.
     """
     given = [
@@ -41,7 +41,7 @@ def check_attention(model: Any, **options: Any) -> None:
         for name, value in options.items()
         if value
     ]
-    if given and not model.has_attention:
+    if given and not has_attention:
         raise ValueError(
             f"{', '.join(given)} needs attention, which this model does not have, or was exported "
             "without: leave it out, or use a model with attention."

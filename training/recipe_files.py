@@ -96,6 +96,10 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
         lambda r: _model(r, "attention") == "bahdanau",
     ),
     "model.readout_units": ("model.readout='maxout'", lambda r: _model(r, "readout") == "maxout"),
+    "model.annotation_dropout": (
+        "a model with attention, or model.encoder_layers>1",
+        lambda r: _model(r, "attention") != "none" or _model(r, "encoder_layers") > 1,
+    ),
     "model.dropout_per_sentence": (
         "model.embedding_dropout, annotation_dropout or readout_dropout above 0",
         lambda r: any(

@@ -109,7 +109,7 @@ class BulkModel:
             self._search["batch_size"] = options.batch_size
             beam_size = self._search.get("beam_size") or self._translator.search.beam_size
             check_n_best(options.n_best, beam_size)
-        check_attention(self._translator, alignment=options.alignment)
+        check_attention(self._translator.has_attention, alignment=options.alignment)
 
     def translate(self, lines: Sequence[str]) -> list[Outcome]:
         """What becomes of each line; a line that fails has an empty translation."""
@@ -245,10 +245,13 @@ def check_model(path: str, options: BulkOptions) -> None:
         check_n_best(options.n_best, beam_size)
         if options.search.get("shortlist"):
             raise ValueError(device_metadata.shortlist_advice(path))
+        check_attention(metadata.get("attention", True), alignment=options.alignment)
     elif Path(path, SAVED_MODEL).is_file():
-        from keras_attn_nmt.export.saved_model_runner import read_metadata
+        from keras_attn_nmt.export.saved_model_runner import exports_attention, read_metadata
 
-        check_exported_options(path, options, read_metadata(path))
+        metadata = read_metadata(path)
+        check_exported_options(path, options, metadata)
+        check_attention(exports_attention(metadata), alignment=options.alignment)
 
 
 def check_exported_options(path: str, options: BulkOptions, metadata: Mapping[str, Any]) -> None:

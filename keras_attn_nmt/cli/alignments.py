@@ -81,7 +81,7 @@ def align(options: argparse.Namespace) -> None:
     if options.gold and options.tokens:
         raise UsageError("--gold links words: leave out --tokens.")
     translator = Translator.load(options.model)
-    check_attention(translator, alignment=True)
+    check_attention(translator.has_attention, alignment=True)
     pairs, _ = given_pairs(options, options.target, links=not options.tokens)
     rows = decoded(pairs)
     gold = []

@@ -19,6 +19,9 @@ from keras_attn_nmt.cli.options import (
 from keras_attn_nmt.quiet import quiet_stderr, stdout_to_stderr
 from keras_attn_nmt.writing import check_folder_output
 
+# Seconds that a process waits for the others.
+WAIT = 120
+
 
 def add_commands(commands: Commands) -> None:
     command = commands.add(
@@ -59,9 +62,8 @@ def add_commands(commands: Commands) -> None:
     group.add_argument(
         "--wait",
         type=above_zero,
-        default=120,
         metavar="SECONDS",
-        help="how long to wait for the other processes at the start (default: 120)",
+        help=f"how long to wait for the other processes at the start (default: {WAIT})",
     )
 
     command = commands.add(
@@ -113,18 +115,21 @@ def train(options: argparse.Namespace) -> None:
     recipe = training.load_recipe(
         options.recipe, options.set, parent=options.output if begun else options.parent
     )
+    wait = WAIT if options.wait is None else options.wait
     if recipe.training.distribution == "multi_worker":
         if options.processes > 1 or options.process is not None or options.coordinator:
             raise UsageError(
                 "--processes, --process and --coordinator do not go with "
                 "training.distribution=multi_worker, whose processes are those of TF_CONFIG."
             )
-        cluster = connect_workers(options.wait)
+        cluster = connect_workers(wait)
     else:
+        if options.wait is not None and options.processes == 1:
+            raise UsageError("--wait needs other processes to wait for: --processes above 1.")
         warn_of_unused_task()
         if options.processes > 1 or recipe.training.devices > 1:
             check_backend()  # Before waiting for other processes.
-        cluster = Cluster.of(options.processes, options.process, options.coordinator, options.wait)
+        cluster = Cluster.of(options.processes, options.process, options.coordinator, wait)
     # JAX's collectives write to standard output, which is for the report.
     with stdout_to_stderr() if cluster.processes > 1 else contextlib.nullcontext():
         report = training.train(

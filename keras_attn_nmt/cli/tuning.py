@@ -81,7 +81,8 @@ def tune(options: argparse.Namespace) -> None:
         texts = given_texts(options)
     keep_freed_memory()
     translator = Translator.load(options.model)
-    check_attention(translator, coverage_penalties=any(options.coverage_penalties or ()))
+    given = any(options.coverage_penalties or ())
+    check_attention(translator.has_attention, coverage_penalties=given)
     size = options.batch_size
     if phones:
         measure = tuning.measure_phones(translator, dictionary, batch_size=size)

@@ -42,7 +42,7 @@ class Decoder(abc.ABC):
 
     def check_options(self, options: SearchOptions, copy: bool = False) -> None:
         """Raises `ValueError` for a coverage penalty or copies of a model without attention."""
-        check_attention(self, coverage_penalty=options.coverage_penalty, copy=copy)
+        check_attention(self.has_attention, coverage_penalty=options.coverage_penalty, copy=copy)
 
     @abc.abstractmethod
     def encode(self, source: Any) -> tuple[Any, State]:

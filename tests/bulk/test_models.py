@@ -1,11 +1,14 @@
 """All three forms of a model, in files and in a pipeline of one's own."""
 
+import json
+import shutil
+
 import pytest
 from bulk_files import content_of
 from tiny_translator import tiny_files
 
 from keras_attn_nmt import Translator
-from keras_attn_nmt.export.saved_model_runner import SavedModelTranslator, read_metadata
+from keras_attn_nmt.export.saved_model_runner import METADATA, SavedModelTranslator, read_metadata
 from keras_attn_nmt.model_directory import save_model
 
 beam = pytest.importorskip("apache_beam", reason="no Beam here: make test-beam")
@@ -66,6 +69,15 @@ def test_no_alignment_of_a_model_without_attention(tmp_path):
     save_model(tmp_path / "model", tiny_files({"attention": "none"}))
     with pytest.raises(ValueError, match="alignment needs attention, which this model"):
         BulkModel(str(tmp_path / "model"), BulkOptions(alignment=True))
+
+
+@pytest.mark.parametrize("recorded", [{"attention": "none"}, {"has_attention": False}])
+def test_no_alignment_of_an_export_without_attention(recorded, served, tmp_path):
+    version = shutil.copytree(served, tmp_path / "1")
+    metadata = {**read_metadata(version), **recorded}
+    (version / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
+    with pytest.raises(ValueError, match="alignment needs attention, which this model"):
+        check_model(str(version), BulkOptions(alignment=True))
 
 
 def test_a_pipeline_of_ones_own(device_file):

@@ -120,6 +120,14 @@ def test_unknown_recipes_and_files(tmp_path):
         (["model.cell=lstm", "model.reset_after=false"], "model.reset_after"),
         (
             [
+                "model.query_previous_token=false",
+                "model.attention=none",
+                "model.annotation_dropout=0.1",
+            ],
+            "model.annotation_dropout",
+        ),
+        (
+            [
                 *(f"model.{name}_dropout=0.0" for name in ("embedding", "annotation", "readout")),
                 "model.word_dropout=0.1",
                 "model.dropout_per_sentence=true",

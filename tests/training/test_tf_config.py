@@ -50,6 +50,8 @@ def test_options_that_do_not_combine(
     command = ["train", "phrases", "--output", str(tmp_path / "model"), "--set", multi_worker]
     assert main([*command, "--processes", "2", "--process", "0"]) == 2
     assert "do not go with training.distribution=multi_worker" in capsys.readouterr().err
+    assert main([*command[:-2], "--wait", "5"]) == 2
+    assert "--wait needs other processes to wait for" in capsys.readouterr().err
     for options in (["--processes", "2"], ["--set", "training.devices=2"]):
         assert main([*command[:-2], *options]) == 1
         assert "set KERAS_BACKEND=jax" in capsys.readouterr().err
