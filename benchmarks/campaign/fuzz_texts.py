@@ -219,7 +219,8 @@ def vectors(folder: Path) -> Target:
     from keras_attn_nmt.text.tokenizer import Tokenizer
     from keras_attn_nmt.training.vectors import read_vectors, vector_size
 
-    tokenizer = Tokenizer.learn(["Haus am See"] * 3, 280)
+    # All three words are pieces, whatever the version of SentencePiece.
+    tokenizer = Tokenizer.learn(["Haus am See"] * 3, 280, model_type="bpe")
 
     def read(path: Path) -> None:
         found = read_vectors(path, tokenizer)

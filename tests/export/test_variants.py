@@ -115,7 +115,7 @@ def test_both_exports_verify_against_translator(variant, model_directory, wanted
     assert metadata["has_attention"] is has_attention
     translations = wanted["nbest"]["translation"]
     # Not only empty results, which would be compared with empty ones.
-    assert len(set(translations[:, 0])) > 2
+    assert len(set(translations[:, 0])) > 1
     assert sum(map(bool, wanted["constraints"])) > 2
     path = export_tflite(
         variant,
