@@ -17,6 +17,10 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+if __name__ == "__main__":
+    # TensorFlow and Keras import these where they are installed, for features not used here.
+    sys.modules |= dict.fromkeys(("jax", "matplotlib", "sklearn"))  # type: ignore[arg-type]
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401

@@ -171,9 +171,7 @@ def _chunk(
         words = tf.stack([count_words(source), count_words(target)], axis=1)
         last = tf.reduce_max(parse_links(alignment), axis=1)
         misaligned = tf.reduce_any(last >= words, axis=1)
-    eos = tf.fill([tf.shape(source)[0], 1], EOS)
-    source_ids = tf.concat([source_ids, eos], axis=1)
-    target_ids = tf.concat([target_ids, eos], axis=1)
+    source_ids, target_ids = with_eos(source_ids), with_eos(target_ids)
     outcome = tf.where(misaligned, MISALIGNED, KEPT)
     for is_so, what in (
         (target_ids.row_lengths() > max_length, TARGET_TOO_LONG),
@@ -181,9 +179,11 @@ def _chunk(
         (_blank(source) | _blank(target), EMPTY),
     ):
         outcome = tf.where(is_so, what, outcome)
-    source_ids = tf.ragged.boolean_mask(source_ids, outcome == KEPT)
-    target_ids = tf.ragged.boolean_mask(target_ids, outcome == KEPT)
-    links = tf.ragged.boolean_mask(links, outcome == KEPT)
+    # Not `tf.ragged.boolean_mask`, nor `tf.concat` for EOS: each is dozens of ops to trace.
+    kept = tf.squeeze(tf.where(outcome == KEPT), axis=1)
+    source_ids, target_ids, links = (
+        tf.gather(each, kept) for each in (source_ids, target_ids, links)
+    )
     return Chunk(
         source_ids=source_ids.flat_values,
         source_lengths=source_ids.row_lengths(),
@@ -197,6 +197,17 @@ def _chunk(
 
 def _blank(text: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_full_match(text, BLANK_PATTERN)
+
+
+def with_eos(ids: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Appends EOS to each row of ids, int32 `(rows, (length))`."""
+    rows = ids.nrows()
+    size = tf.size(ids.flat_values, tf.int64) + rows
+    ends = tf.expand_dims(ids.row_limits() + tf.range(rows), 1)
+    is_token = tf.tensor_scatter_nd_update(tf.fill([size], True), ends, tf.zeros([rows], tf.bool))
+    places = tf.where(is_token)
+    flat = tf.tensor_scatter_nd_update(tf.fill([size], EOS), places, ids.flat_values)
+    return tf.RaggedTensor.from_row_limits(flat, tf.squeeze(ends, 1) + 1, validate=False)
 
 
 def ragged(ids: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:

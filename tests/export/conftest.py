@@ -22,6 +22,8 @@ SAVE = """
 import sys
 import json
 import numpy as np
+from keras_attn_nmt.cli.keras_import import import_keras
+import_keras()  # Quickly.
 from keras_attn_nmt import ModelConfig, Tokenizer, build_model, model_directory
 from keras_attn_nmt.decoding.search_options import SearchOptions
 
