@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,13 +19,17 @@ from campaign.rows import Row
 
 
 class Settings(NamedTuple):
-    """What a campaign is given: paths, a seed, minutes, and an interpreter with Apache Beam."""
+    """What a campaign is given: paths, a seed, minutes, and an interpreter with Apache Beam.
+
+    `commands` are those of write-faults; all if there are none.
+    """
 
     model: Path
     work: Path
     seed: int
     minutes: float
     beam_python: str
+    commands: Sequence[str]
 
 
 def write_faults(settings: Settings) -> Iterable[Row]:
@@ -37,6 +41,7 @@ def write_faults(settings: Settings) -> Iterable[Row]:
         settings.seed,
         minutes=settings.minutes,
         beam_python=settings.beam_python,
+        commands=settings.commands,
     )
 
 
@@ -103,6 +108,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, default=list(CAMPAIGNS))
     parser.add_argument("--minutes", type=float, default=60, help="of all campaigns together")
     parser.add_argument("--beam-python", default="", help="interpreter with Apache Beam")
+    parser.add_argument(
+        "--commands", nargs="+", default=(), metavar="NAME", help="of write-faults alone"
+    )
     options = parser.parse_args()
     print(f"Seed {options.seed}\n", flush=True)
     print("| campaign | tried | survived | wrong | lost | seconds | notes |")
@@ -114,7 +122,8 @@ def main() -> None:
         minutes = options.minutes / len(options.only)
         begin = time.perf_counter()
         settings = Settings(
-            options.model.resolve(), work, options.seed, minutes, options.beam_python
+            *(options.model.resolve(), work, options.seed, minutes),
+            *(options.beam_python, options.commands),
         )
         for row in CAMPAIGNS[name](settings):
             failed |= row.failed

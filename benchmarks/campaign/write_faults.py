@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from campaign.fault_worker import STOPPED
 from campaign.outputs import Broken, fingerprint, leftovers, unlike
 from campaign.power_loss import Call, calls, unsafe
 from campaign.rows import Row
+from keras_attn_nmt.checks import check_known
 
 OPERATIONS = ("write", "rename", "fsync", "open", "close", "mkdir")
 # The case that needs Apache Beam.
@@ -199,7 +200,12 @@ def _mixed(prepared: Prepared, found: dict[str, str]) -> list[str]:
 
 
 def campaign(
-    model: Path, work: Path, seed: int, minutes: float, beam_python: str = ""
+    model: Path,
+    work: Path,
+    seed: int,
+    minutes: float,
+    beam_python: str = "",
+    commands: Sequence[str] = (),
 ) -> Iterator[Row]:
     """Rows of the table, two for each command.
 
@@ -209,11 +215,17 @@ def campaign(
         seed: Of the sample.
         minutes: After which no further fault is tried; at least one is for each command.
         beam_python: An interpreter with Apache Beam, for bulk-translate.
+        commands: Names of the commands to try; all if there are none.
+
+    Raises:
+        ValueError: There is no command of that name.
     """
+    check_known("command", commands, (case.name for case in CASES))
     end = time.monotonic() + 60 * minutes
     data = work / "data"
     write_data(data, seed)
-    chosen = [case for case in CASES if beam_python or case.name != BULK]
+    chosen = [case for case in CASES if case.name in commands or not commands]
+    chosen = [case for case in chosen if beam_python or case.name != BULK]
     workers: dict[str, Worker] = {}
     try:
         for index, case in enumerate(chosen):
