@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_checks import call, fewer_on_jax
+from layer_checks import call, fewer_on_jax, slow_on_jax
 from test_search import LONGEST, SOURCE, found_by, penalty, random_model
 from tiny_translator import TEXTS, tiny_files
 
@@ -76,6 +76,7 @@ def test_search_equals_the_paper(seed, beam, alpha, weight):
     assert not np.array_equal(found.tokens, plain.tokens)
 
 
+@slow_on_jax
 def test_equal_hypotheses_are_one():
     # A penalty too small to change anything: all groups are greedy search.
     found = found_by(random_model(4), beam_size=3, diversity_penalty=1e-6)
@@ -88,6 +89,7 @@ def test_equal_hypotheses_are_one():
     assert found.scores[2].tolist() == [0.0, IMPOSSIBLE, IMPOSSIBLE]
 
 
+@slow_on_jax
 def test_no_penalty_changes_nothing():
     plain = found_by(random_model(4), beam_size=4)
     found = found_by(random_model(4), beam_size=4, diversity_penalty=0.0)
@@ -102,6 +104,7 @@ def translator():
     return Translator(files.model, *tokenizers, search=SearchOptions(diversity_penalty=0.5))
 
 
+@slow_on_jax
 def test_translations_become_more_diverse_by_default_of_the_model(translator):
     options = {"beam_size": 5, "max_length": 9}
     stored = translator.nbest(TEXTS[:3], **options)

@@ -7,7 +7,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_checks import fewer_on_jax, gradients, randomize, slow_on_jax
+from layer_checks import (
+    fewer_on_jax,
+    gradients,
+    randomize,
+    slow_on_jax,
+    slow_on_jax_after,
+)
 from layer_weights import CELLS
 
 from keras_attn_nmt.config import CHOICES, UNPROJECTED
@@ -33,7 +39,7 @@ class SquaredDistance(Attention):
 
 
 KINDS = [kind for kind in CHOICES["attention"] if kind != "none"]
-every_cell = pytest.mark.parametrize(("cell", "reset_after"), list(CELLS))
+every_cell = pytest.mark.parametrize(("cell", "reset_after"), slow_on_jax_after(1, list(CELLS)))
 
 
 def assert_same_gradients(
