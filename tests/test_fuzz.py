@@ -103,7 +103,7 @@ def plant_unread_digest(monkeypatch):
         return known[0]
 
     monkeypatch.setattr(Tokenizer, "load", load)
-    monkeypatch.setattr(model_directory, "_check_weights", lambda *_: None)
+    monkeypatch.setattr(model_directory, "check_model_file", lambda *_: None)
 
 
 def plant_other_texts(monkeypatch):
@@ -172,7 +172,7 @@ def test_code_of_a_lambda_layer_is_noticed(work, monkeypatch):
     def without_safe_mode(path):
         return keras.saving.load_model(path, compile=False, safe_mode=False)
 
-    monkeypatch.setattr(model_directory, "_load_hand_built", without_safe_mode)
+    monkeypatch.setattr(model_directory, "load_hand_built", without_safe_mode)
     assert watch.outcome(read, data)[0] == "executed"
     # The file itself is noticed, too.
     with pytest.raises(AssertionError, match="executed code of the file"):

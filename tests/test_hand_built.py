@@ -17,7 +17,7 @@ from keras_attn_nmt import (
     Tokenizer,
     Translator,
     build_model,
-    model_directory,
+    model_file,
 )
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.layers.attention import Attention
@@ -162,7 +162,7 @@ def test_weights_that_a_layer_computes_need_not_be_in_the_file(layer, tmp_path):
     model = keras.Model(inputs, layer()(keras.layers.Dense(3)(inputs)))
     model.save(tmp_path / "model.keras")
     wanted = model.get_weights()
-    model_directory.load_weights(model, tmp_path / "model.keras")
+    model_file.load_weights(model, tmp_path / "model.keras")
     for found, each in zip(model.get_weights(), wanted, strict=True):
         np.testing.assert_array_equal(found, each)
 

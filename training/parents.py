@@ -15,6 +15,7 @@ import numpy as np
 from keras_attn_nmt import model_directory
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.model_directory import ModelFiles
+from keras_attn_nmt.model_file import load_weights
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.optimizer import inner_optimizer, make_optimizer
@@ -270,7 +271,7 @@ def _optimizer(checkpoint: Path, files: ModelFiles, report: Mapping[str, Any]) -
         model.compile(make_optimizer(settings, 1))
         model.optimizer.build(model.trainable_variables)
         try:
-            model_directory.load_weights(model, checkpoint)
+            load_weights(model, checkpoint)
         except ValueError as error:
             raise ValueError(
                 f"{error} Train without keeping the optimizer (--keep-optimizer)."

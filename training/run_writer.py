@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.model_directory import ModelFiles
+from keras_attn_nmt.model_file import load_weights
 from keras_attn_nmt.run_record import DATA_DIGESTS, TRAINING
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
@@ -75,7 +76,7 @@ class RunWriter:
         assert config is not None
         final = model_directory.build_float32(config)
         checkpoints = self.output / model_directory.CHECKPOINTS
-        model_directory.load_weights(final, checkpoints / callbacks.weights_file(best))
+        load_weights(final, checkpoints / callbacks.weights_file(best))
         # Not from the recipe: `evaluate --save-search` may have changed it.
         search = model_directory.read_config(self.output)[2]
         model_directory.save_model(self.output, self.files._replace(model=final, search=search))

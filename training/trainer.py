@@ -15,6 +15,7 @@ from keras_attn_nmt import model_directory
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.model_directory import ModelFiles
+from keras_attn_nmt.model_file import load_weights
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.cluster import Cluster
@@ -235,7 +236,7 @@ def _train(
             write_record(output, parent)
         if done:
             checkpoint = checkpoints / callbacks.weights_file(done - 1)
-            model_directory.load_weights(local, checkpoint)
+            load_weights(local, checkpoint)
             logger.info("resuming after epoch %d of %d", done, settings.epochs)
             record_changes(output, recipe, done)
         elif parent:
