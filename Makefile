@@ -9,7 +9,8 @@ DOCS := .venv-docs/bin
 BEAM := .venv-beam/bin
 AUDIT := .venv-audit/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
-	attention cells decoder diverse_search encoder gradients losses masks metrics model products readout search))
+	attention cells decoder diverse_search encoder gradients losses masks metrics model products reading \
+	readout search))
 
 # Python keeps what it compiles, also where the environment says not to: dozens of processes import
 # TensorFlow.

@@ -21,7 +21,7 @@ from campaign.rows import Row
 class Settings(NamedTuple):
     """What a campaign is given: paths, a seed, minutes, and an interpreter with Apache Beam.
 
-    `commands` are those of write-faults; all if there are none.
+    `parts` are commands of write-faults, or runtimes of runtimes; all if there are none.
     """
 
     model: Path
@@ -29,7 +29,7 @@ class Settings(NamedTuple):
     seed: int
     minutes: float
     beam_python: str
-    commands: Sequence[str]
+    parts: Sequence[str]
 
 
 def write_faults(settings: Settings) -> Iterable[Row]:
@@ -41,7 +41,7 @@ def write_faults(settings: Settings) -> Iterable[Row]:
         settings.seed,
         minutes=settings.minutes,
         beam_python=settings.beam_python,
-        commands=settings.commands,
+        commands=settings.parts,
     )
 
 
@@ -66,7 +66,7 @@ def fuzz(settings: Settings) -> Iterable[Row]:
 def runtimes(settings: Settings) -> Iterable[Row]:
     from campaign import runtimes
 
-    return runtimes.runtimes(settings.seed, settings.minutes)
+    return runtimes.runtimes(settings.seed, settings.minutes, settings.parts)
 
 
 def numerics(settings: Settings) -> Iterable[Row]:
@@ -109,9 +109,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="of all campaigns together")
     parser.add_argument("--beam-python", default="", help="interpreter with Apache Beam")
     parser.add_argument(
-        "--commands", nargs="+", default=(), metavar="NAME", help="of write-faults alone"
+        "--parts",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="only these commands of write-faults, or these runtimes of runtimes",
     )
     options = parser.parse_args()
+    if options.parts and options.only not in (["write-faults"], ["runtimes"]):
+        parser.error("--parts needs --only write-faults, or --only runtimes")
     print(f"Seed {options.seed}\n", flush=True)
     print("| campaign | tried | survived | wrong | lost | seconds | notes |")
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -123,7 +129,7 @@ def main() -> None:
         begin = time.perf_counter()
         settings = Settings(
             *(options.model.resolve(), work, options.seed, minutes),
-            *(options.beam_python, options.commands),
+            *(options.beam_python, options.parts),
         )
         for row in CAMPAIGNS[name](settings):
             failed |= row.failed

@@ -103,7 +103,8 @@ def _load_all_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         if keras.backend.is_float_dtype(each.dtype) and id(each) not in computed
     ]
     for variable in variables:
-        variable.assign(keras.ops.full_like(variable, _NOT_LOADED))
+        # Not `full_like`, which takes no variables on JAX.
+        variable.assign(keras.ops.full(variable.shape, _NOT_LOADED, variable.dtype))
     model.load_weights(path)
     lacking = [
         each.path for each in variables if (keras.ops.convert_to_numpy(each) == _NOT_LOADED).any()

@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from campaign.differences import Judge, ModelJudge, difference
 from campaign.rows import Row, Shown, planted
 from campaign.runtime_answers import MAX_SOURCE_LENGTH, Answers
 from campaign.texts import mixed_texts
+from keras_attn_nmt.checks import check_known
 
 REFERENCE = "tensorflow"
 # Each with its beam size. Of the web page and the file with text there is greedy search only.
@@ -53,7 +55,7 @@ PLANTED = {
 }
 
 
-def runtimes(seed: int, minutes: float) -> list[Row]:
+def runtimes(seed: int, minutes: float, kinds: Sequence[str] = ()) -> list[Row]:
     """A row for each runtime, and one of planted faults.
 
     The model is trained here, with unigram vocabularies, as the file that takes text needs them.
@@ -61,7 +63,16 @@ def runtimes(seed: int, minutes: float) -> list[Row]:
     Args:
         seed: Of the model and the texts.
         minutes: For all runtimes together, about; 5,000 texts take 20.
+        kinds: Runtimes to compare, such as `jax`, beside the one of the planted faults; all if
+            there are none.
+
+    Raises:
+        ValueError: There is no runtime of that name.
     """
+    check_known("runtime", kinds, dict((*FLOAT, *QUANTIZED)))
+    chosen = [
+        each for each in (*FLOAT, *QUANTIZED) if not kinds or each[0] in kinds or each == PLANTED_IN
+    ]
     texts = mixed_texts(seed, min(5000, int(minutes * TEXTS_PER_MINUTE)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -71,7 +82,7 @@ def runtimes(seed: int, minutes: float) -> list[Row]:
         exported = child.call("runtime_answers", "export_all", model=model, folder=name)
         left_out = exported["left_out"]
         broken = {}
-        for kind, beam in [(REFERENCE, 1), (REFERENCE, 5), *FLOAT, *QUANTIZED]:
+        for kind, beam in [(REFERENCE, 1), (REFERENCE, 5), *chosen]:
             if kind in left_out:
                 continue
             try:
@@ -84,7 +95,7 @@ def runtimes(seed: int, minutes: float) -> list[Row]:
             except RuntimeError as error:
                 broken[kind, beam] = str(error)
         rows = {}
-        for kind, beam in (*FLOAT, *QUANTIZED):
+        for kind, beam in chosen:
             problem = broken.get((kind, beam)) or broken.get((REFERENCE, beam), "")
             if kind in left_out:
                 rows[kind, beam] = Row(_label(kind, beam), 0, 0, 0, 0, left_out[kind])
