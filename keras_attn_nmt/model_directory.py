@@ -42,14 +42,24 @@ class ModelFiles(NamedTuple):
     search: SearchOptions = SearchOptions()
 
 
-def save_model(directory: str | os.PathLike[str], files: ModelFiles) -> None:
-    """Writes a model directory; existing files are replaced atomically, one by one."""
+def save_model(
+    directory: str | os.PathLike[str], files: ModelFiles, *, keep_search: bool = False
+) -> None:
+    """Writes a model directory; existing files are replaced atomically, one by one.
+
+    Args:
+        directory: The directory.
+        files: What to write.
+        keep_search: Keep the search options that the directory has.
+    """
     directory = Path(directory)
     make_folder(directory)
     files.source_tokenizer.save(directory / SOURCE)
     files.target_tokenizer.save(directory / TARGET)
     with atomic_write(directory / MODEL) as temporary:
         files.model.save(temporary)
+    if keep_search:
+        files = files._replace(search=read_config(directory)[2])
     # Last: until then, the digests of the former vocabularies tell that the files do not match.
     write_config(directory, files)
 

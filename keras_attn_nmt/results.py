@@ -44,19 +44,37 @@ def one_line(text: str) -> str:
     return " ".join(text.splitlines())
 
 
-def alignment_row(found: Translation | Paragraph) -> str:
-    """The word alignment of a translation in Pharaoh format; of a paragraph, that of its words."""
-    from keras_attn_nmt.text.alignment import format_pharaoh, split_words
+def alignment_row(source: str, found: Translation | Paragraph) -> str:
+    """The word alignment of a line and its translation in Pharaoh format.
+
+    Args:
+        source: The line.
+        found: Its translation; a paragraph without protected text.
+    """
+    from keras_attn_nmt.text.alignment import format_pharaoh
     from keras_attn_nmt.text.paragraphs import Paragraph
 
     if not isinstance(found, Paragraph):
         return format_pharaoh(found.alignment())
-    links, sources, targets = set(), 0, 0
-    for text, sentence in zip(found.sources, found.sentences, strict=True):
-        links |= {(i + sources, j + targets) for i, j in sentence.alignment()}
-        sources += len(split_words(text))
-        targets += len(split_words(sentence.text))
+    links: set[tuple[int, int]] = set()
+    sources = _words_before(source, found.sources)
+    targets = _words_before(found.text, [each.text for each in found.sentences])
+    for first, second, sentence in zip(sources, targets, found.sentences, strict=True):
+        links |= {(i + first, j + second) for i, j in sentence.alignment()}
     return format_pharaoh(links)
+
+
+def _words_before(text: str, parts: Sequence[str]) -> list[int]:
+    """The words before each part of a text, without one that goes on in the part."""
+    from keras_attn_nmt.text.alignment import split_words
+
+    counts, place = [], 0
+    for part in parts:
+        start = text.index(part, place)
+        goes_on = start > 0 and not f"{text[start - 1]}{part[:1]}".count(" ")
+        counts.append(len(split_words(text[:start])) - goes_on)
+        place = start + len(part)
+    return counts
 
 
 def moses_line(line: int, found: Translation) -> str:

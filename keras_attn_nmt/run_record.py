@@ -15,8 +15,8 @@ RECIPE = "recipe.json"
 # Keys of `RECIPE` besides the sections of the recipe: path and SHA-256 of given SentencePiece
 # models and vectors, and the settings that resumptions changed.
 VOCABULARY_FILES, CHANGES = "vocabulary_files", "changes"
-# Key of `TRAINING`: digests of the tokenized pairs of each corpus, or of its sample.
-DATA_DIGESTS = "data_digests"
+# Keys of `TRAINING`: digests of the tokenized pairs of each corpus, or of its sample.
+DATA_DIGESTS, VALIDATION_DIGESTS = "data_digests", "validation_digests"
 
 
 def read_record(directory: str | os.PathLike[str]) -> dict[str, Any]:

@@ -215,6 +215,11 @@ class Translator(ParagraphTranslator):
         self._decoder.check_options(search, copy)
         if glossary is not None or constraints is not None:
             check_constrained(search)
+            if copy:
+                raise ValueError(
+                    "copy=True does not go with a glossary or constraints: copied words may "
+                    "replace those of their phrases. Leave one of them out."
+                )
         key = (search, shortlist)
         if key not in self._searches:
             find = functools.partial(searching.search, self._decoder_with(shortlist))

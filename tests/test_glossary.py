@@ -55,7 +55,7 @@ def test_scripts_without_spaces():
     glossary = Glossary({"犬": "dog", "子犬": "puppy", "개": "dog"})
     assert found(glossary, "私の犬と子犬です") == ["犬", "子犬"]
     assert found(glossary, "개는") == ["개"]
-    assert occurrences("私の犬と犬", "犬") == 2
+    assert occurrences("私の犬と犬", "犬") == [(2, 3), (4, 5)]
     assert without_space("▁犬") == "犬"
     assert without_space("▁dog") is None
 
@@ -109,3 +109,13 @@ def test_constraints_of_texts():
             text_constraints(["a", "b"], None, wrong)
     with pytest.raises(ValueError, match=r"Glossary.load\(path\)"):
         text_constraints(["a"], "terms.tsv")
+
+
+def test_a_place_of_the_translation_meets_one_term():
+    glossary = Glossary({"Hunde": ["hounds", "pack of hounds"]})
+    assert glossary.terms_met("Hunde und Hunde", "A pack of hounds and dogs") == (1, 2)
+    assert glossary.terms_met("Hunde und Hunde", "Hounds and a pack of hounds") == (2, 2)
+    glossary = Glossary({"Hund": "dog", "Hundehütte": "dog house"})
+    text = "Der Hund in der Hundehütte"
+    assert glossary.terms_met(text, "The cat in the dog house") == (1, 2)
+    assert glossary.terms_met(text, "The dog in the dog house") == (2, 2)

@@ -49,6 +49,16 @@ def test_best_options_are_stored_in_the_model(directory, tmp_path):
     assert loaded.config == model_directory.load_model(directory).config
 
 
+def test_a_training_keeps_the_options_of_its_directory(directory, tmp_path):
+    copy = shutil.copytree(directory, tmp_path / "model")
+    files = model_directory.load_model(copy)
+    model_directory.save_search(copy, SearchOptions(7, 0.3, 40))
+    model_directory.save_model(copy, files, keep_search=True)
+    assert model_directory.read_config(copy)[2] == SearchOptions(7, 0.3, 40)
+    model_directory.save_model(copy, files)
+    assert model_directory.read_config(copy)[2] == files.search
+
+
 def test_directories_from_older_releases_use_defaults(directory, tmp_path):
     copy = shutil.copytree(directory, tmp_path / "model")
     values = json.loads((copy / model_directory.CONFIG).read_text())

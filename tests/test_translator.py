@@ -250,6 +250,9 @@ def test_copy_is_a_search_option(loaded):
     assert plain.target_tokens == found.target_tokens == ["<unk>"] * 3
     assert found.text == "Łódź"
     assert plain.text != found.text
+    # It would replace the words of phrases, which are found before.
+    with pytest.raises(ValueError, match="copy=True does not go with a glossary or constraints"):
+        unknowing(["Łódź"], constraints=[["See"]], copy=True)
 
 
 def test_translations_hold_no_batch_padding(translator):

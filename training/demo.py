@@ -14,6 +14,7 @@ from typing import Any
 from keras_attn_nmt import writing
 from keras_attn_nmt.plots import plot_translation
 from keras_attn_nmt.text.alignment import split_words
+from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training.corpora import decoded
 from keras_attn_nmt.training.evaluation import evaluate
 from keras_attn_nmt.training.output_directory import taken
@@ -69,7 +70,10 @@ def run_demo(
     Raises:
         FileExistsError: `output` holds a model not written by a demo, or is in use by another
             process.
+        ValueError: The sentence is blank.
     """
+    if sentence is not None and is_blank(sentence):
+        raise ValueError("The sentence is blank: give another one, or none for that of the demo.")
     recipe = load_recipe("phrases", [*SETTINGS, *overrides])
     with taken(output) as directory:
         return _run(directory, recipe, sentence, export)
@@ -99,7 +103,7 @@ def _run(
     scores = evaluate(translator, sources, references)
 
     logger.info("3/4 plotting attention")
-    sentences = [*SENTENCES[:4], sentence or SENTENCES[4]]
+    sentences = [*SENTENCES[:4], SENTENCES[4] if sentence is None else sentence]
     translations = []
     for number, (source, found) in enumerate(zip(sentences, translator(sentences), strict=True), 1):
         picture = output / f"attention_{number}.png"

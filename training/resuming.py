@@ -13,6 +13,7 @@ from keras_attn_nmt.run_record import (
     CHANGES,
     DATA_DIGESTS,
     RECIPE,
+    VALIDATION_DIGESTS,
     VOCABULARY_FILES,
     read_start,
     read_training,
@@ -111,19 +112,22 @@ def check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] |
     return state
 
 
-def check_resumed_data(output: Path, data: BatchedPairs) -> None:
-    """Raises `ValueError` if a run was begun with other training data than this."""
+def check_resumed_data(output: Path, data: BatchedPairs, validation: BatchedPairs) -> None:
+    """Raises `ValueError` if a run was begun with other training or validation data than this."""
     try:
         before = read_training(output)
-        digests, pairs = before[DATA_DIGESTS], before["pairs"]
-    except (OSError, ValueError, KeyError):  # A kill, or an older release, wrote none.
+    except (OSError, ValueError):  # A kill wrote none.
         return
-    if digests != list(data.digests):
-        raise ValueError(
-            f"The training data has changed since the run in {output} was begun ({pairs:,} pairs "
-            f"then, {data.plan.pairs:,} now): restore it, or begin another run from this model "
-            "(--from)."
-        )
+    for name, key, now in (
+        ("training", DATA_DIGESTS, data),
+        ("validation", VALIDATION_DIGESTS, validation),
+    ):
+        # Older releases have none.
+        if before.get(key, list(now.digests)) != list(now.digests):
+            raise ValueError(
+                f"The {name} data has changed since the run in {output} was begun: restore it, or "
+                "begin another run from this model (--from)."
+            )
 
 
 def check_same_recipe(output: Path, recipe: Recipe, changeable: Sequence[str] = ()) -> None:

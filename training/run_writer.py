@@ -10,7 +10,7 @@ from typing import Any
 from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.model_directory import ModelFiles
 from keras_attn_nmt.model_file import load_weights
-from keras_attn_nmt.run_record import DATA_DIGESTS, TRAINING
+from keras_attn_nmt.run_record import DATA_DIGESTS, TRAINING, VALIDATION_DIGESTS
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.device import describe_device, versions
@@ -29,6 +29,7 @@ class RunWriter:
         recipe: The recipe.
         files: Model, configuration and tokenizers.
         data: The training batches.
+        validation: The validation batches.
         parent: The parent.
         done: Number of epochs that were done before.
         replicas: The devices.
@@ -41,6 +42,7 @@ class RunWriter:
         recipe: Recipe,
         files: ModelFiles,
         data: BatchedPairs,
+        validation: BatchedPairs,
         parent: Parent | None,
         done: int,
         replicas: Replicas,
@@ -60,6 +62,7 @@ class RunWriter:
             "parameters": files.model.count_params(),
             "pairs": plan.pairs,
             DATA_DIGESTS: list(data.digests),
+            VALIDATION_DIGESTS: list(validation.digests),
             "dropped_pairs": dict(plan.dropped),
             "mixed_pairs": [share.summary() for share in plan.shares],
             "padding": plan.padding,
@@ -77,9 +80,9 @@ class RunWriter:
         final = model_directory.build_float32(config)
         checkpoints = self.output / model_directory.CHECKPOINTS
         load_weights(final, checkpoints / callbacks.weights_file(best))
-        # Not from the recipe: `evaluate --save-search` may have changed it.
-        search = model_directory.read_config(self.output)[2]
-        model_directory.save_model(self.output, self.files._replace(model=final, search=search))
+        # Not the search options of the recipe: `tune` may have changed them.
+        files = self.files._replace(model=final)
+        model_directory.save_model(self.output, files, keep_search=True)
         written = {
             **self.report,
             "finished": finished,

@@ -24,7 +24,7 @@ from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours
-from keras_attn_nmt.run_record import TRAINING, read_training
+from keras_attn_nmt.run_record import DATA_DIGESTS, TRAINING, read_training
 from keras_attn_nmt.training import callbacks, study_plots
 from keras_attn_nmt.training.corpora import concatenated, decoded
 from keras_attn_nmt.training.evaluation import bleu_by_length, evaluate
@@ -86,13 +86,20 @@ def run_study(
 
     Raises:
         FileExistsError: Another process is writing into `output`.
-        ValueError: A system is unknown, or incompatible with the recipe.
+        ValueError: A system is unknown, or incompatible with the recipe, or the training data has
+            changed since another system was trained.
         ImportError: scikit-learn is not installed.
     """
     study_plots.require_scikit_learn()
     names = list(systems)
     if unknown := sorted(set(names) - set(SYSTEMS)):
         raise ValueError(f"Unknown systems: {', '.join(unknown)}. Known: {', '.join(SYSTEMS)}.")
+    without = [name for name in names if SYSTEMS[name]["attention"] == "none"]
+    if recipe.training.guided_alignment and without:
+        raise ValueError(
+            "training.guided_alignment needs a model with attention, which these systems do not "
+            f"have: {', '.join(without)}. Set it to 0, or choose other systems."
+        )
     with taken(output) as directory:
         return _run(recipe, directory, names, quiet)
 
@@ -100,10 +107,17 @@ def run_study(
 def _run(recipe: Recipe, output: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
     sources, references = _test_pairs(recipe)
     report: dict[str, Any] = {"recipe": recipe.to_dict(), "systems": {}}
+    digests: dict[str, Any] = {}
     for name in names:
         logger.info("study: %s", name)
         directory = output / name
         trained = _train(_recipe_of(recipe, name), directory, quiet)
+        digests[name] = trained.get(DATA_DIGESTS)
+        if digests[name] != digests[names[0]]:
+            raise ValueError(
+                f"{output / names[0]} and {directory} were trained with different data, so they "
+                "cannot be compared: remove the one that was trained with other data than now."
+            )
         translator = Translator.load(directory)
         scores = evaluate(translator, sources, references)
         translations = scores.pop("translations")

@@ -116,14 +116,25 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
     # Without seeking, so that pipes can be read: --source <(zcat train.de.gz).
     if not file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC):
         return file
-    # GzipFile only closes files that it opened by name.
-    file.close()
-    unpacked = cast(BinaryIO, gzip.open(path, "rb"))  # noqa: SIM115  The caller closes it.
+    # Not opened again: what was peeked at is gone from a pipe.
+    unpacked = cast(BinaryIO, _Unpacked(file))
     # A pipe has no size.
     if not (size := path.stat().st_size):
         return unpacked
     limited = _Limited(unpacked, path, max(_SMALL_BYTES, _MOST_EXPANSION * size))
     return cast(BinaryIO, io.BufferedReader(limited, 1 << 16))
+
+
+class _Unpacked(gzip.GzipFile):
+    """The content of a gzip file, which is closed with it."""
+
+    def __init__(self, file: BinaryIO):
+        super().__init__(fileobj=file, mode="rb")
+        self._file = file
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
 
 class _Limited(io.RawIOBase):

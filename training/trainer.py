@@ -194,7 +194,7 @@ def _train(
     data, validation = run_batches(recipe, tokenizers, pairs, validation_pairs)
     check_same_data(cluster, data, validation)
     if state is not None and cluster.first:
-        check_resumed_data(output, data)
+        check_resumed_data(output, data, validation)
     shard, validation_shard = devices.shard(data), devices.shard(validation)
     if cluster.first:
         warn_of_few(validation.plan.pairs, settings)
@@ -249,7 +249,7 @@ def _train(
     writer = None
     if local is not None:
         files = ModelFiles(local, config, *tokenizers)
-        writer = RunWriter(output, recipe, files, data, parent, done, devices, start)
+        writer = RunWriter(output, recipe, files, data, validation, parent, done, devices, start)
 
     progress = callbacks.Progress(
         steps, data.plan.target_tokens, settings.epochs, quiet or not cluster.first

@@ -133,7 +133,8 @@ class _TranslateParts(beam.DoFn):
         rows = translation_rows(options.form, number, line.text, outcome.best, options.n_best)
         files.of["text"].write("".join(f"{row}\n" for row in rows).encode())
         if options.alignment:
-            files.of["align"].write(f"{alignment_row(outcome.best[0])}\n".encode())
+            links = alignment_row(line.text, outcome.best[0])
+            files.of["align"].write(f"{links}\n".encode())
         if outcome.failure:
             files.failed.append({"file": source.path, "line": number, "reason": outcome.failure})
 

@@ -87,6 +87,11 @@ def check_protection(options: argparse.Namespace) -> Protection:
         raise UsageError("--stand-in needs --protect or --protect-defaults.")
     if options.bad_markup and not options.markup:
         raise UsageError("--bad-markup needs --markup.")
+    if options.too_long == "crop" and (protect or options.markup):
+        raise UsageError(
+            "--too-long crop does not go with --protect, --protect-defaults and --markup, as "
+            "what is cropped may hold protected text and tags: use --too-long skip."
+        )
     if options.language and not options.paragraphs:
         raise UsageError("--language needs --paragraphs.")
     if options.paragraphs and options.n_best > 1:

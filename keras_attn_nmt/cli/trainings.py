@@ -124,12 +124,14 @@ def train(options: argparse.Namespace) -> None:
             )
         cluster = connect_workers(wait)
     else:
-        if options.wait is not None and options.processes == 1:
-            raise UsageError("--wait needs other processes to wait for: --processes above 1.")
         warn_of_unused_task()
         if options.processes > 1 or recipe.training.devices > 1:
             check_backend()  # Before waiting for other processes.
         cluster = Cluster.of(options.processes, options.process, options.coordinator, wait)
+    if options.wait is not None and cluster.processes == 1:
+        raise UsageError(
+            "--wait needs other processes to wait for: --processes above 1, or those of TF_CONFIG."
+        )
     # JAX's collectives write to standard output, which is for the report.
     with stdout_to_stderr() if cluster.processes > 1 else contextlib.nullcontext():
         report = training.train(
@@ -153,8 +155,11 @@ def train(options: argparse.Namespace) -> None:
 def study(options: argparse.Namespace) -> None:
     check_folder_output(options.output)
     from keras_attn_nmt import training
-    from keras_attn_nmt.training.study import SYSTEMS, run_study, table
+    from keras_attn_nmt.training.study import PAPERS_ATTENTION, SYSTEMS, run_study, table
 
+    for name in PAPERS_ATTENTION:
+        if any(each.startswith(f"model.{name}=") for each in options.set):
+            raise UsageError(f"--set model.{name}: each system of the study has its own.")
     recipe = training.load_recipe(options.recipe, options.set)
     systems = options.systems or tuple(SYSTEMS)
     report = run_study(recipe, options.output, systems, quiet=options.quiet)

@@ -5,6 +5,7 @@ Requires only the standard library.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import unicodedata
@@ -156,14 +157,22 @@ class Glossary:
 
     def terms_met(self, text: str, translation: str) -> tuple[int, int]:
         """How many terms of a text are in its translation, and how many there are."""
-        counts: dict[tuple[str, ...], int] = {}
-        for each in self.constraints(text):
-            counts[each.targets] = counts.get(each.targets, 0) + 1
-        met = 0
-        for targets, count in counts.items():
-            spellings = {*targets, *map(capitalized, targets)}
-            met += min(count, sum(occurrences(translation, each) for each in spellings))
-        return met, sum(counts.values())
+        counts = collections.Counter(each.targets for each in self.constraints(text))
+        terms = counts.total()
+        places = [
+            (start - end, start, targets)
+            for targets in counts
+            for spelling in {*targets, *map(capitalized, targets)}
+            for start, end in occurrences(translation, spelling)
+        ]
+        taken: list[tuple[int, int]] = []
+        # The longest first: of "dog house", "dog" is no other term.
+        for length, start, targets in sorted(places):
+            end = start - length
+            if counts[targets] and not any(start < b and a < end for a, b in taken):
+                taken.append((start, end))
+                counts[targets] -= 1
+        return len(taken), terms
 
     def _term_at(self, text: str, start: int) -> str:
         """The longest term that begins here, or `""`."""
@@ -210,18 +219,19 @@ def text_constraints(
     return found
 
 
-def occurrences(text: str, phrase: str) -> int:
-    """How often a phrase stands in a text as whole words, without overlaps."""
+def occurrences(text: str, phrase: str) -> list[tuple[int, int]]:
+    """Where a phrase stands in a text, in NFC, as whole words, without overlaps."""
     text, phrase = unicodedata.normalize("NFC", text), _normalized(phrase)
-    count = start = 0
+    found, start = [], 0
     while (start := text.find(phrase, start)) >= 0:
         end = start + len(phrase)
         whole = not joins(text[start - 1 : start], text[start]) and not joins(
             text[end - 1], text[end : end + 1]
         )
-        count += whole
+        if whole:
+            found.append((start, end))
         start = end if whole else start + 1
-    return count
+    return found
 
 
 def _normalized(text: str) -> str:

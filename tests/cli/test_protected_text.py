@@ -196,3 +196,10 @@ def test_documents_of_thousands_of_words(translate, sentencex):
 def test_paragraphs_need_a_language(translate, sentencex):
     code, _, err = translate(b"Ein Haus.\n", "--paragraphs")
     assert (code, "give --language" in err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--protect-defaults", "--markup"])
+def test_cropping_protected_text_is_refused(translate, option):
+    code, out, err = translate(TEXT, option, "--too-long", "crop")
+    assert (code, out) == (2, "")
+    assert "what is cropped may hold protected text and tags: use --too-long skip" in err

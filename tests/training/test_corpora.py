@@ -1,5 +1,6 @@
 import gzip
 import itertools
+import os
 import re
 
 import pytest
@@ -36,6 +37,16 @@ def test_an_alignment_without_sure_links_gives_a_warning(tmp_path, caplog, links
     sides = [write(tmp_path / "a.de", "eins\n"), write(tmp_path / "a.en", "one\n")]
     read_lines(*sides, write(tmp_path / "a.align", links))
     assert [each.getMessage().count("no sure link") for each in caplog.records] == [1] * warnings
+
+
+def test_a_short_gzip_file_comes_through_a_pipe():
+    reading, writing = os.pipe()
+    os.write(writing, gzip.compress(b"eins\nzwei\n"))
+    os.close(writing)
+    try:
+        assert list(textfiles.iterate_lines(f"/dev/fd/{reading}")) == [b"eins", b"zwei"]
+    finally:
+        os.close(reading)
 
 
 def test_gzip_is_detected_by_content(tmp_path):

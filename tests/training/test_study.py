@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from keras_attn_nmt import cli
 from keras_attn_nmt.training import study, study_plots
 from keras_attn_nmt.training.corpora import concatenated, decoded, from_pairs
 from keras_attn_nmt.training.recipe_files import load_recipe
@@ -115,8 +116,24 @@ def test_study_writes_table_plots_and_report(recipe, tmp_path):
     assert again["systems"]["fixed-vector"]["bleu"] == report["systems"]["fixed-vector"]["bleu"]
     with pytest.raises(ValueError, match=r"different values of training\.epochs"):
         run_study(replace(recipe, training=replace(recipe.training, epochs=2)), tmp_path, names)
+    # The data of the first was other data.
+    path = tmp_path / "fixed-vector" / "training.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_digests": ["other"]}))
+    with pytest.raises(ValueError, match=r"fixed-vector and .*twice were trained with different"):
+        run_study(recipe, tmp_path, ["fixed-vector", "fixed-vector-twice"], quiet=True)
+
+
+def test_systems_that_would_ignore_a_setting_are_refused(recipe, tmp_path, capsys):
+    pytest.importorskip("sklearn")
     with pytest.raises(ValueError, match="Unknown systems: transformer"):
         run_study(recipe, tmp_path, ["transformer"])
+    guided = replace(recipe, training=replace(recipe.training, guided_alignment=0.5))
+    with pytest.raises(ValueError, match=r"needs a model with attention, .* fixed-vector"):
+        run_study(guided, tmp_path, ["attention", "fixed-vector"])
+    arguments = ["study", "phrases", "--output", str(tmp_path), "--set", "model.attention=luong"]
+    assert cli.main(arguments) == 2
+    assert "--set model.attention: each system of the study has its own" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_clusters_group_neighbouring_vectors():
