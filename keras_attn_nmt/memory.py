@@ -48,6 +48,9 @@ def keep_freed_memory() -> bool:
 
 def _tensorflow_pools_tensors() -> bool:
     """Whether TensorFlow, if imported, runs with oneDNN, whose allocator keeps freed tensors."""
+    keras = sys.modules.get("keras")
+    if keras and keras.backend.backend() != "tensorflow":
+        return False  # TensorFlow is there for tf.data alone.
     port = sys.modules.get("tensorflow.python.util._pywrap_util_port")
     # Not a public function of TensorFlow, which has none.
     return bool(getattr(port, "IsMklEnabled", bool)())

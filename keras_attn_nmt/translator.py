@@ -23,7 +23,7 @@ from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample, uniform_numbers
 from keras_attn_nmt.decoding.search_options import SearchOptions, check_constrained
-from keras_attn_nmt.decoding.shortlist import Shortlist
+from keras_attn_nmt.decoding.shortlist import Shortlist, check_backend
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
@@ -214,12 +214,7 @@ class Translator(ParagraphTranslator):
         )
         self._decoder.check_options(search, copy)
         if glossary is not None or constraints is not None:
-            check_constrained(search)
-            if copy:
-                raise ValueError(
-                    "copy=True does not go with a glossary or constraints: copied words may "
-                    "replace those of their phrases. Leave one of them out."
-                )
+            check_constrained(search, copy)
         key = (search, shortlist)
         if key not in self._searches:
             find = functools.partial(searching.search, self._decoder_with(shortlist))
@@ -385,6 +380,7 @@ class Translator(ParagraphTranslator):
             )
         if not shortlist:
             return self._decoder
+        check_backend()
         known = self._known_shortlist()
         return decoder_of([IncrementalDecoder(each, shortlist=known) for each in self._members])
 

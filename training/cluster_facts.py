@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 
 import keras
@@ -38,12 +37,9 @@ def check_same_settings(
     facts = {
         name: value for name, value in all_settings(recipe).items() if name not in _LOCAL_SETTINGS
     }
-    packages = versions() | {
-        name: importlib.metadata.version(name) for name in ("jax", "jaxlib") if backend == "jax"
-    }
     facts |= {
         f"version of {name}": version
-        for name, version in packages.items()
+        for name, version in versions().items()
         if name not in _IRRELEVANT_PACKAGES
     }
     facts |= {

@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that affect results."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    backend = ("jax", "jaxlib") if keras.backend.backend() == "jax" else ()
+    for name in (*PACKAGES, *backend):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

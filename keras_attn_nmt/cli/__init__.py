@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{PROGRAM} {name}: error: {presentable(str(error))}")
         return 2
     except Exception as error:
-        if not (isinstance(error, (ValueError, OSError, ImportError)) or _is_of_a_file(error)):
+        if not (isinstance(error, (ValueError, OSError, ImportError)) or _is_of_a_backend(error)):
             raise
         say(f"{PROGRAM}: error: {presentable(str(error).strip()) or type(error).__name__}")
         discard_unwritable_output()
@@ -66,9 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _is_of_a_file(error: Exception) -> bool:
-    """Whether TensorFlow failed to read or write a file; its errors are not those of Python."""
+def _is_of_a_backend(error: Exception) -> bool:
+    """Whether TensorFlow failed to read or write a file, or TensorFlow or JAX lacks memory.
+
+    Their errors are not those of Python.
+    """
     kind = type(error)
+    if kind.__name__ == "JaxRuntimeError":
+        return str(error).startswith("RESOURCE_EXHAUSTED")
     return kind.__module__ == _ERRORS_OF_TENSORFLOW and kind.__name__ in _ERRORS_OF_FILES
 
 

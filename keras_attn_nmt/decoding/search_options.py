@@ -112,8 +112,13 @@ def check_exported_beam(options: SearchOptions) -> None:
         )
 
 
-def check_constrained(options: SearchOptions) -> None:
+def check_constrained(options: SearchOptions, copy: bool = False) -> None:
     """Raises `ValueError` for options that `constrained_search` does not have."""
+    if copy:
+        raise ValueError(
+            "copy=True is not available with a glossary or constraints: copied words may replace "
+            "those of their phrases. Leave one of them out."
+        )
     if options.diversity_penalty:
         raise ValueError(
             f"diversity_penalty={options.diversity_penalty:g} is not available with a glossary or "

@@ -83,11 +83,7 @@ class Shortlist(NamedTuple):
         Raises:
             ValueError: The Keras backend requires static shapes.
         """
-        if keras.backend.backend() != "tensorflow":
-            raise ValueError(
-                "A shortlist requires Keras on TensorFlow, but the backend is "
-                f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow, or translate without it."
-            )
+        check_backend()
         batch = ops.shape(source)[0]
         own = ops.take(self.candidates, source, axis=0)
         own = ops.where(ops.expand_dims(source != PAD, 2), own, PAD)
@@ -163,6 +159,15 @@ class Shortlist(NamedTuple):
                 "again with keras-attn-nmt shortlist MODEL."
             )
         return found
+
+
+def check_backend() -> None:
+    """Raises `ValueError` for a backend that requires static shapes."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "A shortlist requires Keras on TensorFlow, but the backend is "
+            f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow, or translate without it."
+        )
 
 
 def _array(file: Any, name: str, kind: str, rank: int) -> np.ndarray:

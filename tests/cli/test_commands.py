@@ -369,6 +369,19 @@ def test_files_that_tensorflow_cannot_write_are_one_message(capfd, monkeypatch, 
         fail(errors.InvalidArgumentError)
 
 
+def test_memory_that_jax_lacks_is_a_message(capfd, monkeypatch, tmp_path):
+    jax = pytest.importorskip("jax")
+
+    def train(*_, **__):
+        return jax.numpy.zeros((2_000_000_000, 2000))
+
+    monkeypatch.setattr("keras_attn_nmt.training.train", train)
+    arguments = ["train", "phrases", "--output", str(tmp_path / "model")]
+    code, _, err = run(capfd, monkeypatch, arguments)
+    assert code == 1
+    assert "error: RESOURCE_EXHAUSTED: Out of memory allocating" in err
+
+
 def test_doctor_lists_versions_and_devices(capfd, monkeypatch):
     code, out, _ = run(capfd, monkeypatch, ["doctor", "--json"])
     assert code == 0
