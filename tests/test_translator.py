@@ -251,9 +251,7 @@ def test_copy_is_a_search_option(loaded):
     assert found.text == "Łódź"
     assert plain.text != found.text
     # It would replace the words of phrases, which are found before.
-    with pytest.raises(
-        ValueError, match="copy=True is not available with a glossary"
-    ):
+    with pytest.raises(ValueError, match="copy=True is not available with a glossary"):
         unknowing(["Łódź"], constraints=[["See"]], copy=True)
 
 

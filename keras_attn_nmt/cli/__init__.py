@@ -72,7 +72,7 @@ def _is_of_a_backend(error: Exception) -> bool:
     Their errors are not those of Python.
     """
     kind = type(error)
-    if kind.__name__ == "JaxRuntimeError":
+    if kind.__name__ in ("JaxRuntimeError", "XlaRuntimeError"):  # Before JAX 0.6, the latter.
         return str(error).startswith("RESOURCE_EXHAUSTED")
     return kind.__module__ == _ERRORS_OF_TENSORFLOW and kind.__name__ in _ERRORS_OF_FILES
 
