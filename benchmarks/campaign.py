@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from campaign.fault_cases import BULK
 from campaign.rows import Row
 
 
@@ -118,6 +119,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.parts and options.only not in (["write-faults"], ["runtimes"]):
         parser.error("--parts needs --only write-faults, or --only runtimes")
+    if BULK in options.parts and not options.beam_python:
+        parser.error(f"{BULK} needs --beam-python")
     print(f"Seed {options.seed}\n", flush=True)
     print("| campaign | tried | survived | wrong | lost | seconds | notes |")
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -128,8 +131,12 @@ def main() -> None:
         minutes = options.minutes / len(options.only)
         begin = time.perf_counter()
         settings = Settings(
-            *(options.model.resolve(), work, options.seed, minutes),
-            *(options.beam_python, options.parts),
+            model=options.model.resolve(),
+            work=work,
+            seed=options.seed,
+            minutes=minutes,
+            beam_python=options.beam_python,
+            parts=options.parts,
         )
         for row in CAMPAIGNS[name](settings):
             failed |= row.failed

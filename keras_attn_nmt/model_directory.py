@@ -51,8 +51,13 @@ def save_model(
         directory: The directory.
         files: What to write.
         keep_search: Keep the search options that the directory has.
+
+    Raises:
+        FileNotFoundError: There are no search options to keep.
     """
     directory = Path(directory)
+    if keep_search:
+        read_config(directory)  # Before anything is written.
     make_folder(directory)
     files.source_tokenizer.save(directory / SOURCE)
     files.target_tokenizer.save(directory / TARGET)

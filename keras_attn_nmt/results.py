@@ -57,22 +57,26 @@ def alignment_row(source: str, found: Translation | Paragraph) -> str:
     if not isinstance(found, Paragraph):
         return format_pharaoh(found.alignment())
     links: set[tuple[int, int]] = set()
-    sources = _words_before(source, found.sources)
-    targets = _words_before(found.text, [each.text for each in found.sentences])
+    sides = [(each.source_tokens, each.target_tokens) for each in found.sentences]
+    sources = _words_before(source, found.sources, [tokens for tokens, _ in sides])
+    texts = [each.text for each in found.sentences]
+    targets = _words_before(found.text, texts, [tokens for _, tokens in sides])
     for first, second, sentence in zip(sources, targets, found.sentences, strict=True):
         links |= {(i + first, j + second) for i, j in sentence.alignment()}
     return format_pharaoh(links)
 
 
-def _words_before(text: str, parts: Sequence[str]) -> list[int]:
-    """The words before each part of a text, without one that goes on in the part."""
-    from keras_attn_nmt.text.alignment import split_words
+def _words_before(text: str, parts: Sequence[str], tokens: Sequence[Sequence[str]]) -> list[int]:
+    """The number of words before each part of a text, without one that goes on in the part."""
+    from keras_attn_nmt.text.alignment import word_of_tokens
 
-    counts, place = [], 0
-    for part in parts:
+    counts: list[int] = []
+    place = words = 0
+    for part, of_part in zip(parts, tokens, strict=True):
         start = text.index(part, place)
-        goes_on = start > 0 and not f"{text[start - 1]}{part[:1]}".count(" ")
-        counts.append(len(split_words(text[:start])) - goes_on)
+        goes_on = words > 0 and not text[start - 1].isspace()
+        counts.append(words - goes_on)
+        words = max(words, counts[-1] + max(word_of_tokens(of_part), default=-1) + 1)
         place = start + len(part)
     return counts
 

@@ -28,6 +28,8 @@ def pieces(text, limit):
         ("siehe auch https://a.de/b.html dort", ["siehe auch", "https://a.de/b.html dort"]),
         ("Das ist es. Es war so, wie es war", ["Das ist es.", "Es war so, wie es war"]),
         ("今天天气很好。我们去公园玩了吧", ["今天天气很好。", "我们去公园玩了吧"]),
+        ("今天天气很好…我们去公园玩了吧", ["今天天气很好…", "我们去公园玩了吧"]),
+        ("今天天气好吗?我们去公园玩了吧", ["今天天气好吗?", "我们去公园玩了吧"]),
     ],
 )
 def test_cuts_are_between_sentences_clauses_or_words(text, wanted):
@@ -49,6 +51,7 @@ def translated(words, links):
     ("source", "parts", "text", "wanted"),
     [
         ("ab cd ef", ["ab cd", "ef"], "x y z", "0-0 1-1 2-2"),
+        ("ab cd\u3000ef", ["ab cd", "ef"], "x y\u3000z", "0-0 1-1 2-2"),
         # The second piece goes on in the word of the first.
         ("ab cd.ef", ["ab cd.", "ef"], "x y z", "0-0 1-1 1-2"),
         # The pieces of one word without spaces, whose translations are joined without one, too.

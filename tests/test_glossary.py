@@ -115,6 +115,9 @@ def test_a_place_of_the_translation_meets_one_term():
     glossary = Glossary({"Hunde": ["hounds", "pack of hounds"]})
     assert glossary.terms_met("Hunde und Hunde", "A pack of hounds and dogs") == (1, 2)
     assert glossary.terms_met("Hunde und Hunde", "Hounds and a pack of hounds") == (2, 2)
+    # A term with a choice leaves the only place of another to that one.
+    glossary = Glossary({"Bub": ["boy", "lad"], "Bursche": ["lad"]})
+    assert glossary.terms_met("Bursche und Bub", "lad and boy") == (2, 2)
     glossary = Glossary({"Hund": "dog", "Hundehütte": "dog house"})
     text = "Der Hund in der Hundehütte"
     assert glossary.terms_met(text, "The cat in the dog house") == (1, 2)

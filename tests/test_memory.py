@@ -3,8 +3,12 @@
 import platform
 import subprocess
 import sys
+import types
 
+import keras
 import pytest
+
+from keras_attn_nmt import memory
 
 PROGRAM = """
 import resource
@@ -26,3 +30,11 @@ print(held - resident() < 100)
 def test_freed_memory_stays_in_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+def test_only_tensorflow_pools_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = types.SimpleNamespace(IsMklEnabled=lambda: True)
+    monkeypatch.setitem(sys.modules, "tensorflow.python.util._pywrap_util_port", port)
+    for backend in ("tensorflow", "jax"):
+        monkeypatch.setattr(keras.backend, "backend", lambda name=backend: name)
+        assert memory._tensorflow_pools_tensors() is (backend == "tensorflow")

@@ -24,12 +24,13 @@ from keras_attn_nmt import model_directory, writing
 from keras_attn_nmt.config import ModelConfig
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours
-from keras_attn_nmt.run_record import DATA_DIGESTS, TRAINING, read_training
+from keras_attn_nmt.run_record import DATA_DIGESTS, TRAINING, VALIDATION_DIGESTS, read_training
 from keras_attn_nmt.training import callbacks, study_plots
 from keras_attn_nmt.training.corpora import concatenated, decoded
 from keras_attn_nmt.training.evaluation import bleu_by_length, evaluate
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.recipe import Recipe
+from keras_attn_nmt.training.recipe_files import MODEL_DEFAULTS
 from keras_attn_nmt.training.resuming import check_same_recipe
 from keras_attn_nmt.training.splits import load_split
 from keras_attn_nmt.training.trainer import train
@@ -49,6 +50,8 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = {
     "fixed-vector-reversed": {**FIXED_VECTOR, "source_order": "reversed"},
     "fixed-vector-twice": {**FIXED_VECTOR, "source_order": "twice"},
 }
+# What tells the systems apart, beside the query.
+OWN_SETTINGS = ("attention", "bidirectional", "source_order")
 # The system whose sentence vectors are plotted: they encode the whole sentence.
 FIXED = "fixed-vector"
 # Number of random concatenations of the test set, so that each length bin is populated.
@@ -94,6 +97,12 @@ def run_study(
     names = list(systems)
     if unknown := sorted(set(names) - set(SYSTEMS)):
         raise ValueError(f"Unknown systems: {', '.join(unknown)}. Known: {', '.join(SYSTEMS)}.")
+    model = {**MODEL_DEFAULTS, **recipe.model}
+    if own := [name for name in OWN_SETTINGS if model[name] != MODEL_DEFAULTS[name]]:
+        raise ValueError(
+            f"{', '.join(f'model.{name}' for name in own)}: each system of the study has its own. "
+            "Remove it from the recipe."
+        )
     without = [name for name in names if SYSTEMS[name]["attention"] == "none"]
     if recipe.training.guided_alignment and without:
         raise ValueError(
@@ -107,17 +116,16 @@ def run_study(
 def _run(recipe: Recipe, output: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
     sources, references = _test_pairs(recipe)
     report: dict[str, Any] = {"recipe": recipe.to_dict(), "systems": {}}
-    digests: dict[str, Any] = {}
+    known: dict[str, tuple[Path, Any]] = {}
+    # Before any training.
+    for name in names:
+        if finished := _finished(output / name):
+            _check_same_data(output / name, finished, known)
     for name in names:
         logger.info("study: %s", name)
         directory = output / name
         trained = _train(_recipe_of(recipe, name), directory, quiet)
-        digests[name] = trained.get(DATA_DIGESTS)
-        if digests[name] != digests[names[0]]:
-            raise ValueError(
-                f"{output / names[0]} and {directory} were trained with different data, so they "
-                "cannot be compared: remove the one that was trained with other data than now."
-            )
+        _check_same_data(directory, trained, known)
         translator = Translator.load(directory)
         scores = evaluate(translator, sources, references)
         translations = scores.pop("translations")
@@ -187,13 +195,39 @@ def _parameters(model: Mapping[str, Any], recipe: Recipe) -> int:
         return int(build_model(config).count_params())
 
 
+def _finished(directory: Path) -> dict[str, Any] | None:
+    """The record of a system whose training has ended."""
+    if not (directory / TRAINING).exists():
+        return None
+    record = read_training(directory)
+    # Older releases wrote it only at the end of training.
+    return record if record.get("finished", True) else None
+
+
+def _check_same_data(
+    directory: Path, record: Mapping[str, Any], known: dict[str, tuple[Path, Any]]
+) -> None:
+    """Raises `ValueError` if a system was trained with other data than one before.
+
+    Args:
+        directory: Of the system.
+        record: Of its training.
+        known: By digest, the first system that has it; completed here.
+    """
+    # Older releases recorded none.
+    for name in filter(record.get, (DATA_DIGESTS, VALIDATION_DIGESTS)):
+        first, digests = known.setdefault(name, (directory, record[name]))
+        if record[name] != digests:
+            raise ValueError(
+                f"{first} and {directory} were trained with different data, so they cannot be "
+                "compared: remove the one that was trained with other data than now."
+            )
+
+
 def _train(recipe: Recipe, directory: Path, quiet: bool) -> dict[str, Any]:
-    if (directory / TRAINING).exists():
-        report = read_training(directory)
-        # Older releases wrote it only at the end of training.
-        if report.get("finished", True):
-            check_same_recipe(directory, recipe)
-            return report
+    if report := _finished(directory):
+        check_same_recipe(directory, recipe)
+        return report
     started = callbacks.read_state(directory / model_directory.CHECKPOINTS) is not None
     if started:
         # Stricter than --resume: all systems have the same budget.

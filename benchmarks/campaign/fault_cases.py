@@ -16,6 +16,8 @@ from typing import NamedTuple
 from campaign.outputs import fingerprint
 
 HERE = Path(__file__).parent
+# The command that needs Apache Beam.
+BULK = "bulk-translate"
 # Seconds after which a command that nothing disturbs has failed.
 LONGEST = 900
 # No schedule that needs the number of epochs: a run of fewer epochs begins like one of more.
@@ -139,7 +141,7 @@ CASES = (
     Case("model directory", ("save-model", "{model}", "{out}/model"),
          ("save-model", "{other}", "{out}/model"), loaded="{out}/model"),
     Case("export web", _WEB, (*_WEB, "--single-file"), whole=True),
-    Case("bulk-translate", ("bulk-translate", "{model}/../demo.tflite", "--input",
+    Case(BULK, ("bulk-translate", "{model}/../demo.tflite", "--input",
                             "{data}/texts.de", "--output", "{out}/bulk", "--beam-size", "1")),
 )  # fmt: skip
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from campaign.fault_cases import CASES, Prepared, Worker, write_data
+from campaign.fault_cases import BULK, CASES, Prepared, Worker, write_data
 from campaign.fault_worker import STOPPED
 from campaign.outputs import Broken, fingerprint, leftovers, unlike
 from campaign.power_loss import Call, calls, unsafe
@@ -28,8 +28,6 @@ from campaign.rows import Row
 from keras_attn_nmt.checks import check_known
 
 OPERATIONS = ("write", "rename", "fsync", "open", "close", "mkdir")
-# The case that needs Apache Beam.
-BULK = "bulk-translate"
 # Most faults for each command.
 TRIALS = 40
 KILL = -2

@@ -73,7 +73,8 @@ def _is_of_a_backend(error: Exception) -> bool:
     """
     kind = type(error)
     if kind.__name__ in ("JaxRuntimeError", "XlaRuntimeError"):  # Before JAX 0.6, the latter.
-        return str(error).startswith("RESOURCE_EXHAUSTED")
+        # Keras puts the name of a layer before it.
+        return "RESOURCE_EXHAUSTED" in str(error)
     return kind.__module__ == _ERRORS_OF_TENSORFLOW and kind.__name__ in _ERRORS_OF_FILES
 
 

@@ -89,8 +89,8 @@ def check_protection(options: argparse.Namespace) -> Protection:
         raise UsageError("--bad-markup needs --markup.")
     if options.too_long == "crop" and (protect or options.markup):
         raise UsageError(
-            "--too-long crop does not go with --protect, --protect-defaults and --markup, as "
-            "what is cropped may hold protected text and tags: use --too-long skip."
+            "--too-long crop cannot be combined with --protect, --protect-defaults and --markup, "
+            "as what is cropped may hold protected text and tags: use --too-long skip."
         )
     if options.language and not options.paragraphs:
         raise UsageError("--language needs --paragraphs.")

@@ -155,11 +155,12 @@ def train(options: argparse.Namespace) -> None:
 def study(options: argparse.Namespace) -> None:
     check_folder_output(options.output)
     from keras_attn_nmt import training
-    from keras_attn_nmt.training.study import PAPERS_ATTENTION, SYSTEMS, run_study, table
+    from keras_attn_nmt.training.study import SYSTEMS, run_study, table
 
-    for name in PAPERS_ATTENTION:
-        if any(each.startswith(f"model.{name}=") for each in options.set):
-            raise UsageError(f"--set model.{name}: each system of the study has its own.")
+    # Recipes may have it, for other uses.
+    name = "model.query_previous_token"
+    if name in (each.partition("=")[0].strip() for each in options.set):
+        raise UsageError(f"--set {name} has no effect: all systems have the query of the paper.")
     recipe = training.load_recipe(options.recipe, options.set)
     systems = options.systems or tuple(SYSTEMS)
     report = run_study(recipe, options.output, systems, quiet=options.quiet)

@@ -68,7 +68,7 @@ def tune(options: argparse.Namespace) -> None:
                 "correct words are counted: leave it out."
             )
     if options.tokenize and options.metric == "chrf":
-        raise UsageError("--tokenize is about BLEU; chrF counts characters: leave it out.")
+        raise UsageError("--tokenize applies to BLEU only; chrF counts characters: leave it out.")
     if not options.dry_run:
         check_folder_output(options.model)
     from keras_attn_nmt.memory import keep_freed_memory

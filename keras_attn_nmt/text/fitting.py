@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from keras_attn_nmt.text.tokenizer import Tokenizer
     from keras_attn_nmt.text.words import Span
 
-# Where a text may be cut, best first: after a sentence, after a clause, between words. Marks of
-# scripts without spaces need none after them; 3.5, 12,000 and URLs have others inside.
+# Where a text may be cut, best first: after a sentence, after a clause, between words.
 _CUTS = (
-    re.compile(r"[.!?…]['\"”’»)]*\s+|[。！？][」』”’）]*\s*"),
-    re.compile(r"[,;:]\s+|[，；：、]\s*"),
+    re.compile(r"[.!?…。！？]['\"”’»)」』）]*\s*"),
+    re.compile(r"[,;:，；：、]\s*"),
     re.compile(r"\s+"),
 )
+# No space is needed after these.
+_WIDE = "。！？，；：、」』）"
 
 
 def cropped(tokenizer: Tokenizer, ids: list[int]) -> str:
@@ -61,6 +62,15 @@ def _cut(text: str) -> int:
     for pattern in _CUTS:
         ends = [match.end() for match in pattern.finditer(text)]
         ends = [end for end in ends if len(text) / 4 <= end <= 3 * len(text) / 4]
-        if ends:
+        if ends := [end for end in ends if _is_between_words(text, end)]:
             return min(ends, key=lambda end: abs(end - middle))
     return max(1, int(middle))
+
+
+def _is_between_words(text: str, place: int) -> bool:
+    """Whether a mark or space before this place separates words: not in 3.5, 12,000 or URLs."""
+    # With NumPy, which the parser of the command line need not import.
+    from keras_attn_nmt.text.word_boundaries import is_unspaced
+
+    last, following = text[place - 1], text[place]
+    return last.isspace() or last in _WIDE or is_unspaced(following)

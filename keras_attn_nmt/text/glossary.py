@@ -160,14 +160,14 @@ class Glossary:
         counts = collections.Counter(each.targets for each in self.constraints(text))
         terms = counts.total()
         places = [
-            (start - end, start, targets)
+            (start - end, len(targets), start, targets)
             for targets in counts
             for spelling in {*targets, *map(capitalized, targets)}
             for start, end in occurrences(translation, spelling)
         ]
         taken: list[tuple[int, int]] = []
-        # The longest first: of "dog house", "dog" is no other term.
-        for length, start, targets in sorted(places):
+        # The longest first, as of "dog house", "dog" is no other term; then terms without choice.
+        for length, _, start, targets in sorted(places):
             end = start - length
             if counts[targets] and not any(start < b and a < end for a, b in taken):
                 taken.append((start, end))

@@ -8,6 +8,7 @@ from bulk_files import content_of
 from tiny_translator import tiny_files
 
 from keras_attn_nmt import Translator
+from keras_attn_nmt.export import device_metadata
 from keras_attn_nmt.export.saved_model_runner import METADATA, SavedModelTranslator, read_metadata
 from keras_attn_nmt.model_directory import save_model
 
@@ -69,6 +70,13 @@ def test_no_alignment_of_a_model_without_attention(tmp_path):
     save_model(tmp_path / "model", tiny_files({"attention": "none"}))
     with pytest.raises(ValueError, match="alignment needs attention, which this model"):
         BulkModel(str(tmp_path / "model"), BulkOptions(alignment=True))
+
+
+def test_no_alignment_of_a_file_without_attention(device_file, monkeypatch):
+    metadata = {**device_metadata.read_metadata(device_file), "attention": False}
+    monkeypatch.setattr(device_metadata, "read_metadata", lambda _: metadata)
+    with pytest.raises(ValueError, match="alignment needs attention, which this model"):
+        check_model(device_file, BulkOptions(alignment=True))
 
 
 @pytest.mark.parametrize("recorded", [{"attention": "none"}, {"has_attention": False}])

@@ -370,16 +370,20 @@ def test_files_that_tensorflow_cannot_write_are_one_message(capfd, monkeypatch, 
 
 
 def test_memory_that_jax_lacks_is_a_message(capfd, monkeypatch, tmp_path):
-    jax = pytest.importorskip("jax")
+    errors = pytest.importorskip("jax").errors
 
-    def train(*_, **__):
-        return jax.numpy.zeros((2_000_000_000, 2000))
+    def fail(message):
+        def train(*_, **__):
+            raise errors.JaxRuntimeError(message)
 
-    monkeypatch.setattr("keras_attn_nmt.training.train", train)
-    arguments = ["train", "phrases", "--output", str(tmp_path / "model")]
-    code, _, err = run(capfd, monkeypatch, arguments)
+        monkeypatch.setattr("keras_attn_nmt.training.train", train)
+        return run(capfd, monkeypatch, ["train", "phrases", "--output", str(tmp_path / "model")])
+
+    code, _, err = fail("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
     assert code == 1
-    assert "error: RESOURCE_EXHAUSTED: Out of memory allocating" in err
+    assert "error: RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes." in err
+    with pytest.raises(errors.JaxRuntimeError):  # A mistake in the program.
+        fail("INVALID_ARGUMENT: shapes")
 
 
 def test_doctor_lists_versions_and_devices(capfd, monkeypatch):

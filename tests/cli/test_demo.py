@@ -29,3 +29,11 @@ def test_demo_writes_model_plots_and_exports(capfd, monkeypatch, tmp_path):
     assert list((tmp_path / "demo").glob("*.tflite"))
     # Without npm and a network, the demo has no page and says so.
     assert (tmp_path / "demo" / "web" / "index.html").is_file() != ("no web page" in err)
+
+
+def test_a_blank_sentence_is_refused(capfd, monkeypatch, tmp_path):
+    arguments = ["demo", "--output", str(tmp_path / "demo"), "--sentence", " "]
+    code, _, err = run(capfd, monkeypatch, arguments)
+    assert code == 1
+    assert "The sentence is blank" in err
+    assert not (tmp_path / "demo").exists()

@@ -75,7 +75,7 @@ def test_trials_keep_the_current_options_where_nothing_is_better():
 def test_wrong_usage_is_refused(capfd, monkeypatch, directory):
     for arguments, code, message in (
         (["--source", "x"], 2, "give both --source and --reference"),
-        (["--metric", "chrf", "--tokenize", "char"], 2, "--tokenize is about BLEU"),
+        (["--metric", "chrf", "--tokenize", "char"], 2, "--tokenize applies to BLEU only"),
         (["--beam-sizes", "0"], 2, "not a whole number of at least 1"),
         ([], 1, "pass files"),
     ):

@@ -26,6 +26,15 @@ def batched(texts: Texts, tokenizer: Tokenizer) -> BatchedPairs:
     return BatchedPairs(dataset(texts), tokenizer, tokenizer, tokens_per_batch=512)
 
 
+@pytest.mark.parametrize("rows", [[[5, 6], [], [7]], [[]], []])
+def test_every_row_ends(rows: list[list[int]]) -> None:
+    ids = tf.RaggedTensor.from_row_lengths(
+        tf.constant([id_ for row in rows for id_ in row], tf.int32),
+        tf.constant([len(row) for row in rows], tf.int64),
+    )
+    assert token_chunks.with_eos(ids).to_list() == [[*row, EOS] for row in rows]
+
+
 def test_batch_contract(tokenizer: Tokenizer) -> None:
     texts = [("ein Haus", "zwei"), ("im Park", "zwei Männer im Park")]
     batched = BatchedPairs(dataset(texts), tokenizer, tokenizer, sentences_per_batch=2)

@@ -116,9 +116,14 @@ def test_study_writes_table_plots_and_report(recipe, tmp_path):
     assert again["systems"]["fixed-vector"]["bleu"] == report["systems"]["fixed-vector"]["bleu"]
     with pytest.raises(ValueError, match=r"different values of training\.epochs"):
         run_study(replace(recipe, training=replace(recipe.training, epochs=2)), tmp_path, names)
-    # The data of the first was other data.
+    # The data of the first was other data; older releases did not record it.
     path = tmp_path / "fixed-vector" / "training.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "data_digests": ["other"]}))
+    record = json.loads(path.read_text())
+    del record["data_digests"]
+    path.write_text(json.dumps(record))
+    both = run_study(recipe, tmp_path, ["fixed-vector", "fixed-vector-twice"], quiet=True)
+    assert len(both["systems"]) == 2
+    path.write_text(json.dumps({**record, "validation_digests": ["other"]}))
     with pytest.raises(ValueError, match=r"fixed-vector and .*twice were trained with different"):
         run_study(recipe, tmp_path, ["fixed-vector", "fixed-vector-twice"], quiet=True)
 
@@ -130,9 +135,13 @@ def test_systems_that_would_ignore_a_setting_are_refused(recipe, tmp_path, capsy
     guided = replace(recipe, training=replace(recipe.training, guided_alignment=0.5))
     with pytest.raises(ValueError, match=r"needs a model with attention, .* fixed-vector"):
         run_study(guided, tmp_path, ["attention", "fixed-vector"])
-    arguments = ["study", "phrases", "--output", str(tmp_path), "--set", "model.attention=luong"]
+    for name, value in (("attention", "luong"), ("bidirectional", False)):
+        with pytest.raises(ValueError, match=f"model.{name}: each system of the study has its own"):
+            run_study(replace(recipe, model={**recipe.model, name: value}), tmp_path)
+    setting = "model.query_previous_token = false"
+    arguments = ["study", "phrases", "--output", str(tmp_path), "--set", setting]
     assert cli.main(arguments) == 2
-    assert "--set model.attention: each system of the study has its own" in capsys.readouterr().err
+    assert "all systems have the query of the paper" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
