@@ -11,10 +11,13 @@ import time
 _GRACE = 60
 
 if __name__ == "__main__":
-    from jaxlib import _jax
+    try:
+        from jaxlib import _jax as library
+    except ImportError:  # Before JAX 0.6.
+        from jaxlib import xla_extension as library
 
     address, processes = sys.argv[1], int(sys.argv[2])
-    service = _jax.get_distributed_runtime_service(address, processes)
+    service = library.get_distributed_runtime_service(address, processes)
     print("ready", flush=True)
     # Until process 0 ends or says that all have left.
     if not sys.stdin.read():
