@@ -26,11 +26,16 @@ def pytest_collectstart():
         import_keras()
 
 
+# The last file that takes long, whose fixtures cost nothing.
+SINGLY = "test_trainer"
+
+
 @pytest.hookimpl(tryfirst=True)  # Before xdist reads the marks.
 def pytest_collection_modifyitems(items):
     """Distributes tests file by file, as those of one file share its fixtures; slow ones singly."""
     for item in items:
-        if not any(map(item.get_closest_marker, ("slow", "xdist_group"))):
+        single = item.path.stem == SINGLY
+        if not single and not any(map(item.get_closest_marker, ("slow", "xdist_group"))):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

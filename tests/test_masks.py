@@ -58,6 +58,7 @@ def test_encoder_propagates_an_explicit_mask() -> None:
         encoder(embedded, source != 0)
 
 
+@slow_on_jax
 def test_functional_model_keeps_the_mask(tmp_path: Path) -> None:
     inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
     model = keras.Model(inputs, decoded(layers(mask_zero=True), *inputs)[3])

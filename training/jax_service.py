@@ -4,6 +4,7 @@ If process 0 ran it, its death would abort all others before they could say who 
 script: nothing of the package is imported.
 """
 
+import importlib
 import sys
 import time
 
@@ -12,9 +13,9 @@ _GRACE = 60
 
 if __name__ == "__main__":
     try:
-        from jaxlib import _jax as library
+        library = importlib.import_module("jaxlib._jax")
     except ImportError:  # Before JAX 0.6.
-        from jaxlib import xla_extension as library
+        library = importlib.import_module("jaxlib.xla_extension")
 
     address, processes = sys.argv[1], int(sys.argv[2])
     service = library.get_distributed_runtime_service(address, processes)

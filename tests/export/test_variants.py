@@ -18,8 +18,9 @@ from keras_attn_nmt.export import (
 from keras_attn_nmt.model_directory import SHORTLIST, ModelFiles, load_model, save_model
 
 # Choices of a model that `model_directory` has not made, in as few exports as hold them.
+LSTM = "lstm_luong_maxout_one_direction_two_layers_shortlist"
 VARIANTS = {
-    "lstm_luong_maxout_one_direction_two_layers_shortlist": {
+    LSTM: {
         "cell": "lstm",
         "attention": "luong",
         "readout": "maxout",
@@ -86,33 +87,30 @@ def wanted(monkeypatch):
 @pytest.mark.parametrize(
     "variant",
     [
-        "lstm_luong_maxout_one_direction_two_layers_shortlist",
+        LSTM,
         pytest.param(
             "papers_cell_fixed_vector_source_twice_mixed_bfloat16", marks=pytest.mark.slow
         ),
     ],
     indirect=True,
 )
-def test_both_exports_verify_against_translator(variant, model_directory, wanted, tmp_path):
+def test_both_exports_verify_against_translator(variant, wanted, tmp_path):
     # They ask all that they have written, and raise where an answer is not that of the model.
     shortlist = (variant / SHORTLIST).exists()
     # Without attention, there is no coverage penalty.
     weight = 0.4 if shortlist else 0.0
     # The fast tests export the model of this folder with constraints.
     constraints = not shortlist
-    # Two kinds of models translate together.
-    ensemble = [model_directory] if shortlist else []
     version = export_saved_model(
         variant,
         tmp_path / "served",
         **OPTIONS,
-        ensemble=ensemble,
         coverage_penalty=weight,
         shortlist=shortlist,
         constraints=constraints,
     )
     metadata = json.loads((version / saved_model.METADATA).read_text())
-    assert (metadata["shortlist"], metadata["models"]) == (shortlist, 1 + len(ensemble))
+    assert (metadata["shortlist"], metadata["models"]) == (shortlist, 1)
     has_attention = Translator.load(variant).has_attention
     assert metadata["has_attention"] is has_attention
     translations = wanted["nbest"]["translation"]
@@ -139,3 +137,22 @@ def test_both_exports_verify_against_translator(variant, model_directory, wanted
     for options in ({}, {"beam_size": 2}, {"coverage_penalty": 0.0}):
         wanted = translator.nbest(TEXTS, **{**stored, **options})
         assert_same_nbest(device.nbest(TEXTS, **options), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("checked_here")
+@pytest.mark.parametrize("variant", [LSTM], indirect=True)
+def test_two_kinds_of_models_are_exported_together(variant, model_directory, wanted, tmp_path):
+    version = export_saved_model(
+        variant,
+        tmp_path,
+        **OPTIONS,
+        ensemble=[model_directory],
+        coverage_penalty=0.4,
+        shortlist=True,
+        constraints=True,
+    )
+    metadata = json.loads((version / saved_model.METADATA).read_text())
+    assert (metadata["models"], metadata["has_attention"]) == (2, True)
+    assert len(set(wanted["nbest"]["translation"][:, 0])) > 1
+    assert sum(map(bool, wanted["constraints"])) > 2
