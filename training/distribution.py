@@ -224,8 +224,8 @@ def _connected(cluster: Cluster) -> Iterator[None]:
             address = str(Address(cluster.address.host, _free_port(cluster.address.host)))
             service = _start_service(address, cluster.processes)
         address = cluster.from_first(lambda: address)
-        # Before JAX 0.5.1, there is no default on CPUs.
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        if jax.__version_info__ < (0, 6):  # 0.5.0 has no default on CPUs.
+            jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(
             address,
             cluster.processes,
