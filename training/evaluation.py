@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
@@ -160,6 +162,21 @@ def evaluate(
     return {**scores, "translations": [each.text for each in found]}
 
 
+def timed(
+    translator: Translator, texts: Sequence[str], **options: Any
+) -> tuple[list[Translation], float]:
+    """Translations, and the seconds that they take without tracing and compilation.
+
+    TensorFlow traces one graph for all shapes, JAX compiles for each: there, all texts are
+    translated twice.
+    """
+    texts = list(texts)
+    translator(texts if keras.backend.backend() == "jax" else texts[:1], **options)
+    start = time.perf_counter()
+    found = translator(texts, **options)
+    return found, time.perf_counter() - start
+
+
 def translate_and_score(
     translator: Translator,
     sources: Sequence[str],
@@ -171,11 +188,7 @@ def translate_and_score(
     """As `evaluate`, but returns the translations with their attention beside the scores."""
     # Reject an unknown tokeniser before translating.
     metrics(tokenize)
-    # Warm-up: trace the graph outside of the timed run.
-    translator(list(sources[:1]), **options)
-    start = time.perf_counter()
-    found = translator(list(sources), **options)
-    seconds = time.perf_counter() - start
+    found, seconds = timed(translator, sources, **options)
     texts = [each.text for each in found]
     lists = reference_lists(references)
     hits = sum(text in given for text, *given in zip(texts, *lists, strict=True))

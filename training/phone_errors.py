@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keras_attn_nmt.training.evaluation import timed
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 
@@ -75,11 +75,7 @@ def pronounce_and_score(
         `words_per_second`; the predictions in the order of the words.
     """
     words = list(dictionary)
-    # Warm-up: trace the graph outside of the timed run.
-    translator(words[:1], **options)
-    start = time.perf_counter()
-    found = translator(words, **options)
-    seconds = time.perf_counter() - start
+    found, seconds = timed(translator, words, **options)
     scores = {
         **error_rates([each.text for each in found], list(dictionary.values())),
         "words": len(words),
