@@ -103,7 +103,7 @@ def _load_all_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         if keras.backend.is_float_dtype(each.dtype) and id(each) not in computed
     ]
     for variable in variables:
-        # Not `full_like`, which takes no variables on JAX.
+        # Not `full_like`, which takes no variables on JAX with newer NumPy.
         variable.assign(keras.ops.full(variable.shape, _NOT_LOADED, variable.dtype))
     model.load_weights(path)
     lacking = [
