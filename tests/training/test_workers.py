@@ -51,9 +51,16 @@ def trained(wrap, rows, policy="float32", passes=1, average=False):
         22, 22, 6, encoder_units=5, decoder_units=6, attention_units=4,
     )))
     loss = MaskedCrossentropy(0.1) if passes == 1 else RDropCrossentropy(0.1, 0.5)
+    # Rounding is not amplified as by a small epsilon.
+    optimizer = FusedAdam(
+        0.01, epsilon=1e-3, global_clipnorm=0.5, use_ema=average, ema_momentum=0.9
+    )
+    if policy == "mixed_float16":
+        # The initial scale of 32,768 exceeds float16 in one process, but not in each of two: one
+        # would omit a step.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1024)
     model.compile(
-        # Rounding is not amplified as by a small epsilon.
-        FusedAdam(0.01, epsilon=1e-3, global_clipnorm=0.5, use_ema=average, ema_momentum=0.9),
+        optimizer,
         loss={"logits": loss, "attention": GuidedAlignment()},
         metrics={"logits": [Perplexity()]},
     )
