@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.export.client import BATCH_SIZE
-from keras_attn_nmt.export.saved_model_runner import METADATA
+from keras_attn_nmt.export.saved_model_runner import METADATA, read_metadata
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.writing import write_text
@@ -143,19 +143,17 @@ def _sample(version: Path) -> str:
 
 
 def _metadata(version: Path) -> dict[str, Any]:
-    path = version / METADATA
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        names = ("beam_size", "length_penalty", "max_length", "max_source_length")
-        metadata = {name: metadata[name] for name in names} | {"attention": "float32"} | metadata
-        if metadata["attention"] not in CLIENT_ATTENTION:
-            raise ValueError(f"unknown attention {metadata['attention']!r}")
-        return metadata
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    metadata = read_metadata(version)
+    names = ("beam_size", "length_penalty", "max_length", "max_source_length")
+    missing = [name for name in names if name not in metadata]
+    attention = metadata.get("attention", "float32")
+    if missing or attention not in list(CLIENT_ATTENTION):
+        fault = f"no {', '.join(missing)}" if missing else f"unknown attention {attention!r}"
         raise ValueError(
-            f"{version} is damaged, or was not written by keras-attn-nmt export saved-model: "
-            f"{error}"
-        ) from error
+            f"{version / METADATA} has {fault}: it is damaged, or was not written by "
+            "keras-attn-nmt export saved-model. Export the model again."
+        )
+    return {**metadata, "attention": attention}
 
 
 def _languages(metadata: dict[str, Any]) -> str:

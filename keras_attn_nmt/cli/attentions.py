@@ -48,7 +48,7 @@ def add_commands(commands: Commands) -> None:
         metavar="TEXT",
         help="plot the attention for this translation (no search)",
     )
-    add_search_options(command, glossary=True)
+    add_search_options(command, batch=False, glossary=True)
 
 
 def attention(options: argparse.Namespace) -> None:
@@ -88,7 +88,6 @@ def attention(options: argparse.Namespace) -> None:
             [options.reference],
             length_penalty=options.length_penalty,
             coverage_penalty=options.coverage_penalty,
-            batch_size=options.batch_size,
         )
     found = hypotheses[0]
     if not found.target_tokens:

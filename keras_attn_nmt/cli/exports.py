@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
         "--version", type=positive, metavar="N", help="version number (default: next)"
     )
     add_ensemble(command)
-    add_search_options(command, batch=False)
+    add_search_options(command, batch=False, copy=False)
     command.add_argument(
         "--constraints",
         action="store_true",

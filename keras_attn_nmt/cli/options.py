@@ -144,6 +144,7 @@ def not_negative(text: str) -> float:
 def add_search_options(
     parser: argparse.ArgumentParser,
     batch: bool = True,
+    copy: bool = True,
     glossary: bool = False,
     diversity: bool = True,
 ) -> None:
@@ -175,13 +176,14 @@ def add_search_options(
         action="store_true",
         help=f"restrict the softmax to the shortlist that {PROGRAM} shortlist learned (faster)",
     )
-    if batch:
+    if copy:
         group.add_argument(
             "--copy",
             action="store_true",
             help="copy unknown words and digits from the aligned source words (words are separated "
             "by spaces)",
         )
+    if batch:
         add_batch_size(group)
     if glossary:
         group.add_argument(

@@ -248,7 +248,7 @@ def learn_shortlist(
     source, target = np.divmod(pairs, sizes[1])
     order = np.lexsort((-total, source))
     rank = np.arange(len(order)) - np.searchsorted(source[order], source[order])
-    table = np.full((sizes[0], min(candidates, rank.max() + 1)), PAD, "int32")
+    table = np.full((sizes[0], min(candidates, int(rank.max()) + 1)), PAD, "int32")
     kept = rank < candidates
     table[source[order][kept], rank[kept]] = target[order][kept]
     itself = np.array([target_ids.get(piece, PAD) for piece in source_ids], "int32")

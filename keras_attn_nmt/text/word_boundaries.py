@@ -1,4 +1,4 @@
-"""Word boundaries in texts and between pieces. Requires only the standard library."""
+"""Word boundaries in texts and between pieces. Requires only NumPy and the standard library."""
 
 from __future__ import annotations
 
