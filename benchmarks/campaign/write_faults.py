@@ -28,7 +28,7 @@ from campaign.rows import Row
 from keras_attn_nmt.checks import check_known
 
 OPERATIONS = ("write", "rename", "fsync", "open", "close", "mkdir")
-# Most faults for each command.
+# Most faults for each command, unless commands are named.
 TRIALS = 40
 KILL = -2
 SHORT = -1
@@ -82,8 +82,8 @@ class Verdict(NamedTuple):
     reached: bool = True
 
 
-def trials(log: str, count: int, seed: int) -> list[Trial]:
-    """A sample of the calls of a log, with errors; each operation and each error alike."""
+def trials(log: str, count: int | None, seed: int) -> list[Trial]:
+    """A sample of the calls of a log, with errors, or all; each operation and each error alike."""
     numbers: Counter[str] = Counter()
     every = []
     for call in calls(log):
@@ -213,7 +213,8 @@ def campaign(
         seed: Of the sample.
         minutes: After which no further fault is tried; at least one is for each command.
         beam_python: An interpreter with Apache Beam, for bulk-translate.
-        commands: Names of the commands to try; all if there are none.
+        commands: Names of the commands to try, with as many faults as there is time for; all, with
+            at most 40 faults each, if there are none.
 
     Raises:
         ValueError: There is no command of that name.
@@ -234,22 +235,22 @@ def campaign(
             share = (end - time.monotonic()) / (len(chosen) - index)
             until = time.monotonic() + share
             prepared = Prepared(workers[python], case, model, data, folder)
-            yield from run_case(prepared, seed, until)
+            yield from run_case(prepared, seed, until, None if commands else TRIALS)
             shutil.rmtree(folder / "out", ignore_errors=True)
     finally:
         for worker in workers.values():
             worker.close()
 
 
-def run_case(prepared: Prepared, seed: int, until: float) -> list[Row]:
-    """The two rows of a command."""
+def run_case(prepared: Prepared, seed: int, until: float, most: int | None) -> list[Row]:
+    """The two rows of a command, with at most so many faults."""
     name = prepared.case.name
     made = calls(prepared.log)
     renames = sum(call.operation == "rename" for call in made)
     problems = unsafe(made)
     tried = wrong = lost = missed = 0
     notes: Counter[str] = Counter()
-    for trial in trials(prepared.log, TRIALS, seed):
+    for trial in trials(prepared.log, most, seed):
         if tried and time.monotonic() > until:
             break
         found = judged(prepared, trial)
