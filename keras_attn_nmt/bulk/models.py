@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.bulk import storage
-from keras_attn_nmt.checks import check_attention, check_n_best
+from keras_attn_nmt.checks import check_attention, check_n_best, check_whole
 from keras_attn_nmt.results import FORMS
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.fitting import cropped, pieces_that_fit
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 # What becomes of lines that are too long.
 TOO_LONG = ("skip", "crop", "split")
 SAVED_MODEL = "saved_model.pb"
-# A text of fewer bytes has fewer tokens than the limit of a SavedModel.
-_SURELY_SHORT = 1000
+# A text of fewer bytes hardly ever has as many tokens as the limit of a SavedModel.
+_PROBABLY_SHORT = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,8 @@ class BulkOptions:
     search: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_whole("n_best", self.n_best)
+        check_whole("batch_size", self.batch_size)
         if self.form not in FORMS or self.too_long not in TOO_LONG:
             raise ValueError(
                 f"form must be one of {', '.join(FORMS)} and too_long one of "
@@ -199,16 +201,22 @@ class BulkModel:
             for row, best in zip(rows, found, strict=True):
                 outcomes[row] = Outcome(best)
 
-        sizes = [len(text.encode()) for text in texts]
-        order = sorted(range(len(texts)), key=lambda row: sizes[row])
-        short = [row for row in order if sizes[row] < _SURELY_SHORT]
-        translate(short)
-        for row in order[len(short) :]:
+        def translate_or_skip(row: int) -> None:
             try:
                 translate([row])
             except TextTooLong as error:
                 reason = f"has {error.length} tokens, the limit is {error.limit}: skipped"
                 outcomes[row] = Outcome([self._translator([""])[0]], reason)
+
+        sizes = [len(text.encode()) for text in texts]
+        order = sorted(range(len(texts)), key=lambda row: sizes[row])
+        short = [row for row in order if sizes[row] < _PROBABLY_SHORT]
+        try:
+            translate(short)
+        except TextTooLong:
+            short = []
+        for row in order[len(short) :]:
+            translate_or_skip(row)
         return outcomes
 
 
@@ -256,7 +264,12 @@ def check_model(path: str, options: BulkOptions) -> None:
 
 def check_exported_options(path: str, options: BulkOptions, metadata: Mapping[str, Any]) -> None:
     """Raises `ValueError` for options that a SavedModel with this metadata does not take."""
-    given = [name for name, value in options.search.items() if value not in (None, False)]
+    # 0 is a value, of penalties, and equals False.
+    given = [
+        name
+        for name, value in options.search.items()
+        if value is not None and value is not False
+    ]
     if given:
         raise ValueError(
             f"{path} is a SavedModel, whose search is set at export: remove "

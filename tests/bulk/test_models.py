@@ -41,6 +41,13 @@ def test_a_saved_model_says_what_is_too_long(served):
     assert [bool(each.best[0].text) for each in outcomes] == [True, False, True]
 
 
+def test_a_text_of_few_bytes_with_too_many_tokens_is_skipped(served):
+    unknown = "東" * 333  # Three tokens a character.
+    outcomes = BulkModel(served, BulkOptions()).translate(["ein Haus", unknown, "ein"])
+    assert ["has 1001 tokens" in each.failure for each in outcomes] == [False, True, False]
+    assert [bool(each.best[0].text) for each in outcomes] == [True, False, True]
+
+
 def test_a_saved_model_in_this_process_is_that_of_the_client(served, model_directory):
     found, wanted = SavedModelTranslator(served), Translator.load(model_directory)
     for one, two in zip(found.nbest(TEXTS), wanted.nbest(TEXTS), strict=True):
@@ -50,9 +57,16 @@ def test_a_saved_model_in_this_process_is_that_of_the_client(served, model_direc
         SavedModelTranslator(model_directory)
 
 
+@pytest.mark.parametrize("name", ["n_best", "batch_size"])
+def test_numbers_of_translations_and_of_a_batch_are_positive(name):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number"):
+        BulkOptions(**{name: 0})
+
+
 def test_options_that_a_saved_model_does_not_have(served):
-    with pytest.raises(ValueError, match="search is set at export: remove --beam-size"):
-        BulkModel(served, BulkOptions(search={"beam_size": 2}))
+    for name, value in (("beam_size", 2), ("length_penalty", 0.0), ("diversity_penalty", 0)):
+        with pytest.raises(ValueError, match="set at export: remove --" + name.replace("_", "-")):
+            BulkModel(served, BulkOptions(search={name: value}))
     with pytest.raises(ValueError, match="can only skip"):
         BulkModel(served, BulkOptions(too_long="crop"))
     most = read_metadata(served)["beam_size"]
