@@ -53,6 +53,9 @@ export async function greedySearch(model, sourceIds, metadata) {
 // Beam search: up to `metadata.beam_size` such translations, the best first.
 export async function beamSearch(model, sourceIds, metadata) {
   const {beam_size: size, length_penalty: alpha, max_target_length: limit} = metadata;
+  if (metadata.coverage_penalty || metadata.diversity_penalty) {
+    throw new Error("This beam search has a length penalty only: run translate_beam.");
+  }
   const memory = await run(model, "encode", padded(sourceIds, metadata.max_source_length));
   let state = {};
   for (const name of Object.keys(memory).filter((name) => name.startsWith("state_"))) {

@@ -196,12 +196,9 @@ class TranslationClient(ParagraphTranslator):
                 try:
                     results.append(_made(make, answers, row, signature))
                 except _TooLong as error:
-                    if error.length is None:
-                        raise ValueError(
-                            f"Text {start + row + 1} or its reference has more than "
-                            f"{MAX_SOURCE_LENGTH} tokens: split them into sentences."
-                        ) from error
-                    raise TextTooLong(start + row, error.length, MAX_SOURCE_LENGTH) from error
+                    raise TextTooLong(
+                        start + row, error.length, MAX_SOURCE_LENGTH, error.kind
+                    ) from error
         return results
 
     def _send(self, signature: str, batch: dict[str, list[str]], deadline: float) -> Arrays:
@@ -240,10 +237,10 @@ def _made(make: Callable[[Arrays], Any], answers: Arrays, row: int, signature: s
 
 
 class _TooLong(Exception):
-    """A too long text; `length` is unknown when scoring."""
+    """A too long text or reference."""
 
-    def __init__(self, length: int | None):
-        self.length = length
+    def __init__(self, length: int, kind: str = "text"):
+        self.length, self.kind = length, kind
 
 
 def _checked(name: str, values: Sequence[str]) -> list[str]:
@@ -341,5 +338,7 @@ def _translations(row: Arrays) -> list[Translation]:
 
 def _scored(row: Arrays) -> Translation:
     if float(row["score"]) <= IMPOSSIBLE:
-        raise _TooLong(None)
+        for kind, length in (("text", row["source_length"]), ("reference", row["target_length"])):
+            if int(length) > MAX_SOURCE_LENGTH:
+                raise _TooLong(int(length), kind)
     return _translation({**row, "translation": row["reference"]})

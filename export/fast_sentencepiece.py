@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import sentencepiece
 import tensorflow as tf
 import tensorflow_text
 from sentencepiece import sentencepiece_model_pb2
@@ -31,7 +32,7 @@ _UNIGRAM = 1
 # Generated at import; unknown to mypy.
 _ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
 # Types of pieces (sentencepiece_model.proto).
-_NORMAL, _CONTROL, _BYTE = 1, 3, 6
+_NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6
 
 
 def with_text(
@@ -172,6 +173,7 @@ def _fast(tokenizer: Tokenizer, encoding: bool) -> tensorflow_text.FastSentencep
 
 def _check(model: Any) -> None:
     trainer, default = model.trainer_spec, type(model.trainer_spec)()
+    changed = _normalized_symbols(model)
     reasons = {
         "is not a unigram model": trainer.model_type != _UNIGRAM,
         "has no space before the first word (add_dummy_prefix=false)": (
@@ -183,6 +185,7 @@ def _check(model: Any) -> None:
         "has normalization rules for decoded texts": bool(
             model.denormalizer_spec.precompiled_charsmap
         ),
+        f"normalizes its user-defined symbols {', '.join(changed)}": bool(changed),
     }
     for reason, applies in reasons.items():
         if applies:
@@ -191,6 +194,20 @@ def _check(model: Any) -> None:
                 f"{reason}: export without text, or train with a unigram vocabulary of "
                 "Tokenizer.learn."
             )
+
+
+def _normalized_symbols(model: Any) -> list[str]:
+    """User-defined symbols that the op would change, whereas SentencePiece leaves them alone."""
+    symbols = [each.piece for each in model.pieces if each.type == _USER_DEFINED]
+    if not symbols:
+        return []
+    normalizer = sentencepiece.SentencePieceNormalizer(model_proto=model.SerializeToString())
+    space = _SPACE.decode()
+    return [
+        symbol
+        for symbol in symbols
+        if normalizer.normalize(symbol.replace(space, " ")).strip(space) != symbol.strip(space)
+    ]
 
 
 def _bytes(piece: Any) -> bytes:

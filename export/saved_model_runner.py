@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.export.client import TranslationClient
 from keras_attn_nmt.export.transports import Arrays, Transport
 from keras_attn_nmt.reading import parse_object
@@ -51,7 +52,7 @@ class SavedModelTranslator(TranslationClient):
 
     Raises:
         FileNotFoundError: The folder is not a SavedModel.
-        ValueError: The SavedModel has no signature `nbest`.
+        ValueError: The SavedModel has no signature `nbest`, or `batch_size` is not positive.
 
     Example:
         >>> translator = SavedModelTranslator("build/demo/served/1")
@@ -60,9 +61,10 @@ class SavedModelTranslator(TranslationClient):
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, batch_size: int = BATCH_SIZE):
+        self._batch_size = check_whole("batch_size", batch_size)
         self._transport = _InProcess(directory)
         self.metadata = read_metadata(directory)
-        self._timeout, self._retries, self._batch_size = math.inf, 0, batch_size
+        self._timeout, self._retries = math.inf, 0
 
     @property
     def has_attention(self) -> bool:
@@ -93,6 +95,8 @@ class _InProcess(Transport):
 
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
         """All outputs of a signature."""
+        if signature not in self._model.signatures:
+            raise ValueError(f"The SavedModel has no signature {signature}.")
         tensors = {name: self._tensorflow.constant(texts) for name, texts in inputs.items()}
         outputs = self._model.signatures[signature](**tensors)
         return {name: value.numpy() for name, value in outputs.items()}

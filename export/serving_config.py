@@ -20,6 +20,7 @@ from keras_attn_nmt.export.client import BATCH_SIZE
 from keras_attn_nmt.export.saved_model_runner import METADATA, read_metadata
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH
 from keras_attn_nmt.writing import write_text
 
 with extra("serve"):
@@ -68,8 +69,9 @@ def export_serving(
     Raises:
         FileExistsError: A file exists, and `overwrite` is not set.
         FileNotFoundError: The directory has no version.
-        ValueError: The name is not valid in a URL, `cores` is not positive, or the newest version
-            was not written by `export_saved_model` or is damaged.
+        ValueError: The name is not valid in a URL, `cores` is not positive, the example text is
+            blank or too long, or the newest version was not written by `export_saved_model` or is
+            damaged.
         OSError: The disk is full or not writable.
     """
     directory = Path(directory)
@@ -172,6 +174,10 @@ def _examples(version: Path, name: str, text: str) -> dict[str, str]:
             }
     except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{version} is damaged: {error}") from error
+    if float(answers["translate"]["score"][0]) <= IMPOSSIBLE:
+        raise ValueError(
+            f"The example text has more than {MAX_SOURCE_LENGTH} tokens: give a shorter one."
+        )
     translated = _as_json(answers["translate"])
     url = f"localhost:8501/v1/models/{name}:predict"
 

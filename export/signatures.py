@@ -301,6 +301,8 @@ class _TextSide(tf.Module):
 
 def _leading_space(normalizer: Any) -> tuple[str, str]:
     """What `Tokenizer.decode` removes from the start of a text: pattern and replacement."""
-    if normalizer.add_dummy_prefix or normalizer.remove_extra_whitespaces:
+    if normalizer.remove_extra_whitespaces:
+        return "^ +", ""
+    if normalizer.add_dummy_prefix:
         return "^ ", ""
     return "^ (\u2047)", r"\1"  # Only that of an unknown piece.

@@ -122,3 +122,20 @@ def test_a_place_of_the_translation_meets_one_term():
     text = "Der Hund in der Hundehütte"
     assert glossary.terms_met(text, "The cat in the dog house") == (1, 2)
     assert glossary.terms_met(text, "The dog in the dog house") == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("term", "text", "times"),
+    [
+        ("می", "او می\u200cخواهد", 0),  # One word, with a zero-width non-joiner.
+        ("می", "می\u200c و می", 2),
+        ("Hund", "ein Hund\u00adchen", 0),
+        ("Hund", "ein Hu\u00adnd", 1),
+        ("Hu\u00adnd", "ein Hund", 1),
+        ("New York", "in New\u00a0York und New  York", 2),
+    ],
+)
+def test_terms_are_found_as_the_model_reads_the_text(term, text, times):
+    glossary = Glossary({term: "target"})
+    assert len(glossary.constraints(text)) == times
+    assert len(occurrences(text, term)) == times

@@ -45,6 +45,11 @@ def restored(source, target, links, protect=("defaults",), **options):
         ("${a} und {{b}} und %s und %(c)d und {0:.2f}!", ["placeholder"], "und und und und!"),
         ("100 % der Fälle, 5% Rabatt, {nur ein Satz ohne Ende", ["defaults"], None),
         ("Siehe https://a.b/c?d=(e). Oder www.x.de!", ["url"], "Siehe. Oder!"),
+        ("Siehe https://a.b/?q={query}&l=${x}. Oder www.x.de/{{id}}/de!", ["url"], "Siehe. Oder!"),
+        ("Siehe https://a.b/${ x }/c", ["defaults"], "Siehe"),
+        ("Schreib mailto:me@example.org?subject=Hallo%20Welt!", ["url"], "Schreib!"),
+        ("{0:>10} und {name|upper} und {$name}", ["placeholder"], "und und"),
+        ("5-7 km weit", ["number", r"\d+ km"], "weit"),
         ("An me+you@mail.example.org, bitte", ["email"], "An, bitte"),
         ("ACME Pro ist da", [r"ACME \w+"], "ist da"),
         ("3,50 Euro am 3.10.1990", ["number"], None),
@@ -226,6 +231,16 @@ def test_stand_in_is_replaced_where_the_model_copied_it():
     assert restored("{a} ruft an", "he calls", [1, 1], **options) == "{a} he calls"
 
 
+def test_a_stand_in_that_the_source_has_itself_stays():
+    options = {"protect": ["placeholder"], "stand_in": "X"}
+    text = "Modell X kostet {a} heute"
+    found = restored(text, "Model X costs X today", range(5), **options)
+    assert found == "Model X costs {a} today"
+    # Once too often.
+    found = restored(text, "Model X costs X X today", [0, 1, 2, 3, 3, 4], **options)
+    assert found == "Model X costs {a} today"
+
+
 @pytest.mark.parametrize(
     ("text", "target", "links", "wanted"),
     [
@@ -379,3 +394,12 @@ def test_scripts_without_spaces_are_divided_at_pieces():
 )
 def test_pieces_are_found_in_the_text(pieces, text, wanted):
     assert [text[start:end] for start, end in piece_spans(pieces, text)] == wanted
+
+
+def test_a_name_that_is_misspelt_is_said(caplog):
+    for name, meant in (("placeholders", "placeholder"), ("default", "defaults")):
+        Protection([name])
+        assert f"did you mean {meant}?" in caplog.messages[-1]
+    caplog.clear()
+    Protection([r"\d+ km", "defaults"])
+    assert not caplog.messages

@@ -242,7 +242,8 @@ def records(folder: Path) -> Target:
 
 
 def markup(folder: Path) -> Target:
-    from keras_attn_nmt.text.protection import DEFAULTS, Protection, plan_texts
+    from keras_attn_nmt.text.protected_kinds import DEFAULTS
+    from keras_attn_nmt.text.protection import Protection, plan_texts
 
     kinds = [Protection([DEFAULTS]), Protection(markup=True), Protection([DEFAULTS], markup=True)]
     ends = ["<", ">", "&", "'", "{{", "}}", "<!--", "</b>", "<b>", "https://", "@", "1.", "\0", "%"]

@@ -266,9 +266,7 @@ def check_exported_options(path: str, options: BulkOptions, metadata: Mapping[st
     """Raises `ValueError` for options that a SavedModel with this metadata does not take."""
     # 0 is a value, of penalties, and equals False.
     given = [
-        name
-        for name, value in options.search.items()
-        if value is not None and value is not False
+        name for name, value in options.search.items() if value is not None and value is not False
     ]
     if given:
         raise ValueError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -74,15 +73,10 @@ def check_protection(options: argparse.Namespace) -> Protection:
         UsageError: Options that do not go together.
         ValueError: A regular expression is not valid.
     """
-    from keras_attn_nmt.text.protection import DEFAULTS, NAMES, Protection
+    from keras_attn_nmt.text.protected_kinds import DEFAULTS
+    from keras_attn_nmt.text.protection import Protection
 
     protect = [*options.protect, *([DEFAULTS] if options.protect_defaults else [])]
-    for each in options.protect:
-        close = difflib.get_close_matches(each, NAMES, 1, cutoff=0.75)
-        if close and each not in NAMES:
-            logger.warning(
-                "--protect %s is a regular expression, not a name: did you mean %s?", each, *close
-            )
     if options.stand_in is not None and not protect:
         raise UsageError("--stand-in needs --protect or --protect-defaults.")
     if options.bad_markup and not options.markup:

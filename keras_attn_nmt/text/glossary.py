@@ -1,6 +1,6 @@
 """Glossaries: source terms with the target terms that translations must contain.
 
-Requires only the standard library.
+Requires only NumPy and the standard library.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.blank import INVISIBLE, is_blank
 from keras_attn_nmt.text.lines import checked_line
-from keras_attn_nmt.text.word_boundaries import joins
+from keras_attn_nmt.text.word_boundaries import JOINERS, joins
+
+_WITHOUT_INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Glossary:
     """Source terms with the target terms that they must become.
 
     A term is found where it stands as whole words, by Unicode's letters, digits and marks; in
-    scripts without spaces, anywhere. Of several terms at one place, the longest counts, and each
+    scripts without spaces, anywhere. White space of any kind is a space, and invisible characters
+    such as soft hyphens do not count. Of several terms at one place, the longest counts, and each
     place counts once. A term that occurs twice in a text must have its target term twice.
 
     Upper and lower case matter, except that a term in lower case is also found with a capital as
@@ -145,7 +148,7 @@ class Glossary:
 
     def constraints(self, text: str) -> list[Constraint]:
         """The constraints of a text, in the order of their terms in it."""
-        text = unicodedata.normalize("NFC", text)
+        text = _normalized(text)
         found = []
         place = 0
         while place < len(text):
@@ -176,12 +179,9 @@ class Glossary:
 
     def _term_at(self, text: str, start: int) -> str:
         """The longest term that begins here, or `""`."""
-        if start and joins(text[start - 1], text[start]):
-            return ""
         for length in self._lengths.get(text[start], ()):
-            end = start + length
-            term = text[start:end]
-            if term in self._constraints and not joins(text[end - 1 : end], text[end : end + 1]):
+            term = text[start : start + length]
+            if term in self._constraints and _is_whole(text, start, start + len(term)):
                 return term
         return ""
 
@@ -220,22 +220,33 @@ def text_constraints(
 
 
 def occurrences(text: str, phrase: str) -> list[tuple[int, int]]:
-    """Where a phrase stands in a text, in NFC, as whole words, without overlaps."""
-    text, phrase = unicodedata.normalize("NFC", text), _normalized(phrase)
+    """Where a phrase stands in a normalized text, as whole words, without overlaps."""
+    text, phrase = _normalized(text), _normalized(phrase)
     found, start = [], 0
     while (start := text.find(phrase, start)) >= 0:
         end = start + len(phrase)
-        whole = not joins(text[start - 1 : start], text[start]) and not joins(
-            text[end - 1], text[end : end + 1]
-        )
-        if whole:
+        if whole := _is_whole(text, start, end):
             found.append((start, end))
         start = end if whole else start + 1
     return found
 
 
+def _is_whole(text: str, start: int, end: int) -> bool:
+    """Whether a part of a text consists of whole words."""
+    before, after = start - 1, end
+    while before >= 0 and text[before] in JOINERS:
+        before -= 1
+    while after < len(text) and text[after] in JOINERS:
+        after += 1
+    return not joins(text[max(before, 0) : before + 1], text[start]) and not joins(
+        text[end - 1], text[after : after + 1]
+    )
+
+
 def _normalized(text: str) -> str:
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    """As the model reads it: in NFC, with single spaces, without invisible characters."""
+    visible = text.translate(_WITHOUT_INVISIBLE)
+    return unicodedata.normalize("NFC", " ".join(visible.split()))
 
 
 def capitalized(text: str) -> str:

@@ -12,35 +12,24 @@ translation, so that it works with every runtime.
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from keras_attn_nmt.text.markup import TAG, MarkupError, Part, find_tags, parse_markup, unescape
-from keras_attn_nmt.text.numbers import WHOLE, with_whole_numbers
+from keras_attn_nmt.text.numbers import with_whole_numbers
 from keras_attn_nmt.text.placement import Mark
+from keras_attn_nmt.text.protected_kinds import DEFAULTS, KINDS, NAMES
 from keras_attn_nmt.text.restoring import CLOSING, restored_text
 from keras_attn_nmt.text.words import is_word
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
 
-DEFAULTS = "defaults"
-# In order of precedence, where two begin at the same place.
-# Up to a space, without punctuation at its end; brackets only in pairs.
-_IN_BRACKETS = r"\([^\s<>\"'{}()]*\)"
-_TO_SPACE = rf"(?:{_IN_BRACKETS}|[^\s<>\"'{{}}()])*(?:{_IN_BRACKETS}|[^\s<>\"'{{}}().,;:!?\]])"
-KINDS = {
-    "url": rf"(?:https?|ftp|file)://{_TO_SPACE}|\bwww\.{_TO_SPACE}|\bmailto:[\w.+-]+@[\w.-]+\w",
-    "email": r"(?<![\w.+-])[\w.+-]+@\w[\w-]*(?:\.\w[\w-]*)+",
-    # {{x}}, ${x}, {0:.2f}, %(x)d, %1$s, %.2f; not the rest of "100 % der".
-    "placeholder": r"\{\{[^{}\n]*\}\}|\$?\{[\w.,:!#?@+*/ \[\]-]*\}"
-    r"|%\([\w.]+\)[#0 +-]*[\d.]*[a-zA-Z]"
-    r"|%(?:\d+\$)?[#0+-]*\d*(?:\.\d+)?(?:hh|ll|[hlLzjt])?[sdiufFeEgGxXcraop@](?!\w)",
-    "number": WHOLE.pattern,
-}
-# `tag` is found by `find_tags`.
-NAMES = (*KINDS, "tag")
+logger = logging.getLogger(__name__)
+
 # Stays in the text.
 _NUMBER = "number"
 _BLOCKS = "br|hr|p|div|li|ul|ol|td|th|tr|h[1-6]"
@@ -90,6 +79,13 @@ class Protection:
         self._stand_in = stand_in
         # What the user gives comes first.
         own = [each for each in names if each not in NAMES]
+        for each in own:
+            if close := difflib.get_close_matches(each, (*NAMES, DEFAULTS), 1, cutoff=0.75):
+                logger.warning(
+                    "protect: %r is a regular expression, not a name: did you mean %s?",
+                    each,
+                    *close,
+                )
         self._patterns = [(each, _compiled(each)) for each in own]
         self._patterns += [(each, re.compile(KINDS[each])) for each in KINDS if each in names]
         # Not what the user's patterns match, which may be ordinary words of the target language.
@@ -151,7 +147,7 @@ class Protection:
         """Start, end and name of what is protected, without overlaps.
 
         The earliest match comes first; of those that begin together, the one of a pattern of the
-        user, then the longest of one kind.
+        user, then the longest of one kind. One that begins within another is protected with it.
         """
         found = [
             (match.start(), rank, match.end(), name)
@@ -163,6 +159,9 @@ class Protection:
         for start, _, end, name in sorted(found):
             if not kept or start >= kept[-1][1]:
                 kept.append((start, end, name))
+            elif end > kept[-1][1]:
+                first, _, other = kept[-1]
+                kept[-1] = first, end, name if other == _NUMBER else other
         return kept
 
 

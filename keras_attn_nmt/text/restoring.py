@@ -35,6 +35,7 @@ OPENING = "([{«“„‘¿¡（「『"
 class _Text(NamedTuple):
     """A source and its translation, divided into words, with their attention."""
 
+    source: str
     source_words: list[Span]
     target: str
     target_words: list[Span]
@@ -142,7 +143,7 @@ def _divided(
         )
         target_words += [(a + place, b + place) for a, b in words[0]]
         source_words += [(a + start, b + start) for a, b in words[1]]
-    return _Text(source_words, target, target_words, WordAttention(blocks))
+    return _Text(source, source_words, target, target_words, WordAttention(blocks))
 
 
 def _merge(words: list[Span], merged: Sequence[Span]) -> list[Span]:
@@ -181,13 +182,11 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
     surplus: list[Span] = []
     sources = [_words_of(mark.span, text.source_words) for mark in kept]
     reaches = [text.attention.reach(each) for each in sources]
-    starts = {start: index for index, (start, _) in enumerate(text.target_words)}
-    ends = {end: index + 1 for index, (_, end) in enumerate(text.target_words)}
     by_form: dict[str, list[int]] = {}
     for number, mark in enumerate(kept):
         by_form.setdefault(mark.form, []).append(number)
     for form, numbers in by_form.items():
-        spans = _occurrences(form, text, starts, ends)
+        spans = _occurrences(form, text.target, text.target_words)
         ranked = sorted(
             (-float(text.attention.mass(sources[number], span).mean()), number, span)
             for number in numbers
@@ -200,8 +199,14 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
             if number not in places and span in spans:
                 places[number] = span
                 spans.remove(span)
-        natural = kept[numbers[0]].raw == form
-        surplus += [span for span in spans if not natural or most.get(span, 0) > INSIDE]
+        if kept[numbers[0]].raw == form:
+            surplus += [span for span in spans if most.get(span, 0) > INSIDE]
+            continue
+        # A stand-in, which the source may also have as a word of its own.
+        stood_for = {kept[number].span[0] for number in numbers}
+        there = _occurrences(form, text.source, text.source_words)
+        own = sum(text.source_words[first][0] not in stood_for for first, _ in there)
+        surplus += sorted(spans, key=lambda span: most.get(span, 0))[own:]
     found = _Found(places, surplus, set())
     left = [n for n in range(len(kept)) if n not in places and reaches[n][0] < reaches[n][1]]
     if left:
@@ -262,13 +267,13 @@ def _has_room(
     return same and len(there) < len(numbers_in(word))
 
 
-def _occurrences(
-    form: str, text: _Text, starts: dict[int, int], ends: dict[int, int]
-) -> list[Span]:
-    """The words of the translation that are a form, as starts and ends."""
+def _occurrences(form: str, text: str, words: Sequence[Span]) -> list[Span]:
+    """The words of a text that are a form, as starts and ends."""
+    starts = {start: index for index, (start, _) in enumerate(words)}
+    ends = {end: index + 1 for index, (_, end) in enumerate(words)}
     return [
         (starts[match.start()], ends[match.end()])
-        for match in re.finditer(re.escape(form), text.target)
+        for match in re.finditer(re.escape(form), text)
         if match.start() in starts and match.end() in ends
     ]
 

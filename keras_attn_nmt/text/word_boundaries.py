@@ -18,6 +18,8 @@ _SPACELESS = re.compile(
 _FEW_SPACES = re.compile(
     "[\u0f00-\u0fff\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc]"
 )
+# Zero-width (non-)joiners, which stand within words of Persian and Indic languages.
+JOINERS = "\u200c\u200d"
 # First bytes of U+3000 to U+DFFF: nearly all of them are of these scripts.
 _UNSPACED_BYTES = range(0xE3, 0xEE)
 # First bytes of U+00C0 to U+1FFF, nearly all letters; and all bytes of a character but the first.

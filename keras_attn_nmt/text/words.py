@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from keras_attn_nmt.text.alignment import END, SPACE
 from keras_attn_nmt.text.pieces import BYTE_PIECE
-from keras_attn_nmt.text.word_boundaries import is_spaceless
+from keras_attn_nmt.text.word_boundaries import JOINERS, is_spaceless
 
 Span = tuple[int, int]
 
@@ -27,7 +27,6 @@ Span = tuple[int, int]
 _JOINING = "'’-\u00ad"
 # Between two digits, these continue the number: 3.50, 9:30, 1/2.
 _IN_NUMBERS = ".,:/"
-_JOINERS = "\u200c\u200d"
 # Characters.
 _LONG = 2000
 
@@ -121,7 +120,7 @@ def _continues(text: str, place: int, boundary: bool) -> bool:
     before, here = text[place - 1], text[place]
     if before.isspace() or here.isspace():
         return before.isspace() == here.isspace()
-    if here in _JOINERS or before in _JOINERS or unicodedata.category(here)[0] == "M":
+    if here in JOINERS or before in JOINERS or unicodedata.category(here)[0] == "M":
         return True
     if _in_word(before) and _in_word(here):
         return not (boundary and (is_spaceless(before) or is_spaceless(here)))

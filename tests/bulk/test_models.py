@@ -7,7 +7,7 @@ import pytest
 from bulk_files import content_of
 from tiny_translator import tiny_files
 
-from keras_attn_nmt import Translator
+from keras_attn_nmt import Glossary, Translator
 from keras_attn_nmt.export import device_metadata
 from keras_attn_nmt.export.saved_model_runner import METADATA, SavedModelTranslator, read_metadata
 from keras_attn_nmt.model_directory import save_model
@@ -53,6 +53,10 @@ def test_a_saved_model_in_this_process_is_that_of_the_client(served, model_direc
     for one, two in zip(found.nbest(TEXTS), wanted.nbest(TEXTS), strict=True):
         assert [each.text for each in one] == [each.text for each in two]
         assert [each.score for each in one] == pytest.approx([each.score for each in two], abs=1e-4)
+    with pytest.raises(ValueError, match=r"no signature .* export saved-model --constraints"):
+        found(TEXTS, glossary=Glossary({"Haus": "house"}))
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+        SavedModelTranslator(served, batch_size=0)
     with pytest.raises(FileNotFoundError, match=r"no saved_model\.pb"):
         SavedModelTranslator(model_directory)
 

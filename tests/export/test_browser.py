@@ -133,3 +133,7 @@ def test_browser_equals_python(files, answers, number, tolerance, search, beam_s
             np.testing.assert_allclose(got["attention"], expected.attention, atol=tolerance)
             scores = expected.token_scores
             np.testing.assert_allclose(got["tokenScores"], scores, atol=10 * tolerance)
+
+
+def test_penalties_that_the_example_does_not_have_are_refused(answers):
+    assert "a length penalty only: run translate_beam" in answers["refused"]

@@ -183,8 +183,10 @@ def test_timeout_is_an_error(connect_double, double):
 def test_too_long_text_is_named(connect):
     with pytest.raises(TextTooLong, match=r"Text 2 has 10\d+ tokens, the limit is 1000"):
         connect(batch_size=1)(["ein", "e" * 10_000])
-    with pytest.raises(ValueError, match="Text 2 or its reference has more than 1000 tokens"):
+    with pytest.raises(TextTooLong, match=r"Text 2 has 10\d+ tokens, the limit is 1000"):
         connect().score(["ein", "e" * 10_000], ["a", "a"])
+    with pytest.raises(TextTooLong, match=r"Reference 2 has 10\d+ tokens, the limit is 1000"):
+        connect().score(["ein", "ein"], ["a", "a" * 10_000])
 
 
 def test_invalid_arguments_are_rejected(connect):

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import sentencepiece
 import tensorflow as tf
 from questions import OPTIONS, TEXTS, assert_answers
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from keras_attn_nmt import Tokenizer
 from keras_attn_nmt.export import (
     ExportError,
     export_saved_model,
@@ -20,6 +22,7 @@ from keras_attn_nmt.export import (
 )
 from keras_attn_nmt.export.saved_model_check import SessionModel
 from keras_attn_nmt.text.blank import BLANK
+from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.translation import IMPOSSIBLE
 
 
@@ -286,3 +289,21 @@ def test_unnormalized_and_blank_texts_equal_translator(session_model, translator
     assert answers["translation"][0].decode() == wanted.text
     assert (answers["source_length"][1:] == 0).all()
     assert not any(each.source_tokens for each in translator(BLANKS, **OPTIONS))
+
+
+def test_texts_of_foreign_vocabularies_begin_as_those_of_the_tokenizer(tmp_path):
+    # With SentencePiece's default, remove_extra_whitespaces.
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["ein Haus am See"] * 3),
+        model_prefix=str(tmp_path / "foreign"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    tokenizer = Tokenizer.from_sentencepiece(tmp_path / "foreign.model")
+    names = tokenizer.pieces(range(tokenizer.vocabulary_size))
+    space, word = names.index("▁"), next(i for i, each in enumerate(names) if each.isalpha())
+    for ids in ([space, word], [space, space, word], [space, space], [word, space, word]):
+        row = tf.constant([[[*ids, EOS]]])
+        found = signatures._TextSide(tokenizer).text(row, tf.constant([[len(ids) + 1]]))
+        assert found.numpy()[0, 0].decode() == tokenizer.decode([ids])[0]

@@ -134,6 +134,7 @@ def test_example_is_not_blank(tmp_path):
         (lambda path: shutil.rmtree(path / "1"), {}, FileNotFoundError, "has no model version"),
         (lambda path: None, {"name": "Ein Name"}, ValueError, "lower-case letters, digits"),
         (lambda path: None, {"cores": 0}, ValueError, "cores must be a whole number"),
+        (lambda path: None, {"text": "e" * 10_000}, ValueError, "more than 1000 tokens: give a"),
         (
             lambda path: (path / "1/assets.extra/keras_attn_nmt.json").unlink(),
             {},

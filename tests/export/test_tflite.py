@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sentencepiece
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from questions import GREEDY, LIMITS, TEXTS, assert_same_nbest
@@ -371,6 +372,26 @@ def test_bpe_vocabulary_is_rejected_for_text():
     tokenizer = Tokenizer.learn(["ein Haus am See"] * 3, 280, model_type="bpe")
     with pytest.raises(ValueError, match="a vocabulary that is not a unigram model"):
         fast_sentencepiece.tokenize(tokenizer, tf.constant(["ein"]))
+
+
+@pytest.mark.parametrize(("symbol", "refused"), [("½", True), (">>de<<", False)])
+def test_symbols_that_normalization_changes_are_refused_for_text(tmp_path, symbol, refused):
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["ein Haus am See"] * 3),
+        model_prefix=str(tmp_path / "symbols"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        user_defined_symbols=[symbol],
+        minloglevel=2,
+    )
+    tokenizer = Tokenizer.from_sentencepiece(tmp_path / "symbols.model")
+    text = f"ein {symbol} Haus"
+    if refused:
+        with pytest.raises(ValueError, match=f"normalizes its user-defined symbols {symbol}"):
+            fast_sentencepiece.tokenize(tokenizer, tf.constant([text]))
+    else:
+        found = fast_sentencepiece.tokenize(tokenizer, tf.constant([text]))
+        assert found.numpy().tolist() == tokenizer.encode([text])[0]
 
 
 def test_unnormalized_and_blank_texts_in_a_text_file(
