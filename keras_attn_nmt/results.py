@@ -53,9 +53,10 @@ def alignment_row(source: str, found: Translation | Paragraph) -> str:
     """
     from keras_attn_nmt.text.alignment import format_pharaoh
     from keras_attn_nmt.text.paragraphs import Paragraph
+    from keras_attn_nmt.text.words import links_of_texts
 
     if not isinstance(found, Paragraph):
-        return format_pharaoh(found.alignment())
+        return format_pharaoh(links_of_texts(found, source, found.text))
     links: set[tuple[int, int]] = set()
     sides = [(each.source_tokens, each.target_tokens) for each in found.sentences]
     sources = _words_before(source, found.sources, [tokens for tokens, _ in sides])

@@ -287,6 +287,7 @@ class Translator(ParagraphTranslator):
             beam_size=samples,
             length_penalty=length_penalty,
             max_length=max_length,
+            coverage_penalty=0.0,
             diversity_penalty=0.0,
         )
         sampling = SamplingOptions(temperature, top_k)

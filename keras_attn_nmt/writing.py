@@ -52,23 +52,6 @@ def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(f"Could not write {path}: {error}") from error
 
 
-def check_room(folder: str | os.PathLike[str], size: int) -> None:
-    """Checks that the disk has room for a file of `size` bytes, before a library that crashes on a
-    full disk writes it, as HDF5 may.
-
-    Raises:
-        OSError: The disk is full, or files must not become so large. File systems that cannot
-            reserve room raise nothing.
-    """
-    if hasattr(os, "posix_fallocate"):  # Not on macOS.
-        with tempfile.TemporaryFile(dir=folder) as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                    raise
-
-
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a UTF-8 file atomically."""
     with atomic_write(path) as temporary:

@@ -221,6 +221,10 @@ def test_models_without_incremental_decoding_are_rejected(tokenizer):
             tokenizer, target_side=keras.layers.Conv1D(6, 2, padding="causal")
         ),
         "depend on padding: pass mask": small(tokenizer, masked=False),
+        "probabilities, expected logits: remove the softmax": small(
+            tokenizer,
+            logits=lambda vector, states, *_: keras.layers.Dense(size, "softmax")(states),
+        ),
         r"\(real, source\), expected one": small(
             tokenizer, mask_input=keras.Input((None,), dtype="bool", name="real")
         ),

@@ -1,12 +1,14 @@
-"""FusedAdam equals Adam."""
+"""FusedAdam equals Adam, and clips embeddings as Adadelta does here."""
 
 import subprocess
 import sys
 
 import keras
 import numpy as np
+import pytest
 
 from keras_attn_nmt import FusedAdam
+from keras_attn_nmt.layers.optimizer import ClippedAdadelta
 
 
 def trained(optimizer):
@@ -46,19 +48,22 @@ print(int(model.optimizer.iterations))
     assert done.stdout == f"{int(fused.optimizer.iterations) + 1}\n"
 
 
-def test_clipping_counts_a_repeated_id_once():
+@pytest.mark.parametrize("optimizer", [FusedAdam, ClippedAdadelta])
+def test_clipping_counts_a_repeated_id_once(optimizer):
     """The norm of an embedding's gradient is that of the whole table's, as of one-hot vectors."""
     ids = np.array([[1, 1, 1, 2]])
     table = np.random.default_rng(1).normal(size=(4, 3)).astype("float32")
 
-    def moments(layer, inputs):
+    def gradients(layer, inputs):
         model = keras.Sequential([layer])
         model.build(inputs.shape)
         model.set_weights([table])
-        model.compile(FusedAdam(global_clipnorm=0.01), "mse")
+        model.compile(optimizer(global_clipnorm=0.01), "mse")
         model.fit(inputs, np.zeros((1, 4, 3)), verbose=0)
-        return np.array(model.optimizer._momentums[0])
+        if optimizer is FusedAdam:
+            return np.array(model.optimizer._momentums[0]) / 0.1
+        return np.sqrt(np.array(model.optimizer._accumulated_grads[0]) / 0.05)
 
-    dense = moments(keras.layers.Dense(3, use_bias=False), np.eye(4)[ids])
-    np.testing.assert_allclose(np.linalg.norm(dense), 0.1 * 0.01, rtol=1e-4)
-    np.testing.assert_allclose(moments(keras.layers.Embedding(4, 3), ids), dense, atol=1e-8)
+    dense = gradients(keras.layers.Dense(3, use_bias=False), np.eye(4)[ids])
+    np.testing.assert_allclose(np.linalg.norm(dense), 0.01, rtol=1e-4)
+    np.testing.assert_allclose(gradients(keras.layers.Embedding(4, 3), ids), dense, atol=1e-7)

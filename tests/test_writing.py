@@ -1,9 +1,7 @@
 """Files and folders are old or new, never in between: failing calls, kills, power failures."""
 
-import errno
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -163,24 +161,3 @@ def test_folder_is_replaced_where_exchange_is_not_known(tmp_path, monkeypatch):
         (folder / "new").mkdir()
         writing.replace_folder(folder / "new", tmp_path / "page")
     assert list((tmp_path / "page").iterdir()) == []
-
-
-def test_room_is_checked_before_a_library_writes(tmp_path):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Files cannot grow beyond a limit, which is to a program what a full disk is.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        writing.check_room(tmp_path, 1000)
-        with pytest.raises(OSError, match="File too large"):
-            writing.check_room(tmp_path, 1001)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not list(tmp_path.iterdir())
-
-
-def test_file_systems_that_cannot_reserve_room_are_written_to(tmp_path, monkeypatch):
-    def unsupported(*_):
-        raise OSError(errno.ENOTSUP, "Operation not supported")
-
-    monkeypatch.setattr(os, "posix_fallocate", unsupported, raising=False)
-    writing.check_room(tmp_path, 1000)

@@ -87,6 +87,10 @@ class BackTranslationOptions:
                 "beam_size, length_penalty and coverage_penalty are options of a search, and these "
                 "translations are sampled: use sampling=None."
             )
+        if self.sampling is None and self.seed:
+            raise ValueError(
+                f"seed={self.seed} is of samples, but sampling=None searches: leave seed out."
+            )
         if self.tag and (is_blank(self.tag) or self.tag.split() != [self.tag]):
             raise ValueError(f"tag must be one word without white space, got {self.tag!r}.")
         if not is_number(self.max_ratio) or not 1 <= self.max_ratio < math.inf:

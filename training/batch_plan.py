@@ -145,8 +145,10 @@ def _check(corpus: Counted, max_length: int, which: str) -> None:
     if outcomes[token_chunks.MISALIGNED]:
         raise ValueError(
             f"{outcomes[token_chunks.MISALIGNED]:,} sentence pairs{which} have alignment links to "
-            "words that do not exist (words are separated by spaces and counted from 0): check "
-            "that the alignment belongs to this text"
+            "words that do not exist (words are separated by spaces and counted from 0), or words "
+            "that the vocabulary's normalization divides or joins, such as those with no-break "
+            "spaces: check that the alignment belongs to this text, and that its spaces are plain "
+            "ones"
         )
     if not corpus.kept:
         raise ValueError(

@@ -218,6 +218,12 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         history = self.kept.history
+        if not math.isfinite(history[-1][self.monitor]):
+            raise ValueError(
+                f"{self.monitor} became {history[-1][self.monitor]} in epoch {epoch + 1}, which is "
+                "not saved. Earlier epochs are; start a new run with a lower "
+                "training.learning_rate."
+            )
         name = weights_file(epoch)
         best = best_epoch(history, self.monitor)
         state = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 from pathlib import Path
 
@@ -56,9 +57,9 @@ def line_files(data: DataRecipe) -> tuple[list[Path], list[Path]]:
     if all(_plain_or_packed(folder, f"{data.train}.{each}") for each in languages):
         names = [data.train]
     else:
-        names = [
-            name for pattern in data.train.split() for name in _matching(folder, pattern, languages)
-        ]
+        # A file may match several patterns.
+        matching = (_matching(folder, data, pattern) for pattern in data.train.split())
+        names = list(dict.fromkeys(itertools.chain.from_iterable(matching)))
     sides: tuple[list[Path], list[Path]] = ([], [])
     for name in names:
         for side, language in zip(sides, languages, strict=True):
@@ -70,8 +71,12 @@ def line_files(data: DataRecipe) -> tuple[list[Path], list[Path]]:
     return sides
 
 
-def _matching(folder: Path, pattern: str, languages: tuple[str, str]) -> list[str]:
-    """Names without language of the files of both languages that match a pattern, sorted."""
+def _matching(folder: Path, data: DataRecipe, pattern: str) -> list[str]:
+    """Names without language of the files of both languages that match a pattern, sorted.
+
+    Those of validation and test data do not match.
+    """
+    languages = data.source_language, data.target_language
     pattern = os.path.expanduser(pattern)
     if not any(character in pattern for character in "*?["):
         return [pattern]
@@ -80,6 +85,7 @@ def _matching(folder: Path, pattern: str, languages: tuple[str, str]) -> list[st
         for end in (f".{language}", f".{language}.gz"):
             found = glob.glob(f"{pattern}{end}", root_dir=folder)
             names |= {name.removesuffix(end) for name in found}
+    names -= {data.validation, data.test}
     if not names:
         raise FileNotFoundError(
             f"No file in {folder} matches {pattern}.{languages[0]} or {pattern}.{languages[1]} "

@@ -5,11 +5,12 @@ This is also the deprecated location of `FusedAdam` until the next release: use 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import keras
 
-from keras_attn_nmt.layers.optimizer import FusedAdam
+from keras_attn_nmt.layers.optimizer import ClippedAdadelta, FusedAdam
 from keras_attn_nmt.training.training_recipe import TrainingRecipe
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "plateau_callback",
     "stopping_callback",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
@@ -71,7 +75,7 @@ def make_optimizer(
     if settings.ema_momentum:
         options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
     if settings.optimizer == "adadelta":  # paper, B.2
-        return keras.optimizers.Adadelta(rate, rho=0.95, epsilon=1e-6, **options)
+        return ClippedAdadelta(rate, rho=0.95, epsilon=1e-6, **options)
     return FusedAdam(rate, **options)
 
 
@@ -88,6 +92,27 @@ def learning_rate(settings: TrainingRecipe, steps_per_epoch: int) -> Any:
     if warmup:
         return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, end_learning_rate=rate)
     return rate
+
+
+def check_schedule(settings: TrainingRecipe, steps_per_epoch: int) -> None:
+    """Warns if the learning rate never reaches its peak.
+
+    Raises:
+        ValueError: Training would always stop before the learning rate falls.
+    """
+    steps = settings.epochs * steps_per_epoch
+    if settings.warmup_steps >= steps:
+        logger.warning(
+            "the run has %d steps, all of them warm-up (training.warmup_steps=%d): it never "
+            "reaches the learning rate of %g",
+            *(steps, settings.warmup_steps, settings.learning_rate),
+        )
+    if settings.schedule == "plateau" and 0 < settings.patience <= settings.plateau_patience:
+        raise ValueError(
+            f"training.patience={settings.patience} stops before training.schedule='plateau' "
+            f"lowers the learning rate (plateau_patience={settings.plateau_patience}): set a "
+            "larger patience, a smaller plateau_patience, or training.schedule='constant'."
+        )
 
 
 def inner_optimizer(optimizer: Any) -> Any:

@@ -110,6 +110,10 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
         "a model with attention",
         lambda r: _model(r, "attention") != "none",
     ),
+    "search.coverage_penalty": (
+        "a model with attention",
+        lambda r: _model(r, "attention") != "none",
+    ),
     "training.plateau_patience": (
         "training.schedule='plateau'",
         lambda r: r.training.schedule == "plateau",

@@ -43,8 +43,11 @@ def encoded_pairs(
         ValueError: A row is not a pair of texts.
     """
     dropped = 0
-    for index, row in enumerate(_rows(pairs, columns)):
-        pair = _pair(row, columns, index)
+    rows = _rows(pairs, columns)
+    # The rows of a table by column are pairs already.
+    fields = columns if rows is pairs else None
+    for index, row in enumerate(rows):
+        pair = _pair(row, fields, index)
         if any(map(_is_missing, pair)):
             if missing == "drop":
                 dropped += 1
@@ -115,6 +118,11 @@ def _rows(pairs: Any, columns: tuple[str, str] | None) -> Iterable[Any]:
 
 def _pair(row: Any, columns: tuple[str, str] | None, index: int) -> tuple[Any, Any]:
     if isinstance(row, tuple | list) and len(row) == 2:
+        if columns is not None:
+            raise ValueError(
+                f"Pair {index} is {row!r}, which has no fields {columns}: leave columns out, and "
+                "give the source first."
+            )
         return row[0], row[1]
     if not isinstance(row, Mapping):
         raise ValueError(f"Pair {index} is {row!r}; expected (source, target).")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
+import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt import model_directory, writing
+from keras_attn_nmt import model_directory
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.cluster import Cluster
-from keras_attn_nmt.training.distribution import Replicas, variables_of
+from keras_attn_nmt.training.distribution import Replicas
 from keras_attn_nmt.training.optimizer import plateau_callback, stopping_callback
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.run_writer import RunWriter
@@ -130,11 +130,7 @@ def run_callbacks(
 
         def save_weights(path: Path) -> None:
             replicas.collect(keeper.model, local)
-            variables = variables_of(local)
-            sizes = [math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in variables]
-            # The HDF5 library adds names and tables.
-            writing.check_room(path.parent, sum(sizes) + 1024 * len(sizes))
-            local.save_weights(path)
+            write_weights(local, path)
 
         saves.append(
             callbacks.Checkpoints(
@@ -157,6 +153,29 @@ def run_callbacks(
         result.append(ShareLogs(cluster))
     result += [*from_logs, progress, keeper, InFirstProcess(replicas, saves), *boards]
     return result, keeper
+
+
+def write_weights(model: keras.Model, path: Path) -> None:
+    """Writes weights and optimizer to a `.weights.h5` file, by way of a `.keras` file beside it.
+
+    The HDF5 library, which writes to the disk for `model.save_weights`, ignores some errors of the
+    disk, and others end the process. A `.keras` file is made in memory, and has a checksum.
+
+    Raises:
+        OSError: The disk is full or not writable, or returns something else than was written.
+    """
+    archive = path.with_name("checkpoint.keras")
+    model.save(archive)
+    try:
+        with (
+            zipfile.ZipFile(archive) as file,
+            file.open("model.weights.h5") as weights,
+            open(path, "wb") as target,
+        ):
+            shutil.copyfileobj(weights, target, 2**20)
+    except zipfile.BadZipFile as error:
+        raise OSError(f"The disk did not keep {path.name}: {error}") from error
+    archive.unlink()
 
 
 def _bleu_pairs(

@@ -127,7 +127,9 @@ def vocabulary_pairs(
 
 
 def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
-    if data.sample and (split == "train" or (split == "validation" and not data.validation)):
+    # Of other corpora, no data are held out.
+    held_out = split == "validation" and data.corpus == "lines" and not data.validation
+    if data.sample and (split == "train" or held_out):
         return open_split(data, split).dataset()
     if data.corpus == "dictionary":
         _check_aligned(data, aligned)

@@ -109,6 +109,12 @@ def run_study(
             "training.guided_alignment needs a model with attention, which these systems do not "
             f"have: {', '.join(without)}. Set it to 0, or choose other systems."
         )
+    if recipe.search.coverage_penalty and without:
+        raise ValueError(
+            f"search.coverage_penalty={recipe.search.coverage_penalty} needs a model with "
+            f"attention, which these systems do not have: {', '.join(without)}. Set it to 0, or "
+            "choose other systems."
+        )
     with taken(output) as directory:
         return _run(recipe, directory, names, quiet)
 

@@ -55,6 +55,10 @@ class TokenWords:
         word = tf.where(letters, word, word + 1)
         return tf.where(mask & (word <= last), word, -1)
 
+    def count(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        """Number of words of ids without padding, (B, L), int32 (B,)."""
+        return tf.reduce_max(self(ids.to_tensor(PAD)), axis=1) + 1
+
 
 def token_alignment(
     links: tf.RaggedTensor, source_words: tf.Tensor, target_words: tf.Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,12 @@ from keras_attn_nmt.text.blank import BLANK_PATTERN
 from keras_attn_nmt.text.special_ids import EOS
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training.subword_sampling import SubwordSampler
-from keras_attn_nmt.training.token_alignment import count_words, parse_links, sure_links
+from keras_attn_nmt.training.token_alignment import (
+    TokenWords,
+    count_words,
+    parse_links,
+    sure_links,
+)
 
 _CHUNK_PAIRS = 1024
 
@@ -74,13 +79,18 @@ def tokenize_pairs(
         Dataset of `Chunk`.
     """
     tokenizers = (source_tokenizer, target_tokenizer)
+    words = [TokenWords(each) for each in tokenizers] if len(pairs.element_spec) > 2 else []
     numbered = pairs.batch(_CHUNK_PAIRS).enumerate()
 
     def read(segmentations: list[_Segmentation]) -> tf.data.Dataset:
         source_ids, target_ids = segmentations
         return numbered.map(
             lambda number, texts: _chunk(
-                source_ids(texts[0], number), target_ids(texts[1], number), max_length, *texts
+                source_ids(texts[0], number),
+                target_ids(texts[1], number),
+                max_length,
+                words,
+                *texts,
             ),
             os.cpu_count() or 1,
             deterministic=True,
@@ -113,7 +123,7 @@ def chunk_function(
     source_ids, target_ids = (each.tf_tokenizer().tokenize for each in tokenizers)
 
     def chunk_of(source: tf.Tensor, target: tf.Tensor) -> Chunk:
-        return _chunk(source_ids(source), target_ids(target), max_length, source, target)
+        return _chunk(source_ids(source), target_ids(target), max_length, (), source, target)
 
     texts = tf.TensorSpec([None], tf.string)
     traced: Callable[..., Chunk] = tf.function(
@@ -158,6 +168,7 @@ def _chunk(
     source_ids: tf.RaggedTensor,
     target_ids: tf.RaggedTensor,
     max_length: int,
+    words: Sequence[TokenWords],
     source: tf.Tensor,
     target: tf.Tensor,
     alignment: Any = None,
@@ -168,9 +179,13 @@ def _chunk(
         misaligned = tf.zeros_like(source, tf.bool)
     else:
         links = sure_links(alignment)
-        words = tf.stack([count_words(source), count_words(target)], axis=1)
+        counts = tf.stack([count_words(source), count_words(target)], axis=1)
         last = tf.reduce_max(parse_links(alignment), axis=1)
-        misaligned = tf.reduce_any(last >= words, axis=1)
+        read = tf.stack(
+            [each.count(ids) for each, ids in zip(words, (source_ids, target_ids), strict=True)],
+            axis=1,
+        )
+        misaligned = tf.reduce_any((last >= counts) | (read != counts), axis=1)
     source_ids, target_ids = with_eos(source_ids), with_eos(target_ids)
     outcome = tf.where(misaligned, MISALIGNED, KEPT)
     for is_so, what in (

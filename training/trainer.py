@@ -26,7 +26,7 @@ from keras_attn_nmt.training.cluster_facts import (
 )
 from keras_attn_nmt.training.device import describe_device, unused_gpu
 from keras_attn_nmt.training.distribution import Replicas, replicas
-from keras_attn_nmt.training.optimizer import stopping_callback
+from keras_attn_nmt.training.optimizer import check_schedule, stopping_callback
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.parents import (
     Parent,
@@ -199,6 +199,8 @@ def _train(
     if cluster.first:
         warn_of_few(validation.plan.pairs, settings)
     steps = data.plan.steps_per_epoch
+    if state is None:
+        check_schedule(settings, steps)
 
     config = ModelConfig.from_dict(
         {

@@ -72,6 +72,7 @@ def add_commands(commands: Commands) -> None:
 
 def align(options: argparse.Namespace) -> None:
     from keras_attn_nmt.text import alignment
+    from keras_attn_nmt.text.words import links_of_texts
     from keras_attn_nmt.training.corpora import decoded
     from keras_attn_nmt.translator import Translator
 
@@ -89,8 +90,11 @@ def align(options: argparse.Namespace) -> None:
     if options.gold or any(row[2:] not in ([], [""]) for row in rows):
         gold = [alignment.parse_pharaoh(links) for _, _, links in rows]
     found: list[set[alignment.Link]] = []
-    for each in _scored(translator, rows, options.batch_size):
-        found.append(each.token_alignment() if options.tokens else each.alignment())
+    scored = _scored(translator, rows, options.batch_size)
+    for (source, target, *_), each in zip(rows, scored, strict=True):
+        found.append(
+            each.token_alignment() if options.tokens else links_of_texts(each, source, target)
+        )
         links = alignment.format_pharaoh(found[-1])
         if options.json:
             links = json.dumps({"alignment": links, "score": round(each.score, 6)})

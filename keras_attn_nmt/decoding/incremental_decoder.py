@@ -81,7 +81,7 @@ class IncrementalDecoder(Decoder):
 
         Raises:
             ValueError: They differ, as a layer on the target side reads other positions, or the
-                model's results depend on padding.
+                model's results depend on padding, or are probabilities instead of logits.
         """
         first, last = EOS + 1, min(source_size, self.parts.vocabulary_size) - 1
         source = np.array([[first, last, first, EOS], [last, EOS, PAD, PAD]], "int32")
@@ -94,6 +94,11 @@ class IncrementalDecoder(Decoder):
         whole = logits_of(source, target)
         if not np.isfinite(whole).all():
             raise ValueError("The logits of the model are not finite: its weights are damaged.")
+        if (whole >= 0).all() and np.allclose(whole.sum(axis=-1), 1, atol=0.01):
+            raise ValueError(
+                "The model returns probabilities, expected logits: remove the softmax at its end, "
+                "and train with MaskedCrossentropy, or with from_logits=True."
+            )
         tolerance = 1e-3 if self.decoder.compute_dtype == "float32" else 0.05
         tolerance *= np.abs(whole).max()
         # The second sentence without its padding.

@@ -10,16 +10,20 @@ import bisect
 import codecs
 import difflib
 import itertools
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_attn_nmt.text.alignment import END, SPACE
+from keras_attn_nmt.text.alignment import END, SPACE, Link, word_of_tokens
 from keras_attn_nmt.text.pieces import BYTE_PIECE
 from keras_attn_nmt.text.word_boundaries import JOINERS, is_spaceless
+
+if TYPE_CHECKING:
+    from keras_attn_nmt.translation import Translation
 
 Span = tuple[int, int]
 
@@ -165,6 +169,36 @@ def piece_spans(pieces: Sequence[str], text: str) -> list[Span]:
     places = _mapped(spelled[added:], text)
     ends = [places[min(end, len(places) - 1)] for end in ends]
     return list(zip([0, *ends], ends, strict=False))
+
+
+def links_of_texts(found: Translation, source: str, target: str) -> set[Link]:
+    """The word alignment of a translation, with the words of its texts, divided at spaces.
+
+    The words of `Translation.alignment` are those of the tokens: normalization may have divided or
+    joined some, as at no-break spaces.
+
+    Args:
+        found: The translation.
+        source: Its source text.
+        target: Its text, without protected text.
+    """
+    sides = (source, found.source_tokens), (target, found.target_tokens)
+    sources, targets = (_words_in_text(*side) for side in sides)
+    return {(sources[i], targets[j]) for i, j in found.alignment()}
+
+
+def _words_in_text(text: str, tokens: Sequence[str]) -> Sequence[int]:
+    """The word of a text that each word of its tokens begins in."""
+    words = word_of_tokens(tokens)
+    starts = [match.start() for match in re.finditer(f"[^ {SPACE}]+", text)]
+    if len(starts) == max(words, default=-1) + 1:
+        return range(len(starts))
+    places: list[int] = []
+    for word, (start, end) in zip(words, piece_spans(tokens, text), strict=True):
+        if word == len(places) and text[start:end].strip(f" {SPACE}"):
+            first = start + (text[start] in f" {SPACE}")
+            places.append(max(0, bisect.bisect_right(starts, first) - 1))
+    return places + [len(starts) - 1] * (max(words, default=-1) + 1 - len(places))
 
 
 def _mapped(known: str, text: str) -> Sequence[int]:

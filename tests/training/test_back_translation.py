@@ -101,6 +101,11 @@ def test_corpus_is_aligned_and_complete(model, text, tmp_path, small_parts):
     assert not (tmp_path / "out.unfinished").exists()
 
 
+def test_a_search_has_no_seed():
+    with pytest.raises(ValueError, match=r"seed=7 is of samples, but sampling=None searches"):
+        BackTranslationOptions(sampling=None, seed=7)
+
+
 def test_search_reads_gzip_and_the_model_defaults(model, tmp_path):
     (tmp_path / "mono.gz").write_bytes(gzip.compress(b"a house\ntwo houses\n"))
     options = BackTranslationOptions(sampling=None, beam_size=2, max_length=30, max_ratio=1e6)

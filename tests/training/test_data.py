@@ -1,6 +1,7 @@
 """The batches: every pair once, padded right, as planned, and in an order that can be repeated."""
 
 import collections
+import contextlib
 import gc
 import gzip
 import logging
@@ -317,12 +318,17 @@ def test_token_alignment_follows_word_alignment(
 
 
 def test_links_to_missing_words_are_rejected(tokenizer: Tokenizer) -> None:
+    message = "1 sentence pairs have alignment links to words that do not"
     for links in ("0-0 1-1", "2-0"):
         rows = tf.data.Dataset.from_tensors(("ein Haus", "Park", links))
-        with pytest.raises(
-            ValueError, match="1 sentence pairs have alignment links to words that do not"
-        ):
+        with pytest.raises(ValueError, match=message):
             BatchedPairs(rows, tokenizer, tokenizer, sentences_per_batch=2)
+    # Words that the vocabulary divides at no-break spaces.
+    vocabulary = Tokenizer.learn(["ein Haus im Park"] * 3, 290, normalization="nmt_nfkc")
+    for source, refused in (("ein\u00a0Haus im", True), ("ein Haus  im ", False)):
+        rows = tf.data.Dataset.from_tensors((source, "Park", "0-0"))
+        with pytest.raises(ValueError, match=message) if refused else contextlib.nullcontext():
+            BatchedPairs(rows, vocabulary, vocabulary, sentences_per_batch=2)
 
 
 def test_errors(texts: Texts, tokenizer: Tokenizer) -> None:

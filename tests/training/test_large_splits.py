@@ -25,6 +25,10 @@ def test_files_by_name_and_pattern(folder):
         ["part-1.de", "part-2.de", "more.de"],
         ["part-1.en", "part-2.en", "more.en"],
     ]
+    # A file that matches twice is there once, and test data never.
+    for end in ("de", "en"):
+        (folder / f"test.{end}").write_text("x\n")
+    assert names("more *")[0] == ["more.de", "part-1.de", "part-2.de", "with space.de"]
     assert names("with space") == [["with space.de"], ["with space.en"]]
     with pytest.raises(FileNotFoundError, match=r"matches none-\*\.de or none-\*\.en"):
         names("none-*")

@@ -128,6 +128,15 @@ def test_unknown_recipes_and_files(tmp_path):
         ),
         (
             [
+                "model.query_previous_token=false",
+                "model.attention=none",
+                "model.annotation_dropout=0.0",
+                "search.coverage_penalty=0.2",
+            ],
+            "search.coverage_penalty",
+        ),
+        (
+            [
                 *(f"model.{name}_dropout=0.0" for name in ("embedding", "annotation", "readout")),
                 "model.word_dropout=0.1",
                 "model.dropout_per_sentence=true",

@@ -13,6 +13,9 @@ def texts(dataset):
     return [(source.decode(), target.decode()) for source, target in dataset.as_numpy_iterator()]
 
 
+LAST = dict(zip(("de", "en"), PAIRS[2], strict=True))
+
+
 class Frame:
     """A data frame as pandas and polars have it: columns by name, names when iterated."""
 
@@ -56,6 +59,11 @@ def test_rows_and_tables(rows):
     assert texts(from_pairs(lambda: rows, columns=("de", "en"))) == PAIRS
 
 
+def test_columns_of_pairs_without_fields_are_refused():
+    with pytest.raises(ValueError, match=r"Pair 0 is .* which has no fields .*: leave columns out"):
+        from_pairs(PAIRS, columns=("en", "de"))
+
+
 def test_generators_and_nested_fields():
     rows = [{"texts": {"de": de}, "en": en} for de, en in PAIRS]
     assert texts(from_pairs((row for row in rows), columns=("texts.de", "en"))) == PAIRS
@@ -65,7 +73,7 @@ def test_generators_and_nested_fields():
 def test_missing_texts_are_refused_with_their_number_or_dropped(nothing, caplog):
     for rows, columns in (
         (Frame({**COLUMNS, "en": ["house", nothing, "tree"]}), ("de", "en")),
-        ([{"de": "Haus", "en": "house"}, {"de": nothing, "en": "x"}, PAIRS[2]], ("de", "en")),
+        ([{"de": "Haus", "en": "house"}, {"de": nothing, "en": "x"}, LAST], ("de", "en")),
         ([PAIRS[0], ("See", nothing), PAIRS[2]], None),
     ):
         with pytest.raises(ValueError, match=r"Pair 1 is .* lacks a text: .*missing='drop'"):

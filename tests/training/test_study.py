@@ -135,6 +135,9 @@ def test_systems_that_would_ignore_a_setting_are_refused(recipe, tmp_path, capsy
     guided = replace(recipe, training=replace(recipe.training, guided_alignment=0.5))
     with pytest.raises(ValueError, match=r"needs a model with attention, .* fixed-vector"):
         run_study(guided, tmp_path, ["attention", "fixed-vector"])
+    covering = replace(recipe, search=replace(recipe.search, coverage_penalty=0.2))
+    with pytest.raises(ValueError, match=r"coverage_penalty=0\.2 needs a model with attention"):
+        run_study(covering, tmp_path, ["attention", "fixed-vector"])
     for name, value in (("attention", "luong"), ("bidirectional", False)):
         with pytest.raises(ValueError, match=f"model.{name}: each system of the study has its own"):
             run_study(replace(recipe, model={**recipe.model, name: value}), tmp_path)

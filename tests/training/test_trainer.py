@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attn_nmt import cli, model_directory, writing
+from keras_attn_nmt import cli, model_directory, model_file, writing
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.training.callbacks import Progress
+from keras_attn_nmt.training.optimizer import check_schedule
+from keras_attn_nmt.training.run_callbacks import write_weights
 from keras_attn_nmt.training.splits import load_recorded, load_split, recorded_data
+from keras_attn_nmt.training.training_recipe import TrainingRecipe
 from keras_attn_nmt.translator import Translator
 
 WORDS = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four", "und": "and"}
@@ -336,3 +340,46 @@ def test_nan_loss_stops_training():
     progress.on_epoch_begin(0)
     with pytest.raises(ValueError, match=r"loss became nan in batch 3 of this epoch"):
         progress.on_train_batch_end(2, {"loss": float("nan")})
+
+
+def test_nan_in_the_monitored_loss_is_not_saved(tmp_path):
+    history = callbacks.History()
+    keeper = callbacks.Checkpoints(tmp_path, "val_loss", history, lambda path: path.touch())
+    history.on_epoch_end(0, {"loss": 1.0, "val_loss": float("nan")})
+    with pytest.raises(ValueError, match="val_loss became nan in epoch 1, which is not saved"):
+        keeper.on_epoch_end(0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_schedules_that_never_act_are_said(caplog):
+    with pytest.raises(ValueError, match=r"patience=2 stops before training.schedule='plateau'"):
+        check_schedule(TrainingRecipe(schedule="plateau", patience=2), 10)
+    check_schedule(TrainingRecipe(schedule="plateau", patience=3), 10)
+    check_schedule(TrainingRecipe(schedule="cosine", patience=1, epochs=3, warmup_steps=29), 10)
+    assert not caplog.messages
+    check_schedule(TrainingRecipe(schedule="cosine", epochs=3, warmup_steps=30), 10)
+    assert "the run has 30 steps, all of them warm-up" in caplog.text
+
+
+def test_weights_that_the_disk_does_not_take_are_an_error(tmp_path):
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(256), keras.layers.Dense(4)])
+    model.compile("adam", "mse")
+    model.fit(np.ones((2, 64)), np.ones((2, 4)), verbose=0)
+    path = tmp_path / "epoch_001.weights.h5"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Files cannot grow beyond a limit, which is to a program what a full disk is.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_weights(model, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    write_weights(model, path)
+    assert list(tmp_path.iterdir()) == [path]
+    copy = keras.models.clone_model(model)
+    copy.compile("adam", "mse")
+    copy.optimizer.build(copy.trainable_variables)
+    model_file.load_weights(copy, path)
+    for own, other in ((copy, model), (copy.optimizer, model.optimizer)):
+        for found, wanted in zip(own.variables, other.variables, strict=True):
+            np.testing.assert_array_equal(found, wanted)
