@@ -206,6 +206,8 @@ def test_references_to_no_character_are_left_out():
             ["tag"],
             "page <i>now</i>",
         ),
+        # Not what the text has itself, with another number.
+        ("Der {a {b} 5}", "The {a 7}", [0, 1, 2, 3], ["defaults"], "The {a {b} 5}"),
         # A pattern of the user's may be a word of the target language.
         ("Ein S1 da", "A Snow here", [0, 0, 1], ["S[0-9a-z]+"], "A Snow S1 here"),
     ],

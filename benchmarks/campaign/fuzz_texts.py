@@ -45,7 +45,8 @@ GLOSSARY = (
     "# terms\nHund\thound\nHunde\thounds\nHunde\tpack of hounds\nsüß\tsweet\n日本\tJapan\n".encode()
 )
 MARKUP = (
-    b'<p class="a">Ein <b>Haus</b> &amp; <br/><i>am</i> See</p> {name} %s https://x.org/{id}?a=${y}&b=1 '
+    b'<p class="a">Ein <b>Haus</b> &amp; <br/><i>am</i> See</p> {name} %s '
+    b"https://x.org/{id}?a=${y}&b=1 "
     b"a.b@c.de 1.234,5 <!-- c --> <x id='1'/> ${v} &#x1F642; 3-in-1 COVID-19 2.5mm <b>19</b>.99 5%"
 )
 VECTORS = b"3 2\nHaus 0.5 -1e3\nam 1 2\nSee 3 4\n"

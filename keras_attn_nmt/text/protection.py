@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_NUMBERS = re.compile(r"\d[\d.,:/-]*")
 # Stays in the text.
 _NUMBER = "number"
 _BLOCKS = "br|hr|p|div|li|ul|ol|td|th|tr|h[1-6]"
@@ -213,10 +214,12 @@ class Plan:
     def _without_own(self, translation: Translation) -> Translation:
         """The translation without what only the model wrote."""
         text = translation.text
+        # Numbers are repaired later.
+        own = _NUMBERS.sub("", self.text)
         for pattern in self.removed:
             # From the end, as the places of earlier matches stay the same.
             for match in reversed(list(pattern.finditer(text))):
-                if match[0] not in self.text:
+                if _NUMBERS.sub("", match[0]) not in own:
                     text = _cut(text, *match.span())
         return _with_text(translation, text)
 
