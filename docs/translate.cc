@@ -1,4 +1,5 @@
-// Runs every signature of an exported SavedModel from C++: LoadSavedModel, as in TensorFlow Serving.
+// Runs the signatures of an exported SavedModel, but translate_constrained, from C++: LoadSavedModel,
+// as in TensorFlow Serving.
 //
 //     translate SAVED_MODEL _sentencepiece_tokenizer.so TEXT...
 //

@@ -15,6 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 from sentencepiece import SentencePieceProcessor
 
 END = 2
+# Soft hyphen, zero-width space, directional marks, word joiner, byte order mark.
+INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)
@@ -23,7 +25,7 @@ metadata = json.loads(zipfile.ZipFile(path).read("metadata.json"))
 source = SentencePieceProcessor(str(path.parent / metadata["source_vocabulary"]))
 target = SentencePieceProcessor(str(path.parent / metadata["target_vocabulary"]))
 
-if not text.strip():
+if not "".join(each for each in text if each not in INVISIBLE).strip():
     sys.exit()  # Nothing to translate.
 ids = [*source.encode(text), END]
 if len(ids) > metadata["max_source_length"]:

@@ -102,7 +102,7 @@ def export_tflite(
         diversity_penalty: See `Translator.nbest`; defaults to the model's search options.
         text: Text in, text out, with embedded vocabularies: requires an interpreter with TF Text's
             two SentencePiece ops. Greedy search only; no vocabulary files are written.
-        signatures: Signatures of the file: defaults to all three (only `translate` with `text`), or
+        signatures: Signatures of the file: defaults to all (only `translate` with `text`), or
             `("translate",)`, greedy search only, for runtimes limited to one signature.
         energies: Adds the attention energies before the softmax to the outputs of `decode_step`,
             float32, `(1, beam_size, max_source_length)`, unless the model has no attention.

@@ -77,7 +77,7 @@ def attention(options: argparse.Namespace) -> None:
     from keras_attn_nmt.translator import Translator
 
     translator = Translator.load(options.model)
-    check_attention(translator.has_attention, picture=True)
+    check_attention(translator.has_attention, picture=not as_page, page=as_page)
     if options.n_best:
         check_n_best(options.n_best, options.beam_size or translator.search.beam_size)
     if options.reference is None:
