@@ -341,4 +341,5 @@ def _scored(row: Arrays) -> Translation:
         for kind, length in (("text", row["source_length"]), ("reference", row["target_length"])):
             if int(length) > MAX_SOURCE_LENGTH:
                 raise _TooLong(int(length), kind)
+        raise ValueError("The server has no score for a text and its reference: are they too long?")
     return _translation({**row, "translation": row["reference"]})

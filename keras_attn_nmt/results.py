@@ -58,26 +58,25 @@ def alignment_row(source: str, found: Translation | Paragraph) -> str:
     if not isinstance(found, Paragraph):
         return format_pharaoh(links_of_texts(found, source, found.text))
     links: set[tuple[int, int]] = set()
-    sides = [(each.source_tokens, each.target_tokens) for each in found.sentences]
-    sources = _words_before(source, found.sources, [tokens for tokens, _ in sides])
     texts = [each.text for each in found.sentences]
-    targets = _words_before(found.text, texts, [tokens for _, tokens in sides])
-    for first, second, sentence in zip(sources, targets, found.sentences, strict=True):
-        links |= {(i + first, j + second) for i, j in sentence.alignment()}
+    sources, targets = _words_before(source, found.sources), _words_before(found.text, texts)
+    for number, sentence in enumerate(found.sentences):
+        own = links_of_texts(sentence, found.sources[number], texts[number])
+        links |= {(i + sources[number], j + targets[number]) for i, j in own}
     return format_pharaoh(links)
 
 
-def _words_before(text: str, parts: Sequence[str], tokens: Sequence[Sequence[str]]) -> list[int]:
+def _words_before(text: str, parts: Sequence[str]) -> list[int]:
     """The number of words before each part of a text, without one that goes on in the part."""
-    from keras_attn_nmt.text.alignment import word_of_tokens
+    from keras_attn_nmt.text.alignment import split_words
 
     counts: list[int] = []
     place = words = 0
-    for part, of_part in zip(parts, tokens, strict=True):
+    for part in parts:
         start = text.index(part, place)
-        goes_on = words > 0 and not text[start - 1].isspace()
+        goes_on = words > 0 and bool(split_words(text[start - 1]))
         counts.append(words - goes_on)
-        words = max(words, counts[-1] + max(word_of_tokens(of_part), default=-1) + 1)
+        words = max(words, counts[-1] + len(split_words(part)))
         place = start + len(part)
     return counts
 

@@ -92,6 +92,9 @@ def test_links_to_missing_words_are_rejected():
             ["▁10", "▁000", "▁eu", "ros", "▁ici", "</s>"],
             {0: 0, 1: 0, 2: 1, 3: 2},
         ),
+        ("10\u00a0000  ici", ["▁10", "▁000", "▁", "▁ici", "</s>"], {0: 0, 1: 0, 2: 1}),
+        # A word that is several, of which one is in no place of the text.
+        ("a ﷺ c", ["▁a", "▁sa", "▁Al", "▁c", "</s>"], {0: 0, 1: 1, 2: 1, 3: 2}),
         # Spaces that it leaves out.
         ("日 本 語", ["日本", "▁語", "</s>"], {0: 0, 1: 2}),
         ("a b", ["▁a", "▁b", "</s>"], {0: 0, 1: 1}),

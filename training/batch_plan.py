@@ -146,9 +146,9 @@ def _check(corpus: Counted, max_length: int, which: str) -> None:
         raise ValueError(
             f"{outcomes[token_chunks.MISALIGNED]:,} sentence pairs{which} have alignment links to "
             "words that do not exist (words are separated by spaces and counted from 0), or words "
-            "that the vocabulary's normalization divides or joins, such as those with no-break "
-            "spaces: check that the alignment belongs to this text, and that its spaces are plain "
-            "ones"
+            "that the vocabulary's normalization divides, joins or leaves out, such as those with "
+            "no-break spaces or of invisible characters only: check that the alignment belongs to "
+            "this text, and normalize the text before it is aligned"
         )
     if not corpus.kept:
         raise ValueError(

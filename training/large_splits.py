@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_attn_nmt.training.large_corpora import LargeCorpus, open_line_files, open_tfds
@@ -57,9 +57,9 @@ def line_files(data: DataRecipe) -> tuple[list[Path], list[Path]]:
     if all(_plain_or_packed(folder, f"{data.train}.{each}") for each in languages):
         names = [data.train]
     else:
-        # A file may match several patterns.
-        matching = (_matching(folder, data, pattern) for pattern in data.train.split())
-        names = list(dict.fromkeys(itertools.chain.from_iterable(matching)))
+        names = []
+        for pattern in data.train.split():
+            names += _matching(folder, data, pattern, names)
     sides: tuple[list[Path], list[Path]] = ([], [])
     for name in names:
         for side, language in zip(sides, languages, strict=True):
@@ -71,10 +71,10 @@ def line_files(data: DataRecipe) -> tuple[list[Path], list[Path]]:
     return sides
 
 
-def _matching(folder: Path, data: DataRecipe, pattern: str) -> list[str]:
+def _matching(folder: Path, data: DataRecipe, pattern: str, known: Sequence[str]) -> list[str]:
     """Names without language of the files of both languages that match a pattern, sorted.
 
-    Those of validation and test data do not match.
+    Without those of validation and test data, and those that are known.
     """
     languages = data.source_language, data.target_language
     pattern = os.path.expanduser(pattern)
@@ -85,13 +85,14 @@ def _matching(folder: Path, data: DataRecipe, pattern: str) -> list[str]:
         for end in (f".{language}", f".{language}.gz"):
             found = glob.glob(f"{pattern}{end}", root_dir=folder)
             names |= {name.removesuffix(end) for name in found}
-    names -= {data.validation, data.test}
+    held_out = {folder / os.path.expanduser(name) for name in (data.validation, data.test)}
+    names = {name for name in names if folder / os.path.normpath(name) not in held_out}
     if not names:
         raise FileNotFoundError(
             f"No file in {folder} matches {pattern}.{languages[0]} or {pattern}.{languages[1]} "
-            "(data.train)."
+            "(data.train), apart from those of data.validation and data.test."
         )
-    return sorted(names)
+    return sorted(names.difference(known))
 
 
 def _plain_or_packed(folder: Path, name: str) -> Path | None:

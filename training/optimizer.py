@@ -94,12 +94,8 @@ def learning_rate(settings: TrainingRecipe, steps_per_epoch: int) -> Any:
     return rate
 
 
-def check_schedule(settings: TrainingRecipe, steps_per_epoch: int) -> None:
-    """Warns if the learning rate never reaches its peak.
-
-    Raises:
-        ValueError: Training would always stop before the learning rate falls.
-    """
+def warn_of_warmup(settings: TrainingRecipe, steps_per_epoch: int) -> None:
+    """Warns if the learning rate never reaches its peak."""
     steps = settings.epochs * steps_per_epoch
     if settings.warmup_steps >= steps:
         logger.warning(
@@ -107,6 +103,10 @@ def check_schedule(settings: TrainingRecipe, steps_per_epoch: int) -> None:
             "reaches the learning rate of %g",
             *(steps, settings.warmup_steps, settings.learning_rate),
         )
+
+
+def check_schedule(settings: TrainingRecipe) -> None:
+    """Raises `ValueError` if training stops before its learning rate falls."""
     if settings.schedule == "plateau" and 0 < settings.patience <= settings.plateau_patience:
         raise ValueError(
             f"training.patience={settings.patience} stops before training.schedule='plateau' "

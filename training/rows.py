@@ -117,6 +117,8 @@ def _rows(pairs: Any, columns: tuple[str, str] | None) -> Iterable[Any]:
 
 
 def _pair(row: Any, columns: tuple[str, str] | None, index: int) -> tuple[Any, Any]:
+    if columns is not None and hasattr(row, "_asdict"):
+        row = row._asdict()  # A named tuple.
     if isinstance(row, tuple | list) and len(row) == 2:
         if columns is not None:
             raise ValueError(

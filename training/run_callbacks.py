@@ -159,7 +159,8 @@ def write_weights(model: keras.Model, path: Path) -> None:
     """Writes weights and optimizer to a `.weights.h5` file, by way of a `.keras` file beside it.
 
     The HDF5 library, which writes to the disk for `model.save_weights`, ignores some errors of the
-    disk, and others end the process. A `.keras` file is made in memory, and has a checksum.
+    disk, and others end the process. A `.keras` file is made in memory (or, where Keras finds too
+    little of it, in a temporary file) and has a checksum.
 
     Raises:
         OSError: The disk is full or not writable, or returns something else than was written.

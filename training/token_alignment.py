@@ -57,7 +57,7 @@ class TokenWords:
 
     def count(self, ids: tf.RaggedTensor) -> tf.Tensor:
         """Number of words of ids without padding, (B, L), int32 (B,)."""
-        return tf.reduce_max(self(ids.to_tensor(PAD)), axis=1) + 1
+        return tf.maximum(tf.reduce_max(self(ids.to_tensor(PAD)), axis=1), -1) + 1
 
 
 def token_alignment(

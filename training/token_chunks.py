@@ -185,7 +185,9 @@ def _chunk(
             [each.count(ids) for each, ids in zip(words, (source_ids, target_ids), strict=True)],
             axis=1,
         )
-        misaligned = tf.reduce_any((last >= counts) | (read != counts), axis=1)
+        # Of a pair without links, nothing can be shifted.
+        shifted = (read != counts) & (last >= 0)
+        misaligned = tf.reduce_any((last >= counts) | shifted, axis=1)
     source_ids, target_ids = with_eos(source_ids), with_eos(target_ids)
     outcome = tf.where(misaligned, MISALIGNED, KEPT)
     for is_so, what in (

@@ -26,7 +26,7 @@ from keras_attn_nmt.training.cluster_facts import (
 )
 from keras_attn_nmt.training.device import describe_device, unused_gpu
 from keras_attn_nmt.training.distribution import Replicas, replicas
-from keras_attn_nmt.training.optimizer import check_schedule, stopping_callback
+from keras_attn_nmt.training.optimizer import check_schedule, stopping_callback, warn_of_warmup
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.parents import (
     Parent,
@@ -171,6 +171,8 @@ def _train(
     settings, cluster = recipe.training, devices.cluster
     start = time.perf_counter()
 
+    if state is None:
+        check_schedule(settings)
     new = state is None and parent is None and cluster.first
     given = load_given(recipe.vocabulary) if new else {}
     if new:
@@ -199,9 +201,8 @@ def _train(
     if cluster.first:
         warn_of_few(validation.plan.pairs, settings)
     steps = data.plan.steps_per_epoch
-    if state is None:
-        check_schedule(settings, steps)
-
+    if cluster.first:
+        warn_of_warmup(settings, steps)
     config = ModelConfig.from_dict(
         {
             **recipe.model,

@@ -80,10 +80,12 @@ class Outcome:
         best: Its translations, best first: each a `Translation`, or the `Paragraph` of a line that
             was split.
         failure: Why it is not translated as a whole, or `""`.
+        source: What was translated: the line, or its beginning.
     """
 
     best: Sequence[Translation | Paragraph]
     failure: str = ""
+    source: str = ""
 
 
 class BulkModel:
@@ -132,7 +134,7 @@ class BulkModel:
             best: Sequence[Any] = here[0].best[: self._options.n_best]
             if spans:
                 best = [_joined(text, spans, here)]
-            outcomes.append(Outcome(best, failure))
+            outcomes.append(Outcome(best, failure, text))
         return outcomes
 
     def _fitting(self, lines: Sequence[str]) -> tuple[list[str], list[list[Span]], list[str]]:

@@ -9,6 +9,7 @@ again, so a job that was killed goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
@@ -117,7 +118,7 @@ class _TranslateParts(beam.DoFn):
                 begin = time.perf_counter()
                 outcomes = self._loaded.translate([line.text for line in lines])
                 outcomes = [
-                    Outcome(outcome.best, line.failure or outcome.failure)
+                    dataclasses.replace(outcome, failure=line.failure or outcome.failure)
                     for line, outcome in zip(lines, outcomes, strict=True)
                 ]
                 self._counters.count(outcomes, time.perf_counter() - begin)
@@ -133,7 +134,7 @@ class _TranslateParts(beam.DoFn):
         rows = translation_rows(options.form, number, line.text, outcome.best, options.n_best)
         files.of["text"].write("".join(f"{row}\n" for row in rows).encode())
         if options.alignment:
-            links = alignment_row(line.text, outcome.best[0])
+            links = alignment_row(outcome.source, outcome.best[0])
             files.of["align"].write(f"{links}\n".encode())
         if outcome.failure:
             files.failed.append({"file": source.path, "line": number, "reason": outcome.failure})

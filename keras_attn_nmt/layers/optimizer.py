@@ -1,4 +1,4 @@
-"""Adam with a fused update."""
+"""Adam with a fused update, and Adadelta; both clip gradients alike on all backends."""
 
 from __future__ import annotations
 

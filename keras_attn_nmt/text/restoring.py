@@ -187,6 +187,12 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
         by_form.setdefault(mark.form, []).append(number)
     for form, numbers in by_form.items():
         spans = _occurrences(form, text.target, text.target_words)
+        is_stand_in = kept[numbers[0]].raw != form
+        own = _own_words(form, [kept[number] for number in numbers], text) if is_stand_in else []
+        attended = {
+            span: max((float(text.attention.mass(each, span).mean()) for each in own), default=0)
+            for span in spans
+        }
         ranked = sorted(
             (-float(text.attention.mass(sources[number], span).mean()), number, span)
             for number in numbers
@@ -196,22 +202,25 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
         most: dict[Span, float] = {}
         for score, number, span in ranked:
             most.setdefault(span, -score)
-            if number not in places and span in spans:
+            if number not in places and span in spans and -score >= attended[span]:
                 places[number] = span
                 spans.remove(span)
-        if kept[numbers[0]].raw == form:
+        if is_stand_in:
+            surplus += sorted(spans, key=lambda span: most.get(span, 0))[len(own) :]
+        else:
             surplus += [span for span in spans if most.get(span, 0) > INSIDE]
-            continue
-        # A stand-in, which the source may also have as a word of its own.
-        stood_for = {kept[number].span[0] for number in numbers}
-        there = _occurrences(form, text.source, text.source_words)
-        own = sum(text.source_words[first][0] not in stood_for for first, _ in there)
-        surplus += sorted(spans, key=lambda span: most.get(span, 0))[own:]
     found = _Found(places, surplus, set())
     left = [n for n in range(len(kept)) if n not in places and reaches[n][0] < reaches[n][1]]
     if left:
         _find_others(found, left, kept, sources, text)
     return found
+
+
+def _own_words(form: str, marks: Sequence[Mark], text: _Text) -> list[Span]:
+    """The words of the source that are a stand-in without standing for a mark."""
+    stood_for = {mark.span[0] for mark in marks}
+    words = _occurrences(form, text.source, text.source_words)
+    return [word for word in words if text.source_words[word[0]][0] not in stood_for]
 
 
 def _find_others(

@@ -1,7 +1,8 @@
 """Words and punctuation marks of a text with their attention, for text in any script.
 
-In `alignment`, words are separated by spaces. Here, punctuation marks are words of their own, and
-scripts without spaces are divided at the pieces of the vocabulary. Requires only NumPy.
+In `alignment` and `links_of_texts`, words are separated by spaces. Elsewhere here, punctuation
+marks are words of their own, and scripts without spaces are divided at the pieces of the
+vocabulary. Requires only NumPy.
 """
 
 from __future__ import annotations
@@ -188,17 +189,20 @@ def links_of_texts(found: Translation, source: str, target: str) -> set[Link]:
 
 
 def _words_in_text(text: str, tokens: Sequence[str]) -> Sequence[int]:
-    """The word of a text that each word of its tokens begins in."""
+    """The word of a text, divided at spaces, that each word of its tokens begins in."""
     words = word_of_tokens(tokens)
     starts = [match.start() for match in re.finditer(f"[^ {SPACE}]+", text)]
     if len(starts) == max(words, default=-1) + 1:
         return range(len(starts))
-    places: list[int] = []
+    places: dict[int, int] = {}
     for word, (start, end) in zip(words, piece_spans(tokens, text), strict=True):
-        if word == len(places) and text[start:end].strip(f" {SPACE}"):
-            first = start + (text[start] in f" {SPACE}")
-            places.append(max(0, bisect.bisect_right(starts, first) - 1))
-    return places + [len(starts) - 1] * (max(words, default=-1) + 1 - len(places))
+        part = text[start:end]
+        first = start + len(part) - len(part.lstrip(f" {SPACE}"))
+        place = max(0, bisect.bisect_right(starts, first) - 1)
+        # That of the first piece which is in the text.
+        if word not in places or (first < end and places[word] < 0):
+            places[word] = place if first < end else ~place
+    return [max(place, ~place) for word, place in sorted(places.items()) if word >= 0]
 
 
 def _mapped(known: str, text: str) -> Sequence[int]:

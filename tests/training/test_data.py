@@ -325,8 +325,12 @@ def test_links_to_missing_words_are_rejected(tokenizer: Tokenizer) -> None:
             BatchedPairs(rows, tokenizer, tokenizer, sentences_per_batch=2)
     # Words that the vocabulary divides at no-break spaces.
     vocabulary = Tokenizer.learn(["ein Haus im Park"] * 3, 290, normalization="nmt_nfkc")
-    for source, refused in (("ein\u00a0Haus im", True), ("ein Haus  im ", False)):
-        rows = tf.data.Dataset.from_tensors((source, "Park", "0-0"))
+    for source, links, refused in (
+        ("ein\u00a0Haus im", "0-0", True),
+        ("ein\u00a0Haus im", "", False),
+        ("ein Haus  im ", "0-0", False),
+    ):
+        rows = tf.data.Dataset.from_tensors((source, "Park", links))
         with pytest.raises(ValueError, match=message) if refused else contextlib.nullcontext():
             BatchedPairs(rows, vocabulary, vocabulary, sentences_per_batch=2)
 

@@ -29,6 +29,7 @@ def test_files_by_name_and_pattern(folder):
     for end in ("de", "en"):
         (folder / f"test.{end}").write_text("x\n")
     assert names("more *")[0] == ["more.de", "part-1.de", "part-2.de", "with space.de"]
+    assert names("more more part-1")[0] == ["more.de", "more.de", "part-1.de"]
     assert names("with space") == [["with space.de"], ["with space.en"]]
     with pytest.raises(FileNotFoundError, match=r"matches none-\*\.de or none-\*\.en"):
         names("none-*")

@@ -1,5 +1,7 @@
 """Rows, data frames and columns in `from_pairs`."""
 
+import collections
+
 import pytest
 
 from keras_attn_nmt.training.corpora import from_pairs
@@ -57,6 +59,12 @@ def test_rows_and_tables(rows):
     assert dataset.cardinality() == 3
     assert texts(from_pairs(rows, columns=("en", "de"))) == [pair[::-1] for pair in PAIRS]
     assert texts(from_pairs(lambda: rows, columns=("de", "en"))) == PAIRS
+
+
+def test_named_tuples_have_fields():
+    row = collections.namedtuple("Row", ["id", "de", "en"])
+    rows = [row(7, *pair) for pair in PAIRS]
+    assert texts(from_pairs(rows, columns=("en", "de"))) == [pair[::-1] for pair in PAIRS]
 
 
 def test_columns_of_pairs_without_fields_are_refused():

@@ -20,7 +20,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks, load_recipe, train
 from keras_attn_nmt.training.callbacks import Progress
-from keras_attn_nmt.training.optimizer import check_schedule
+from keras_attn_nmt.training.optimizer import check_schedule, warn_of_warmup
 from keras_attn_nmt.training.run_callbacks import write_weights
 from keras_attn_nmt.training.splits import load_recorded, load_split, recorded_data
 from keras_attn_nmt.training.training_recipe import TrainingRecipe
@@ -353,11 +353,12 @@ def test_nan_in_the_monitored_loss_is_not_saved(tmp_path):
 
 def test_schedules_that_never_act_are_said(caplog):
     with pytest.raises(ValueError, match=r"patience=2 stops before training.schedule='plateau'"):
-        check_schedule(TrainingRecipe(schedule="plateau", patience=2), 10)
-    check_schedule(TrainingRecipe(schedule="plateau", patience=3), 10)
-    check_schedule(TrainingRecipe(schedule="cosine", patience=1, epochs=3, warmup_steps=29), 10)
+        check_schedule(TrainingRecipe(schedule="plateau", patience=2))
+    check_schedule(TrainingRecipe(schedule="plateau", patience=3))
+    check_schedule(TrainingRecipe(schedule="cosine", patience=1))
+    warn_of_warmup(TrainingRecipe(schedule="cosine", epochs=3, warmup_steps=29), 10)
     assert not caplog.messages
-    check_schedule(TrainingRecipe(schedule="cosine", epochs=3, warmup_steps=30), 10)
+    warn_of_warmup(TrainingRecipe(schedule="cosine", epochs=3, warmup_steps=30), 10)
     assert "the run has 30 steps, all of them warm-up" in caplog.text
 
 
