@@ -51,7 +51,8 @@ def translated(words, links):
     ("source", "parts", "text", "wanted"),
     [
         ("ab cd ef", ["ab cd", "ef"], "x y z", "0-0 1-1 2-2"),
-        ("ab cd\u3000ef", ["ab cd", "ef"], "x y\u3000z", "0-0 1-1 2-2"),
+        # Words are separated by plain spaces, as in a line that is not divided.
+        ("ab cd\u3000ef", ["ab cd", "ef"], "x y\u3000z", "0-0 1-1"),
         # The second piece goes on in the word of the first.
         ("ab cd.ef", ["ab cd.", "ef"], "x y z", "0-0 1-1 1-2"),
         # The pieces of one word without spaces, whose translations are joined without one, too.
