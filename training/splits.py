@@ -127,15 +127,13 @@ def vocabulary_pairs(
 
 
 def _load(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
-    # Of other corpora, no data are held out.
-    held_out = split == "validation" and data.corpus == "lines" and not data.validation
-    if data.sample and (split == "train" or held_out):
+    held_out = data.corpus in ("lines", *_FILE_READERS) and not data.validation
+    if data.sample and (split == "train" or (split == "validation" and held_out)):
         return open_split(data, split).dataset()
     if data.corpus == "dictionary":
         _check_aligned(data, aligned)
         entries = _dictionary_split(data, split)
         return from_pairs(entries[: data.size or None] if split == "train" else entries)
-    held_out = data.corpus in ("lines", *_FILE_READERS) and not data.validation
     if split == "validation" and held_out:
         return _held_out(data, aligned)[1]
     if split == "train":

@@ -203,13 +203,6 @@ class BulkModel:
             for row, best in zip(rows, found, strict=True):
                 outcomes[row] = Outcome(best)
 
-        def translate_or_skip(row: int) -> None:
-            try:
-                translate([row])
-            except TextTooLong as error:
-                reason = f"has {error.length} tokens, the limit is {error.limit}: skipped"
-                outcomes[row] = Outcome([self._translator([""])[0]], reason)
-
         sizes = [len(text.encode()) for text in texts]
         order = sorted(range(len(texts)), key=lambda row: sizes[row])
         short = [row for row in order if sizes[row] < _PROBABLY_SHORT]
@@ -218,7 +211,11 @@ class BulkModel:
         except TextTooLong:
             short = []
         for row in order[len(short) :]:
-            translate_or_skip(row)
+            try:
+                translate([row])
+            except TextTooLong as error:
+                reason = f"has {error.length} tokens, the limit is {error.limit}: skipped"
+                outcomes[row] = Outcome([self._translator([""])[0]], reason)
         return outcomes
 
 

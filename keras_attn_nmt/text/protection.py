@@ -214,12 +214,11 @@ class Plan:
     def _without_own(self, translation: Translation) -> Translation:
         """The translation without what only the model wrote."""
         text = translation.text
-        # Numbers are repaired later.
-        own = _NUMBERS.sub("", self.text)
         for pattern in self.removed:
             # From the end, as the places of earlier matches stay the same.
             for match in reversed(list(pattern.finditer(text))):
-                if _NUMBERS.sub("", match[0]) not in own:
+                # Numbers are repaired later.
+                if _NUMBERS.sub("", match[0]) not in _NUMBERS.sub("", self.text):
                     text = _cut(text, *match.span())
         return _with_text(translation, text)
 

@@ -374,7 +374,7 @@ def test_bpe_vocabulary_is_rejected_for_text():
         fast_sentencepiece.tokenize(tokenizer, tf.constant(["ein"]))
 
 
-@pytest.mark.parametrize(("symbol", "refused"), [("½", True), (">>de<<", False)])
+@pytest.mark.parametrize(("symbol", "refused"), [("½", True), (">>de<<", False), ("Haus am", True)])
 def test_symbols_that_normalization_changes_are_refused_for_text(tmp_path, symbol, refused):
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["ein Haus am See"] * 3),
