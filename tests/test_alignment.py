@@ -6,8 +6,6 @@ import pytest
 from keras_attn_nmt.text import alignment
 from keras_attn_nmt.text.alignment import GoldAlignment
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.text.words import links_of_texts
-from keras_attn_nmt.translation import Translation
 
 
 @pytest.mark.parametrize(
@@ -81,32 +79,3 @@ def test_links_to_missing_words_are_rejected():
     alignment.check_links(alignment.parse_pharaoh("1-0 0p1"), "ein  Haus", "a house")
     with pytest.raises(ValueError, match=r"gold: link 2-1 .* 2 source and 2 target words"):
         alignment.check_links(alignment.parse_pharaoh("1-1 2-1"), "ein Haus", "a house", "gold")
-
-
-@pytest.mark.parametrize(
-    ("source", "tokens", "wanted"),
-    [
-        # A no-break space, which the vocabulary reads as a space.
-        (
-            "10\u00a0000 euros ici",
-            ["▁10", "▁000", "▁eu", "ros", "▁ici", "</s>"],
-            {0: 0, 1: 0, 2: 1, 3: 2},
-        ),
-        ("10\u00a0000  ici", ["▁10", "▁000", "▁", "▁ici", "</s>"], {0: 0, 1: 0, 2: 1}),
-        # A word that is several, of which one is in no place of the text.
-        ("a ﷺ c", ["▁a", "▁sa", "▁Al", "▁c", "</s>"], {0: 0, 1: 1, 2: 1, 3: 2}),
-        # Spaces that it leaves out.
-        ("日 本 語", ["日本", "▁語", "</s>"], {0: 0, 1: 2}),
-        ("a b", ["▁a", "▁b", "</s>"], {0: 0, 1: 1}),
-        (" a  b ", ["▁a", "▁", "▁b", "</s>"], {0: 0, 1: 1}),
-    ],
-)
-def test_links_are_those_of_the_words_of_the_texts(source, tokens, wanted):
-    target = [f"▁w{place}" for place in wanted] + ["</s>"]
-    words = alignment.word_of_tokens(tokens)
-    attention = np.zeros((len(target), len(tokens)))
-    for place in wanted:
-        attention[place, words.index(place)] = 1
-    found = Translation("", 0.0, tokens, target, np.zeros(len(target)), attention)
-    links = links_of_texts(found, source, " ".join(f"w{place}" for place in wanted))
-    assert links == {(word, place) for place, word in wanted.items()}

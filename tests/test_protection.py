@@ -9,7 +9,7 @@ import pytest
 
 from keras_attn_nmt.text.markup import MarkupError
 from keras_attn_nmt.text.protection import Protection
-from keras_attn_nmt.text.words import piece_spans, word_spans
+from keras_attn_nmt.text.words import word_spans
 from keras_attn_nmt.translation import Translation
 
 
@@ -366,39 +366,6 @@ def test_a_model_without_attention_is_refused():
 def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Protection(options.pop("protect"), **options)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("हिन्दी भाषा।", ["हिन्दी", "भाषा", "।"]),
-        ("l'été, 1 000.5 %...", ["l'été", ",", "1", "000.5", "%", "..."]),
-        ("👩‍🚀 fliegt", ["👩‍🚀", "fliegt"]),
-        ("", []),
-    ],
-)
-def test_words_and_punctuation_marks(text, words):
-    assert [text[start:end] for start, end in word_spans(text)] == words
-
-
-def test_scripts_without_spaces_are_divided_at_pieces():
-    text = "彼は本を読む。"
-    spans = piece_spans(["▁", "彼は", "本", "を読む", "。", "</s>"], text)
-    words = word_spans(text, (end for _, end in spans))
-    assert [text[start:end] for start, end in words] == ["彼は", "本", "を読む", "。"]
-
-
-@pytest.mark.parametrize(
-    ("pieces", "text", "wanted"),
-    [
-        (["▁ein", "<0xC3>", "<0xA4>", "</s>"], "einä", ["ein", "", "ä", ""]),
-        (["▁ü", "ber", "</s>"], "u\u0308ber", ["u\u0308", "ber", ""]),
-        (["▁▁zwei", "▁", "</s>"], " zwei ", [" zwei", " ", ""]),
-        (["▁a", "▁b"], "a  b", ["a", "  b"]),
-    ],
-)
-def test_pieces_are_found_in_the_text(pieces, text, wanted):
-    assert [text[start:end] for start, end in piece_spans(pieces, text)] == wanted
 
 
 def test_a_name_that_is_misspelt_is_said(caplog):

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sentencepiece
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from questions import GREEDY, LIMITS, TEXTS, assert_same_nbest
 from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_attn_nmt import Tokenizer, Translator, cli
+from keras_attn_nmt import Translator, cli
 from keras_attn_nmt.export import (
     ExportError,
     TFLiteTranslator,
@@ -323,22 +322,11 @@ def test_documented_program_needs_only_the_runtime(device_file, runner):
         encoding="utf-8",
     )
     (wanted,) = runner(["ein Haus"], beam_size=1)
-    blank = [sys.executable, str(program), str(device_file), " "]
+    blank = [sys.executable, str(program), str(device_file), " \u200b"]
     assert subprocess.run(blank, capture_output=True, check=True).stdout == b""
     assert "keras_attn_nmt" not in program.read_text().split('"""')[2]
     assert done.stdout.startswith(f"{wanted.text}\n")
     assert done.stdout.count("looked at") == len(wanted.target_tokens)
-
-
-def test_embedded_tokenizer_equals_sentencepiece(model_directory):
-    tokenizer = Tokenizer.load(model_directory / "source.spm")
-    texts = [*TEXTS, "zwei\tHäuser\nam  See", "日本語 ünï", "e\u0301 "]
-    for text in texts:
-        found = fast_sentencepiece.tokenize(tokenizer, tf.constant([text]))
-        ids = tokenizer.encode([text])[0]
-        assert found.numpy().tolist() == ids
-        back = fast_sentencepiece.detokenize(tokenizer, tf.constant(ids, tf.int32))
-        assert [back.numpy()[0].decode()] == tokenizer.decode([ids])
 
 
 def test_text_file_has_only_the_two_tf_text_ops(device_file_with_text):
@@ -366,32 +354,6 @@ def test_custom_ops_are_named(model_directory, tmp_path, monkeypatch):
         with pytest.raises(ExportError, match=r"ops that are not builtins: \w*StringUpper\.$"):
             export_tflite(model_directory, tmp_path / "new.tflite", text=text)
     assert not list(tmp_path.iterdir())
-
-
-def test_bpe_vocabulary_is_rejected_for_text():
-    tokenizer = Tokenizer.learn(["ein Haus am See"] * 3, 280, model_type="bpe")
-    with pytest.raises(ValueError, match="a vocabulary that is not a unigram model"):
-        fast_sentencepiece.tokenize(tokenizer, tf.constant(["ein"]))
-
-
-@pytest.mark.parametrize(("symbol", "refused"), [("½", True), (">>de<<", False), ("Haus am", True)])
-def test_symbols_that_normalization_changes_are_refused_for_text(tmp_path, symbol, refused):
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["ein Haus am See"] * 3),
-        model_prefix=str(tmp_path / "symbols"),
-        vocab_size=40,
-        hard_vocab_limit=False,
-        user_defined_symbols=[symbol],
-        minloglevel=2,
-    )
-    tokenizer = Tokenizer.from_sentencepiece(tmp_path / "symbols.model")
-    text = f"ein {symbol} Haus"
-    if refused:
-        with pytest.raises(ValueError, match=f"normalizes its user-defined symbols {symbol}"):
-            fast_sentencepiece.tokenize(tokenizer, tf.constant([text]))
-    else:
-        found = fast_sentencepiece.tokenize(tokenizer, tf.constant([text]))
-        assert found.numpy().tolist() == tokenizer.encode([text])[0]
 
 
 def test_unnormalized_and_blank_texts_in_a_text_file(
