@@ -151,3 +151,14 @@ def test_samples_depend_on_seed_and_line_number_alone(translator):
 def test_sampling_options_out_of_range_are_rejected(translator, options, message):
     with pytest.raises(ValueError, match=message):
         translator.sample(["ein"], **options)
+
+
+def test_samples_of_a_model_without_attention_have_no_coverage_penalty():
+    files = tiny_files({"attention": "none"})
+    translator = Translator(
+        files.model,
+        files.source_tokenizer,
+        files.target_tokenizer,
+        search=SearchOptions(coverage_penalty=0.2),
+    )
+    assert len(translator.sample(TEXTS[:1], samples=2)[0]) == 2

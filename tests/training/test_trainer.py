@@ -384,3 +384,18 @@ def test_weights_that_the_disk_does_not_take_are_an_error(tmp_path):
     for own, other in ((copy, model), (copy.optimizer, model.optimizer)):
         for found, wanted in zip(own.variables, other.variables, strict=True):
             np.testing.assert_array_equal(found, wanted)
+
+
+def test_weights_that_the_disk_does_not_keep_are_an_error(tmp_path, monkeypatch):
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(256)])
+    save = model.save
+
+    def save_on_a_bad_disk(path):
+        save(path)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    monkeypatch.setattr(model, "save", save_on_a_bad_disk)
+    with pytest.raises(OSError, match=r"did not keep epoch_001\.weights\.h5: Bad CRC-32"):
+        write_weights(model, tmp_path / "epoch_001.weights.h5")
