@@ -61,6 +61,15 @@ def test_a_saved_model_in_this_process_is_that_of_the_client(served, model_direc
         SavedModelTranslator(model_directory)
 
 
+def test_the_source_of_a_cropped_line_is_its_beginning(device_file):
+    # Alignments have the words of what was translated.
+    line = "zwei kleine Häuser am See " * 12
+    options = BulkOptions(too_long="crop", search={"beam_size": 1})
+    cropped, whole = BulkModel(device_file, options).translate([line, "ein Haus"])
+    assert line.startswith(cropped.source) and 0 < len(cropped.source) < len(line)
+    assert whole.source == "ein Haus"
+
+
 @pytest.mark.parametrize("name", ["n_best", "batch_size"])
 def test_numbers_of_translations_and_of_a_batch_are_positive(name):
     with pytest.raises(ValueError, match=f"{name} must be a whole number"):
