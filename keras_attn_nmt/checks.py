@@ -8,15 +8,17 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def check_whole(name: str, value: Any, least: int = 1) -> int:
+def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """Returns a Python or NumPy integer as an `int`.
 
     Raises:
-        ValueError: The value is not an integer, or less than `least`.
+        ValueError: The value is not an integer, less than `least` or more than `most`.
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most:,}, got {value}.")
     return int(value)
 
 

@@ -22,7 +22,7 @@ from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample, uniform_numbers
-from keras_attn_nmt.decoding.search_options import SearchOptions, check_constrained
+from keras_attn_nmt.decoding.search_options import MOST, SearchOptions, check_constrained
 from keras_attn_nmt.decoding.shortlist import Shortlist, check_backend
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
@@ -280,7 +280,7 @@ class Translator(ParagraphTranslator):
         """
         check_process()
         check_whole("batch_size", batch_size)
-        check_whole("samples", samples)
+        check_whole("samples", samples, most=MOST["beam_size"])
         check_seed(seed)
         check_whole("first_line", first_line, least=0)
         search = self.search.replaced(

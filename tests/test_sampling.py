@@ -145,6 +145,7 @@ def test_samples_depend_on_seed_and_line_number_alone(translator):
         ({"top_k": 0}, "top_k must be a whole number of at least 1"),
         ({"seed": 2**64}, r"less than 2\^64"),
         ({"samples": 0}, "samples must be"),
+        ({"samples": 20_000}, "samples must be at most 10,000, got 20000"),
         ({"first_line": -1}, "first_line must be"),
     ],
 )
