@@ -57,11 +57,19 @@ docs: .venv-docs/ready
 TWO := $(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg. JAX and
-# Beam run one process each, as every process imports and compiles for itself.
+# Beam run one process each, as every process imports and compiles for itself; beside the tests on
+# TensorFlow, whose processes end at different times.
 test: .venv/ready
 	+$(TWO) lint .venv-beam/ready
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
-	+$(TWO) PARALLEL= test-core-on-jax test-beam
+	+$(TWO) test-on-tensorflow test-elsewhere
+
+# With `+`, TWO prints the results as they come.
+test-on-tensorflow:
+	+KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+
+test-elsewhere:
+	$(MAKE) PARALLEL= test-core-on-jax
+	$(MAKE) PARALLEL= test-beam
 
 test-core-on-jax: .venv/ready
 	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)
