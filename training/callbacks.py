@@ -19,7 +19,7 @@ from tqdm import tqdm
 from keras_attn_nmt import writing
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.memory import keep_freed_memory
-from keras_attn_nmt.training.evaluation import corpus_scores
+from keras_attn_nmt.training.evaluation import check_references, corpus_scores
 from keras_attn_nmt.translator import Translator
 
 STATE = "state.json"
@@ -102,19 +102,29 @@ class ValidationBleu(keras.callbacks.Callback):
         translator: A `Translator` of the model being trained.
         sources: Validation sentences.
         references: Their reference translations.
+        tokenize: See `corpus_scores`.
+
+    Raises:
+        ValueError: The tokeniser is unknown, or BLEU would be 0, see `check_references`.
     """
 
-    def __init__(self, translator: Translator, sources: Sequence[str], references: Sequence[str]):
+    def __init__(
+        self,
+        translator: Translator,
+        sources: Sequence[str],
+        references: Sequence[str],
+        tokenize: str = "13a",
+    ):
         super().__init__()
-        with extra("train"):  # Fail early, not after the first epoch.
-            import sacrebleu  # noqa: F401
+        check_references(references, tokenize)  # Fail early, not after the first epoch.
         self.translator = translator
+        self.tokenize = tokenize
         self.sources = list(sources)
         self.references = list(references)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         found = self.translator(self.sources, beam_size=1)
-        scores = corpus_scores([each.text for each in found], self.references)
+        scores = corpus_scores([each.text for each in found], self.references, self.tokenize)
         logs["val_bleu"] = scores["bleu"]["score"]
 
 

@@ -110,6 +110,19 @@ class DataRecipe:
         if self.sample:
             self._check_streamed()
 
+    def check_languages(self) -> None:
+        """Raises `ValueError` if one language chooses the files, columns or fields of both."""
+        given = {
+            "tsv": self.source_column and self.target_column,
+            "jsonl": self.source_field or self.target_field,
+            "dictionary": True,
+        }
+        if self.source_language == self.target_language and not given.get(self.corpus):
+            raise ValueError(
+                f"data.source_language and data.target_language are both {self.source_language!r}, "
+                "so that source and target would be the same texts: set two languages."
+            )
+
     def _check_streamed(self) -> None:
         """Raises `ValueError` for settings that the streaming of `sample` does not support."""
         others = ("phrases", "multi30k", "tsv", "jsonl", "tmx", "dictionary")

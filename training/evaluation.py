@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +17,8 @@ from keras_attn_nmt.translator import Translator
 
 # Width of a length bin in source words: 1 to 5, 6 to 10, ...
 BIN_WORDS = 5
+
+logger = logging.getLogger(__name__)
 
 
 def corpus_scores(
@@ -75,6 +79,36 @@ def metrics(tokenize: str) -> dict[str, Any]:
         raise ValueError(f"The tokeniser {tokenize!r} cannot be used: {error}") from error
 
 
+def check_references(
+    references: Sequence[str] | Sequence[Sequence[str]], tokenize: str, needed: bool = True
+) -> None:
+    """Warns of references of which BLEU measures less than half: those of four tokens or more.
+
+    Args:
+        references: See `corpus_scores`.
+        tokenize: See `corpus_scores`.
+        needed: Whether something is chosen by BLEU.
+
+    Raises:
+        ValueError: The tokeniser is unknown; or BLEU is needed and 0 for all translations (Papineni
+            et al. 2002, eq. 3), as no reference has four tokens.
+    """
+    tokenizer = metrics(tokenize)["bleu"].tokenizer
+    references = list(itertools.chain(*reference_lists(references)))
+    long = sum(len(tokenizer(each).split()) >= 4 for each in references)
+    if long * 2 >= len(references):
+        return
+    message = (
+        f"BLEU measures sentences of four words or more, which are {long:,} of {len(references):,} "
+        f"references for the tokeniser {tokenize}. Choose one that fits the language, such as zh, "
+        "ja-mecab or char (--tokenize, training.bleu_tokenize), or another measure (chrF, "
+        "training.monitor=val_loss with training.bleu_sentences=0)."
+    )
+    if needed and not long:
+        raise ValueError(message)
+    logger.warning(message)
+
+
 def sentence_scores(
     translations: Sequence[str],
     references: Sequence[str] | Sequence[Sequence[str]],
@@ -128,9 +162,9 @@ def bleu_by_length(
     return results
 
 
-def bleu_signature() -> str:
-    """sacreBLEU signature of the logged `val_bleu`: mixed case, 13a."""
-    return str(corpus_scores(["-"], ["-"])["bleu"]["signature"])
+def bleu_signature(tokenize: str) -> str:
+    """sacreBLEU signature of the logged `val_bleu`: mixed case."""
+    return str(corpus_scores(["-"], ["-"], tokenize)["bleu"]["signature"])
 
 
 def evaluate(
@@ -187,7 +221,7 @@ def translate_and_score(
 ) -> tuple[dict[str, Any], list[Translation]]:
     """As `evaluate`, but returns the translations with their attention beside the scores."""
     # Reject an unknown tokeniser before translating.
-    metrics(tokenize)
+    check_references(references, tokenize, needed=False)
     found, seconds = timed(translator, sources, **options)
     texts = [each.text for each in found]
     lists = reference_lists(references)

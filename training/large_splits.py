@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from keras_attn_nmt.training.large_corpora import LargeCorpus, open_line_files, open_tfds
@@ -21,6 +21,7 @@ def open_split(data: DataRecipe, split: str) -> LargeCorpus:
         FileNotFoundError: A file is missing, or a pattern matches none.
         ValueError: See `open_line_files` and `open_tfds`.
     """
+    data.check_languages()
     if data.corpus == "lines":
         corpus = open_line_files(*line_files(data))
         if not data.validation:
@@ -72,10 +73,15 @@ def line_files(data: DataRecipe) -> tuple[list[Path], list[Path]]:
 
 
 def _matching(folder: Path, data: DataRecipe, pattern: str, known: Sequence[str]) -> list[str]:
-    """Names without language of the files of both languages that match a pattern, sorted.
+    """A name, or the names without language of the files of both languages that match a pattern.
 
-    Without those of validation and test data, and those that are known.
+    The latter are sorted, without those of validation and test data, and those that are known,
+    however they are spelled.
     """
+
+    def places(names: Iterable[str]) -> set[str]:
+        return {os.path.realpath(folder / os.path.expanduser(name)) for name in names}
+
     languages = data.source_language, data.target_language
     pattern = os.path.expanduser(pattern)
     if not any(character in pattern for character in "*?["):
@@ -85,14 +91,14 @@ def _matching(folder: Path, data: DataRecipe, pattern: str, known: Sequence[str]
         for end in (f".{language}", f".{language}.gz"):
             found = glob.glob(f"{pattern}{end}", root_dir=folder)
             names |= {name.removesuffix(end) for name in found}
-    held_out = {folder / os.path.expanduser(name) for name in (data.validation, data.test)}
-    names = {name for name in names if folder / os.path.normpath(name) not in held_out}
+    held_out = places((data.validation, data.test))
+    names = {name for name in names if not places([name]) <= held_out}
     if not names:
         raise FileNotFoundError(
             f"No file in {folder} matches {pattern}.{languages[0]} or {pattern}.{languages[1]} "
             "(data.train), apart from those of data.validation and data.test."
         )
-    return sorted(names.difference(known))
+    return sorted(name for name in names if not places([name]) <= places(known))
 
 
 def _plain_or_packed(folder: Path, name: str) -> Path | None:

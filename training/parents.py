@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from keras_attn_nmt.training.recipe_files import read_run
 from keras_attn_nmt.training.textfiles import sha256_of
 from keras_attn_nmt.writing import write_text
 
+logger = logging.getLogger(__name__)
 # In the directory of a run: its parent, as in `training.json`.
 RECORD = "parent.json"
 # Sections that the weights of the parent fix, except these settings.
@@ -37,6 +39,8 @@ FREE = {
     ),
     "vocabulary": ("segmentation_samples", "sampling_alpha"),
 }
+# What the parent's data has in common with those of the run, unless a recipe says otherwise.
+LANGUAGES = "source_language", "target_language"
 
 
 class Parent(NamedTuple):
@@ -71,9 +75,16 @@ def load_parent(
             vocabulary, or there is no state to keep.
     """
     path = Path(directory)
-    check_settings(recipe.to_dict(), inherited_settings(path), path, "The recipe")
+    inherited = inherited_settings(path)
+    check_settings(recipe.to_dict(), inherited, path, "The recipe")
     files = model_directory.load_model(path)
     report = read_run(path)
+    for name, known in inherited["data"].items():
+        if getattr(recipe.data, name) != known:
+            logger.warning(
+                "data.%s is %r, but the model in %s was trained with %r",
+                *(name, getattr(recipe.data, name), path, known),
+            )
     record = {
         "path": os.fspath(directory),
         "sha256": sha256_of(path / model_directory.MODEL),
@@ -161,8 +172,8 @@ def has_parent(output: str | os.PathLike[str]) -> bool:
 def inherited_settings(directory: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """The sections `[model]` and `[vocabulary]` of a model directory or of an interrupted run.
 
-    A model without a recorded recipe has the settings of its `config.json` and the sizes of its
-    vocabularies.
+    And the languages in `[data]`. A model without a recorded recipe has the settings of its
+    `config.json` and the sizes of its vocabularies, and no languages.
 
     Raises:
         FileNotFoundError: The directory or one of its files is missing.
@@ -180,8 +191,10 @@ def inherited_settings(directory: str | os.PathLike[str]) -> dict[str, dict[str,
     model = dataclasses.asdict(config)
     sizes = [model.pop(f"{side}_vocabulary_size") for side in ("source", "target")]
     report = read_run(directory)
+    languages = {}
     if report.get("recipe"):
-        vocabulary = dataclasses.asdict(Recipe.from_dict(report["recipe"]).vocabulary)
+        vocabulary = report["recipe"]["vocabulary"]
+        languages = {name: report["recipe"]["data"][name] for name in LANGUAGES}
     else:
         tokenizers = [
             Tokenizer.load(directory / name)
@@ -196,7 +209,7 @@ def inherited_settings(directory: str | os.PathLike[str]) -> dict[str, dict[str,
                 "<0x00>" in each.pieces(range(each.vocabulary_size)) for each in tokenizers
             ),
         }
-    return {"model": model, "vocabulary": vocabulary}
+    return {"model": model, "vocabulary": vocabulary, "data": languages}
 
 
 def check_settings(

@@ -50,6 +50,10 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
     "data.validation_size": ("data.corpus='phrases'", lambda r: r.data.corpus == "phrases"),
     "data.cache": ("data.sample=0", lambda r: not r.data.sample),
     "training.steps_per_epoch": ("data.sample", lambda r: bool(r.data.sample)),
+    "training.bleu_tokenize": (
+        "training.bleu_sentences above 0",
+        lambda r: r.training.bleu_sentences > 0,
+    ),
     "data.concatenate": (
         "sentences, but data.corpus='dictionary' has words",
         lambda r: r.data.corpus != "dictionary",
@@ -138,7 +142,8 @@ def load_recipe(
         overrides: `section.key=value`, with the value in TOML syntax; quotes are optional.
         parent: Model directory whose weights training begins with, see `train`. The sections
             `[model]` and `[vocabulary]` are then those of this model; those of a built-in recipe
-            are ignored, and a file or an override may change dropout and sampling only.
+            are ignored, and a file or an override may change dropout and sampling only. Languages
+            that neither sets are those of this model, too.
 
     Raises:
         FileNotFoundError: The recipe file or the parent does not exist.
@@ -166,11 +171,11 @@ def load_recipe(
     inherited: dict[str, dict[str, Any]] = {}
     if parent is not None:
         # Imports Keras, which a recipe alone does not need.
-        from keras_attn_nmt.training.parents import check_settings, inherited_settings
+        from keras_attn_nmt.training.parents import FREE, check_settings, inherited_settings
 
         inherited = inherited_settings(parent)
         if path.parent == RECIPES:
-            values = {key: each for key, each in values.items() if key not in inherited}
+            values = {key: each for key, each in values.items() if key not in FREE}
         # Validates the file before its settings are compared.
         Recipe.from_dict(values)
         check_settings(values, inherited, parent, str(path))

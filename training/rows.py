@@ -9,6 +9,8 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from keras_attn_nmt.training.textfiles import one_line
+
 logger = logging.getLogger(__name__)
 
 # The key of a translation data set of Hugging Face.
@@ -108,6 +110,10 @@ def _rows(pairs: Any, columns: tuple[str, str] | None) -> Iterable[Any]:
         each.to_pylist() if hasattr(each, "to_pylist") else each
         for each in (pairs[name] for name in columns)
     ]
+    if any(isinstance(each, str | bytes) for each in texts):
+        raise ValueError(
+            f"Columns {columns} are single texts: this is one row. Give a list of rows, [pairs]."
+        )
     if len(texts[0]) != len(texts[1]):
         raise ValueError(
             f"Column {columns[0]!r} has {len(texts[0]):,} texts and {columns[1]!r} has "
@@ -147,8 +153,7 @@ def _is_missing(value: Any) -> bool:
 
 def _utf8(text: Any) -> bytes:
     if isinstance(text, bytes):
-        text.decode("utf-8")
-        return text
+        text = text.decode("utf-8")
     if not isinstance(text, str):
         raise TypeError(f"{type(text).__name__} is not text")
-    return text.encode("utf-8")
+    return one_line(text).encode("utf-8")

@@ -145,7 +145,9 @@ def run_callbacks(
         if settings.bleu_sentences:
             sources, references = _bleu_pairs(recipe, translator, validation_pairs)
             scores.append(CollectWeights(replicas, local))
-            scores.append(callbacks.ValidationBleu(translator, sources, references))
+            scores.append(
+                callbacks.ValidationBleu(translator, sources, references, settings.bleu_tokenize)
+            )
             # After the checkpoint, as it is optional.
             saves.append(callbacks.AttentionPicture(translator, sources[0], logs))
     result.append(InFirstProcess(replicas, scores))

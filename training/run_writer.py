@@ -68,7 +68,7 @@ class RunWriter:
             "padding": plan.padding,
             "target_tokens_per_epoch": plan.target_tokens,
             "resumed_after_epoch": done,
-            "bleu_signature": bleu_signature(),
+            "bleu_signature": bleu_signature(recipe.training.bleu_tokenize),
         }
         self.setup_seconds = time.perf_counter() - start
 

@@ -209,6 +209,7 @@ def _held_out(data: DataRecipe, aligned: bool) -> tuple[tf.data.Dataset, tf.data
 
 
 def _read(data: DataRecipe, split: str, aligned: bool) -> tf.data.Dataset:
+    data.check_languages()
     source, target = data.source_language, data.target_language
     name = getattr(data, split)
     if data.corpus == "phrases":

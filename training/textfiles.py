@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,17 @@ from typing import Any, BinaryIO, cast
 
 from keras_attn_nmt.text.lines import checked_line
 
+_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
 _GZIP_MAGIC = b"\x1f\x8b"
 # A line is one sentence: more is another kind of file, which would be read into memory whole.
 MOST_LINE_BYTES = 64 * 2**20
 # Text becomes 3 to 10 times as small, and what repeats itself a thousand times.
 _MOST_EXPANSION, _SMALL_BYTES = 200, 256 * 2**20
+
+
+def one_line(text: str) -> str:
+    """A text in which a line break, with the white space around it, is a space."""
+    return _LINE_BREAK.sub(" ", text)
 
 
 def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:

@@ -6,7 +6,6 @@ import collections
 import gzip
 import logging
 import os
-import re
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -15,14 +14,13 @@ from xml.parsers import expat
 import tensorflow as tf
 
 from keras_attn_nmt.training.streaming import stream
-from keras_attn_nmt.training.textfiles import damaged_gzip, open_binary
+from keras_attn_nmt.training.textfiles import damaged_gzip, one_line, open_binary
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 18
 # Elements inside a segment whose content is code of the original format, not text.
 _CODE = frozenset({"bpt", "ept", "it", "ph", "ut"})
-_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
 
 
 def read_tmx(
@@ -145,7 +143,7 @@ class _Reader:
         if self._code_depth:
             self._code_depth -= 1
         elif name == "seg" and self._segment is not None:
-            text = _LINE_BREAK.sub(" ", "".join(self._segment)).strip()
+            text = one_line("".join(self._segment)).strip()
             self._unit.setdefault(self._language, text)
             self._segment = None
         elif name == "tu":
@@ -182,7 +180,7 @@ def _normalized(language: str) -> str:
 
 
 def _choose(unit: dict[str, str], wanted: str) -> str | None:
-    """The text of a language: an exact match, or the first variant of it."""
-    if wanted in unit:
-        return unit[wanted]
-    return next((text for name, text in unit.items() if name.startswith(f"{wanted}-")), None)
+    """The text of a language: an exact match or the first variant of it, if possible not empty."""
+    exact = [unit[wanted]] if wanted in unit else []
+    texts = [*exact, *(text for name, text in unit.items() if name.startswith(f"{wanted}-"))]
+    return next(filter(None, texts), texts[0] if texts else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import os
 import re
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 _HEADER = re.compile(r"(\d+) (\d+) ?")
 # How a piece may be called in a file of vectors, the best form first.
-_VERBATIM, _WORD, _LOWER = range(3)
+_VERBATIM, _WORD, _LOWER, _INSIDE = range(4)
 
 
 class Found(NamedTuple):
@@ -130,7 +131,8 @@ def read_vectors(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Found:
     A piece has the vector of the same string (`▁Haus`, as in BPEmb); otherwise, if it is a whole
     word, that of the word (`Haus`), or of the word in lower case (`haus`). Whole words are pieces
     that begin with a space, and those without letters and digits (`,`) or in scripts without spaces
-    between words; a piece inside of a word has no vector.
+    between words. A piece inside of a word has the vector of the same string where the file is one
+    of pieces, so that most are found with their space; a word of the same letters is another.
 
     Args:
         path: Text in the form of word2vec, GloVe or fastText (`.vec`), plain or gzip: a word and
@@ -162,6 +164,9 @@ def read_vectors(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Found:
         for form, piece_id in wanted.get(word, ()):
             if piece_id not in best or form < best[piece_id][0]:
                 best[piece_id] = form, _parsed(numbers, f"{path}, line {number}")
+    forms = collections.Counter(form for form, _ in best.values())
+    if forms[_VERBATIM] <= forms[_WORD] + forms[_LOWER]:
+        best = {number: each for number, each in best.items() if each[0] != _INSIDE}
     if not best:
         raise ValueError(
             f"{path} has a vector for none of the {tokenizer.vocabulary_size:,} pieces: are the "
@@ -178,14 +183,18 @@ def read_vectors(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Found:
 def _forms(piece: str) -> Iterator[tuple[int, str]]:
     if BYTE_PIECE.fullmatch(piece):
         return
-    yield _VERBATIM, piece
     word = piece.strip(SPACE)
     whole = (
         piece.startswith(SPACE)
         or not any(character.isalnum() for character in word)
         or is_spaceless(word[:1])
     )
-    if word and whole:
+    if not whole:
+        yield _INSIDE, piece
+        return
+    if piece.startswith(SPACE):
+        yield _VERBATIM, piece
+    if word:
         yield _WORD, word
         if word.lower() != word:
             yield _LOWER, word.lower()

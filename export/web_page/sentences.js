@@ -43,14 +43,27 @@ class TypedLines {
   // The sentences of each line that was split.
   #split = new Map();
 
-  // A line that the user continues to edit stays split.
+  // A line that the user continues to edit stays split, and not another one in its place.
   read(text, language) {
     const lines = Sentences.ofText(text);
-    const edited = lines.filter(
-      (line, index) => this.#split.has(line) || this.#split.has(this.#lines[index]));
+    const edited = lines.filter((line, index) => {
+      const former = this.#lines[index];
+      return this.#split.has(line)
+        || (this.#split.has(former) && TypedLines.#isEdited(former, line));
+    });
     this.#lines = lines;
     this.#split = new Map();
     this.split(edited, language);
+  }
+
+  // Whether the same beginning and end are at least half of both lines.
+  static #isEdited(former, line) {
+    const [short, long] = [former, line].sort((a, b) => a.length - b.length);
+    let start = 0;
+    while (start < short.length && short[start] === long[start]) start += 1;
+    let end = 0;
+    while (start + end < short.length && short.at(-1 - end) === long.at(-1 - end)) end += 1;
+    return 2 * (start + end) >= long.length;
   }
 
   // Splits lines; returns whether there are more sentences than before.

@@ -7,6 +7,7 @@ extra `text`.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from keras_attn_nmt.translation import TextTooLong
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
+
+# sentencex 1.0.32 may end with a panic, which is no `Exception`, at spaces outside of ASCII.
+_OTHER_SPACE = re.compile(r"[^\S\x00-\x7f]")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,7 +106,7 @@ def split_sentences(text: str, language: str) -> list[Span]:
     spans = []
     place = 0
     for line in text.splitlines(keepends=True):
-        for sentence in sentencex.segment(language, line):
+        for sentence in sentencex.segment(language, _OTHER_SPACE.sub(" ", line)):
             start = place + len(sentence) - len(sentence.lstrip())
             end = place + len(sentence.rstrip())
             if start < end:

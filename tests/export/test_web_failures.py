@@ -173,6 +173,19 @@ def test_without_a_segmenter_numbers_stay_whole(decoding):
     assert decoding.evaluate(split, "你好。再见。") == ["你好。", "再见。"]
 
 
+def test_only_a_line_that_is_edited_stays_split(decoding):
+    read = """texts => {
+      const lines = new TypedLines();
+      lines.read(texts[0], "en");
+      lines.split(lines.whole, "en");
+      return texts.map((text) => (lines.read(text, "en"), lines.sentences.length));
+    }"""
+    long = "The first sentence of all. The second one."
+    assert decoding.evaluate(read, [long, f"{long} And", f"{long} And one."]) == [2, 3, 3]
+    assert decoding.evaluate(read, [long, "Hello. How are you?"]) == [2, 1]
+    assert decoding.evaluate(read, [long, f"Hello. Yes.\n{long}"]) == [2, 3]
+
+
 def test_blank_characters_are_those_of_python(decoding):
     characters = [chr(code) for code in range(0x3100)] + ["\ufeff", "\ufffe"]
     found = decoding.evaluate("texts => texts.map(Sentences.isBlank)", characters)

@@ -29,6 +29,14 @@ def test_files_by_name_and_pattern(folder):
     for end in ("de", "en"):
         (folder / f"test.{end}").write_text("x\n")
     assert names("more *")[0] == ["more.de", "part-1.de", "part-2.de", "with space.de"]
+    elsewhere = DataRecipe(
+        folder=str(folder),
+        train="*",
+        validation=f"{folder}/more",
+        test=f"../{folder.name}/test",
+        sample=9,
+    )
+    assert [path.name for path in line_files(elsewhere)[0]] == names("part-* with*")[0]
     assert names("more more part-1")[0] == ["more.de", "more.de", "part-1.de"]
     assert names("with space") == [["with space.de"], ["with space.en"]]
     with pytest.raises(FileNotFoundError, match=r"matches none-\*\.de or none-\*\.en"):
@@ -36,6 +44,13 @@ def test_files_by_name_and_pattern(folder):
     (folder / "part-2.en").unlink()
     with pytest.raises(FileNotFoundError, match=r"Neither .*part-2\.en nor part-2\.en\.gz exists"):
         names("part-*")
+
+
+@pytest.mark.parametrize("sample", [0, 9])
+def test_equal_languages_are_refused(folder, sample):
+    data = DataRecipe(folder=str(folder), train="more", target_language="de", sample=sample)
+    with pytest.raises(ValueError, match=r"both 'de', so that .* set two languages"):
+        load_split(data, "train")
 
 
 def test_validation_is_held_out_from_the_end(folder):

@@ -100,6 +100,7 @@ def test_missing_texts_are_refused_with_their_number_or_dropped(nothing, caplog)
         (COLUMNS, {}, r"Known: id, de, en\. \(Of a dictionary of splits, pass one"),
         (Frame(COLUMNS), {"columns": ("de", "fr")}, "No column is called 'fr'. Known: id, de, en"),
         ({"de": ["a"], "en": []}, {"columns": ("de", "en")}, "'de' has 1 texts and 'en' has 0"),
+        ({"de": "Haus", "en": "home"}, {"columns": ("de", "en")}, "this is one row"),
         (NESTED, {}, r"Pair 0 is .*: name the fields of source and target"),
         (
             NESTED,
@@ -158,3 +159,8 @@ def test_arrow_tables():
     # With NumPy 1, the newest versions cannot be imported.
     pyarrow = pytest.importorskip("pyarrow", exc_type=ImportError)
     assert texts(from_pairs(pyarrow.table(COLUMNS), columns=("de", "en"))) == PAIRS
+
+
+def test_line_breaks_are_spaces():
+    rows = [("a\r\n b", b"c\nd")]
+    assert texts(from_pairs(rows)) == [("a b", "c d")]

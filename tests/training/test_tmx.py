@@ -49,11 +49,13 @@ def test_variants_of_languages(tmp_path, caplog):
         + unit(de="Haus", en_GB="house", en="home")
         + unit(de="See", fr="lac")
         + unit(deu="Bach", en="brook")
+        + unit(de="Farbe", en="", en_GB=" ", en_US="color")
     )
-    assert texts(read(tmp_path, body)) == [("Jänner", "January"), ("Haus", "home")]
-    assert "2 of 4 translation units lack de or en and are left out" in caplog.text
+    expected = [("Jänner", "January"), ("Haus", "home"), ("Farbe", "color")]
+    assert texts(read(tmp_path, body)) == expected
+    assert "2 of 5 translation units lack de or en and are left out" in caplog.text
     assert texts(read(tmp_path, body, "en_us", "FR")) == [("January", "janvier")]
-    with pytest.raises(ValueError, match=r"no translation unit in de and pt.*de \(2\).*deu \(1\)"):
+    with pytest.raises(ValueError, match=r"no translation unit in de and pt.*de \(3\).*deu \(1\)"):
         read(tmp_path, body, "de", "pt")
     with pytest.raises(ValueError, match="are both 'de'"):
         read(tmp_path, body, "de", "de")

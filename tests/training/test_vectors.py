@@ -64,6 +64,13 @@ def test_matching_rule(tmp_path, tokenizer):
     assert vectors["▁Haus"] == [3, 3, 3]
     assert vectors["▁See"] == [2, 2, 2]
     assert found.lower == 1
+    # A word of the letters of a piece inside of words is another, unless the file has pieces.
+    inner = sorted(each for each in pieces(tokenizer) if each.isalpha())[0]
+    words = write(tmp_path, [*LINES, f"{inner} 4 4 4"])
+    assert inner not in by_piece(read_vectors(words, tokenizer), tokenizer)
+    like_bpemb = [f"▁{line}" for line in LINES]
+    like_bpemb = write(tmp_path, [*like_bpemb, f"{inner} 4 4 4"])
+    assert by_piece(read_vectors(like_bpemb, tokenizer), tokenizer)[inner] == [4, 4, 4]
     # The first vector of a word counts.
     repeated = write(tmp_path, [*LINES, "der 9 9 9"])
     assert by_piece(read_vectors(repeated, tokenizer), tokenizer)["▁der"] == [1, 2, 3]

@@ -1,0 +1,20 @@
+"""Sentences of a text."""
+
+import pytest
+
+from keras_attn_nmt.text.paragraphs import split_sentences
+
+sentencex = pytest.importorskip("sentencex", reason="no sentencex here")
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u202f", "\u3000", "\u2009"])
+def test_sentences_keep_spaces_that_the_splitter_never_sees(space, monkeypatch):
+    segment, seen = sentencex.segment, []
+    monkeypatch.setattr(sentencex, "segment", lambda *given: seen.append(given) or segment(*given))
+    text = f"Das ist z.{space}B. gut.{space}Ja, sehr{space}gut.\nUnd{space}zwei."
+    found = [text[start:end] for start, end in split_sentences(text, "de")]
+    assert found == [f"Das ist z.{space}B. gut.", f"Ja, sehr{space}gut.", f"Und{space}zwei."]
+    assert [line for _, line in seen] == [
+        "Das ist z. B. gut. Ja, sehr gut.\n",
+        "Und zwei.",
+    ]
