@@ -19,6 +19,7 @@ from keras_attn_nmt.export.device_shortlist import ActiveWeights
 from keras_attn_nmt.export.stepwise_decoder import StepwiseDecoder
 from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.decoder import EncodedSource
+from keras_attn_nmt.layers.dense import kernel_of
 from keras_attn_nmt.layers.encoder import BidirectionalEncoder
 from keras_attn_nmt.recurrence.cells import cell_step
 from keras_attn_nmt.recurrence.products import matmul_2d, row_matmul
@@ -58,7 +59,7 @@ class DeviceDecoder(StepwiseDecoder):
         ids = tf.expand_dims(ids, 0)
         output, tied = self.parts.output, self.parts.tied_embedding
         if tied is None:
-            rows, bias = tf.gather(tf.transpose(output.kernel), ids), output.bias
+            rows, bias = tf.gather(tf.transpose(kernel_of(output)), ids), output.bias
         else:
             # The same gather as that of the embeddings: the converter turns a table that is read
             # twice to float as a whole.

@@ -186,3 +186,11 @@ def test_query_projection_has_no_bias(rng: np.random.Generator) -> None:
 
     with pytest.raises(ValueError, match="must have no bias"):
         call(Biased(6), example(rng))
+
+
+def test_subclass_that_overrides_call_is_refused() -> None:
+    with pytest.raises(TypeError, match="Scaled overrides call, which AttentionDecoder"):
+
+        class Scaled(BahdanauAttention):
+            def call(self, *args: Any, **kwargs: Any) -> Any:
+                return super().call(*args, **kwargs)

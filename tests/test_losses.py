@@ -88,6 +88,22 @@ def test_sample_weights(logits: np.ndarray, shape: tuple) -> None:
     assert float(loss) == pytest.approx(crossentropy(LABELS[1:2], logits[1:2], 0.1), rel=1e-5)
 
 
+@pytest.mark.parametrize("ignored", [-1, -100])
+def test_negative_labels_are_padding(logits: np.ndarray, ignored: int) -> None:
+    labels = np.where(LABELS == 0, ignored, LABELS)
+    assert float(MaskedCrossentropy(0.1)(labels, logits)) == float(
+        MaskedCrossentropy(0.1)(LABELS, logits)
+    )
+
+
+def test_equal_sample_weights_change_a_sum_and_not_a_mean(logits: np.ndarray) -> None:
+    weights = np.full(3, 0.5, "float32")
+    for reduction, factor in (("mean_with_sample_weight", 1), ("sum", 0.5)):
+        loss = MaskedCrossentropy(reduction=reduction)
+        weighted = float(loss(LABELS, logits, sample_weight=weights))
+        assert weighted == pytest.approx(factor * float(loss(LABELS, logits)), rel=1e-6)
+
+
 def test_config_round_trip(logits: np.ndarray) -> None:
     loss = MaskedCrossentropy(0.1, name="nll")
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(loss)))
@@ -159,6 +175,8 @@ def test_guided_alignment_is_the_mean_over_aligned_positions(rng: np.random.Gene
     padded = np.pad(gold, [(0, 1), (0, 2), (0, 1)]), np.pad(attention, [(0, 1), (0, 2), (0, 1)])
     assert float(loss(*padded)) == pytest.approx(expected, rel=1e-4)
     assert float(loss(np.zeros_like(gold), attention)) == 0
+    unknown = np.where(gold.any(-1, keepdims=True), gold, -1)
+    assert float(loss(unknown, attention)) == pytest.approx(expected, rel=1e-4)
     assert np.isfinite(float(loss(gold, np.zeros_like(attention))))
     weighted = float(loss(gold, attention, np.array([1.0, 0.0])))
     assert weighted == pytest.approx(-np.log(attention[0, 0, 1]), rel=1e-4)

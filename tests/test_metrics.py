@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from reference.losses import perplexity, token_accuracy
 
+from keras_attn_nmt.layers.losses import MaskedCrossentropy
 from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
 
 LABELS = np.array([[3, 5, 2, 0], [2, 4, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]], "int32")
@@ -47,3 +48,15 @@ def test_sample_weights_and_config(logits: np.ndarray, metric: type) -> None:
     single = metric()
     single.update_state(LABELS[1:2], logits[1:2])
     assert float(weighted.result()) == pytest.approx(float(single.result()), rel=1e-6)
+
+
+@pytest.mark.parametrize(("metric", "mode"), [(TokenAccuracy, "max"), (Perplexity, "min")])
+def test_callbacks_know_what_is_better(metric: type, mode: str) -> None:
+    model = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(4), keras.layers.Reshape((1, 4))]
+    )
+    model.compile(loss=MaskedCrossentropy(), metrics=[metric()])
+    stopping = keras.callbacks.EarlyStopping(monitor=f"val_{metric().name}")
+    data = np.ones((2, 1), "float32"), np.array([[1], [2]])
+    model.fit(*data, validation_data=data, epochs=2, verbose=0, callbacks=[stopping])
+    assert stopping.monitor_op is {"max": keras.ops.greater, "min": keras.ops.less}[mode]

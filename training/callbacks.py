@@ -60,7 +60,8 @@ class AverageWeights(keras.callbacks.Callback):
     """Swaps in the moving average of the weights for evaluation and checkpoints.
 
     The optimizer maintains the average (`use_ema`). Place it before the callbacks that evaluate or
-    save. Unlike Keras' `SwapEMAWeights`, it can resume from a checkpoint saved after the swap.
+    save. `fit` ends with the average in the model. Unlike Keras' `SwapEMAWeights`, it can resume
+    from a checkpoint saved after the swap.
 
     Args:
         in_place: Whether the averaged weights are already swapped in, as in a loaded checkpoint.
@@ -72,8 +73,10 @@ class AverageWeights(keras.callbacks.Callback):
     def __init__(self, in_place: bool = False):
         super().__init__()
         self.in_place = in_place
+        self._averages: list[Any] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._averages = []
         if self.in_place:
             self._swap()
 
@@ -84,6 +87,16 @@ class AverageWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not self.in_place:
             self._swap()
+        self._averages = [keras.ops.copy(each) for each in self.model.trainable_variables]
+
+    def on_train_end(self, logs: Any = None) -> None:
+        # Keras has overwritten them with what the optimizer holds, which are the raw weights now.
+        if self._averages:
+            for variable, average in zip(
+                self.model.trainable_variables, self._averages, strict=True
+            ):
+                variable.assign(average)
+            self._averages = []
 
     def _swap(self) -> None:
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import logging
 import os
 from typing import Any
@@ -171,9 +172,13 @@ class BatchedPairs:
         return sharded
 
     def shuffled(self, seed: int = 0) -> tf.data.Dataset:
-        """One epoch of `plan.steps_per_epoch` batches, reshuffled at each iteration."""
-        # A random epoch number, different at each iteration.
-        epoch = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+        """One epoch of `plan.steps_per_epoch` batches, the next one at each iteration.
+
+        They are the epochs of `epochs`, from 0.
+        """
+        numbers = itertools.count()
+        number = tf.TensorSpec((), tf.int64)
+        epoch = tf.data.Dataset.from_generator(lambda: [next(numbers)], output_signature=number)
         return self._finish(epoch.flat_map(lambda number: self._epoch(seed, number)), epochs=1)
 
     def epochs(self, epochs: int, *, initial_epoch: int = 0, seed: int = 0) -> tf.data.Dataset:
@@ -184,6 +189,9 @@ class BatchedPairs:
 
             model.fit(data.epochs(10, initial_epoch=4), epochs=10, initial_epoch=4,
                       steps_per_epoch=data.plan.steps_per_epoch)
+
+        With `steps_per_execution`, Keras runs more steps in an epoch where it does not divide
+        `steps_per_epoch`.
         """
         if not 0 <= initial_epoch < epochs:
             raise ValueError(

@@ -13,6 +13,7 @@ from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.layers import cells
 from keras_attn_nmt.layers.decoder import EncodedSource
+from keras_attn_nmt.layers.dense import kernel_of
 from keras_attn_nmt.recurrence import loop, scores
 from keras_attn_nmt.recurrence.cells import State
 from keras_attn_nmt.recurrence.products import apply_2d
@@ -165,7 +166,7 @@ class IncrementalDecoder(Decoder):
         if (tied := self.parts.tied_embedding) is not None:
             kernel = ops.transpose(ops.take(tied.embeddings, ids, axis=0))
             return kernel, ops.take(tied.bias, ids)
-        kernel = ops.take(output.kernel, ids, axis=1)
+        kernel = ops.take(kernel_of(output), ids, axis=1)
         return kernel, 0.0 if output.bias is None else ops.take(output.bias, ids)
 
     def step(

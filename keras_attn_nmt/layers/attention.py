@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_attn_nmt.checks import check_whole
+from keras_attn_nmt.layers.dense import kernel_of
 from keras_attn_nmt.recurrence import scores
 
 
@@ -17,7 +18,8 @@ class Attention(keras.layers.Layer, abc.ABC):
 
     A subclass creates its weights in `build` (optionally `query_projection` and `key_projection`,
     with the helper `_projection`) and implements `score`. `score` is differentiated automatically;
-    override `score_with_gradient` to provide a hand-written backward pass.
+    override `score_with_gradient` to provide a hand-written backward pass. `call` cannot be
+    overridden, as `AttentionDecoder` computes all steps in one loop.
 
     Args:
         layer_normalization: Normalise queries and keys (Ba et al. 2016), not in either paper.
@@ -27,6 +29,11 @@ class Attention(keras.layers.Layer, abc.ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "call" in vars(cls):
+            raise TypeError(
+                f"{cls.__name__} overrides call, which AttentionDecoder does not use: override "
+                "score, or the projections in build."
+            )
         # A score that is overridden has no longer the backward pass of the one before.
         if "score" in vars(cls) and "score_with_gradient" not in vars(cls):
             cls.score_with_gradient = Attention.score_with_gradient  # type: ignore[method-assign]
@@ -97,7 +104,7 @@ class Attention(keras.layers.Layer, abc.ABC):
                     "activation: use Dense(units, use_bias=False), and key_projection or score for "
                     "the rest."
                 )
-            kernel = ops.cast(projection.kernel, self.compute_dtype)
+            kernel = ops.cast(kernel_of(projection), self.compute_dtype)
         if (layer := self.query_normalization) is not None:
             normalization = scores.Normalization(layer.gamma.value, layer.beta.value, layer.epsilon)
         return scores.AttentionWeights(self.score_with_gradient(), kernel, normalization)

@@ -25,7 +25,7 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
     Returns:
         float32, `(batch, target_length)`; padding is not masked.
     """
-    labels = ops.cast(labels, "int32")
+    labels = ops.maximum(ops.cast(labels, "int32"), PAD)
 
     # Hand-written gradient, softmax minus target distribution: autodiff of the gather is a
     # scatter-add over the vocabulary, a quarter of a training step on a CPU. The gradient takes the
@@ -118,13 +118,13 @@ def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
     """Weight of each token: 0 at padding, otherwise 1 or the sample weight.
 
     Args:
-        labels: Ids, int, `(batch, target_length)`.
+        labels: Ids, int, `(batch, target_length)`; 0 or less, such as -100, at padding.
         sample_weight: Optional weights, `(batch,)` or `(batch, target_length)`.
 
     Returns:
         float32, `(batch, target_length)`.
     """
-    weights = ops.cast(ops.not_equal(ops.cast(labels, "int32"), PAD), "float32")
+    weights = ops.cast(ops.greater(ops.cast(labels, "int32"), PAD), "float32")
     if sample_weight is None:
         return weights
     sample_weight = ops.cast(sample_weight, "float32")
@@ -169,14 +169,16 @@ class MaskedCrossentropy(_TokenLoss):
     Args:
         label_smoothing: Probability mass spread over the vocabulary, in [0, 1).
         name: Name of the loss.
-        reduction: As of every Keras loss: `"mean_with_sample_weight"` divides by the number of
-            labels other than 0; `"sum"` adds up, `None` gives `(batch, target_length)`.
+        reduction: As of every Keras loss: `"mean_with_sample_weight"` divides by the sum of the
+            weights of labels other than 0, which is their number without `sample_weight`; `"sum"`
+            adds up, `None` gives `(batch, target_length)`.
         dtype: `"float32"` or `"float64"`.
 
     Call arguments:
-        y_true: Labels, int, `(batch, target_length)`, 0 at padding.
+        y_true: Labels, int, `(batch, target_length)`; 0 or less at padding.
         y_pred: Logits, `(batch, target_length, vocabulary_size)`.
-        sample_weight: Optional weights, `(batch,)` or `(batch, target_length)`.
+        sample_weight: Optional weights, `(batch,)` or `(batch, target_length)`. They count against
+            each other within a batch: equal ones change nothing, unless the reduction is `"sum"`.
 
     Returns:
         A float32 scalar, in nats per token; 0 if all tokens are padding.
@@ -319,12 +321,12 @@ class GuidedAlignment(_TokenLoss):
     Args:
         name: Name of the loss.
         reduction: As of every Keras loss: `"mean_with_sample_weight"` divides by the number of
-            target positions with an alignment; `"sum"` adds up, `None` gives `(batch,
-            target_length)`.
+            target positions with an alignment, or the sum of their weights; `"sum"` adds up,
+            `None` gives `(batch, target_length)`.
         dtype: `"float32"` or `"float64"`.
 
     Call arguments:
-        y_true: A, float, `(batch, target_length, source_length)`, above 0 where there is a link.
+        y_true: A, `(batch, target_length, source_length)`, above 0 where there is a link.
         y_pred: Attention, of the same shape.
         sample_weight: Optional weights, `(batch,)` or `(batch, target_length)`.
 
@@ -349,7 +351,7 @@ class GuidedAlignment(_TokenLoss):
         super().__init__(reduction, name, dtype)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        aligned = ops.any(ops.not_equal(y_true, 0), axis=-1)
+        aligned = ops.any(ops.greater(ops.cast(y_true, "float32"), 0), axis=-1)
         return self._reduced(y_true, y_pred, real_tokens(aligned, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -19,6 +19,7 @@ class TokenAccuracy(keras.metrics.Mean):
 
     def __init__(self, name: str = "token_accuracy", **kwargs: Any):
         super().__init__(name=name, **kwargs)
+        self._direction = "up"  # For callbacks with `mode="auto"`.
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         hits = ops.equal(ops.argmax(y_pred, axis=-1), ops.cast(y_true, "int32"))
@@ -34,6 +35,7 @@ class Perplexity(keras.metrics.Mean):
 
     def __init__(self, name: str = "perplexity", **kwargs: Any):
         super().__init__(name=name, **kwargs)
+        self._direction = "down"
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         entropy = token_cross_entropy(y_true, y_pred)

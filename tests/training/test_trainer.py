@@ -157,6 +157,13 @@ def test_averaged_weights_are_validated_and_saved():
     for which in ("validation", "epoch end"):
         np.testing.assert_allclose(seen[which], [averages[2], averages[5]], rtol=1e-5)
     assert not np.allclose(averages[2], seen["step"][2], rtol=1e-3)
+    # What is evaluated or saved after training is what was validated.
+    np.testing.assert_array_equal(model.get_weights()[0], seen["validation"][-1])
+    model.fit(
+        x, y, epochs=1, verbose=0, callbacks=[callbacks.AverageWeights(in_place=True), Watch()]
+    )
+    raw = seen["step"][5]
+    assert abs(seen["step"][6] - raw).max() < abs(seen["step"][6] - averages[5]).max()
 
 
 @pytest.fixture
