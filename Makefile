@@ -9,8 +9,8 @@ DOCS := .venv-docs/bin
 BEAM := .venv-beam/bin
 AUDIT := .venv-audit/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
-	attention cells decoder diverse_search encoder gradients losses masks metrics model products reading \
-	readout search))
+	attention averages cells decoder diverse_search encoder gradients losses masks metrics model products \
+	quantized reading readout search))
 
 # Python keeps what it compiles, also where the environment says not to: dozens of processes import
 # TensorFlow.
@@ -57,19 +57,10 @@ docs: .venv-docs/ready
 TWO := $(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg. JAX and
-# Beam run one process each, as every process imports and compiles for itself; beside the tests on
-# TensorFlow, whose processes end at different times.
+# Beam run one process each, as every process imports and compiles for itself.
 test: .venv/ready
-	+$(TWO) lint .venv-beam/ready
-	+$(TWO) test-on-tensorflow test-elsewhere
-
-# With `+`, TWO prints the results as they come.
-test-on-tensorflow:
-	+KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
-
-test-elsewhere:
-	$(MAKE) PARALLEL= test-core-on-jax
-	$(MAKE) PARALLEL= test-beam
+	+$(TWO) PARALLEL= lint test-core-on-jax test-beam
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 test-core-on-jax: .venv/ready
 	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)

@@ -202,12 +202,15 @@ def _normalized_symbols(model: Any) -> list[str]:
     if not symbols:
         return []
     normalizer = sentencepiece.SentencePieceNormalizer(model_proto=model.SerializeToString())
-    space = _SPACE.decode()
-    return [
-        symbol
-        for symbol in symbols
-        if normalizer.normalize(symbol.replace(space, " ")).strip(space) != symbol.strip(space)
-    ]
+
+    def is_changed(symbol: str) -> bool:
+        text = symbol.replace(_SPACE.decode(), " ")
+        # Later releases of SentencePiece than 0.2.0 return the spaces as they are in pieces.
+        found = normalizer.normalize(text).replace(_SPACE.decode(), " ")
+        # A space that is no `▁` is in no text for SentencePiece, and for the op in all of them.
+        return " " in symbol or found.strip(" ") != text.strip(" ")
+
+    return list(filter(is_changed, symbols))
 
 
 def _bytes(piece: Any) -> bytes:

@@ -90,18 +90,22 @@ class AverageWeights(keras.callbacks.Callback):
         self._averages = [keras.ops.copy(each) for each in self.model.trainable_variables]
 
     def on_train_end(self, logs: Any = None) -> None:
-        # Keras has overwritten them with what the optimizer holds, which are the raw weights now.
-        if self._averages:
-            for variable, average in zip(
-                self.model.trainable_variables, self._averages, strict=True
-            ):
-                variable.assign(average)
-            self._averages = []
+        if not self._averages:
+            return
+        # Keras has overwritten the model's with the raw weights, which the optimizer holds. Both
+        # get the averages, so that another `fit` may begin.
+        for variables in (self.model.trainable_variables, self._held()):
+            for variable, average in zip(variables, self._averages, strict=True):
+                variable.assign(keras.ops.copy(average))
+        self.in_place, self._averages = False, []
+
+    def _held(self) -> list[Any]:
+        """The optimizer's variables: the averages during training, else the raw weights."""
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        return list(optimizer._model_variables_moving_average)
 
     def _swap(self) -> None:
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        averages = optimizer._model_variables_moving_average
-        for variable, average in zip(self.model.trainable_variables, averages, strict=True):
+        for variable, average in zip(self.model.trainable_variables, self._held(), strict=True):
             value = keras.ops.copy(variable)
             variable.assign(average)
             average.assign(value)
@@ -118,7 +122,7 @@ class ValidationBleu(keras.callbacks.Callback):
         tokenize: See `corpus_scores`.
 
     Raises:
-        ValueError: The tokeniser is unknown, or BLEU would be 0, see `check_references`.
+        ValueError: The tokeniser is unknown.
     """
 
     def __init__(
@@ -129,7 +133,8 @@ class ValidationBleu(keras.callbacks.Callback):
         tokenize: str = "13a",
     ):
         super().__init__()
-        check_references(references, tokenize)  # Fail early, not after the first epoch.
+        # Fails early, not after the first epoch.
+        check_references(references, tokenize, needed=False)
         self.translator = translator
         self.tokenize = tokenize
         self.sources = list(sources)

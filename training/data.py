@@ -172,9 +172,10 @@ class BatchedPairs:
         return sharded
 
     def shuffled(self, seed: int = 0) -> tf.data.Dataset:
-        """One epoch of `plan.steps_per_epoch` batches, the next one at each iteration.
+        """One epoch of `plan.steps_per_epoch` batches, the next one of `epochs` at each iteration.
 
-        They are the epochs of `epochs`, from 0.
+        Keras may use an iteration to build the model, as on JAX. The dataset counts in this
+        process, so it cannot be sent to another one.
         """
         numbers = itertools.count()
         number = tf.TensorSpec((), tf.int64)

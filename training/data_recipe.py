@@ -111,13 +111,12 @@ class DataRecipe:
             self._check_streamed()
 
     def check_languages(self) -> None:
-        """Raises `ValueError` if one language chooses the files, columns or fields of both."""
-        given = {
-            "tsv": self.source_column and self.target_column,
-            "jsonl": self.source_field or self.target_field,
-            "dictionary": True,
-        }
-        if self.source_language == self.target_language and not given.get(self.corpus):
+        """Raises `ValueError` if one language chooses the texts of both sides.
+
+        Readers of files that hold both sides check this themselves.
+        """
+        in_one_file = ("tsv", "jsonl", "tmx", "dictionary")
+        if self.source_language == self.target_language and self.corpus not in in_one_file:
             raise ValueError(
                 f"data.source_language and data.target_language are both {self.source_language!r}, "
                 "so that source and target would be the same texts: set two languages."

@@ -84,17 +84,20 @@ def check_references(
 ) -> None:
     """Warns of references of which BLEU measures less than half: those of four tokens or more.
 
+    BLEU needs common sequences of four tokens (Papineni et al. 2002, eq. 3). Shorter references
+    have 0 even for themselves, and, by smoothing, more for longer translations.
+
     Args:
         references: See `corpus_scores`.
         tokenize: See `corpus_scores`.
         needed: Whether something is chosen by BLEU.
 
     Raises:
-        ValueError: The tokeniser is unknown; or BLEU is needed and 0 for all translations (Papineni
-            et al. 2002, eq. 3), as no reference has four tokens.
+        ValueError: The tokeniser is unknown; or BLEU is needed and no reference has four tokens.
     """
     tokenizer = metrics(tokenize)["bleu"].tokenizer
-    references = list(itertools.chain(*reference_lists(references)))
+    # A missing reference is None, as in sacreBLEU.
+    references = list(filter(None, itertools.chain(*reference_lists(references))))
     long = sum(len(tokenizer(each).split()) >= 4 for each in references)
     if long * 2 >= len(references):
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_attn_nmt.training.large_corpora import LargeCorpus, open_line_files, open_tfds
@@ -73,14 +73,14 @@ def line_files(data: DataRecipe) -> tuple[list[Path], list[Path]]:
 
 
 def _matching(folder: Path, data: DataRecipe, pattern: str, known: Sequence[str]) -> list[str]:
-    """A name, or the names without language of the files of both languages that match a pattern.
+    """Expands a pattern to sorted file names without the language suffix.
 
-    The latter are sorted, without those of validation and test data, and those that are known,
-    however they are spelled.
+    Without those of validation and test data, and those that are known, also by another path. A
+    name that is no pattern is returned as it is.
     """
 
-    def places(names: Iterable[str]) -> set[str]:
-        return {os.path.realpath(folder / os.path.expanduser(name)) for name in names}
+    def place(name: str) -> str:
+        return os.path.realpath(folder / os.path.expanduser(name))
 
     languages = data.source_language, data.target_language
     pattern = os.path.expanduser(pattern)
@@ -91,14 +91,15 @@ def _matching(folder: Path, data: DataRecipe, pattern: str, known: Sequence[str]
         for end in (f".{language}", f".{language}.gz"):
             found = glob.glob(f"{pattern}{end}", root_dir=folder)
             names |= {name.removesuffix(end) for name in found}
-    held_out = places((data.validation, data.test))
-    names = {name for name in names if not places([name]) <= held_out}
+    held_out = {place(data.validation), place(data.test)}
+    names = {name for name in names if place(name) not in held_out}
     if not names:
         raise FileNotFoundError(
             f"No file in {folder} matches {pattern}.{languages[0]} or {pattern}.{languages[1]} "
             "(data.train), apart from those of data.validation and data.test."
         )
-    return sorted(name for name in names if not places([name]) <= places(known))
+    seen = {place(name) for name in known}
+    return sorted(name for name in names if place(name) not in seen)
 
 
 def _plain_or_packed(folder: Path, name: str) -> Path | None:

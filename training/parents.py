@@ -39,7 +39,7 @@ FREE = {
     ),
     "vocabulary": ("segmentation_samples", "sampling_alpha"),
 }
-# What the parent's data has in common with those of the run, unless a recipe says otherwise.
+# Settings of [data] that are inherited unless the recipe has them.
 LANGUAGES = "source_language", "target_language"
 
 
@@ -170,9 +170,9 @@ def has_parent(output: str | os.PathLike[str]) -> bool:
 
 
 def inherited_settings(directory: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """The sections `[model]` and `[vocabulary]` of a model directory or of an interrupted run.
+    """`[model]`, `[vocabulary]` and the languages of a model directory or of an interrupted run.
 
-    And the languages in `[data]`. A model without a recorded recipe has the settings of its
+    A model without a recorded recipe has the settings of its
     `config.json` and the sizes of its vocabularies, and no languages.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -272,6 +273,7 @@ def _dictionary(data: DataRecipe, name: str) -> list[Entry]:
     if not any(path.with_name(path.name + end).is_file() for end in ("", ".gz")):
         try:
             words, pronunciations = (_file(data, each) for each in two_files)
+            dataclasses.replace(data, corpus="lines").check_languages()
         except FileNotFoundError:
             # Also the error of a dictionary in one file.
             return read_dictionary(_file(data, name))

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, cast
 
 from keras_attn_nmt.text.lines import checked_line
 
-_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
+# From the first white space on, as every later one would read the rest of it again.
+_LINE_BREAK = re.compile(r"(?<!\s)\s*[\r\n]\s*")
 _GZIP_MAGIC = b"\x1f\x8b"
 # A line is one sentence: more is another kind of file, which would be read into memory whole.
 MOST_LINE_BYTES = 64 * 2**20

@@ -144,7 +144,7 @@ class _Reader:
             self._code_depth -= 1
         elif name == "seg" and self._segment is not None:
             text = one_line("".join(self._segment)).strip()
-            self._unit.setdefault(self._language, text)
+            self._unit[self._language] = self._unit.get(self._language) or text
             self._segment = None
         elif name == "tu":
             self._finish_unit()

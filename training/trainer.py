@@ -26,6 +26,7 @@ from keras_attn_nmt.training.cluster_facts import (
 )
 from keras_attn_nmt.training.device import describe_device, unused_gpu
 from keras_attn_nmt.training.distribution import Replicas, replicas
+from keras_attn_nmt.training.evaluation import metrics
 from keras_attn_nmt.training.optimizer import check_schedule, stopping_callback, warn_of_warmup
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.parents import (
@@ -173,6 +174,8 @@ def _train(
 
     if state is None:
         check_schedule(settings)
+        if settings.bleu_sentences:
+            metrics(settings.bleu_tokenize)
     new = state is None and parent is None and cluster.first
     given = load_given(recipe.vocabulary) if new else {}
     if new:

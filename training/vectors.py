@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import logging
 import os
 import re
@@ -164,8 +163,14 @@ def read_vectors(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Found:
         for form, piece_id in wanted.get(word, ()):
             if piece_id not in best or form < best[piece_id][0]:
                 best[piece_id] = form, _parsed(numbers, f"{path}, line {number}")
-    forms = collections.Counter(form for form, _ in best.values())
-    if forms[_VERBATIM] <= forms[_WORD] + forms[_LOWER]:
+    # Pieces of words after a space tell a file of words from one of pieces.
+    pieces = tokenizer.pieces(list(best))
+    after_space = [
+        form
+        for piece, (form, _) in zip(pieces, best.values(), strict=True)
+        if piece.startswith(SPACE) and any(map(str.isalnum, piece))
+    ]
+    if 2 * after_space.count(_VERBATIM) < len(after_space):
         best = {number: each for number, each in best.items() if each[0] != _INSIDE}
     if not best:
         raise ValueError(

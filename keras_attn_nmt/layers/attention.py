@@ -29,7 +29,7 @@ class Attention(keras.layers.Layer, abc.ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "call" in vars(cls):
+        if cls.call is not Attention.call:
             raise TypeError(
                 f"{cls.__name__} overrides call, which AttentionDecoder does not use: override "
                 "score, or the projections in build."

@@ -17,7 +17,6 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import load_recipe, train
 from keras_attn_nmt.training.callbacks import History, Progress
 from keras_attn_nmt.training.corpora import decoded
-from keras_attn_nmt.training.parents import load_parent
 from keras_attn_nmt.training.run_callbacks import InFirstProcess
 from keras_attn_nmt.training.splits import load_recorded
 
@@ -118,21 +117,6 @@ def weights_of(directory):
 def assert_equal_weights(first, second):
     for one, other in zip(weights_of(first), weights_of(second), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_languages_are_those_of_the_parent(folder, parent, tmp_path, caplog):
-    french = shutil.copytree(parent[0], tmp_path / "parent")
-    record = json.loads((french / "training.json").read_text())
-    record["recipe"]["data"]["source_language"] = "fr"
-    (french / "training.json").write_text(json.dumps(record))
-    assert recipe_of(folder, "more", parent=french).data.source_language == "fr"
-    assert recipe_of(folder, "more").data.source_language == "de"
-    # A built-in recipe says itself what its corpus has.
-    assert load_recipe("multi30k", parent=french).data.source_language == "de"
-    load_parent(french, recipe_of(folder, "more", parent=french))
-    assert not caplog.records
-    load_parent(french, recipe_of(folder, "more", "data.source_language=es", parent=french))
-    assert "data.source_language is 'es', but the model in" in caplog.text
 
 
 def test_child_begins_with_its_parent_and_names_it(folder, parent, tmp_path, monkeypatch):

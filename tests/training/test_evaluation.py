@@ -1,12 +1,14 @@
 """The speed that an evaluation reports, and references that BLEU cannot measure."""
 
 import logging
+from unittest import mock
 
 import keras
 import pytest
 
+from keras_attn_nmt.training import load_recipe, train
 from keras_attn_nmt.training.callbacks import ValidationBleu
-from keras_attn_nmt.training.evaluation import check_references, timed
+from keras_attn_nmt.training.evaluation import check_references, corpus_scores, timed
 from keras_attn_nmt.training.tuning import measure_translations
 
 JAPANESE = ["私は学生です。", "彼は東京に住んでいます。", "これは 本 です か 。"]
@@ -25,7 +27,6 @@ def test_compilation_is_not_timed(backend, before, monkeypatch):
 @pytest.mark.parametrize("references", [JAPANESE[:2], ["two apples", "three red houses"]])
 def test_nothing_is_chosen_by_a_bleu_of_zero(references):
     uses = (
-        lambda: ValidationBleu(None, references, references),
         lambda: measure_translations(None, references, references),
         lambda: measure_translations(None, references, [references, references]),
     )
@@ -33,14 +34,40 @@ def test_nothing_is_chosen_by_a_bleu_of_zero(references):
         with pytest.raises(ValueError, match=r"0 of \d references for the tokeniser 13a\. Choose"):
             use()
     measure_translations(None, references, references, metric="chrf")
-    ValidationBleu(None, references, references, "char")
+    # Exact translations have no score, and longer ones may have one.
+    assert corpus_scores(references, references)["bleu"]["score"] == 0
 
 
 def test_references_that_are_mostly_too_short_for_bleu_are_named(caplog):
     check_references(JAPANESE[1:], "13a")
     check_references(JAPANESE, "char")
     assert not caplog.records
+    check_references([["a b c d", "x y z w"], ["a b c e", None]], "13a")
+    assert not caplog.records
     with caplog.at_level(logging.WARNING):
         check_references(JAPANESE, "13a")
-        check_references(JAPANESE[:2], "13a", needed=False)
+        ValidationBleu(None, JAPANESE[:2], JAPANESE[:2])
     assert ["1 of 3 references" in caplog.text, "0 of 2 references" in caplog.text] == [True, True]
+
+
+def test_training_by_a_bleu_that_measures_nothing_is_refused(tmp_path, monkeypatch, caplog):
+    words = {"eins": "one", "zwei": "two", "drei": "three", "vier": "four"}
+    (tmp_path / "words.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in words.items()) * 5)
+    sizes = ["vocabulary.source_size=280", "vocabulary.target_size=280", "model.encoder_units=4"]
+    files = [f"data.{name}={tmp_path / 'words.tsv'}" for name in ("train", "validation")]
+    (tmp_path / "words.toml").write_text("[data]\ncorpus = 'tsv'\n")
+
+    def begin(*overrides):
+        recipe = load_recipe(tmp_path / "words.toml", [*files, *sizes, *overrides])
+        train(recipe, tmp_path / "run", quiet=True)
+
+    monkeypatch.setattr(keras.Model, "fit", mock.Mock(side_effect=InterruptedError))
+    with pytest.raises(ValueError, match="Unknown tokeniser 'foo'"):
+        begin("training.bleu_tokenize=foo")
+    assert not (tmp_path / "run" / "source.spm").exists()
+    with pytest.raises(ValueError, match="0 of 20 references for the tokeniser 13a"):
+        begin()
+    caplog.clear()
+    with pytest.raises(InterruptedError):
+        begin("training.monitor=val_loss")
+    assert "0 of 20 references for the tokeniser 13a" in caplog.text

@@ -11,7 +11,7 @@ from keras_attn_nmt.training.recipe import DataRecipe
 from keras_attn_nmt.training.splits import load_split
 
 PAIRS = [("Häuser", "houses"), ("", "lake"), ("a\nb", "c\td")]
-# No command that reads lines ever has a line break in a text.
+# Line breaks become spaces.
 READ = [*PAIRS[:2], ("a b", "c\td")]
 
 

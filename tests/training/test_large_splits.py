@@ -46,11 +46,31 @@ def test_files_by_name_and_pattern(folder):
         names("part-*")
 
 
+def test_a_file_is_read_once_by_all_of_its_paths(folder):
+    (folder / "linked").symlink_to(folder)
+    data = DataRecipe(folder=str(folder), train="part-* linked/*", validation="", sample=9)
+    names = [path.name for path in line_files(data)[0]]
+    assert names == ["part-1.de", "part-2.de", "more.de", "with space.de"]
+
+
 @pytest.mark.parametrize("sample", [0, 9])
 def test_equal_languages_are_refused(folder, sample):
     data = DataRecipe(folder=str(folder), train="more", target_language="de", sample=sample)
     with pytest.raises(ValueError, match=r"both 'de', so that .* set two languages"):
         load_split(data, "train")
+
+
+def test_columns_of_one_language_are_two_texts(tmp_path):
+    (tmp_path / "train.tsv").write_text("a house\tthe house\n")
+    data = DataRecipe("tsv", "en", "en", folder=str(tmp_path), train="train.tsv")
+    assert [tuple(each) for each in load_split(data, "train").as_numpy_iterator()] == [
+        (b"a house", b"the house")
+    ]
+    for language in ("de", "en"):
+        (tmp_path / f"words.{language}").write_text("a\n")
+    words = DataRecipe("dictionary", "en", "en", folder=str(tmp_path), train="words")
+    with pytest.raises(ValueError, match="both 'en'"):
+        load_split(words, "train")
 
 
 def test_validation_is_held_out_from_the_end(folder):

@@ -1,7 +1,13 @@
 """Recipes: those that come with the package, overrides, and what is refused."""
 
-import pytest
+import json
 
+import pytest
+from tiny_translator import tiny_files
+
+from keras_attn_nmt import model_directory
+from keras_attn_nmt.training.parents import load_parent
+from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 from keras_attn_nmt.training.recipe_files import load_recipe, recipe_names
 
 
@@ -171,3 +177,19 @@ def test_recipe_is_validated_after_overrides(tmp_path):
     for overrides in ([], ["training.epochs=3"]):
         with pytest.raises(ValueError, match=r"mine\.toml: training\.plateau_factor has no"):
             load_recipe(path, overrides)
+
+
+def test_languages_are_those_of_the_parent(tmp_path, caplog):
+    parent, path = tmp_path / "parent", tmp_path / "mine.toml"
+    model_directory.save_model(parent, tiny_files())
+    recorded = Recipe(data=DataRecipe(source_language="fr")).to_dict()
+    (parent / "training.json").write_text(json.dumps({"recipe": recorded}))
+    path.write_text("[training]\nepochs = 2\n")
+    inherited = load_recipe(path, parent=parent)
+    assert (inherited.data.source_language, load_recipe(path).data.source_language) == ("fr", "de")
+    # A built-in recipe says itself what its corpus has.
+    assert load_recipe("multi30k", parent=parent).data.source_language == "de"
+    load_parent(parent, inherited)
+    assert "source_language" not in caplog.text
+    load_parent(parent, load_recipe(path, ["data.source_language=es"], parent=parent))
+    assert "data.source_language is 'es', but the model in" in caplog.text

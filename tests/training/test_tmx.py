@@ -49,9 +49,11 @@ def test_variants_of_languages(tmp_path, caplog):
         + unit(de="Haus", en_GB="house", en="home")
         + unit(de="See", fr="lac")
         + unit(deu="Bach", en="brook")
-        + unit(de="Farbe", en="", en_GB=" ", en_US="color")
+        + unit(de="Farbe", en="", en_GB=" ", en_US="color").replace(
+            "</tu>", '<tuv xml:lang="en-GB"><seg>colour</seg></tuv></tu>'
+        )
     )
-    expected = [("Jänner", "January"), ("Haus", "home"), ("Farbe", "color")]
+    expected = [("Jänner", "January"), ("Haus", "home"), ("Farbe", "colour")]
     assert texts(read(tmp_path, body)) == expected
     assert "2 of 5 translation units lack de or en and are left out" in caplog.text
     assert texts(read(tmp_path, body, "en_us", "FR")) == [("January", "janvier")]

@@ -76,6 +76,12 @@ def test_matching_rule(tmp_path, tokenizer):
     assert by_piece(read_vectors(repeated, tokenizer), tokenizer)["▁der"] == [1, 2, 3]
 
 
+def test_letters_of_a_vocabulary_of_characters(tmp_path):
+    tokenizer = Tokenizer.learn(["Haus, See!"] * 5, 300, model_type="char")
+    lines = [f"{piece} 1 2" for piece in pieces(tokenizer) if piece != "▁"]
+    assert len(read_vectors(write(tmp_path, lines), tokenizer).ids) == len(lines)
+
+
 def test_words_without_spaces(tmp_path):
     tokenizer = Tokenizer.learn(["東京へ行く", "東京は大きい"] * 5, 299, character_coverage=1.0)
     lines = [f"{piece} 1 2" for piece in pieces(tokenizer) if not piece.startswith("▁")]

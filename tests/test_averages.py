@@ -1,0 +1,70 @@
+"""Moving averages of the weights in `fit`."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_attn_nmt import FusedAdam
+from keras_attn_nmt.training import callbacks
+
+
+def test_averages_are_validated():
+    seen = {"step": [], "validation": [], "epoch end": []}
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen["step"].append(self.model.get_weights()[0].copy())
+
+        def on_test_begin(self, logs=None):
+            seen["validation"].append(self.model.get_weights()[0].copy())
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen["epoch end"].append(self.model.get_weights()[0].copy())
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9), loss="mse")
+    x, y = np.random.default_rng(1).normal(size=(12, 2)), np.ones((12, 1))
+    model.fit(
+        *(x, y),
+        validation_data=(x, y),
+        batch_size=4,
+        epochs=2,
+        callbacks=[callbacks.AverageWeights(), Watch()],
+        verbose=0,
+    )
+    # The average of the first step is what it came to; then each counts for a tenth.
+    average = seen["step"][0]
+    averages = [average := 0.9 * average + 0.1 * each for each in seen["step"]]
+    for which in ("validation", "epoch end"):
+        np.testing.assert_allclose(seen[which], [averages[2], averages[5]], rtol=1e-5)
+    assert not np.allclose(averages[2], seen["step"][2], rtol=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, FusedAdam])
+def test_fit_ends_with_the_averages_and_another_one_begins_with_them(optimizer):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(optimizer(0.1, use_ema=True, ema_momentum=0.9), loss="mse")
+    data = (
+        np.random.default_rng(1).normal(size=(12, 2)).astype("float32"),
+        np.ones((12, 1), "float32"),
+    )
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(self.model.get_weights()[0].copy())
+
+    for _ in range(2):
+        history = model.fit(
+            *data,
+            validation_data=data,
+            epochs=2,
+            callbacks=[callbacks.AverageWeights(), Watch()],
+            verbose=0,
+        )
+        ended = model.get_weights()[0].copy()
+        assert model.evaluate(*data, verbose=0) == pytest.approx(history.history["val_loss"][-1])
+        seen.append(ended)
+    np.testing.assert_array_equal(seen[3], seen[2])
+    # Within a training, the next epoch goes on from the weights that were not averaged.
+    assert abs(seen[4] - ended).max() > 1e-4
