@@ -53,7 +53,7 @@ demo: .venv/ready
 docs: .venv-docs/ready
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/mkdocs build --strict
 
-# Two targets at once, each of which prints what it has to say at its end.
+# Two targets at a time, each of which prints what it has to say at its end.
 TWO := $(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg. JAX and

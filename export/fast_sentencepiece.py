@@ -205,10 +205,10 @@ def _normalized_symbols(model: Any) -> list[str]:
 
     def is_changed(symbol: str) -> bool:
         text = symbol.replace(_SPACE.decode(), " ")
-        # Later releases of SentencePiece than 0.2.0 return the spaces as they are in pieces.
+        # From 0.2.3 on, SentencePiece returns spaces as they are in pieces, and repeated ones once.
         found = normalizer.normalize(text).replace(_SPACE.decode(), " ")
         # A space that is no `▁` is in no text for SentencePiece, and for the op in all of them.
-        return " " in symbol or found.strip(" ") != text.strip(" ")
+        return " " in symbol or "  " in text or found.strip(" ") != text.strip(" ")
 
     return list(filter(is_changed, symbols))
 

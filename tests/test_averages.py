@@ -40,31 +40,47 @@ def test_averages_are_validated():
     assert not np.allclose(averages[2], seen["step"][2], rtol=1e-3)
 
 
-@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, FusedAdam])
-def test_fit_ends_with_the_averages_and_another_one_begins_with_them(optimizer):
+class Weights(keras.callbacks.Callback):
+    """Records the kernel, and saves checkpoints; after `AverageWeights`."""
+
+    def __init__(self, path=None):
+        super().__init__()
+        self.path, self.seen = path, {"begin": [], "step": []}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen["begin"].append(self.model.get_weights()[0].copy())
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen["step"].append(self.model.get_weights()[0].copy())
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.path:
+            self.model.save_weights(self.path)
+
+
+def compiled(optimizer):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(optimizer(0.1, use_ema=True, ema_momentum=0.9), loss="mse")
-    data = (
-        np.random.default_rng(1).normal(size=(12, 2)).astype("float32"),
-        np.ones((12, 1), "float32"),
-    )
-    seen = []
+    model.optimizer.build(model.trainable_variables)
+    return model
 
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            seen.append(self.model.get_weights()[0].copy())
 
-    for _ in range(2):
-        history = model.fit(
-            *data,
-            validation_data=data,
-            epochs=2,
-            callbacks=[callbacks.AverageWeights(), Watch()],
-            verbose=0,
-        )
-        ended = model.get_weights()[0].copy()
-        assert model.evaluate(*data, verbose=0) == pytest.approx(history.history["val_loss"][-1])
-        seen.append(ended)
-    np.testing.assert_array_equal(seen[3], seen[2])
-    # Within a training, the next epoch goes on from the weights that were not averaged.
-    assert abs(seen[4] - ended).max() > 1e-4
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, FusedAdam])
+def test_fit_ends_with_the_averages_and_another_one_begins_with_them(optimizer, tmp_path):
+    data = np.random.default_rng(1).normal(size=(12, 2)), np.ones((12, 1))
+    options = {"validation_data": data, "epochs": 2, "verbose": 0}
+    model, path = compiled(optimizer), tmp_path / "last.weights.h5"
+    first, second, resumed = Weights(path), Weights(), Weights()
+    history = model.fit(*data, **options, callbacks=[callbacks.AverageWeights(), first]).history
+    ended = model.get_weights()[0].copy()
+    assert model.evaluate(*data, verbose=0) == pytest.approx(history["val_loss"][-1])
+    # Within a training, each epoch goes on from the weights that were not averaged.
+    np.testing.assert_array_equal(first.seen["begin"][1], first.seen["step"][0])
+    assert abs(ended - first.seen["step"][1]).max() > 1e-3
+    model.fit(*data, **options, callbacks=[callbacks.AverageWeights(), second])
+    np.testing.assert_array_equal(second.seen["begin"][0], ended)
+    # A checkpoint has both.
+    model = compiled(optimizer)
+    model.load_weights(path)
+    model.fit(*data, **options, callbacks=[callbacks.AverageWeights(in_place=True), resumed])
+    np.testing.assert_array_equal(resumed.seen["begin"][0], first.seen["step"][1])

@@ -120,9 +120,10 @@ class ValidationBleu(keras.callbacks.Callback):
         sources: Validation sentences.
         references: Their reference translations.
         tokenize: See `corpus_scores`.
+        needed: See `check_references`.
 
     Raises:
-        ValueError: The tokeniser is unknown.
+        ValueError: See `check_references`.
     """
 
     def __init__(
@@ -131,10 +132,10 @@ class ValidationBleu(keras.callbacks.Callback):
         sources: Sequence[str],
         references: Sequence[str],
         tokenize: str = "13a",
+        needed: bool = False,
     ):
         super().__init__()
-        # Fails early, not after the first epoch.
-        check_references(references, tokenize, needed=False)
+        check_references(references, tokenize, needed)  # Fail early, not after the first epoch.
         self.translator = translator
         self.tokenize = tokenize
         self.sources = list(sources)

@@ -132,14 +132,17 @@ def header_columns(
 
     Returns:
         0-based source and target column, or `None` if the first line does not contain both
-        languages as cells (case-insensitive), i.e. is not a header.
+        languages as cells (case-insensitive), i.e. is not a header. Equal languages are in its
+        first two columns of them.
     """
     first = next(iterate_lines(path), b"").decode("utf-8")
     cells = [cell.strip().lower() for cell in first.split("\t")]
-    languages = source_language.lower(), target_language.lower()
-    if not set(languages) <= set(cells):
+    source, target = source_language.lower(), target_language.lower()
+    if source not in cells:
         return None
-    return cells.index(languages[0]), cells.index(languages[1])
+    first_column = cells.index(source)
+    after = first_column + 1 if source == target else 0
+    return (first_column, cells.index(target, after)) if target in cells[after:] else None
 
 
 def from_pairs(

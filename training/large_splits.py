@@ -75,8 +75,8 @@ def line_files(data: DataRecipe) -> tuple[list[Path], list[Path]]:
 def _matching(folder: Path, data: DataRecipe, pattern: str, known: Sequence[str]) -> list[str]:
     """Expands a pattern to sorted file names without the language suffix.
 
-    Without those of validation and test data, and those that are known, also by another path. A
-    name that is no pattern is returned as it is.
+    Each file once, also if several paths lead to it, and without those of validation and test data
+    and those that are known. A name that is no pattern is returned as it is, also again.
     """
 
     def place(name: str) -> str:
@@ -92,7 +92,8 @@ def _matching(folder: Path, data: DataRecipe, pattern: str, known: Sequence[str]
             found = glob.glob(f"{pattern}{end}", root_dir=folder)
             names |= {name.removesuffix(end) for name in found}
     held_out = {place(data.validation), place(data.test)}
-    names = {name for name in names if place(name) not in held_out}
+    by_place = {place(name): name for name in sorted(names, reverse=True)}
+    names = {name for where, name in by_place.items() if where not in held_out}
     if not names:
         raise FileNotFoundError(
             f"No file in {folder} matches {pattern}.{languages[0]} or {pattern}.{languages[1]} "

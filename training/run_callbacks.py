@@ -16,7 +16,6 @@ from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training import callbacks
 from keras_attn_nmt.training.cluster import Cluster
 from keras_attn_nmt.training.distribution import Replicas
-from keras_attn_nmt.training.evaluation import check_references
 from keras_attn_nmt.training.optimizer import plateau_callback, stopping_callback
 from keras_attn_nmt.training.recipe import Recipe
 from keras_attn_nmt.training.run_writer import RunWriter
@@ -145,11 +144,12 @@ def run_callbacks(
         boards.append(keras.callbacks.TensorBoard(logs))
         if settings.bleu_sentences:
             sources, references = _bleu_pairs(recipe, translator, validation_pairs)
-            if settings.monitor == "val_bleu" and not history:
-                check_references(references, settings.bleu_tokenize)
+            needed = settings.monitor == "val_bleu" and not history
             scores.append(CollectWeights(replicas, local))
             scores.append(
-                callbacks.ValidationBleu(translator, sources, references, settings.bleu_tokenize)
+                callbacks.ValidationBleu(
+                    translator, sources, references, settings.bleu_tokenize, needed
+                )
             )
             # After the checkpoint, as it is optional.
             saves.append(callbacks.AttentionPicture(translator, sources[0], logs))

@@ -28,8 +28,8 @@ _MOST_EXPANSION, _SMALL_BYTES = 200, 256 * 2**20
 
 
 def one_line(text: str) -> str:
-    """A text in which a line break, with the white space around it, is a space."""
-    return _LINE_BREAK.sub(" ", text)
+    """A text without line breaks: within it, each is a space, with the white space around it."""
+    return _LINE_BREAK.sub(" ", text.strip("\r\n"))
 
 
 def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:

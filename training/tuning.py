@@ -101,8 +101,8 @@ def measure_translations(
         batch_size: Sentences per batch.
 
     Raises:
-        ValueError: The metric or the tokeniser is unknown, or BLEU would be 0, see
-            `check_references`.
+        ValueError: The metric or the tokeniser is unknown, or no reference has four
+            tokens, see `check_references`.
     """
     check_known("metric", [metric], METRICS)
     if metric != "chrf":

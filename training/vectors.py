@@ -131,7 +131,8 @@ def read_vectors(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Found:
     word, that of the word (`Haus`), or of the word in lower case (`haus`). Whole words are pieces
     that begin with a space, and those without letters and digits (`,`) or in scripts without spaces
     between words. A piece inside of a word has the vector of the same string where the file is one
-    of pieces, so that most are found with their space; a word of the same letters is another.
+    of pieces, so that most are found with their space, or the vocabulary has none but characters. A
+    word of the same letters is another.
 
     Args:
         path: Text in the form of word2vec, GloVe or fastText (`.vec`), plain or gzip: a word and

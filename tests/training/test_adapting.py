@@ -383,7 +383,7 @@ def test_resumption_with_other_settings(folder, parent, quick, tmp_path, caplog)
 @pytest.mark.slow
 def test_patience_of_a_stopped_run_can_be_raised(folder, tmp_path):
     stuck = ["training.learning_rate=1e-12", "training.monitor=val_bleu"]
-    stuck += ["training.bleu_sentences=5", "training.epochs=3"]
+    stuck += ["training.bleu_sentences=20", "training.epochs=3"]
     recipe = recipe_of(folder, "small", *stuck, "training.patience=1")
     assert len(train(recipe, tmp_path / "run", quiet=True)["history"]) == 2
     # It would have stopped as well with more epochs.

@@ -137,7 +137,7 @@ def test_tsv_with_too_few_columns_reports_the_line(tmp_path):
 def test_from_pairs_reads_python_pairs(tmp_path):
     pairs = [("eins\n", "one\0"), (b"zwei", b"two")]
     dataset = from_pairs(pairs)
-    assert texts(dataset) == texts(dataset) == [("eins\n", "one\0"), ("zwei", "two")]
+    assert texts(dataset) == texts(dataset) == [("eins", "one\0"), ("zwei", "two")]
     assert dataset.cardinality() == 2
 
 

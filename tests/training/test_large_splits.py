@@ -1,5 +1,7 @@
 """Recipes of streamed corpora: files by pattern, and settings that do not go together."""
 
+import dataclasses
+
 import pytest
 
 from keras_attn_nmt.training.large_splits import line_files, open_split
@@ -51,6 +53,9 @@ def test_a_file_is_read_once_by_all_of_its_paths(folder):
     data = DataRecipe(folder=str(folder), train="part-* linked/*", validation="", sample=9)
     names = [path.name for path in line_files(data)[0]]
     assert names == ["part-1.de", "part-2.de", "more.de", "with space.de"]
+    (folder / "again").symlink_to(folder)
+    data = dataclasses.replace(data, train="*/part*")
+    assert line_files(data)[0] == [folder / "again" / f"part-{number}.de" for number in (1, 2)]
 
 
 @pytest.mark.parametrize("sample", [0, 9])
@@ -63,6 +68,10 @@ def test_equal_languages_are_refused(folder, sample):
 def test_columns_of_one_language_are_two_texts(tmp_path):
     (tmp_path / "train.tsv").write_text("a house\tthe house\n")
     data = DataRecipe("tsv", "en", "en", folder=str(tmp_path), train="train.tsv")
+    assert [tuple(each) for each in load_split(data, "train").as_numpy_iterator()] == [
+        (b"a house", b"the house")
+    ]
+    (tmp_path / "train.tsv").write_text("id\ten\ten\n1\ta house\tthe house\n")
     assert [tuple(each) for each in load_split(data, "train").as_numpy_iterator()] == [
         (b"a house", b"the house")
     ]
