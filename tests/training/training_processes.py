@@ -23,6 +23,7 @@ SETTINGS = {
     "training.epochs": 3,
     "training.tokens_per_batch": 300,
     "training.schedule": "constant",
+    "training.monitor": "val_loss",
     "training.bleu_sentences": 8,
     "training.patience": 0,
 }
