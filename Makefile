@@ -53,14 +53,15 @@ demo: .venv/ready
 docs: .venv-docs/ready
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/mkdocs build --strict
 
-# Two targets at a time, each of which prints what it has to say at its end.
+# Two targets at once, each of which prints what it has to say at its end.
 TWO := $(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg. JAX and
 # Beam run one process each, as every process imports and compiles for itself.
 test: .venv/ready
-	+$(TWO) PARALLEL= lint test-core-on-jax test-beam
+	+$(TWO) lint .venv-beam/ready
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+	+$(TWO) PARALLEL= test-core-on-jax test-beam
 
 test-core-on-jax: .venv/ready
 	$(ON_JAX) $(BIN)/python -m pytest $(PARALLEL) -m 'not slow' $(MODEL_TESTS)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from tiny_translator import tiny_files
 
+from keras_attn_nmt import model_directory
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.layers.dense import kernel_of
 
@@ -49,3 +50,10 @@ def test_shortlist_of_all_pieces_gives_the_logits_of_the_quantized_model(files):
     chosen, *_ = decoder.step(tokens, state, memory, decoder.output_weights(ids))
     chosen, logits = map(keras.ops.convert_to_numpy, (chosen, logits))
     np.testing.assert_allclose(chosen, logits, atol=1e-2 * np.abs(logits).max())
+
+
+def test_quantized_model_is_not_saved_as_a_directory_that_cannot_be_loaded(files, tmp_path):
+    files.model.quantize("int8")
+    with pytest.raises(ValueError, match=r"changed by model\.quantize, .* save it before"):
+        model_directory.save_model(tmp_path / "model", files)
+    assert not (tmp_path / "model").exists()

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_attn_nmt.training.rows import field_of
 from keras_attn_nmt.training.streaming import stream
-from keras_attn_nmt.training.textfiles import iterate_lines, one_line
+from keras_attn_nmt.training.textfiles import iterate_lines, without_line_breaks
 
 
 def read_json_lines(
@@ -72,7 +72,7 @@ def _text(row: Mapping[str, Any], field: str, where: str) -> bytes:
     if not isinstance(value, str):
         raise ValueError(f"{where}: field {field!r} is {json.dumps(value)[:60]}, expected a text.")
     try:
-        return one_line(value).encode()
+        return without_line_breaks(value).encode()
     except UnicodeEncodeError as error:
         raise ValueError(
             f"{where}: field {field!r} contains a lone surrogate, which has no UTF-8 encoding."

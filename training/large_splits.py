@@ -92,15 +92,15 @@ def _matching(folder: Path, data: DataRecipe, pattern: str, known: Sequence[str]
             found = glob.glob(f"{pattern}{end}", root_dir=folder)
             names |= {name.removesuffix(end) for name in found}
     held_out = {place(data.validation), place(data.test)}
-    by_place = {place(name): name for name in sorted(names, reverse=True)}
-    names = {name for where, name in by_place.items() if where not in held_out}
-    if not names:
+    found_at = {place(name): name for name in sorted(names, reverse=True)}
+    found_at = {where: name for where, name in found_at.items() if where not in held_out}
+    if not found_at:
         raise FileNotFoundError(
             f"No file in {folder} matches {pattern}.{languages[0]} or {pattern}.{languages[1]} "
             "(data.train), apart from those of data.validation and data.test."
         )
     seen = {place(name) for name in known}
-    return sorted(name for name in names if place(name) not in seen)
+    return sorted(name for where, name in found_at.items() if where not in seen)
 
 
 def _plain_or_packed(folder: Path, name: str) -> Path | None:

@@ -172,8 +172,8 @@ def has_parent(output: str | os.PathLike[str]) -> bool:
 def inherited_settings(directory: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """`[model]`, `[vocabulary]` and the languages of a model directory or of an interrupted run.
 
-    A model without a recorded recipe has the settings of its
-    `config.json` and the sizes of its vocabularies, and no languages.
+    A model without a recorded recipe has the settings of its `config.json` and the sizes of its
+    vocabularies, and no languages.
 
     Raises:
         FileNotFoundError: The directory or one of its files is missing.

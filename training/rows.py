@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from keras_attn_nmt.training.textfiles import one_line
+from keras_attn_nmt.training.textfiles import without_line_breaks
 
 logger = logging.getLogger(__name__)
 
@@ -156,4 +156,4 @@ def _utf8(text: Any) -> bytes:
         text = text.decode("utf-8")
     if not isinstance(text, str):
         raise TypeError(f"{type(text).__name__} is not text")
-    return one_line(text).encode("utf-8")
+    return without_line_breaks(text).encode("utf-8")

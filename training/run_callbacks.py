@@ -144,11 +144,11 @@ def run_callbacks(
         boards.append(keras.callbacks.TensorBoard(logs))
         if settings.bleu_sentences:
             sources, references = _bleu_pairs(recipe, translator, validation_pairs)
-            needed = settings.monitor == "val_bleu" and not history
             scores.append(CollectWeights(replicas, local))
             scores.append(
                 callbacks.ValidationBleu(
-                    translator, sources, references, settings.bleu_tokenize, needed
+                    *(translator, sources, references, settings.bleu_tokenize),
+                    needed=settings.monitor == "val_bleu" and not history,
                 )
             )
             # After the checkpoint, as it is optional.

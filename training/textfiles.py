@@ -27,7 +27,7 @@ MOST_LINE_BYTES = 64 * 2**20
 _MOST_EXPANSION, _SMALL_BYTES = 200, 256 * 2**20
 
 
-def one_line(text: str) -> str:
+def without_line_breaks(text: str) -> str:
     """A text without line breaks: within it, each is a space, with the white space around it."""
     return _LINE_BREAK.sub(" ", text.strip("\r\n"))
 

@@ -14,7 +14,7 @@ from xml.parsers import expat
 import tensorflow as tf
 
 from keras_attn_nmt.training.streaming import stream
-from keras_attn_nmt.training.textfiles import damaged_gzip, one_line, open_binary
+from keras_attn_nmt.training.textfiles import damaged_gzip, open_binary, without_line_breaks
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class _Reader:
         if self._code_depth:
             self._code_depth -= 1
         elif name == "seg" and self._segment is not None:
-            text = one_line("".join(self._segment)).strip()
+            text = without_line_breaks("".join(self._segment)).strip()
             self._unit[self._language] = self._unit.get(self._language) or text
             self._segment = None
         elif name == "tu":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from keras_attn_nmt.checks import check_known
 from keras_attn_nmt.decoding.search_options import SearchOptions
-from keras_attn_nmt.training.evaluation import check_references, corpus_scores
+from keras_attn_nmt.training.evaluation import check_references, corpus_scores, metrics
 from keras_attn_nmt.training.phone_errors import error_rates
 from keras_attn_nmt.translator import Translator
 
@@ -101,10 +101,11 @@ def measure_translations(
         batch_size: Sentences per batch.
 
     Raises:
-        ValueError: The metric or the tokeniser is unknown, or no reference has four
-            tokens, see `check_references`.
+        ValueError: The metric or the tokeniser is unknown, or no reference has four tokens,
+            see `check_references`.
     """
     check_known("metric", [metric], METRICS)
+    metrics(tokenize)
     if metric != "chrf":
         check_references(references, tokenize)
 

@@ -177,10 +177,9 @@ def test_order_is_reproducible_across_processes(texts: Texts, tokenizer: Tokeniz
 
 
 def test_each_iteration_is_reshuffled(batched: BatchedPairs) -> None:
-    shuffled = batched.shuffled(seed=1)
+    shuffled, again = batched.shuffled(seed=1), batched.shuffled(seed=1)
     iterations = [batches_of(shuffled) for _ in range(3)]
     assert iterations[0] != iterations[1] != iterations[2] != iterations[0]
-    again = batched.shuffled(seed=1)
     tf.random.set_seed(5)  # Only the given seed matters.
     assert [batches_of(again) for _ in range(3)] == iterations
     assert [each for epoch in iterations for each in epoch] == batches_of(batched.epochs(3, seed=1))
