@@ -1,6 +1,7 @@
 """Shared fixtures: quiet TensorFlow, seeded random numbers."""
 
 import contextlib
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -10,11 +11,17 @@ import types
 
 # Before anything imports a backend.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Most of the time on JAX goes into compiling for tiny arrays.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import numpy as np
 import pytest
+
+# Most of the time on JAX goes into compiling for tiny arrays, half of it by its newer emitters.
+XLA_FLAGS = "--xla_backend_optimization_level=0"
+with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+    # An unknown flag would end the process.
+    if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) >= (0, 6):
+        XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 
 
 def pytest_collectstart():

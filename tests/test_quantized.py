@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from layer_checks import fewer_on_jax
 from tiny_translator import tiny_files
 
 from keras_attn_nmt import model_directory
@@ -24,14 +25,18 @@ def test_kernel_is_the_one_that_is_computed_with(use_bias, rng):
     np.testing.assert_allclose(after, before, atol=np.abs(before).max() / 100)
 
 
-@pytest.fixture(params=[False, True], ids=["untied", "tied"])
-def files(request):
-    return tiny_files({"tie_target_embeddings": request.param, "layer_normalization": False})
+@pytest.fixture
+def files(tied):
+    return tiny_files({"tie_target_embeddings": tied, "layer_normalization": False})
+
+
+of_both_kinds = pytest.mark.parametrize("tied", fewer_on_jax([False, True]))
 
 
 INPUTS = {"source": np.array([[5, 6, 7, 2]]), "target": np.array([[1, 8, 9, 10]])}
 
 
+@of_both_kinds
 def test_quantized_model_is_near_the_model(files):
     before = files.model(INPUTS)
     files.model.quantize("int8")
@@ -41,6 +46,7 @@ def test_quantized_model_is_near_the_model(files):
         np.testing.assert_allclose(found, values, atol=0.05 * np.abs(values).max(), err_msg=name)
 
 
+@of_both_kinds
 def test_shortlist_of_all_pieces_gives_the_logits_of_the_quantized_model(files):
     files.model.quantize("int8")
     decoder = IncrementalDecoder(files.model)
@@ -52,6 +58,7 @@ def test_shortlist_of_all_pieces_gives_the_logits_of_the_quantized_model(files):
     np.testing.assert_allclose(chosen, logits, atol=1e-2 * np.abs(logits).max())
 
 
+@pytest.mark.parametrize("tied", [True])
 def test_quantized_model_is_not_saved_as_a_directory_that_cannot_be_loaded(files, tmp_path):
     files.model.quantize("int8")
     with pytest.raises(ValueError, match=r"changed by model\.quantize, .* save it before"):
