@@ -51,10 +51,14 @@ def hand_built(tokenizer, *, mask_zero=False, previous_token=False):
     mask = {} if mask_zero else {"mask": source != 0}
     embedded = keras.layers.Embedding(size, 16, mask_zero=mask_zero)(source)
     embedded = keras.layers.Dense(16)(embedded)
-    annotations, sentence_vector = BidirectionalEncoder(16)(embedded, **mask)
+    annotations, sentence_vector = BidirectionalEncoder(16, cell="lstm")(embedded, **mask)
     embedded = keras.layers.LayerNormalization()(keras.layers.Embedding(size, 16)(target))
     states, previous_states, contexts, attention = AttentionDecoder(
-        32, attention=SquaredDistance(), initial_state_units=16, query_previous_token=previous_token
+        32,
+        cell="lstm",
+        attention=SquaredDistance(),
+        initial_state_units=16,
+        query_previous_token=previous_token,
     )(embedded, annotations, sentence_vector, **mask)
     features = TanhReadout(32)(embedded, states, previous_states, contexts)
     logits = keras.layers.Dense(size)(keras.layers.Dropout(0.1)(features))
@@ -66,7 +70,7 @@ def trained(tokenizer):
     """A translator that has learned to give the text back."""
     keras.utils.set_random_seed(2)
     model = hand_built(tokenizer, previous_token=True)
-    model.compile(keras.optimizers.Adam(0.01), loss=[MaskedCrossentropy(), None])
+    model.compile(keras.optimizers.Adam(0.02), loss=[MaskedCrossentropy(), None])
     # Else the step is traced once to make the optimizer's variables, and once more.
     model.optimizer.build(model.trainable_variables)
     rows = [[*ids, 2] for ids in tokenizer.encode(TEXTS)]
@@ -74,7 +78,7 @@ def trained(tokenizer):
     ids = np.array([row + [0] * (width - len(row)) for row in rows], "int32")
     shifted = np.concatenate([np.ones_like(ids[:, :1]), ids[:, :-1]], axis=1)
     # One epoch of many steps, as an epoch costs more than its steps do.
-    ids, shifted = np.tile(ids, (120, 1)), np.tile(shifted, (120, 1))
+    ids, shifted = np.tile(ids, (160, 1)), np.tile(shifted, (160, 1))
     model.fit([ids, shifted], ids, batch_size=len(rows), shuffle=False, verbose=0)
     return Translator(model, tokenizer, tokenizer, search=SearchOptions(3, 1.0, 16))
 

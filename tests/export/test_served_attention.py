@@ -91,6 +91,7 @@ def test_attention_is_left_out(model_directory, session_model, tmp_path):
         sent.assert_called_once()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("checked_here")
 def test_lists_of_a_diverse_search_may_be_shorter_than_the_beam(model_directory, tmp_path):
     # All hypotheses are that of greedy search, so that they are one.

@@ -17,7 +17,10 @@ from keras_attn_nmt.export import (
 )
 from keras_attn_nmt.model_directory import SHORTLIST, ModelFiles, load_model, save_model
 
-# Choices of a model that `model_directory` has not made, in as few exports as hold them.
+# Choices of a model that `model_directory` has not made, in as few exports as hold them. Of the fast
+# tests, test_hand_built.py exports an LSTM.
+pytestmark = pytest.mark.slow
+
 LSTM = "lstm_luong_maxout_one_direction_two_layers_shortlist"
 VARIANTS = {
     LSTM: {
@@ -84,16 +87,7 @@ def wanted(monkeypatch):
 
 
 @pytest.mark.usefixtures("checked_here")
-@pytest.mark.parametrize(
-    "variant",
-    [
-        LSTM,
-        pytest.param(
-            "papers_cell_fixed_vector_source_twice_mixed_bfloat16", marks=pytest.mark.slow
-        ),
-    ],
-    indirect=True,
-)
+@pytest.mark.parametrize("variant", VARIANTS, indirect=True)
 def test_both_exports_verify_against_translator(variant, wanted, tmp_path):
     # They ask all that they have written, and raise where an answer is not that of the model.
     shortlist = (variant / SHORTLIST).exists()
@@ -139,7 +133,6 @@ def test_both_exports_verify_against_translator(variant, wanted, tmp_path):
         assert_same_nbest(device.nbest(TEXTS, **options), wanted)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("checked_here")
 @pytest.mark.parametrize("variant", [LSTM], indirect=True)
 def test_two_kinds_of_models_are_exported_together(variant, model_directory, wanted, tmp_path):
