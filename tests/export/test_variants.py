@@ -17,10 +17,9 @@ from keras_attn_nmt.export import (
 )
 from keras_attn_nmt.model_directory import SHORTLIST, ModelFiles, load_model, save_model
 
-# Choices of a model that `model_directory` has not made, in as few exports as hold them. Of the fast
-# tests, test_hand_built.py exports an LSTM.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow  # Of the fast tests, test_hand_built.py exports an LSTM.
 
+# Choices of a model that `model_directory` has not made, in as few exports as hold them.
 LSTM = "lstm_luong_maxout_one_direction_two_layers_shortlist"
 VARIANTS = {
     LSTM: {
