@@ -98,6 +98,15 @@ def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     Returns:
         String, shape `(1,)`.
     """
+    model = _ModelProto.FromString(tokenizer.model_proto)
+    if model.normalizer_spec.remove_extra_whitespaces:
+        # SentencePiece removes all spaces at the start, the op only the first one.
+        is_space = tf.constant([_bytes(piece) == b" " for piece in model.pieces])
+        others = tf.cumsum(tf.cast(~tf.gather(is_space, ids), tf.int32))
+        spaces = tf.reduce_sum(tf.cast(others == 0, tf.int32))
+        last = tf.size(ids)
+        place = tf.minimum(tf.range(last) + spaces, last)
+        ids = tf.gather(tf.concat([ids, [PAD]], axis=0), place)
     # The TensorFlow Lite op only supports int32 row splits.
     rows = tf.RaggedTensor.from_tensor(ids[tf.newaxis], row_splits_dtype=tf.int32)
     return _fast(tokenizer, encoding=False).detokenize(rows)
