@@ -103,6 +103,27 @@ def model_directory(made_once):
     return made_once("model", save) / "model"
 
 
+@pytest.fixture
+def foreign_vocabulary(tmp_path):
+    """Learns a vocabulary with SentencePiece's defaults, such as remove_extra_whitespaces."""
+    import sentencepiece
+
+    from keras_attn_nmt import Tokenizer
+
+    def learn(**options):
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["ein Haus am See"] * 3),
+            model_prefix=str(tmp_path / "foreign"),
+            vocab_size=40,
+            hard_vocab_limit=False,
+            minloglevel=2,
+            **options,
+        )
+        return Tokenizer.from_sentencepiece(tmp_path / "foreign.model")
+
+    return learn
+
+
 @pytest.fixture(scope="session")
 def translator(model_directory):
     """Traces each search once for all tests of a process."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import sentencepiece
 import tensorflow as tf
 import tensorflow_text
 from questions import TEXTS
@@ -25,15 +24,8 @@ def test_embedded_tokenizer_equals_sentencepiece(model_directory):
 
 
 @pytest.mark.filterwarnings("ignore")  # The interpreter's successor has no place for other ops.
-def test_spaces_at_the_start_are_those_of_sentencepiece(tmp_path):
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["ein Haus am See"] * 3),
-        model_prefix=str(tmp_path / "foreign"),
-        vocab_size=30,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    tokenizer = Tokenizer.from_sentencepiece(tmp_path / "foreign.model")
+def test_spaces_at_the_start_are_those_of_sentencepiece(foreign_vocabulary):
+    tokenizer = foreign_vocabulary()
     names = tokenizer.pieces(range(tokenizer.vocabulary_size))
     space, letter = names.index("▁"), names.index("n")
     word = next(number for number, name in enumerate(names) if name[0] == "▁" < name)
@@ -70,16 +62,10 @@ def test_bpe_vocabulary_is_rejected_for_text():
 
 
 @pytest.mark.parametrize(("symbol", "refused"), [("½", True), (">>de<<", False), ("Haus am", True)])
-def test_symbols_that_normalization_changes_are_refused_for_text(tmp_path, symbol, refused):
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["ein Haus am See"] * 3),
-        model_prefix=str(tmp_path / "symbols"),
-        vocab_size=40,
-        hard_vocab_limit=False,
-        user_defined_symbols=[symbol],
-        minloglevel=2,
-    )
-    tokenizer = Tokenizer.from_sentencepiece(tmp_path / "symbols.model")
+def test_symbols_that_normalization_changes_are_refused_for_text(
+    foreign_vocabulary, symbol, refused
+):
+    tokenizer = foreign_vocabulary(user_defined_symbols=[symbol])
     text = f"ein {symbol} Haus"
     if refused:
         with pytest.raises(ValueError, match=f"normalizes its user-defined symbols {symbol}"):

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import sentencepiece
 import tensorflow as tf
 from questions import OPTIONS, TEXTS, assert_answers
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -291,16 +290,8 @@ def test_unnormalized_and_blank_texts_equal_translator(session_model, translator
     assert not any(each.source_tokens for each in translator(BLANKS, **OPTIONS))
 
 
-def test_texts_of_foreign_vocabularies_begin_as_those_of_the_tokenizer(tmp_path):
-    # With SentencePiece's default, remove_extra_whitespaces.
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["ein Haus am See"] * 3),
-        model_prefix=str(tmp_path / "foreign"),
-        vocab_size=40,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    tokenizer = Tokenizer.from_sentencepiece(tmp_path / "foreign.model")
+def test_texts_of_foreign_vocabularies_begin_as_those_of_the_tokenizer(foreign_vocabulary):
+    tokenizer = foreign_vocabulary()
     names = tokenizer.pieces(range(tokenizer.vocabulary_size))
     space, word = names.index("▁"), next(i for i, each in enumerate(names) if each.isalpha())
     for ids in ([space, word], [space, space, word], [space, space], [word, space, word]):
