@@ -62,9 +62,7 @@ def test_bpe_vocabulary_is_rejected_for_text():
 
 
 @pytest.mark.parametrize(("symbol", "refused"), [("½", True), (">>de<<", False), ("Haus am", True)])
-def test_symbols_that_normalization_changes_are_refused_for_text(
-    foreign_vocabulary, symbol, refused
-):
+def test_symbols_that_normalization_changes_are_refused(foreign_vocabulary, symbol, refused):
     tokenizer = foreign_vocabulary(user_defined_symbols=[symbol])
     text = f"ein {symbol} Haus"
     if refused:

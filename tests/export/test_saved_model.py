@@ -10,7 +10,6 @@ import tensorflow as tf
 from questions import OPTIONS, TEXTS, assert_answers
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from keras_attn_nmt import Tokenizer
 from keras_attn_nmt.export import (
     ExportError,
     export_saved_model,
