@@ -89,7 +89,8 @@ class TranslationModel(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         # Keras expects labels for every output once there are metrics: keep the labelled outputs.
-        if isinstance(y, dict):
+        if y is not None:
+            y = y if isinstance(y, dict) else {"logits": y}
             y_pred = {name: y_pred[name] for name in y}
         return super().compute_metrics(x, y, y_pred, sample_weight)
 

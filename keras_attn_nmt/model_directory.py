@@ -54,15 +54,14 @@ def save_model(
 
     Raises:
         FileNotFoundError: There are no search options to keep.
-        ValueError: The model is quantised, which `config.json` does not say.
+        ValueError: The model is quantised, and its layers would be made without scales.
     """
     directory = Path(directory)
     layers = files.model._flatten_layers()
-    if files.config is not None and any(getattr(each, "quantization_mode", 0) for each in layers):
+    if any(getattr(each, "quantization_mode", 0) for each in layers):
         raise ValueError(
-            "The model was changed by model.quantize, and could not be loaded from a model "
-            "directory: save it before, or with model.save; for devices, export with --quantize "
-            "int8."
+            "The model was changed by model.quantize, and could not be loaded from a file: save it "
+            "before; for devices, export with --quantize int8."
         )
     if keep_search:
         read_config(directory)  # Before anything is written.

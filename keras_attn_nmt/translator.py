@@ -71,12 +71,11 @@ class Translator(ParagraphTranslator):
     ):
         register_process()
         self._members = [ModelParts.of(each) for each in (model, *ensemble)]
-        for parts, each in zip(self._members, (model, *ensemble), strict=True):
-            parts.check_vocabularies(
-                source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
-            )
-            if getattr(each, "model_config", None) is None:
-                IncrementalDecoder(parts).check_steps(source_tokenizer.vocabulary_size)
+        sizes = source_tokenizer.vocabulary_size, target_tokenizer.vocabulary_size
+        for parts in self._members:
+            parts.check_vocabularies(*sizes)
+            if getattr(parts.whole, "model_config", None) is None:
+                IncrementalDecoder(parts).check_steps(sizes[0])
         self._decoder = decoder_of([IncrementalDecoder(parts) for parts in self._members])
         self.config = getattr(model, "model_config", None)
         self.model = model
@@ -201,10 +200,10 @@ class Translator(ParagraphTranslator):
             TextTooLong: A text is longer than `MAX_SOURCE_LENGTH` tokens.
             ValueError: An option is out of range, there is no shortlist, markup is not
                 well-formed, or the target vocabulary or `max_length` has no room for a phrase.
-            RuntimeError: This process was forked after a model was loaded or run.
+            RuntimeError: This process was forked after a model was loaded or run, or the model has
+                other weights than before, as after `enable_lora` or `model.quantize`.
         """
-        check_process()
-        check_whole("batch_size", batch_size)
+        self._check(batch_size)
         search = self.search.replaced(
             beam_size=beam_size,
             length_penalty=length_penalty,
@@ -278,8 +277,7 @@ class Translator(ParagraphTranslator):
         Raises:
             TextTooLong, ValueError, RuntimeError: See `nbest`.
         """
-        check_process()
-        check_whole("batch_size", batch_size)
+        self._check(batch_size)
         check_whole("samples", samples, most=MOST["beam_size"])
         check_seed(seed)
         check_whole("first_line", first_line, least=0)
@@ -331,11 +329,9 @@ class Translator(ParagraphTranslator):
         """
         if len(texts) != len(references):
             raise ValueError(
-                f"Expected one reference per text: got {len(texts)} texts and "
-                f"{len(references)} references."
+                f"Expected one reference per text, got {len(texts)} and {len(references)}."
             )
-        check_process()
-        check_whole("batch_size", batch_size)
+        self._check(batch_size)
         search = self.search.replaced(
             length_penalty=length_penalty, coverage_penalty=coverage_penalty
         )
@@ -363,8 +359,7 @@ class Translator(ParagraphTranslator):
         `annotation_units` is `2 * encoder_units`, or `encoder_units` without backward encoder. Of
         an ensemble, the vectors of all models, one after the other.
         """
-        check_process()
-        check_whole("batch_size", batch_size)
+        self._check(batch_size)
         ids = self._texts.source_ids(texts)
         result = np.zeros((len(ids), self._decoder.embedding_size), "float32")
         for batch in batches(ids, batch_size):
@@ -372,6 +367,12 @@ class Translator(ParagraphTranslator):
                 self._embed(pad([ids[i] for i in batch], batch_size))
             )[: len(batch)]
         return result
+
+    def _check(self, batch_size: int) -> None:
+        check_process()
+        check_whole("batch_size", batch_size)
+        for parts in self._members:
+            parts.check_weights()
 
     def _decoder_with(self, shortlist: bool) -> Decoder:
         if not isinstance(shortlist, bool):

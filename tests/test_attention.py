@@ -168,13 +168,21 @@ def test_annotations_may_be_a_variable(rng: np.random.Generator, kind: str) -> N
 
 
 def test_overridden_score_is_used(rng: np.random.Generator) -> None:
-    class Uniform(BahdanauAttention):
+    class Zero:
+        def score(self, query: Any, keys: Any) -> Any:
+            return super().score(query, keys) * 0  # type: ignore[misc]
+
+    class Uniform(Zero, BahdanauAttention):
+        pass
+
+    class Direct(BahdanauAttention):
         def score(self, query: Any, keys: Any) -> Any:
             return super().score(query, keys) * 0
 
     inputs = example(rng)
-    _, weights = call(Uniform(6), inputs)
-    np.testing.assert_allclose(to_numpy(weights)[0], 0.25, atol=1e-6)
+    for kind in (Direct, Uniform, type("Again", (Uniform,), {})):
+        _, weights = call(kind(6), inputs)
+        np.testing.assert_allclose(to_numpy(weights)[0], 0.25, atol=1e-6)
 
 
 def test_query_projection_has_no_bias(rng: np.random.Generator) -> None:

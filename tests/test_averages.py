@@ -84,3 +84,12 @@ def test_fit_ends_with_the_averages_and_another_one_begins_with_them(optimizer, 
     model.load_weights(path)
     model.fit(*data, **options, callbacks=[callbacks.AverageWeights(in_place=True), resumed])
     np.testing.assert_array_equal(resumed.seen["begin"][0], first.seen["step"][1])
+
+
+def test_an_optimizer_without_averages_is_refused():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", loss="mse")
+    with pytest.raises(ValueError, match=r"Adam\(use_ema=True\); got Adam without"):
+        model.fit(
+            *(np.zeros((4, 2)), np.zeros((4, 1))), callbacks=[callbacks.AverageWeights()], verbose=0
+        )

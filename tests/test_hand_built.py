@@ -190,7 +190,9 @@ def test_implicit_keras_mask_is_used(tokenizer):
     np.testing.assert_allclose(single.attention, first.attention, atol=1e-5)
 
 
-def small(tokenizer, *, target_side=None, logits=None, masked=True, mask_input=None):
+def small(
+    tokenizer, *, target_side=None, logits=None, masked=True, mask_input=None, mask_name="mask"
+):
     """A model of few units, with layers of the caller's on the target side and for the logits."""
     size = tokenizer.vocabulary_size
     source = keras.Input((None,), dtype="int32", name="source")
@@ -199,6 +201,7 @@ def small(tokenizer, *, target_side=None, logits=None, masked=True, mask_input=N
     annotations, vector = BidirectionalEncoder(5)(keras.layers.Embedding(size, 8)(source), **mask)
     embedded = keras.layers.Embedding(size, 6)(target)
     embedded = embedded if target_side is None else target_side(embedded)
+    mask = {mask_name: mask["mask"]} if mask else {}
     decoded = AttentionDecoder(9, attention_units=4)(embedded, annotations, vector, **mask)
     inputs = [source, target] if mask_input is None else [source, target, mask_input]
     if logits is None:
@@ -213,6 +216,26 @@ def test_layer_may_occur_before_and_after_the_decoder(tokenizer):
         target_side=dropout,
         logits=lambda vector, states, *_: output(dropout(states)) * 0.5,
     )
+    assert len(Translator(model, tokenizer, tokenizer)(TEXTS)) == len(TEXTS)
+
+
+def test_mask_may_be_that_of_the_annotations(tokenizer):
+    keras.utils.set_random_seed(3)
+    mask = small(tokenizer)
+    annotations_mask = small(tokenizer, mask_name="annotations_mask")
+    annotations_mask.set_weights(mask.get_weights())
+    first, second = (Translator(each, *[tokenizer] * 2)(TEXTS) for each in (mask, annotations_mask))
+    assert [each.score for each in first] == [each.score for each in second]
+
+
+def test_a_model_with_other_weights_needs_another_translator(tokenizer):
+    model = small(tokenizer)
+    translator = Translator(model, tokenizer, tokenizer)
+    translator(TEXTS)
+    model.layers[-1].enable_lora(2)
+    for use in (translator, translator.embed, lambda texts: translator.score(texts, texts)):
+        with pytest.raises(RuntimeError, match=r"other weights than .* make a new Translator"):
+            use(TEXTS)
     assert len(Translator(model, tokenizer, tokenizer)(TEXTS)) == len(TEXTS)
 
 

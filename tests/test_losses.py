@@ -9,7 +9,12 @@ import pytest
 from layer_checks import gradients, slow_on_jax, to_numpy
 from reference.losses import crossentropy, divergence
 
-from keras_attn_nmt.layers.losses import GuidedAlignment, MaskedCrossentropy, RDropCrossentropy
+from keras_attn_nmt.layers.losses import (
+    GuidedAlignment,
+    MaskedCrossentropy,
+    RDropCrossentropy,
+    real_tokens,
+)
 
 LABELS = np.array([[3, 5, 2, 0], [2, 0, 0, 0], [0, 0, 0, 0]], "int32")
 
@@ -86,6 +91,21 @@ def test_sample_weights(logits: np.ndarray, shape: tuple) -> None:
     weights[1] = 2.0
     loss = MaskedCrossentropy(0.1)(LABELS, logits, sample_weight=weights)
     assert float(loss) == pytest.approx(crossentropy(LABELS[1:2], logits[1:2], 0.1), rel=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others know every rank")
+@pytest.mark.parametrize("shape", [(3,), (3, 4)])
+def test_sample_weights_may_have_either_rank_in_one_compiled_function(
+    logits: np.ndarray, shape: tuple
+) -> None:
+    import tensorflow as tf
+
+    unknown = tf.TensorSpec(None, "float32")
+    compiled = tf.function(
+        lambda weights: real_tokens(LABELS, weights), input_signature=[unknown], autograph=False
+    )
+    weights = np.full(shape, 2.0, "float32")
+    np.testing.assert_array_equal(compiled(weights), 2.0 * (LABELS > 0))
 
 
 @pytest.mark.parametrize("ignored", [-1, -100])

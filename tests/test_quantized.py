@@ -6,7 +6,7 @@ import pytest
 from layer_checks import fewer_on_jax
 from tiny_translator import tiny_files
 
-from keras_attn_nmt import model_directory
+from keras_attn_nmt import Translator, model_directory
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.layers.dense import kernel_of
 
@@ -60,7 +60,12 @@ def test_shortlist_of_all_pieces_gives_the_logits_of_the_quantized_model(files):
 
 @pytest.mark.parametrize("tied", [True])
 def test_quantized_model_is_not_saved_as_a_directory_that_cannot_be_loaded(files, tmp_path):
+    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
     files.model.quantize("int8")
-    with pytest.raises(ValueError, match=r"changed by model\.quantize, .* save it before"):
-        model_directory.save_model(tmp_path / "model", files)
+    for config in (files.config, None):  # None: built by hand.
+        with pytest.raises(ValueError, match=r"changed by model\.quantize, .* save it before"):
+            model_directory.save_model(tmp_path / "model", files._replace(config=config))
     assert not (tmp_path / "model").exists()
+    # What was traced before would read the former weights.
+    with pytest.raises(RuntimeError, match=r"other weights than .* make a new Translator"):
+        translator(["ein Haus"])

@@ -64,7 +64,11 @@ class AverageWeights(keras.callbacks.Callback):
     from a checkpoint saved after the swap.
 
     Args:
-        in_place: Whether the averaged weights are already swapped in, as in a loaded checkpoint.
+        in_place: Whether the averaged weights are already swapped in, as in a checkpoint of the end
+            of an epoch, also where `BackupAndRestore` loads it.
+
+    Raises:
+        ValueError: When `fit` begins, if the optimizer maintains no average.
 
     References:
         Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"
@@ -74,6 +78,13 @@ class AverageWeights(keras.callbacks.Callback):
         super().__init__()
         self.in_place = in_place
         self._averages: list[Any] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if not getattr(self._optimizer, "use_ema", False):
+            raise ValueError(
+                "AverageWeights needs an optimizer that maintains an average, as in "
+                f"Adam(use_ema=True); got {type(self._optimizer).__name__} without it."
+            )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._averages = []
@@ -99,10 +110,13 @@ class AverageWeights(keras.callbacks.Callback):
                 variable.assign(keras.ops.copy(average))
         self.in_place, self._averages = False, []
 
+    @property
+    def _optimizer(self) -> Any:
+        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+
     def _held(self) -> list[Any]:
         """The optimizer's variables: the averages during training, else the raw weights."""
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        return list(optimizer._model_variables_moving_average)
+        return list(self._optimizer._model_variables_moving_average)
 
     def _swap(self) -> None:
         for variable, average in zip(self.model.trainable_variables, self._held(), strict=True):
@@ -165,7 +179,10 @@ class AttentionPicture(keras.callbacks.Callback):
         self.plot_translation = plot_translation
         self.translator = translator
         self.sentence = sentence
-        self.writer = tf.summary.create_file_writer(str(directory))
+        self.directory = directory
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.writer = tf.summary.create_file_writer(str(self.directory))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         (found,) = self.translator([self.sentence], beam_size=1)

@@ -32,6 +32,7 @@ class ModelParts:
     """The parts of a translation model, which share its weights.
 
     Attributes:
+        whole: The model that was split.
         model: From `{"source", "target"}` to `{"logits", "attention"}`.
         encode: Source ids, `(batch, source_length)`, to annotations, sentence vector and mask.
         embed: Target ids, `(batch, target_length)`, to their embeddings.
@@ -40,9 +41,10 @@ class ModelParts:
         output: The layer that computes the logits from features, or `None` if `features` computes
             the logits.
         vocabulary_size: Number of logits: the size of the target vocabulary.
-        variables: The variables of the whole model.
+        variables: The variables that the whole model had.
     """
 
+    whole: keras.Model
     model: keras.Function
     encode: keras.Model
     embed: keras.Model
@@ -72,6 +74,8 @@ class ModelParts:
         annotations, embedded = arguments["annotations"], arguments["embedded"]
         vector, mask = arguments["sentence_vector"], arguments.get("mask")
         if mask is None:
+            mask = arguments.get("annotations_mask")
+        if mask is None:
             mask = _AttachedMask()(annotations)
         source = _only_input([annotations, vector, mask], "annotations, sentence vector and mask")
         target = _only_input([embedded], "embedded target")
@@ -85,6 +89,7 @@ class ModelParts:
                 f"and the context only, and here they depend on something else: {error}"
             ) from error
         return cls(
+            whole=model,
             model=keras.Function(
                 {"source": source, "target": target}, {"logits": logits, "attention": weights}
             ),
@@ -116,6 +121,15 @@ class ModelParts:
                     f"The model has {ids} {side} pieces, but the vocabulary has {pieces}: use the "
                     "vocabulary that it was trained with."
                 )
+
+    def check_weights(self) -> None:
+        """Raises `RuntimeError` if the model has got other weights, which no search here reads."""
+        known = set(map(id, self.variables))
+        if any(id(each) not in known for each in self.whole.weights):
+            raise RuntimeError(
+                "The model has other weights than when this Translator was made, as after "
+                "enable_lora or model.quantize: make a new Translator of it."
+            )
 
     @property
     def tied_embedding(self) -> TiedEmbedding | None:

@@ -34,8 +34,11 @@ class Attention(keras.layers.Layer, abc.ABC):
                 f"{cls.__name__} overrides call, which AttentionDecoder does not use: override "
                 "score, or the projections in build."
             )
-        # A score that is overridden has no longer the backward pass of the one before.
-        if "score" in vars(cls) and "score_with_gradient" not in vars(cls):
+        # A score that is overridden, also by a mixin, has no longer the backward pass of the one
+        # before.
+        names = {"score", "score_with_gradient"}
+        first = next(each for each in cls.__mro__ if names & vars(each).keys())
+        if "score_with_gradient" not in vars(first):
             cls.score_with_gradient = Attention.score_with_gradient  # type: ignore[method-assign]
 
     def __init__(

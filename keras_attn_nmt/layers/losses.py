@@ -128,7 +128,9 @@ def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
     if sample_weight is None:
         return weights
     sample_weight = ops.cast(sample_weight, "float32")
-    if len(sample_weight.shape) == 1:
+    if getattr(sample_weight.shape, "rank", 0) is None:  # After calls with both ranks.
+        sample_weight = ops.reshape(sample_weight, (ops.shape(weights)[0], -1))
+    elif len(sample_weight.shape) == 1:
         sample_weight = ops.expand_dims(sample_weight, -1)
     return weights * sample_weight
 

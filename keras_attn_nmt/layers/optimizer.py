@@ -10,26 +10,26 @@ from keras import ops
 from keras_attn_nmt.layers.replicas import clip_together
 
 
-class _ClipDense(keras.optimizers.Optimizer):
-    """Clips gradients after summation over replicas, those of embeddings by the whole table's norm.
+class _DenseGradients(keras.optimizers.Optimizer):
+    """Adds up the gradients of an embedding's ids that occur more than once, and those of replicas
+    before they are clipped.
 
-    Keras on TensorFlow takes the norm of the single occurrences of an embedding's ids.
+    Keras on TensorFlow takes norm and squares of the single occurrences.
     """
 
     def _clip_gradients(self, grads: list) -> list:
-        if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
-            return grads
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # The update makes dense gradients of `IndexedSlices` anyway.
             grads = [None if each is None else tf.convert_to_tensor(each) for each in grads]
+        if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
+            return grads
         return clip_together(super()._clip_gradients, grads)
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class ClippedAdadelta(_ClipDense, keras.optimizers.Adadelta):
-    """`keras.optimizers.Adadelta`, whose gradients are clipped alike on every backend.
+class ClippedAdadelta(_DenseGradients, keras.optimizers.Adadelta):
+    """`keras.optimizers.Adadelta`, with the same gradients of embeddings on every backend.
 
     References:
         [Zeiler 2012](https://arxiv.org/abs/1212.5701)
@@ -37,13 +37,14 @@ class ClippedAdadelta(_ClipDense, keras.optimizers.Adadelta):
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class FusedAdam(_ClipDense, keras.optimizers.Adam):
+class FusedAdam(_DenseGradients, keras.optimizers.Adam):
     """`keras.optimizers.Adam` with TensorFlow's fused kernel.
 
     The same update in one pass over a variable instead of about ten, which took 5 % of a training
     step on a CPU. On other backends, and with AMSGrad, Keras' implementation is used. Under
     `tf.distribute.MirroredStrategy`, gradients are clipped after summation, as on a single device.
-    The gradient of an embedding is clipped by the norm of the whole table's, as on other backends.
+    Gradients of an id that occurs more than once are added up, and clipped by the norm of the whole
+    table's, as on other backends; Keras on TensorFlow squares and clips those of the occurrences.
 
     References:
         [Kingma & Ba 2015](https://arxiv.org/abs/1412.6980)
