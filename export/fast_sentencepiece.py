@@ -101,7 +101,7 @@ def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     model = _ModelProto.FromString(tokenizer.model_proto)
     if model.normalizer_spec.remove_extra_whitespaces:
         # SentencePiece removes all spaces at the start, the op only the first one.
-        is_space = tf.constant([_bytes(piece) == b" " for piece in model.pieces])
+        is_space = tf.constant([piece.piece == _SPACE.decode() for piece in model.pieces])
         others = tf.cumsum(tf.cast(~tf.gather(is_space, ids), tf.int32))
         spaces = tf.reduce_sum(tf.cast(others == 0, tf.int32))
         last = tf.size(ids)

@@ -4,12 +4,11 @@
 # Behaviour: the first `fit` of a compiled model on JAX begins a `tf.data.Dataset` once before the
 # first epoch, takes a batch of it to build the metrics and the optimizer, and drops it. On
 # TensorFlow, `fit` begins it once an epoch; so does a later `fit` on JAX. A shuffle fills its buffer
-# for that one batch, and an order that differs from pass to pass is in each epoch another one than
-# on TensorFlow.
+# for that one batch.
 #
-# Output seen (the shuffle buffer has 6 of 8 rows):
-#   tensorflow: 2 epochs begin the dataset 2 times and read 16 rows, 2 more epochs 2 times and 16 rows
-#   jax: 2 epochs begin the dataset 3 times and read 23 rows, 2 more epochs 2 times and 16 rows
+# Output seen (the shuffle buffer has 6 of 8 batches):
+#   tensorflow: 2 epochs begin the dataset 2 times and read 16 batches, 2 more epochs 2 times and 16 batches
+#   jax: 2 epochs begin the dataset 3 times and read 23 batches, 2 more epochs 2 times and 16 batches
 #
 # The guess before: two epochs are two passes over the dataset, whatever the backend.
 #
@@ -30,7 +29,7 @@ import tensorflow as tf
 begun = read = 0
 
 
-def rows():
+def batches():
     global begun, read
     begun += 1
     for _ in range(8):
@@ -39,7 +38,7 @@ def rows():
 
 
 shapes = tf.TensorSpec((2, 3)), tf.TensorSpec((2, 1))
-dataset = tf.data.Dataset.from_generator(rows, output_signature=shapes).shuffle(6)
+dataset = tf.data.Dataset.from_generator(batches, output_signature=shapes).shuffle(6)
 model = keras.Sequential([keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 model.fit(dataset, epochs=2, verbose=0)
@@ -47,13 +46,13 @@ first = begun, read
 model.fit(dataset, epochs=2, verbose=0)
 print(
     f"{keras.backend.backend()}: 2 epochs begin the dataset {first[0]} times and read {first[1]} "
-    f"rows, 2 more epochs {begun - first[0]} times and {read - first[1]} rows"
+    f"batches, 2 more epochs {begun - first[0]} times and {read - first[1]} batches"
 )
 PYTHON
 for backend in tensorflow jax; do
   KERAS_BACKEND=$backend venv/bin/python fit.py
 done | tee found
 diff found - <<'FOUND'
-tensorflow: 2 epochs begin the dataset 2 times and read 16 rows, 2 more epochs 2 times and 16 rows
-jax: 2 epochs begin the dataset 3 times and read 23 rows, 2 more epochs 2 times and 16 rows
+tensorflow: 2 epochs begin the dataset 2 times and read 16 batches, 2 more epochs 2 times and 16 batches
+jax: 2 epochs begin the dataset 3 times and read 23 batches, 2 more epochs 2 times and 16 batches
 FOUND

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# keras 3.15.1 with jax 0.10.2, Python 3.11; on TensorFlow 2.21.0 the same with run_eagerly=True.
+# keras 3.15.1 with jax 0.10.2, Python 3.11.
 #
 # Behaviour: a model with two outputs is compiled with loss=["mse", None], as only the first output
 # has labels. For every number of rows but two, `train_on_batch` returns the mean squared error of
-# the first output. A batch of exactly two rows gives another number, without an error: an array
-# with two rows is taken apart as if it were the labels of two outputs, and the first row is
-# compared with both predictions. `fit` meets this where the last batch of an epoch has two rows.
-# With loss={"first": "mse"} and labels {"first": ...} the number is right.
+# the first output. A batch of exactly two rows gives another number, without an error: Keras packs
+# the array into the structure of the two outputs. With loss={"first": "mse"} and labels
+# {"first": ...} the number is right.
 #
 # Output seen:
 #   1 rows: right

@@ -89,10 +89,27 @@ class TranslationModel(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         # Keras expects labels for every output once there are metrics: keep the labelled outputs.
-        if y is not None:
-            y = y if isinstance(y, dict) else {"logits": y}
+        y = _named(y, y_pred)
+        if isinstance(y, dict):
             y_pred = {name: y_pred[name] for name in y}
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        return super().compute_loss(x, _named(y, y_pred), y_pred, sample_weight, training)
+
+
+def _named(y: Any, y_pred: Any) -> Any:
+    """Labels by output. Keras on JAX would read an array of two rows as labels of two outputs."""
+    if y is None or keras.tree.is_nested(y) or not isinstance(y_pred, dict):
+        return y
+    return {"logits": y}
 
 
 def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Model:

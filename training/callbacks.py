@@ -65,7 +65,8 @@ class AverageWeights(keras.callbacks.Callback):
 
     Args:
         in_place: Whether the averaged weights are already swapped in, as in a checkpoint of the end
-            of an epoch, also where `BackupAndRestore` loads it.
+            of an epoch. With `BackupAndRestore`: true where it has such a backup to restore, false
+            in the first run.
 
     Raises:
         ValueError: When `fit` begins, if the optimizer maintains no average.

@@ -123,7 +123,7 @@ class ModelParts:
                 )
 
     def check_weights(self) -> None:
-        """Raises `RuntimeError` if the model has got other weights, which no search here reads."""
+        """Raises `RuntimeError` if weights were added or replaced since the model was split."""
         known = set(map(id, self.variables))
         if any(id(each) not in known for each in self.whole.weights):
             raise RuntimeError(

@@ -34,8 +34,7 @@ class Attention(keras.layers.Layer, abc.ABC):
                 f"{cls.__name__} overrides call, which AttentionDecoder does not use: override "
                 "score, or the projections in build."
             )
-        # A score that is overridden, also by a mixin, has no longer the backward pass of the one
-        # before.
+        # An overridden score, also one of a mixin, must not inherit the backward pass of another.
         names = {"score", "score_with_gradient"}
         first = next(each for each in cls.__mro__ if names & vars(each).keys())
         if "score_with_gradient" not in vars(first):

@@ -129,7 +129,9 @@ def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
         return weights
     sample_weight = ops.cast(sample_weight, "float32")
     if getattr(sample_weight.shape, "rank", 0) is None:  # After calls with both ranks.
-        sample_weight = ops.reshape(sample_weight, (ops.shape(weights)[0], -1))
+        rows = ops.shape(weights)[0]
+        width = ops.size(sample_weight) // ops.maximum(rows, 1)
+        sample_weight = ops.reshape(sample_weight, (rows, width))
     elif len(sample_weight.shape) == 1:
         sample_weight = ops.expand_dims(sample_weight, -1)
     return weights * sample_weight
