@@ -43,8 +43,7 @@ class Translator(ParagraphTranslator):
         target_tokenizer: Tokeniser of the target language.
         shortlist: The vocabulary shortlist for `shortlist=True`, or its file.
         search: Default search options; `load` takes those of the model directory.
-        ensemble: Further models, with the same vocabularies, that translate together with `model`,
-            see `decoding.ensemble`.
+        ensemble: Models that translate together with `model`, see `decoding.ensemble`.
 
     Attributes:
         max_source_length: Maximum number of source tokens, `</s>` included.
@@ -329,7 +328,8 @@ class Translator(ParagraphTranslator):
         """
         if len(texts) != len(references):
             raise ValueError(
-                f"Expected one reference per text, got {len(texts)} and {len(references)}."
+                f"Expected one reference per text: got {len(texts)} texts and "
+                f"{len(references)} references."
             )
         self._check(batch_size)
         search = self.search.replaced(

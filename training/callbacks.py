@@ -181,21 +181,23 @@ class AttentionPicture(keras.callbacks.Callback):
         self.translator = translator
         self.sentence = sentence
         self.directory = directory
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.writer = tf.summary.create_file_writer(str(self.directory))
+        self.writer: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         (found,) = self.translator([self.sentence], beam_size=1)
         figure = self.plot_translation(found)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=80)
+        if self.writer is None:
+            self.writer = tf.summary.create_file_writer(str(self.directory))
         with self.writer.as_default():
             image = tf.image.decode_png(picture.getvalue(), channels=3)
             tf.summary.image("attention", image[tf.newaxis], step=epoch)
 
     def on_train_end(self, logs: Any = None) -> None:
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
+        self.writer = None
 
 
 class History(keras.callbacks.Callback):
