@@ -126,7 +126,7 @@ def canonical(value):
 
 @pytest.mark.parametrize("languages", [("de", "en"), ("en", "de"), ("fr", "en")])
 def test_sources_are_unambiguous_and_splits_are_disjoint(languages):
-    sizes = {"train": 20_000, "validation": 1_000, "test": 1_000}
+    sizes = {"train": 50_000, "validation": 1_000, "test": 1_000}
     targets: dict[str, str] = {}
     values: dict[object, str] = {}
     splits: dict[str, str] = {}
