@@ -104,8 +104,8 @@ def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
         is_space = tf.constant([piece.piece == _SPACE.decode() for piece in model.pieces])
         others = tf.cumsum(tf.cast(~tf.gather(is_space, ids), tf.int32))
         spaces = tf.reduce_sum(tf.cast(others == 0, tf.int32))
-        last = tf.size(ids)
-        place = tf.minimum(tf.range(last) + spaces, last)
+        length = tf.size(ids)
+        place = tf.minimum(tf.range(length) + spaces, length)
         ids = tf.gather(tf.concat([ids, [PAD]], axis=0), place)
     # The TensorFlow Lite op only supports int32 row splits.
     rows = tf.RaggedTensor.from_tensor(ids[tf.newaxis], row_splits_dtype=tf.int32)

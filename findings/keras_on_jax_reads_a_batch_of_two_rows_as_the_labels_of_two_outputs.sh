@@ -2,10 +2,10 @@
 # keras 3.15.1 with jax 0.10.2, Python 3.11.
 #
 # Behaviour: a model with two outputs is compiled with loss=["mse", None], as only the first output
-# has labels. For every number of rows but two, `train_on_batch` returns the mean squared error of
-# the first output. A batch of exactly two rows gives another number, without an error: Keras packs
-# the array into the structure of the two outputs. With loss={"first": "mse"} and labels
-# {"first": ...} the number is right.
+# has labels. With one, three and four rows, `train_on_batch` returns the mean squared error of the
+# first output. A batch of exactly two rows gives another number, without an error: Keras packs the
+# array into the structure of the two outputs. With loss={"first": "mse"} and labels {"first": ...}
+# the number is right.
 #
 # Output seen:
 #   1 rows: right
