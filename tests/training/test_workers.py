@@ -1,7 +1,5 @@
 """`fit` in two processes equals `fit` in one, also for rows of unequal length and empty rows."""
 
-import os
-import subprocess
 import sys
 
 import keras
@@ -10,6 +8,7 @@ from training_processes import (
     WITHOUT_DROPOUT,
     check_equal_weights,
     free_addresses,
+    run_together,
     tf_config,
     train,
     weights,
@@ -102,20 +101,11 @@ for settings, tolerance in (
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of tf.distribute")
 def test_two_processes_equal_one() -> None:
     addresses = free_addresses(2)
-    started = []
-    for index in range(2):
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-c", PROGRAM],
-                env={**os.environ, "TF_CONFIG": tf_config(addresses, index)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    for each in started:
-        _, messages = each.communicate(timeout=300)
-        assert each.returncode == 0, messages
+    command = [sys.executable, "-c", PROGRAM]
+    for code, _, messages in run_together(
+        [(command, {"TF_CONFIG": tf_config(addresses, index)}) for index in range(2)]
+    ):
+        assert code == 0, messages
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Runs `keras-attn-nmt train` in processes of its own, for tests."""
 
+import contextlib
 import json
 import os
 import socket
@@ -83,7 +84,7 @@ def train(
     if processes > 1 and backend == "tensorflow":
         settings["training.distribution"] = "multi_worker"
     command = [sys.executable, "-c", program, *arguments(corpus, output, settings, options)]
-    started = []
+    commands = []
     for index in range(processes):
         own = [
             "--processes",
@@ -94,25 +95,40 @@ def train(
             str(index),
         ]
         environment = {
-            **os.environ,
             "KERAS_BACKEND": backend,
             "TF_CONFIG": tf_config(addresses, index) if backend == "tensorflow" else "",
             **(environments[index] if environments else {}),
         }
-        started.append(
-            subprocess.Popen(
-                command + (own if processes > 1 and backend == "jax" else []),
-                env=environment,
+        own = own if processes > 1 and backend == "jax" else []
+        commands.append((command + own, environment))
+    results = run_together(commands)
+    for index, (code, out, _) in enumerate(results):
+        # Of JAX's collectives, neither: the report of process 0 is all.
+        assert len(out.splitlines()) == (index == 0 and not code), out
+    return [(code, messages) for code, _, messages in results]
+
+
+def run_together(commands, timeout=600):
+    """Runs commands, each with further environment variables, at the same time.
+
+    Returns:
+        Exit code, output and messages of each.
+    """
+    with contextlib.ExitStack() as stack:
+        started = []
+        for command, environment in commands:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )
-        )
-    messages = [each.communicate(timeout=600) for each in started]
-    for (out, _), each in zip(messages, started, strict=True):
-        # Of JAX's collectives, neither: the report of process 0 is all.
-        assert len(out.splitlines()) == (each is started[0] and not each.returncode), out
-    return [(each.returncode, err) for each, (_, err) in zip(started, messages, strict=True)]
+            # Those that wait for one that failed would wait for ever.
+            stack.callback(process.kill)
+            started.append(process)
+        messages = [each.communicate(timeout=timeout) for each in started]
+        return [(each.returncode, *said) for each, said in zip(started, messages, strict=True)]
 
 
 def weights(output, epoch=3):
