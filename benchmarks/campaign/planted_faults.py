@@ -75,7 +75,7 @@ def noticed(prepared: Prepared, plant: str, seed: int) -> tuple[str, str]:
         raise RuntimeError(f"{plant} alone makes the command end with {code}: {messages}")
     if problems := unsafe(calls(log := worker.log.read_text())):
         return f"power failure: {problems[0]}", "; ".join(unsafe(calls(prepared.log)))
-    for number, trial in enumerate(trials(log, TRIALS, seed), 1):
+    for number, trial in enumerate(list(trials(log, seed))[:TRIALS], 1):
         found = judged(prepared, trial, plant)
         if problems := [*found.wrong, *found.lost]:
             without = judged(prepared, trial)

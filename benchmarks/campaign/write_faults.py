@@ -68,6 +68,14 @@ class Trial(NamedTuple):
         }
 
 
+class Kind(NamedTuple):
+    """What trials have in common: the operation, the file and the error."""
+
+    operation: str
+    file: str
+    error: int
+
+
 class Verdict(NamedTuple):
     """What a trial found.
 
@@ -82,19 +90,32 @@ class Verdict(NamedTuple):
     reached: bool = True
 
 
-def trials(log: str, count: int | None, seed: int) -> list[Trial]:
-    """A sample of the calls of a log, with errors, or all; each operation and each error alike."""
+def trials(log: str, seed: int) -> dict[Trial, Kind]:
+    """All calls of a log with all errors, in the order in which to try them.
+
+    Each operation on each file comes once with each error before any comes again: the files of
+    different epochs count as one, and so do the writes of one file.
+    """
     numbers: Counter[str] = Counter()
     every = []
     for call in calls(log):
         numbers[call.operation] += 1
         for error in ERRORS.get(call.operation, ()):
             if error != SHORT or int(call.other) > 1:
-                every.append(Trial(call.operation, numbers[call.operation], error))
-    chance = random.Random(seed)
-    # Few renames and many writes: the writes are drawn less often.
-    every.sort(key=lambda each: chance.random() ** numbers[each.operation], reverse=True)
-    return every[:count]
+                trial = Trial(call.operation, numbers[call.operation], error)
+                every.append((trial, Kind(call.operation, _file(call), error)))
+    random.Random(seed).shuffle(every)
+    seen: Counter[Kind] = Counter()
+    rounds = []
+    for trial, kind in every:
+        rounds.append((seen[kind], trial, kind))
+        seen[kind] += 1
+    return {trial: kind for _, trial, kind in sorted(rounds, key=lambda each: each[0])}
+
+
+def _file(call: Call) -> str:
+    """The name of a file or folder, without the number of an epoch, a time or what is random."""
+    return re.sub(r"\d+", "", re.sub(r"\.[^.]*\.unfinished$", "", Path(call.path).name))
 
 
 def judged(prepared: Prepared, trial: Trial, plant: str = "") -> Verdict:
@@ -250,7 +271,9 @@ def run_case(prepared: Prepared, seed: int, until: float, most: int | None) -> l
     problems = unsafe(made)
     tried = wrong = lost = missed = 0
     notes: Counter[str] = Counter()
-    for trial in trials(prepared.log, most, seed):
+    planned = trials(prepared.log, seed)
+    kinds = set()
+    for trial in list(planned)[:most]:
         if tried and time.monotonic() > until:
             break
         found = judged(prepared, trial)
@@ -258,6 +281,7 @@ def run_case(prepared: Prepared, seed: int, until: float, most: int | None) -> l
             missed += 1
             continue
         tried += 1
+        kinds.add(planned[trial])
         wrong += bool(found.wrong)
         lost += bool(found.lost and not found.wrong)
         each = [*found.wrong, *found.lost]
@@ -266,7 +290,8 @@ def run_case(prepared: Prepared, seed: int, until: float, most: int | None) -> l
                 print(trial, *each, sep="\n    ", file=file)
         notes.update(re.sub(r"['\"\d].*", "", note)[:60] for note in each)
     numbers = Counter(call.operation for call in made)
-    summary = f"of {sum(numbers[each] for each in OPERATIONS)} calls" + "".join(
+    summary = f"of {sum(numbers[each] for each in OPERATIONS)} calls; {len(kinds)} of "
+    summary += f"{len(set(planned.values()))} kinds of faults" + "".join(
         f"; {note.strip()} ({times})" for note, times in notes.most_common(4)
     )
     if missed:
