@@ -22,6 +22,8 @@ if len(sys.argv) != 3:
     sys.exit(__doc__)
 path, text = pathlib.Path(sys.argv[1]), sys.argv[2]
 metadata = json.loads(zipfile.ZipFile(path).read("metadata.json"))
+if metadata.get("text"):
+    sys.exit("This file takes text itself: see docs/devices.md, Text in, text out.")
 source = SentencePieceProcessor(str(path.parent / metadata["source_vocabulary"]))
 target = SentencePieceProcessor(str(path.parent / metadata["target_vocabulary"]))
 

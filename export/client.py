@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_attn_nmt.checks import check_whole, is_number
 from keras_attn_nmt.export.transports import (
     Arrays,
     BatchTooLarge,
@@ -26,6 +27,10 @@ from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLon
 FIRST_WAIT_SECONDS = 0.1
 # The `max_batch_size` configured by `export_serving`.
 BATCH_SIZE = 16
+# No timeout of a socket or of gRPC is longer than some weeks.
+LONGEST_SECONDS = 1e6
+# Of a constraint, a served model tries no more phrases.
+MOST_PHRASES = 4
 # The signature for a glossary or constraints, which is optional.
 CONSTRAINED = "translate_constrained"
 
@@ -52,9 +57,11 @@ class TranslationClient(ParagraphTranslator):
         TextTooLong: A text exceeds the maximum source length.
         TimeoutError: The timeout expired, or would expire during the next backoff.
         ConnectionError: The server stayed unavailable or overloaded, its host name cannot be
-            resolved, or (over REST) TLS or redirection fails.
-        ValueError: The server rejected the request, e.g. for an unknown model, or a message is too
-            large. From the constructor: the address is malformed.
+            resolved, or (over REST) TLS or redirection fails, or the server redirects with 301, 302
+            or 303, after which HTTP sends no request body.
+        ValueError: The server rejected the request, e.g. for an unknown model, a message is too
+            large, or the answer is not that of such a model. From the constructor: the address is
+            malformed, or an option is out of range.
 
     Example:
         >>> with TranslationClient("http://localhost:8501", "demo") as client:
@@ -72,16 +79,20 @@ class TranslationClient(ParagraphTranslator):
         retries: int = 5,
         batch_size: int = BATCH_SIZE,
     ):
-        if timeout <= 0 or retries < 0 or batch_size < 1:
-            raise ValueError(
-                "timeout must be above 0, retries at least 0 and batch_size at least 1, got "
-                f"{timeout}, {retries} and {batch_size}."
-            )
+        if not is_number(timeout) or not timeout > 0:
+            raise ValueError(f"timeout must be a number of seconds above 0, got {timeout!r}.")
+        self._timeout = timeout
+        self._retries = check_whole("retries", retries, least=0)
+        self._batch_size = check_whole("batch_size", batch_size)
+        if version is not None:
+            version = check_whole("version", version, least=0)
+        for name, value in (("address", address), ("model", model)):
+            if not isinstance(value, str):
+                raise ValueError(f"{name} must be a string, got {value!r}.")
+        if not model:
+            raise ValueError("model is empty: expected the name of the model on the server.")
         rest = address.startswith(("http://", "https://"))
         self._transport: Transport = (Rest if rest else Grpc)(address, model, version)
-        self._timeout = timeout
-        self._retries = retries
-        self._batch_size = batch_size
 
     def __call__(
         self,
@@ -110,6 +121,11 @@ class TranslationClient(ParagraphTranslator):
         inputs = {"text": [plan.text for plan in plans]}
         rows = text_constraints(inputs["text"], glossary, constraints)
         if any(rows):
+            if more := sum(len(each.targets) > MOST_PHRASES for row in rows for each in row):
+                logger.warning(
+                    "%d constraints have more than %d phrases, of which the first %d count",
+                    *(more, MOST_PHRASES, MOST_PHRASES),
+                )
             inputs["constraints"] = ["\n".join(each.as_line() for each in row) for row in rows]
             found = self._constrained(inputs, plans)
         else:
@@ -137,7 +153,10 @@ class TranslationClient(ParagraphTranslator):
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Sentence vectors, float32, `(len(texts), annotation_units)`."""
-        return np.array(self._answers("embed", _vector, text=texts), "float32")
+        texts = _checked("text", texts)
+        # No vectors have a width, too: that of a blank text.
+        found = self._answers("embed", _vector, text=texts or [""])
+        return np.array(found, "float32")[: len(texts)]
 
     def _constrained(
         self, inputs: dict[str, list[str]], plans: Sequence[Plan]
@@ -187,6 +206,7 @@ class TranslationClient(ParagraphTranslator):
                     raise ValueError(str(error)) from error
                 self._batch_size = error.limit
                 continue
+            _check_rows(answers, len(batch["text"]), signature)
             # A `Translation` also needs the inputs.
             answers = {
                 **{name: np.array(values, object) for name, values in batch.items()},
@@ -208,7 +228,7 @@ class TranslationClient(ParagraphTranslator):
             if left <= 0:
                 raise TimeoutError(f"No answer in {self._timeout} seconds.{reason}")
             try:
-                return self._transport.predict(signature, batch, left)
+                return self._transport.predict(signature, batch, min(left, LONGEST_SECONDS))
             except Unavailable as error:
                 reason = f" The server was not available: {error}"
                 if attempt == self._retries:
@@ -223,6 +243,15 @@ class TranslationClient(ParagraphTranslator):
                 )
             time.sleep(wait)
         raise AssertionError("not reached")
+
+
+def _check_rows(answers: Arrays, texts: int, signature: str) -> None:
+    for name, value in answers.items():
+        if value.shape[:1] != (texts,):
+            raise ValueError(
+                f"The server's answer to {signature} has {name} of shape {value.shape} for {texts} "
+                "texts: is it another model?"
+            )
 
 
 def _made(make: Callable[[Arrays], Any], answers: Arrays, row: int, signature: str) -> Any:

@@ -54,8 +54,14 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: The file does not exist.
+        IsADirectoryError: It is a folder.
         ValueError: The file was not written by `export_tflite`, or is damaged.
     """
+    if Path(path).is_dir():
+        raise IsADirectoryError(
+            f"{path} is a folder; expected a .tflite file. Export a model directory with "
+            "keras-attn-nmt export tflite, or use it with Translator.load."
+        )
     if not Path(path).is_file():
         raise FileNotFoundError(f"The model {path} does not exist.")
     try:

@@ -85,7 +85,11 @@ def tokenize(tokenizer: Tokenizer, text: tf.Tensor) -> tf.Tensor:
         ValueError: The vocabulary is not a unigram model, or has another feature that TF Text's
             TensorFlow Lite tokeniser lacks.
     """
-    return _fast(tokenizer, encoding=True).tokenize(text).values
+    rows = _fast(tokenizer, encoding=True).tokenize(text)
+    # The interpreter takes several texts, with the ids of all in a row, and the converter takes for
+    # granted that there is one: this fails if not, as the size of a mask is known only then.
+    splits = tf.reshape(tf.boolean_mask(rows.row_splits, rows.row_splits >= 0), [2])
+    return rows.values[: splits[1]]
 
 
 def detokenize(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:

@@ -42,7 +42,14 @@ from keras_attn_nmt.text.special_ids import UNK
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, Translation
 from keras_attn_nmt.translator import Translator
-from keras_attn_nmt.writing import make_folder, named_errors, sync, sync_tree, temporary_sibling
+from keras_attn_nmt.writing import (
+    local_path,
+    make_folder,
+    named_errors,
+    sync,
+    sync_tree,
+    temporary_sibling,
+)
 
 with extra("serve"):  # The warm-up requests, and the check that replays them.
     from keras_attn_nmt.export import saved_model_check, warmup
@@ -102,14 +109,19 @@ def export_saved_model(
     Raises:
         FileExistsError: The version exists, or the output is a file or a model directory.
         FileNotFoundError: The model directory or one of its files is missing.
-        ValueError: The model directory or its shortlist is damaged, an option is out of range, or
-            Keras does not run on TensorFlow.
+        ValueError: The model directory or its shortlist is damaged, an option is out of range, the
+            output is a URL or contains `[`, or Keras does not run on TensorFlow.
         ExportError: The exported model fails verification; nothing is left behind.
         OSError: The disk is full or not writable; nothing is left behind.
     """
     if attention not in ATTENTION:
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {attention!r}.")
-    output = Path(output)
+    output = local_path(output)
+    if "[" in str(output):
+        raise ValueError(
+            f"{output} contains a bracket, which TensorFlow would read as a pattern when it loads "
+            "the weights: use another folder."
+        )
     version = _next_version(output) if version is None else version
     check_whole("version", version)
     if version > MAX_VERSION:

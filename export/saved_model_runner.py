@@ -11,6 +11,7 @@ from typing import Any
 from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.export.client import TranslationClient
 from keras_attn_nmt.export.transports import Arrays, Transport
+from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.reading import parse_object
 
 BATCH_SIZE = 64
@@ -53,6 +54,8 @@ class SavedModelTranslator(TranslationClient):
     Raises:
         FileNotFoundError: The folder is not a SavedModel.
         ValueError: The SavedModel has no signature `nbest`, or `batch_size` is not positive.
+        RuntimeError: This process was forked from one that has loaded a model. Any method raises
+            it, too. A pickled translator loads the SavedModel again.
 
     Example:
         >>> translator = SavedModelTranslator("build/demo/served/1")
@@ -76,11 +79,13 @@ class _InProcess(Transport):
     """A SavedModel that is loaded here."""
 
     def __init__(self, directory: str | os.PathLike[str]):
+        super().__init__(directory)
         if not Path(directory, "saved_model.pb").is_file():
             raise FileNotFoundError(
                 f"{os.fspath(directory)} has no saved_model.pb: expected the folder of a version, "
                 "which keras-attn-nmt export saved-model writes."
             )
+        register_process()
         import tensorflow as tf
         import tensorflow_text  # noqa: F401  Its ops.
 
@@ -95,6 +100,7 @@ class _InProcess(Transport):
 
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
         """All outputs of a signature."""
+        check_process()
         if signature not in self._model.signatures:
             raise ValueError(f"The SavedModel has no signature {signature}.")
         tensors = {name: self._tensorflow.constant(texts) for name, texts in inputs.items()}

@@ -19,6 +19,7 @@ from keras_attn_nmt.decoding.decoder import Decoder
 from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.search import Operations
 from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.export.client import MOST_PHRASES
 from keras_attn_nmt.text.blank import BLANK_PATTERN
 from keras_attn_nmt.text.special_ids import BOS, PAD, UNK
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 # The cost of a step grows with all of them, and they are those of the whole batch: limits keep the
 # constraints of one text from delaying the others.
 MOST_CONSTRAINTS = 16
-MOST_PHRASES = 4
 MOST_TOKENS = 16
 
 # From ids to a number of hypotheses.

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attn_nmt.checks import check_whole
-from keras_attn_nmt.export.client import BATCH_SIZE
+from keras_attn_nmt.export.client import BATCH_SIZE, CONSTRAINED
 from keras_attn_nmt.export.saved_model_runner import METADATA, read_metadata
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.text.blank import is_blank
@@ -95,6 +95,7 @@ def export_serving(
         text = _sample(newest)
     if is_blank(text):
         raise ValueError("The example text must not be blank.")
+    examples, constrained = _examples(newest, name, text)
     values = {
         **metadata,
         "name": name,
@@ -106,10 +107,11 @@ def export_serving(
         "retries": LOAD_RETRIES,
         "image_version": IMAGE_VERSION,
         "languages": _languages(metadata),
-        **_examples(newest, name, text),
+        **examples,
         "client_attention": CLIENT_ATTENTION[metadata["attention"]],
     }
-    values["other_signatures"] = _filled(f"rest_{metadata['attention']}.md", values).rstrip()
+    parts = [f"rest_{metadata['attention']}.md", *(["constraints.md"] if constrained else [])]
+    values["other_signatures"] = "\n\n".join(_filled(part, values).rstrip() for part in parts)
     for file in FILES:
         write_text(directory / file, _filled(file, values))
     return [directory / file for file in FILES]
@@ -164,14 +166,15 @@ def _languages(metadata: dict[str, Any]) -> str:
     return f" from `{metadata['source_language']}` to `{metadata['target_language']}`"
 
 
-def _examples(version: Path, name: str, text: str) -> dict[str, str]:
-    """Example requests and the responses of the model."""
+def _examples(version: Path, name: str, text: str) -> tuple[dict[str, str], bool]:
+    """Example requests and the responses of the model, and whether it takes constraints."""
     try:
         with contextlib.closing(SessionModel(version)) as model:
             answers = {
                 signature: model.run(signature, {"text": [text]})
                 for signature in ("translate", "serving_default")
             }
+            constrained = CONSTRAINED in model.signatures
     except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{version} is damaged: {error}") from error
     if float(answers["translate"]["score"][0]) <= IMPOSSIBLE:
@@ -185,7 +188,7 @@ def _examples(version: Path, name: str, text: str) -> dict[str, str]:
         content = json.dumps({**body, "instances": [{"text": text}]}, ensure_ascii=False)
         return f"curl -d {shlex.quote(content)} {url}"
 
-    return {
+    examples = {
         "text": json.dumps(text, ensure_ascii=False),
         "translation": translated["translation"],
         "translate_request": request(signature_name="translate"),
@@ -193,6 +196,7 @@ def _examples(version: Path, name: str, text: str) -> dict[str, str]:
         "attention_request": request(),
         "attention_answer": _shown(_as_json(answers["serving_default"])),
     }
+    return examples, constrained
 
 
 def _as_json(answers: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -289,11 +289,13 @@ class _TextSide(tf.Module):
 
     def text(self, ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         """Ids `(batch, hypotheses, length)` to texts, `(batch, hypotheses)`."""
-        flat = tf.reshape(ids, [-1, tf.shape(ids)[-1]])
-        rows = tf.RaggedTensor.from_tensor(flat, tf.reshape(lengths, [-1]))
-        rows = tf.ragged.boolean_mask(rows, rows != EOS)
+        flat, counts = tf.reshape(ids, [-1, tf.shape(ids)[-1]]), tf.reshape(lengths, [-1])
+        # Without EOS, which is at the end if it is there.
+        last = tf.gather(flat, tf.maximum(counts - 1, 0), batch_dims=1)
+        counts -= tf.cast((last == EOS) & (counts > 0), counts.dtype)
         first = tf.fill([tf.shape(flat)[0], 1], self._first_id)
-        text = self.tokenizer.detokenize(tf.concat([first, rows], axis=1))
+        rows = tf.concat([first, tf.RaggedTensor.from_tensor(flat, counts)], axis=1)
+        text = self.tokenizer.detokenize(rows)
         text = tf.strings.substr(text, len(self._first_text.encode()), -1)
         text = tf.strings.regex_replace(text, *self._leading_space)
         return tf.reshape(text, tf.shape(lengths))

@@ -54,7 +54,7 @@ from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.model_directory import SHORTLIST, SOURCE, TARGET, ModelFiles
 from keras_attn_nmt.quiet import quiet_stderr
 from keras_attn_nmt.recurrence.scores import MASKED
-from keras_attn_nmt.writing import atomic_write, named_errors
+from keras_attn_nmt.writing import atomic_write, local_path, named_errors
 
 QUANTIZATIONS = ("none", "float16", "int8")
 SIGNATURES = ("translate", "encode", "decode_step")
@@ -153,7 +153,7 @@ def export_tflite(
             "bulk adds signatures, which this file must not have: export text=False and all "
             "signatures."
         )
-    output = Path(output)
+    output = local_path(output)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"The folder {output.parent} for {output.name} does not exist.")
     if output.suffix != ".tflite":

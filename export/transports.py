@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import abc
 import email.utils
+import os
 import re
 import socket
 import time
+import urllib.parse
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,9 @@ _TASK_TOO_LARGE = re.compile(r"[Tt]ask size \d+ is larger than maximum input bat
 _MERGED_WITH_MALFORMED = re.compile(r"from different tasks have different shapes")
 # gRPC uses the same status for too large messages and overloaded servers.
 _MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
+
+# Redirections after which POST becomes GET.
+_TO_GET = (301, 302, 303)
 
 # JSON of TensorFlow Serving has no float16.
 _NO_HALF = "tensor type: half"
@@ -55,7 +60,7 @@ class BatchTooLarge(Exception):
 
 
 class Transport(abc.ABC):
-    """One server and model.
+    """One server and model. A copy, or what another process unpickles, has its own connection.
 
     Args:
         address: Of the server.
@@ -67,8 +72,12 @@ class Transport(abc.ABC):
     """
 
     @abc.abstractmethod
-    def __init__(self, address: str, model: str, version: int | None):
+    def __init__(self, *arguments: Any):
         """Connects when it is first used."""
+        self._arguments = arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments
 
     @abc.abstractmethod
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
@@ -83,22 +92,32 @@ class Rest(Transport):
     """Over HTTP."""
 
     def __init__(self, address: str, model: str, version: int | None):
+        super().__init__(address, model, version)
         with extra("serve"):
             import requests
 
         self._requests = requests
-        self._session = requests.Session()
+        self._connect()
         which = f"/versions/{version}" if version is not None else ""
-        self._url = f"{address.rstrip('/')}/v1/models/{model}{which}:predict"
+        name = urllib.parse.quote(model, safe="")
+        self._url = f"{address.rstrip('/')}/v1/models/{name}{which}:predict"
         try:
+            _check_base(address)
             requests.Request("POST", self._url).prepare()
         except ValueError as error:
             raise ValueError(
                 f"{address!r} is not a server address, expected e.g. 'http://host:8501': {error}"
             ) from error
 
+    def _connect(self) -> None:
+        self._process = os.getpid()
+        self._session = self._requests.Session()
+
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
         """All outputs of a signature."""
+        # Processes that share a connection after a fork would get the answers of each other.
+        if self._process != os.getpid():
+            self._connect()
         body: Any = {"signature_name": signature, "inputs": inputs}
         try:
             answer = self._session.post(self._url, json=body, timeout=timeout)
@@ -112,6 +131,10 @@ class Rest(Transport):
             if self._passes(error):
                 raise Unavailable(str(error)) from error
             raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
+        if any(each.status_code in _TO_GET for each in answer.history):
+            raise ConnectionError(
+                f"{self._url} redirects to {answer.url}, as GET: give the client the address there."
+            )
         if answer.status_code in (429, 502, 503):
             reason = "The server is overloaded: " if answer.status_code == 429 else ""
             raise Unavailable(reason + answer.text, _retry_after(answer.headers))
@@ -147,6 +170,7 @@ class Grpc(Transport):
     """Over gRPC."""
 
     def __init__(self, address: str, model: str, version: int | None):
+        super().__init__(address, model, version)
         with extra("serve"):
             import grpc
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -197,6 +221,17 @@ class Grpc(Transport):
     def close(self) -> None:
         """Closes the connection."""
         self._channel.close()
+
+
+def _check_base(address: str) -> None:
+    """Raises `ValueError` for an address to which the model's path cannot be added."""
+    parts = urllib.parse.urlsplit(address)
+    if parts.port == 0:
+        raise ValueError("There is no port 0.")
+    if parts.query or parts.fragment or "?" in address or "#" in address:
+        raise ValueError("It has a query or a fragment.")
+    if "/v1/models" in parts.path:
+        raise ValueError("Leave out /v1/models and what follows: the client adds it.")
 
 
 def _raise_if_sent_otherwise(message: str) -> None:

@@ -133,10 +133,14 @@ def check_complete(directory: str | os.PathLike[str]) -> None:
         )
     missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
     if len(missing) == 4:
+        # Of an address, such as http://host:8501; `Path` makes one slash of two.
+        hint = (
+            " A served model is used through TranslationClient." if ":/" in str(directory) else ""
+        )
         raise FileNotFoundError(
             f"The model directory {directory} "
             f"{'has no model' if directory.is_dir() else 'does not exist'}: expected a directory "
-            f"with {MODEL}, {CONFIG}, {SOURCE} and {TARGET}, as written by train."
+            f"with {MODEL}, {CONFIG}, {SOURCE} and {TARGET}, as written by train.{hint}"
         )
     if missing:
         raise FileNotFoundError(

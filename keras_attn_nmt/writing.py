@@ -169,13 +169,24 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(one), None, str(other))
 
 
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Raises `ValueError` for a URL, such as `gs://bucket/model`, which would become a folder."""
+    # `Path` makes one slash of two.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):
+        raise ValueError(
+            f"{path} is a URL; expected a local path: write there, and copy what is written."
+        )
+    return Path(path)
+
+
 def check_file_output(path: str | os.PathLike[str]) -> None:
     """Checks that a file can be written, before any expensive work.
 
     Raises:
         OSError: The path is a folder, or its folder is missing or not writable.
+        ValueError: The path is a URL.
     """
-    path = Path(path)
+    path = local_path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a file name.")
     if not path.parent.is_dir():
@@ -188,8 +199,9 @@ def check_folder_output(path: str | os.PathLike[str]) -> None:
 
     Raises:
         OSError: The path or one of its parents is a file, or is not writable.
+        ValueError: The path is a URL.
     """
-    folder = path = Path(path)
+    folder = path = local_path(path)
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():

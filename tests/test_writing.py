@@ -161,3 +161,12 @@ def test_folder_is_replaced_where_exchange_is_not_known(tmp_path, monkeypatch):
         (folder / "new").mkdir()
         writing.replace_folder(folder / "new", tmp_path / "page")
     assert list((tmp_path / "page").iterdir()) == []
+
+
+@pytest.mark.parametrize("check", [writing.check_file_output, writing.check_folder_output])
+def test_urls_are_no_local_paths(check, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for url in ("gs://bucket/model", Path("s3://bucket/model"), "file:///model"):
+        with pytest.raises(ValueError, match="is a URL; expected a local path"):
+            check(url)
+    check("a:b")

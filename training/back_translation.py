@@ -33,7 +33,13 @@ from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.textfiles import iterate_lines, sha256_of
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
-from keras_attn_nmt.writing import check_folder_output, named_errors, sync, write_text
+from keras_attn_nmt.writing import (
+    check_folder_output,
+    local_path,
+    named_errors,
+    sync,
+    write_text,
+)
 
 REPORT = "back-translation.json"
 UNFINISHED = ".unfinished"
@@ -170,7 +176,7 @@ def back_translate(
             f"Source and target language are both {source_language!r}: their files would have the "
             "same name."
         )
-    output = Path(output).resolve()
+    output = local_path(output).resolve()
     check_folder_output(output)
     count, digest = _count_and_digest(target)
     settings = {

@@ -122,7 +122,8 @@ def translate(options: argparse.Namespace) -> None:
         check_n_best(options.n_best, used.beam_size)
         usual = SearchOptions(max_length=used.max_length).replaced_by(search)
         if used != usual:
-            say(f"{used} (stored with the model)")
+            others = "" if used == translator.search else "what was not given is "
+            say(f"{used} ({others}stored with the model)")
     excess = _excess_of_terms(search, translator) if "glossary" in search else None
     protected_lines = LineProtection(options, translator, protection, excess)
     done = translated = cut = 0

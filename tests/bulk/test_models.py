@@ -1,6 +1,7 @@
 """All three forms of a model, in files and in a pipeline of one's own."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -59,6 +60,17 @@ def test_a_saved_model_in_this_process_is_that_of_the_client(served, model_direc
         SavedModelTranslator(served, batch_size=0)
     with pytest.raises(FileNotFoundError, match=r"no saved_model\.pb"):
         SavedModelTranslator(model_directory)
+    for use in (lambda: found(TEXTS), lambda: SavedModelTranslator(served)):
+        read, write = os.pipe()
+        if not (child := os.fork()):
+            try:
+                use()
+            except RuntimeError as error:
+                os.write(write, str(error).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert b"was forked from process" in os.read(read, 1000)
 
 
 def test_the_source_of_a_cropped_line_is_its_beginning(device_file):

@@ -42,6 +42,9 @@ def test_the_best_options_are_stored_and_used(capfd, monkeypatch, directory, tmp
     code, out, err = run(capfd, monkeypatch, ["translate", str(directory)], b"ein Haus\n")
     assert (code, out) == (0, f"{wanted[0].text}\n")
     assert "beam size 3, length penalty 0, maximum length 200 (stored with the model)" in err
+    given = ["--beam-size", "3", "--max-length", "9"]
+    _, _, err = run(capfd, monkeypatch, ["translate", str(directory), *given], b"ein Haus\n")
+    assert "maximum length 9 (what was not given is stored with the model)" in err
     given = ["--beam-size", "3", "--length-penalty", "0"]
     code, out, err = run(capfd, monkeypatch, ["translate", str(directory), *given], b"ein Haus\n")
     assert (code, out, err) == (0, f"{wanted[0].text}\n", "")

@@ -18,7 +18,7 @@ from questions import OPTIONS, TEXTS
 from serving_double import ModelServer
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from keras_attn_nmt import Glossary
+from keras_attn_nmt import Constraint, Glossary
 from keras_attn_nmt.export import TranslationClient, client, saved_model_check
 from keras_attn_nmt.translation import TextTooLong
 
@@ -95,6 +95,8 @@ def test_glossary_equals_translator(connect, translator, caplog):
     found = connect()(TEXTS, constraints=phrases)
     assert "house" in found[0].text
     assert "1 phrases are missing in the translations" in caplog.text
+    connect()(["ein Haus"], constraints=[[Constraint(["by", "lake", "two", "house", "a"])]])
+    assert "1 constraints have more than 4 phrases, of which the first 4 count" in caplog.text
 
 
 def test_model_without_constraints_is_named(connect_double, monkeypatch):

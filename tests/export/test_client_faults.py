@@ -1,7 +1,11 @@
 """The client retries, times out or raises if a server or proxy fails."""
 
 import contextlib
+import copy
 import json
+import math
+import os
+import pickle
 import socket
 import threading
 import time
@@ -26,10 +30,11 @@ class Scripted:
     Attributes:
         script: One for each request: status, message, and over REST headers.
         sizes: Texts in each request.
+        connections: Over REST, the client's end of the connection of each request.
     """
 
     def __init__(self, *script):
-        self.script, self.sizes = list(script), []
+        self.script, self.sizes, self.connections = list(script), [], []
 
     def fault(self, size):
         self.sizes.append(size)
@@ -40,9 +45,12 @@ class Scripted:
         scripted = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # Connections are kept.
+
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 size = len(body["inputs"]["text"])
+                scripted.connections.append(self.client_address)
                 outputs = {"embedding": [VECTOR] * size, "source_length": [3] * size}
                 status, content, *headers = scripted.fault(size) or (200, {"outputs": outputs})
                 content = json.dumps(content).encode()
@@ -159,6 +167,10 @@ def test_deadline_ends_a_retry_wait():
         "http://localhost:99999",
         "http://localhost:port",
         "http://[::1",
+        "http://localhost:0",
+        "http://localhost:8501?x=1",
+        "http://localhost:8501/#x",
+        "http://localhost:8501/v1/models/m",
         "http://",
         "localhost:99999",
         "localhost:0",
@@ -254,6 +266,7 @@ ANSWER = {
         {"outputs": {**ANSWER, "token_scores": [-0.5]}},
         {"outputs": {**ANSWER, "translation": [None]}},
         {"outputs": {**ANSWER, "source_tokens": ["ab"]}},
+        {"outputs": {name: value * 2 for name, value in ANSWER.items()}},
     ],
 )
 def test_answers_of_another_kind_are_named(answer):
@@ -280,14 +293,71 @@ def test_batches_are_split_at_the_servers_limit(protocol):
         assert server.sizes[5:] == [3, 1]
 
 
-def test_empty_lists_send_no_request_and_nested_lists_are_rejected():
+def test_empty_lists_have_empty_results_and_nested_lists_are_rejected():
     server = Scripted()
     with server.grpc() as address, TranslationClient(address, "m") as client:
         assert client([]) == client.nbest([]) == client.score([], []) == []
-        assert client.embed([]).size == 0
+        assert server.sizes == []
+        assert client.embed([]).shape == (0, 2)
         with pytest.raises(ValueError, match="text 2 must be a string, got list"):
             client(["ein", ["zwei"]])
-    assert server.sizes == []
+    # The width of vectors is known from those of a blank text.
+    assert server.sizes == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": 0}, "timeout must be a number of seconds above 0, got 0"),
+        ({"timeout": float("nan")}, "timeout must be a number of seconds above 0, got nan"),
+        ({"timeout": None}, "timeout must be a number of seconds above 0, got None"),
+        ({"retries": 1.5}, "retries must be a whole number of at least 0, got 1.5"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"version": "stable"}, "version must be a whole number of at least 0, got 'stable'"),
+        ({"model": None}, "model must be a string, got None"),
+        ({"model": ""}, "model is empty"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        TranslationClient("localhost:8500", **{"model": "m", **options})
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_long_timeouts_and_pickled_clients(protocol):
+    with getattr(Scripted(), protocol)() as address:
+        client = TranslationClient(address, "a#b?c", timeout=math.inf)
+        unpickled = pickle.loads(pickle.dumps(client))  # noqa: S301  Our own.
+        for each in (client, unpickled, copy.deepcopy(client)):
+            assert each.embed(["ein"]).tolist() == [VECTOR]
+            each.close()
+
+
+def test_redirections_that_lose_the_text_are_named():
+    server = Scripted((301, "", {"Location": "/elsewhere"}))
+    with (
+        server.rest() as address,
+        TranslationClient(address, "m") as client,
+        pytest.raises(
+            ConnectionError, match=r"redirects to http://localhost:\d+/elsewhere, as GET"
+        ),
+    ):
+        client.embed(["ein"])
+
+
+def test_forked_processes_have_connections_of_their_own():
+    server = Scripted()
+    with server.rest() as address, TranslationClient(address, "m") as client:
+        client.embed(["ein"])
+        if not (child := os.fork()):
+            try:
+                client.embed(["zwei"])
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        client.embed(["drei"])
+    first, forked, again = server.connections
+    assert first == again != forked
 
 
 def test_context_manager_closes_the_client():

@@ -145,6 +145,19 @@ def test_versions_are_never_replaced(model_directory, served):
         export_saved_model(model_directory, served.parent, version=1)
 
 
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("gs://bucket/served", "is a URL; expected a local path"), ("a[b]", "contains a bracket")],
+)
+def test_folders_that_cannot_be_served_are_refused(
+    model_directory, tmp_path, monkeypatch, output, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        export_saved_model(model_directory, output)
+    assert not list(tmp_path.iterdir())
+
+
 def with_a_warmup_request_that_fails(directory):
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = "score"

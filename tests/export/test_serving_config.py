@@ -64,7 +64,8 @@ def test_readme_of_a_version_with_other_attention(
                 answers["attention"] = weights.astype("float16")
             return answers
 
-        return types.SimpleNamespace(run=run, close=known.close)
+        signatures = known.signatures if attention == "none" else ()
+        return types.SimpleNamespace(run=run, close=known.close, signatures=signatures)
 
     monkeypatch.setattr(serving_config, "SessionModel", model)
     export_serving(copy, text=TEXT)
@@ -74,6 +75,7 @@ def test_readme_of_a_version_with_other_attention(
     assert len(answers) == (1 if attention == "float16" else 2)
     assert f"exported with `--attention {attention}`" in page.replace("\n", " ")
     assert ("they answer 400" in page) == (attention == "float16")
+    assert ("`translate_constrained`" in page) == (attention == "none")
 
 
 def test_readme_python_prints_the_shown_output(directory, double, capsys):

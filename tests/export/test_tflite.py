@@ -202,10 +202,16 @@ def test_too_long_text_is_rejected(runner):
         runner(["ein", "e" * 10_000])
 
 
+def _made_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "words"),
     [
         (lambda path: path.unlink(), FileNotFoundError, r"The model .* does not exist"),
+        (_made_a_folder, IsADirectoryError, r"is a folder; expected a \.tflite file"),
         (lambda path: path.write_bytes(b"no model"), ValueError, "damaged, or was not written by"),
         (
             lambda path: path.with_suffix(".source.spm").unlink(),
@@ -366,3 +372,6 @@ def test_unnormalized_and_blank_texts_in_a_text_file(
         assert ask(text).source_tokens == [], repr(text)
         assert runner([text])[0].source_tokens == [], repr(text)
     assert ask("\u200d").source_tokens
+    with pytest.raises(RuntimeError, match="num_input_elements != num_output_elements"):
+        ask._translate(text=np.array([typed, composed]))
+    assert ask(typed).target_tokens == ask(composed).target_tokens
