@@ -1,7 +1,10 @@
 """The SavedModel in a Session, as in TensorFlow Serving, equals `Translator`."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -310,3 +313,30 @@ def test_texts_of_foreign_vocabularies_begin_as_those_of_the_tokenizer(foreign_v
         row = tf.constant([[[*ids, EOS]]])
         found = signatures._TextSide(tokenizer).text(row, tf.constant([[len(ids) + 1]]))
         assert found.numpy()[0, 0].decode() == tokenizer.decode([ids])[0]
+
+
+CLUSTERED = """
+import sys
+import tensorflow as tf
+import tensorflow_text
+translate = tf.saved_model.load(sys.argv[1]).signatures["translate"]
+texts = tf.constant(["ein Haus", "", "zwei kleine Häuser am See"])
+for rows in (1, 1, 3, 3):
+    sys.stdout.buffer.write(b"|".join(translate(text=texts[:rows])["translation"].numpy()) + b"\\n")
+"""
+
+
+@pytest.mark.slow
+def test_automatic_clustering_changes_nothing(served):
+    """Also for sizes that come again, for which it first compiles."""
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", CLUSTERED, str(served)],
+            env={**os.environ, "TF_XLA_FLAGS": flags},
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+        for flags in ("", "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit")
+    ]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count(b"\n") == 4
