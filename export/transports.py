@@ -28,7 +28,7 @@ _MERGED_WITH_MALFORMED = re.compile(r"from different tasks have different shapes
 # gRPC uses the same status for too large messages and overloaded servers.
 _MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
 
-# Redirections after which POST becomes GET.
+# Redirections after which a request has no body.
 _TO_GET = (301, 302, 303)
 
 # JSON of TensorFlow Serving has no float16.
@@ -110,8 +110,8 @@ class Rest(Transport):
             ) from error
 
     def _connect(self) -> None:
-        self._process = os.getpid()
         self._session = self._requests.Session()
+        self._process = os.getpid()
 
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
         """All outputs of a signature."""
@@ -131,9 +131,10 @@ class Rest(Transport):
             if self._passes(error):
                 raise Unavailable(str(error)) from error
             raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
-        if any(each.status_code in _TO_GET for each in answer.history):
+        if lost := [each.status_code for each in answer.history if each.status_code in _TO_GET]:
             raise ConnectionError(
-                f"{self._url} redirects to {answer.url}, as GET: give the client the address there."
+                f"{self._url} redirects to {answer.url} with status {lost[0]}, after which HTTP "
+                "sends no texts: give the client the address of that server."
             )
         if answer.status_code in (429, 502, 503):
             reason = "The server is overloaded: " if answer.status_code == 429 else ""

@@ -338,9 +338,7 @@ def test_redirections_that_lose_the_text_are_named():
     with (
         server.rest() as address,
         TranslationClient(address, "m") as client,
-        pytest.raises(
-            ConnectionError, match=r"redirects to http://localhost:\d+/elsewhere, as GET"
-        ),
+        pytest.raises(ConnectionError, match=r"redirects to .*/elsewhere with status 301, after"),
     ):
         client.embed(["ein"])
 
