@@ -32,6 +32,7 @@ from keras_attn_nmt.export.web_energies import check_energies
 from keras_attn_nmt.export.web_runtime import runtime_files
 from keras_attn_nmt.model_directory import SOURCE, TARGET, check_complete
 from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, ATTENTION_STYLES, asset
+from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import (
     check_folder_output,
@@ -106,7 +107,7 @@ def export_web(
         FileExistsError: The output folder contains files that no export wrote.
         FileNotFoundError: A model directory or one of its files is missing.
         ValueError: There is no model, a model is given twice or is inside of the output folder,
-            source languages differ, or see `export_tflite`.
+            source languages differ, an example is blank, or see `export_tflite`.
         ExportError: The page cannot read a vocabulary, the runtime is not the pinned one, or see
             `export_tflite`; no file is written.
         OSError: The runtime cannot be downloaded, or the disk is full or not writable.
@@ -116,6 +117,8 @@ def export_web(
         raise ValueError("models is empty: pass at least one model directory.")
     if isinstance(examples, str):
         raise ValueError("examples must be a list of sentences, got one string: wrap it in [].")
+    if blank := [text for text in examples if is_blank(text)]:
+        raise ValueError(f"An example must have text, got {blank[0]!r}: it is the name of a button.")
     output = _checked_output(output, directories)
     names = model_names(directories)
     _check_languages(directories)

@@ -198,6 +198,8 @@ def test_models_have_short_names(directories, names):
         ({"models": []}, "models is empty"),
         ({"models": ["model", "model/"]}, "given twice"),
         ({"examples": "ein Haus"}, "one string"),
+        ({"examples": ["ein Haus", ""]}, "An example must have text, got ''"),
+        ({"examples": [" \u200b"]}, "An example must have text"),
     ],
 )
 def test_bad_arguments(quick, model_directory, tmp_path, arguments, message):
