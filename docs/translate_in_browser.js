@@ -1,19 +1,31 @@
 // Runs the signatures of a `.tflite` file in a browser, with LiteRT.js (@litertjs/core).
 //
-//     await loadLiteRt("/litert/wasm/");
+//     await loadRuntime("/litert/wasm/");
 //     const model = await loadAndCompile("/demo.tflite", {accelerator: "wasm"});
 //     const [best] = await beamSearch(model, sourceIds, metadata);
 //
 // `sourceIds` are those of SentencePiece with </s> behind them; `metadata` is the file's own.
 
-import {Tensor} from "@litertjs/core";
+import {Tensor, loadLiteRt} from "@litertjs/core";
 
 const PAD = 0, BOS = 1, EOS = 2;
+const ADVICE = "Are the ids those of the file's source vocabulary?";
+const errors = [];
+
+// Loads LiteRT.js, in a page or a classic worker. It logs a failed run, and does not throw.
+export async function loadRuntime(folder) {
+  globalThis.Module = {
+    locateFile: (name) => folder + name,
+    printErr: (line) => (line.startsWith("ERROR") ? errors.push(line) : console.debug(line)),
+  };
+  await loadLiteRt(folder);
+}
 
 // Runs one signature: plain arrays in and out, by name. LiteRT.js frees no tensor by itself.
 async function run(model, signature, inputs) {
   const tensors = {};
   for (const [name, {data, shape}] of Object.entries(inputs)) tensors[name] = new Tensor(data, shape);
+  const former = errors.length;
   const outputs = await model.run(signature, tensors);
   const arrays = {};
   for (const [name, tensor] of Object.entries(outputs)) {
@@ -22,10 +34,14 @@ async function run(model, signature, inputs) {
     tensor.delete();
   }
   Object.values(tensors).forEach((tensor) => tensor.delete());
+  if (errors.length > former) throw new Error(`LiteRT.js failed (${errors[former]}). ${ADVICE}`);
   return arrays;
 }
 
 function padded(sourceIds, length) {
+  if (!sourceIds.every((id) => Number.isInteger(id) && id > PAD) || sourceIds.at(-1) !== EOS) {
+    throw new RangeError(`sourceIds must be positive integers that end with 2, got [${sourceIds}]`);
+  }
   if (sourceIds.length > length) throw new RangeError(`${sourceIds.length} tokens, limit ${length}`);
   const data = new Int32Array(length).fill(PAD);
   data.set(sourceIds);
@@ -38,16 +54,28 @@ function row({data, shape}, index) {
   return data.subarray(index * size, (index + 1) * size);
 }
 
+// A failed run returns old memory.
+function checked(found, {attention = true}) {
+  const {tokens, tokenScores} = found;
+  const isWrong = (weights) =>
+    !(Math.abs(weights.reduce((sum, each) => sum + each, 0) - (attention ? 1 : 0)) < 1e-2);
+  if (!tokens.length || tokens.some((id) => id < EOS) || tokens.slice(0, -1).includes(EOS)
+    || tokenScores.some((score) => !(score <= 1e-3)) || found.attention.some(isWrong)) {
+    throw new Error(`The result of LiteRT.js is invalid. ${ADVICE}`);
+  }
+  return found;
+}
+
 // Greedy search: {tokens, tokenScores, attention}, with a row of attention weights for each token.
 export async function greedySearch(model, sourceIds, metadata) {
   const found = await run(model, "translate", padded(sourceIds, metadata.max_source_length));
   const tokens = Array.from(found.target_ids.data).filter((token) => token !== PAD);
-  return {
+  return checked({
     tokens,
     tokenScores: Array.from(found.token_scores.data.subarray(0, tokens.length)),
     attention: tokens.map((_, place) =>
       Array.from(row(found.attention, place).subarray(0, sourceIds.length))),
-  };
+  }, metadata);
 }
 
 // Beam search: up to `metadata.beam_size` such translations, the best first.
@@ -89,7 +117,7 @@ export async function beamSearch(model, sourceIds, metadata) {
     while (parents.length < size) parents.push(0);
     state = Object.fromEntries(Object.keys(state).map((name) => [name, gather(found[name], parents)]));
   }
-  return beam;
+  return beam.map((each) => checked(each, metadata));
 }
 
 // The rows `indices` of the second axis of a (1, rows, units) array.

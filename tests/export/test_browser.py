@@ -136,4 +136,21 @@ def test_browser_equals_python(files, answers, number, tolerance, search, beam_s
 
 
 def test_penalties_that_the_example_does_not_have_are_refused(answers):
-    assert "a length penalty only: run translate_beam" in answers["refused"]
+    refused = answers["refused"]["beamSearch penalties"]
+    assert "a length penalty only: run translate_beam" in refused
+
+
+@pytest.mark.parametrize("search", ["greedySearch", "beamSearch"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("empty", "positive integers that end with 2, got []"),
+        ("negative", "got [-3,2]"),
+        ("fraction", "got [3.5,2]"),
+        ("no end", "end with 2"),
+        # LiteRT.js logs the error and returns old memory.
+        ("another vocabulary", "index out of bounds). Are the ids those of the file's"),
+    ],
+)
+def test_ids_that_the_example_cannot_translate_are_refused(answers, search, name, reason):
+    assert reason in answers["refused"][f"{search} {name}"]
