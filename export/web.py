@@ -118,7 +118,7 @@ def export_web(
     if isinstance(examples, str):
         raise ValueError("examples must be a list of sentences, got one string: wrap it in [].")
     if blank := [text for text in examples if is_blank(text)]:
-        raise ValueError(f"An example must have text, got {blank[0]!r}: it is the name of a button.")
+        raise ValueError(f"An example must have text, got {blank[0]!r}: it names a button.")
     output = _checked_output(output, directories)
     names = model_names(directories)
     _check_languages(directories)
