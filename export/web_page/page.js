@@ -34,6 +34,7 @@ class Page {
 
   async #load() {
     Page.#checkBrowser();
+    this.#parts.progress.hidden = false;
     this.#say("Loading the models and the runtime \u2026");
     const page = JSON.parse(await Resources.text("models.json"));
     this.#models = page.models;
@@ -124,6 +125,10 @@ class Page {
       clearTimeout(this.#timers.input);
       this.#timers.input = setTimeout(() => this.#update(), Page.DEBOUNCE_MS);
     });
+    this.#parts["by-sentence-box"].addEventListener("change", ({target}) => {
+      this.#lines.bySentence = target.checked;
+      this.#update();
+    });
     this.#parts.licence.addEventListener("toggle", () => this.#showLicence());
   }
 
@@ -165,12 +170,15 @@ class Page {
     const isTooLong = (text) => this.#models.some(
       ({name}) => this.#translations.result(name, text)?.error?.kind === "too-long");
     const tooLong = this.#lines.whole.filter(isTooLong);
-    if (this.#lines.split(tooLong, this.#parts.text.lang)) this.#request();
+    if (this.#lines.split(tooLong)) this.#request();
     else this.#show();
   }
 
   #show() {
     const {sentences} = this.#lines;
+    const {"by-sentence": option, "by-sentence-box": box} = this.#parts;
+    // The focus stays where it is.
+    option.hidden = !this.#lines.mayBeSplit && document.activeElement !== box;
     this.#resize(sentences.length);
     const isKnown = (text) => this.#models.every(({name}) => this.#translations.result(name, text));
     this.#parts.results.ariaBusy = String(!sentences.every(isKnown));
@@ -224,12 +232,12 @@ class Page {
     this.#translations?.stop();
     this.#translations = null;
     clearTimeout(this.#timers.announcement);
-    const {status, progress, text, examples, results} = this.#parts;
+    const {status, progress, text, "by-sentence-box": box, examples, results} = this.#parts;
     this.#say(`This page cannot translate here. ${error?.message ?? error}`);
     status.classList.add("page-error");
     progress.hidden = true;
     results.ariaBusy = "false";
-    for (const control of [text, ...examples.children]) control.disabled = true;
+    for (const control of [text, box, ...examples.children]) control.disabled = true;
   }
 }
 

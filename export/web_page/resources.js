@@ -36,7 +36,13 @@ class Resources {
 
   // Files without a version in their name are revalidated: a later export may have replaced them.
   static async #requested(name) {
-    const response = await fetch(name, {cache: name.includes("?v=") ? "default" : "no-cache"});
+    const cache = name.includes("?v=") ? "default" : "no-cache";
+    const response = await fetch(name, {cache}).catch(({message}) => {
+      // A frame's sandbox: the folder is of another origin than the page.
+      const advice = self.origin !== "null" ? "" : " Add allow-same-origin to the sandbox of its " +
+        "frame, or use a page that was exported as a single file.";
+      throw new Error(`${name} cannot be loaded (${message}).${advice}`);
+    });
     if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
     return response.body;
   }

@@ -37,23 +37,29 @@ class Sentences {
   }
 }
 
-/** The lines of the text field. A line that is too long for a model is split into sentences. */
+/** The lines of the text field. Lines that are too long for a model are split into sentences. */
 class TypedLines {
+  // Whether every line is split.
+  bySentence = false;
   #lines = [];
-  // The sentences of each line that was split.
-  #split = new Map();
+  // The sentences of each line.
+  #sentences = new Map();
+  // Lines of several sentences that are too long.
+  #long = new Set();
 
   // A line that the user continues to edit stays split, and not another one in its place.
   read(text, language) {
     const lines = Sentences.ofText(text);
     const edited = lines.filter((line, index) => {
       const former = this.#lines[index];
-      return this.#split.has(line)
-        || (this.#split.has(former) && TypedLines.#isEdited(former, line));
+      return this.#long.has(line)
+        || (this.#long.has(former) && TypedLines.#isEdited(former, line));
     });
+    const sentencesOf = (line) => this.#sentences.get(line) ?? Sentences.ofLine(line, language);
+    this.#sentences = new Map(lines.map((line) => [line, sentencesOf(line)]));
     this.#lines = lines;
-    this.#split = new Map();
-    this.split(edited, language);
+    this.#long = new Set();
+    this.split(edited);
   }
 
   // Whether the same beginning and end are at least half of both lines.
@@ -66,22 +72,33 @@ class TypedLines {
     return 2 * (start + end) >= long.length;
   }
 
-  // Splits lines; returns whether there are more sentences than before.
-  split(lines, language) {
-    const former = this.#split.size;
-    for (const line of lines) {
-      const parts = Sentences.ofLine(line, language);
-      if (parts.length > 1) this.#split.set(line, parts);
-    }
-    return this.#split.size > former;
+  // Splits lines that are too long; returns whether there are more sentences than before.
+  split(lines) {
+    const former = this.#long.size;
+    for (const line of lines) if (this.#hasSeveral(line)) this.#long.add(line);
+    return this.#long.size > former;
+  }
+
+  #hasSeveral(line) {
+    return this.#sentences.get(line).length > 1;
+  }
+
+  #isSplit(line) {
+    return this.#long.has(line) || (this.bySentence && this.#hasSeveral(line));
+  }
+
+  // Whether `bySentence` changes anything.
+  get mayBeSplit() {
+    return this.#lines.some((line) => this.#hasSeveral(line) && !this.#long.has(line));
   }
 
   // Lines that are one sentence so far.
   get whole() {
-    return this.#lines.filter((line) => !this.#split.has(line));
+    return this.#lines.filter((line) => !this.#isSplit(line));
   }
 
   get sentences() {
-    return this.#lines.flatMap((line) => this.#split.get(line) ?? [line]);
+    return this.#lines.flatMap((line) => (
+      this.#isSplit(line) ? this.#sentences.get(line) : [line]));
   }
 }

@@ -125,6 +125,32 @@ def test_a_line_that_is_too_long_is_split_at_sentence_ends(open_page):
     assert page.page.locator(".page-error:visible").count() == 0
 
 
+def test_a_line_of_several_sentences_is_split_on_request(open_page):
+    page = open_page("folder")
+    sources = page.page.locator(".page-source")
+    option = page.page.get_by_role("checkbox", name="Sentence by sentence")
+    page.type("ein Haus")
+    assert option.count() == 0
+    page.type("Ein Haus. Ein See.")
+    assert sources.all_text_contents() == ["Ein Haus. Ein See."]
+    page.page.focus("#text")
+    page.page.keyboard.press("Tab")
+    page.page.keyboard.press("Space")
+    page.wait()
+    assert sources.all_text_contents() == ["Ein Haus.", "Ein See."]
+    page.screenshot("by_sentence")
+    page.type("ein Haus")
+    assert option.count() == 0
+    page.type("ein Haus\nEin See. Ein Haus.")
+    assert sources.all_text_contents() == ["ein Haus", "Ein See.", "Ein Haus."]
+    option.uncheck()
+    page.wait()
+    assert sources.all_text_contents() == ["ein Haus", "Ein See. Ein Haus."]
+    # A line that is too long is split in any case.
+    page.type(SEVERAL)
+    assert option.count() == 0
+
+
 def test_a_sentence_that_is_too_long_says_so(open_page):
     page = open_page("folder")
     page.type(LONG)
@@ -188,7 +214,8 @@ def test_steps_show_the_computation_of_each_token(open_page):
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_the_page_has_no_serious_axe_violation(open_page, axe, scheme):
     page = open_page("single", color_scheme=scheme, viewport={"width": 360, "height": 800})
-    page.type(SENTENCES[0])
+    page.type("Ein Haus. Ein See.")
+    page.page.get_by_label("Sentence by sentence").wait_for()
     page.page.get_by_text("Step by step").click()
     page.page.get_by_text("Licence of the runtime").click()
     page.page.get_by_text("www.apache.org").wait_for()

@@ -1,10 +1,11 @@
 """Failures that the page explains, results that it refuses, and its text functions."""
 
+import contextlib
 import shutil
 
 import numpy as np
 import pytest
-from web_browser import ROOT
+from web_browser import ROOT, served
 
 from keras_attn_nmt.export import ExportError, web_runtime
 from keras_attn_nmt.text.blank import BLANK
@@ -107,6 +108,59 @@ def test_a_licence_that_was_not_loaded_is_requested_again(open_page):
     page.problems.clear()
 
 
+def check_translates(page):
+    """Types into a page or frame that has started, and waits for a translation."""
+    page.locator("#text").fill("ein Haus am See")
+    page.locator(".page-translation:not(:empty)").wait_for()
+
+
+@pytest.mark.parametrize("shape", ["folder", "single"])
+def test_a_sandbox_is_enough_for_a_single_file_and_explained_for_a_folder(
+    chromium, exported, shape
+):
+    with served(exported / shape) as address, contextlib.closing(chromium.new_page()) as page:
+        page.set_content(f'<iframe sandbox="allow-scripts" src="{address}"></iframe>')
+        frame = page.frame_locator("iframe")
+        if shape == "single":
+            check_translates(frame)
+            return
+        frame.locator("#status.page-error").wait_for()
+        status = frame.locator("#status").inner_text()
+        assert "models.json cannot be loaded (Failed to fetch). Add allow-same-origin" in status
+
+
+def test_a_file_that_cannot_be_requested_is_named(chromium, exported):
+    with served(exported / "folder") as address, contextlib.closing(chromium.new_page()) as page:
+        page.route("**/*.wasm*", lambda route: route.abort())
+        page.goto(address)
+        page.locator("#status.page-error").wait_for()
+        status = page.locator("#status").inner_text()
+        assert "litert.wasm" in status and "cannot be loaded" in status
+        assert "sandbox" not in status
+
+
+BLOCKING = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:"
+INLINE = (
+    "default-src 'self'; script-src 'unsafe-inline' 'wasm-unsafe-eval'; "
+    "style-src 'unsafe-inline'; worker-src blob:"
+)
+
+
+@pytest.mark.parametrize("policy", [BLOCKING, INLINE], ids=["blocking", "inline"])
+def test_a_server_whose_policy_blocks_a_single_file(chromium, exported, policy):
+    headers = {"Content-Security-Policy": policy, "Content-Type": "text/html; charset=utf-8"}
+    path = exported / "single" / "index.html"
+    with contextlib.closing(chromium.new_page()) as page:
+        page.route("**/*", lambda route: route.fulfill(path=path, headers=headers))
+        page.goto("http://localhost/")
+        if policy == INLINE:
+            check_translates(page)
+        assert page.locator("#progress").is_hidden()
+        assert page.locator("#status:visible").count() == (policy == BLOCKING)
+        if policy == BLOCKING:
+            assert "scripts are blocked" in page.locator("#status").inner_text()
+
+
 @pytest.fixture(scope="module")
 def decoding(chromium):
     """An empty page with `decoding.js` and `sentences.js`."""
@@ -177,13 +231,29 @@ def test_only_a_line_that_is_edited_stays_split(decoding):
     read = """texts => {
       const lines = new TypedLines();
       lines.read(texts[0], "en");
-      lines.split(lines.whole, "en");
+      lines.split(lines.whole);
       return texts.map((text) => (lines.read(text, "en"), lines.sentences.length));
     }"""
     long = "The first sentence of all. The second one."
     assert decoding.evaluate(read, [long, f"{long} And", f"{long} And one."]) == [2, 3, 3]
     assert decoding.evaluate(read, [long, "Hello. How are you?"]) == [2, 1]
     assert decoding.evaluate(read, [long, f"Hello. Yes.\n{long}"]) == [2, 3]
+
+
+def test_lines_of_several_sentences_are_split_on_request(decoding):
+    read = """([text, long]) => {
+      const lines = new TypedLines();
+      lines.bySentence = true;
+      lines.read(text, "en");
+      const split = lines.sentences;
+      lines.bySentence = false;
+      lines.split(long);
+      return [split, lines.sentences, lines.mayBeSplit];
+    }"""
+    text, parts = "Hello. Yes.\nWell.", ["Hello.", "Yes.", "Well."]
+    assert decoding.evaluate(read, [text, []]) == [parts, text.split("\n"), True]
+    assert decoding.evaluate(read, [text, ["Hello. Yes."]]) == [parts, parts, False]
+    assert decoding.evaluate(read, ["Hello.", []]) == [["Hello."], ["Hello."], False]
 
 
 def test_blank_characters_are_those_of_python(decoding):
