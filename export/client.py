@@ -19,7 +19,7 @@ from keras_attn_nmt.export.transports import (
     Unavailable,
 )
 from keras_attn_nmt.text.blank import is_blank
-from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
+from keras_attn_nmt.text.glossary import Constraint, Glossary, target_phrases, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Plan, Protection, plan_texts, restore_all
 from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLong, Translation
@@ -117,7 +117,9 @@ class TranslationClient(ParagraphTranslator):
             markup: Translate HTML or XLIFF; see `Protection`.
             stand_in: What the model sees of protected text; see `Protection`.
         """
-        plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
+        wanted = target_phrases(glossary, constraints)
+        protection = Protection(protect, markup=markup, stand_in=stand_in, wanted=wanted)
+        plans = plan_texts(protection, texts)
         inputs = {"text": [plan.text for plan in plans]}
         rows = text_constraints(inputs["text"], glossary, constraints)
         if any(rows):

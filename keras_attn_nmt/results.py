@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,8 @@ def translation_rows(
 
 
 def one_line(text: str) -> str:
-    """Replaces line breaks by spaces."""
-    return " ".join(text.splitlines())
+    """Replaces by spaces what ends a line of a file."""
+    return " ".join(re.split("\r\n|[\r\n]", text))
 
 
 def alignment_row(source: str, found: Translation | Paragraph) -> str:

@@ -25,7 +25,7 @@ from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample
 from keras_attn_nmt.decoding.search_options import MOST, SearchOptions, check_constrained
 from keras_attn_nmt.decoding.shortlist import Shortlist, check_backend
 from keras_attn_nmt.processes import check_process, register_process
-from keras_attn_nmt.text.glossary import Constraint, Glossary, text_constraints
+from keras_attn_nmt.text.glossary import Constraint, Glossary, target_phrases, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
 from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -215,28 +215,28 @@ class Translator(ParagraphTranslator):
             check_constrained(search, copy)
         key = (search, shortlist)
         if key not in self._searches:
-            find = functools.partial(searching.search, self._decoder_with(shortlist))
-            find = functools.partial(find, options=search)
+            decoder = self._decoder_with(shortlist)
+            find = functools.partial(searching.search, decoder, options=search)
             self._searches[key] = compiled(find, self._decoder.variables, IDS)
-        plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
+        wanted = target_phrases(glossary, constraints)
+        protection = Protection(protect, markup=markup, stand_in=stand_in, wanted=wanted)
+        plans = plan_texts(protection, texts)
         texts = [plan.text for plan in plans]
         rows = constraint_ids(
             text_constraints(texts, glossary, constraints),
             *(self.source_tokenizer, self.target_tokenizer, search.max_length),
         )
-        also = (search, shortlist, "constrained")
+        also = (*key, "constrained")
         if any(rows) and also not in self._searches:
-            self._searches[also] = ConstrainedSearch(
-                *(self._decoder_with(shortlist), self.target_tokenizer, search)
-            )
+            decoder = self._decoder_with(shortlist)
+            self._searches[also] = ConstrainedSearch(decoder, self.target_tokenizer, search)
 
         def find_batch(ids: np.ndarray, batch: Sequence[int]) -> Hypotheses:
             if not rows[batch[0]]:
                 return self._searches[key](ids)
             return self._searches[also](ids, [rows[i] for i in batch])
 
-        kinds = [bool(row) for row in rows]
-        found = self._texts.searched(texts, find_batch, batch_size, copy, kinds)
+        found = self._texts.searched(texts, find_batch, batch_size, copy, list(map(bool, rows)))
         return restore_all(plans, found)
 
     def sample(

@@ -59,6 +59,12 @@ def restored(source, target, links, protect=("defaults",), **options):
         ("a < b & c > d", ["defaults"], None),
         ("{a}: {b}", ["defaults"], ""),
         (" ohne alles ", ["defaults"], None),
+        ("連絡先はme@example.orgです。", ["defaults"], "連絡先は です。"),
+        ("はhttps://example.org/aを、www.b.deも", ["url"], "は を、も"),
+        ("%d個と%sさん", ["placeholder"], "個と さん"),
+        ("%{a} und #{b} und {{{c}}}", ["placeholder"], "und und"),
+        ("„HTTPS://EXAMPLE.ORG“ und sftp://a.b/c*", ["url"], "„“ und *"),
+        ("3,5 - 7 %", ["number"], ""),
     ],
 )
 def test_the_model_sees_text_without_what_is_protected(text, protect, seen):
@@ -216,6 +222,20 @@ def test_what_only_the_model_wrote_is_removed(source, written, links, protect, w
     assert restored(source, written, links, protect) == wanted
 
 
+@pytest.mark.parametrize(
+    ("wanted", "options", "found"),
+    [
+        (["hound & <co>", "www.a.de"], {}, "Hound & <co> www.a.de"),
+        (["hound & <co>"], {"markup": True}, "Hound &amp; &lt;co&gt;"),
+        ([], {}, "Hound &"),
+    ],
+)
+def test_wanted_phrases_stay(wanted, options, found):
+    written = "Hound & <co> www.a.de"
+    links = [0] * (len(pieces(written)) - 1)
+    assert restored("Hund", written, links, ["defaults"], wanted=wanted, **options) == found
+
+
 def test_tags_that_the_source_spells_out_stay():
     source, written = "Wort <i>neu</i> &lt;b&gt;", "word new <b><br>"
     found = restored(source, written, [0, 1, 2, 2, 2, 2, 2, 2], [], markup=True)
@@ -266,6 +286,10 @@ def test_a_stand_in_that_the_source_has_itself_stays():
          'a <g id="1">red <x id="2"/> house</g>'),
         ("https://a.b?c&#38;d oder", "or", [0], "https://a.b?c&#38;d or"),
         ("ein<br>aus", "on off", [0, 1], "on<br>off"),
+        ("Haus <x/>.", "house is", [0, 1], "house <x/> is"),
+        ('<P TRANSLATE="no">das</P> gilt', "holds", [0], '<P TRANSLATE="no">das</P> holds'),
+        ('<mrk mtype="protected">das</mrk> gilt', "holds", [0],
+         '<mrk mtype="protected">das</mrk> holds'),
     ],
 )  # fmt: skip
 def test_markup_is_kept(text, target, links, wanted):
@@ -313,10 +337,11 @@ def test_random_markup_is_there_once_and_well_formed():
         for _ in range(generator.randrange(1, 25)):
             kind = generator.randrange(4)
             if kind == 0:
-                parts.append(generator.choice(single).format(count := count + 1))
+                # None is a part of another: 001 and 013.
+                parts.append(generator.choice(single).format(f"{(count := count + 1):03}"))
                 known.append(parts[-1])
             elif kind == 1 and len(open_tags) < 4:
-                open_tags.append(f"t{(count := count + 1)}")
+                open_tags.append(f"t{(count := count + 1):03}")
                 parts.append(f"<{open_tags[-1]} a='1'>")
                 known += [parts[-1], f"</{open_tags[-1]}>"]
             elif kind == 2 and open_tags:
@@ -369,7 +394,7 @@ def test_invalid_options_are_refused(options, message):
 
 
 def test_a_name_that_is_misspelt_is_said(caplog):
-    for name, meant in (("placeholders", "placeholder"), ("default", "defaults")):
+    for name, meant in (("placeholders", "placeholder"), ("default", "defaults"), ("URL", "url")):
         Protection([name])
         assert f"did you mean {meant}?" in caplog.messages[-1]
     caplog.clear()

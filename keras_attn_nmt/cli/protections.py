@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.cli.arguments import UsageError, model_languages
@@ -66,8 +66,8 @@ def add_protection(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_protection(options: argparse.Namespace) -> Protection:
-    """The protection that is asked for.
+def check_protection(options: argparse.Namespace, wanted: Iterable[str] = ()) -> Protection:
+    """The protection that is asked for; of the phrases that are wanted, nothing is removed.
 
     Raises:
         UsageError: Options that do not go together.
@@ -96,7 +96,7 @@ def check_protection(options: argparse.Namespace) -> Protection:
         from keras_attn_nmt.text.paragraphs import split_sentences
 
         split_sentences("", options.language or "")  # Before any work, if it is not installed.
-    return Protection(protect, markup=options.markup, stand_in=options.stand_in)
+    return Protection(protect, markup=options.markup, stand_in=options.stand_in, wanted=wanted)
 
 
 class LineProtection:

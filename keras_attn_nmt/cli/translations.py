@@ -32,6 +32,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.results import translation_rows
 from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.text.glossary import target_phrases
 from keras_attn_nmt.text.lines import BATCHES_AHEAD, arriving_lines
 from keras_attn_nmt.writing import check_file_output, write_text
 
@@ -95,10 +96,10 @@ def translate(options: argparse.Namespace) -> None:
     sampling = sampling_options(options)
     if options.beam_size:  # Otherwise the default is only known once the model is loaded.
         check_n_best(options.n_best, options.beam_size)
-    protection = check_protection(options)
     if options.model.endswith(".tflite"):
         _check_device_options(options)
     search = search_options(options)
+    protection = check_protection(options, target_phrases(search.get("glossary")))
     stream = standard_input()
     translator: Any = None
     if options.model.endswith(".tflite"):

@@ -186,6 +186,18 @@ class Glossary:
         return ""
 
 
+def target_phrases(
+    glossary: Glossary | None = None,
+    constraints: Sequence[Sequence[Constraint | str]] | None = None,
+) -> list[str]:
+    """All target phrases of a glossary and of constraints, which `text_constraints` checks."""
+    found = list(glossary) if isinstance(glossary, Glossary) else []
+    for given in constraints or ():
+        if not isinstance(given, (str, bytes, Constraint)):
+            found += [each if isinstance(each, Constraint) else Constraint(each) for each in given]
+    return [phrase for each in found for phrase in each.targets]
+
+
 def text_constraints(
     texts: Sequence[str],
     glossary: Glossary | None = None,

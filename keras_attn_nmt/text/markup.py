@@ -231,10 +231,12 @@ def _joined_code(text: str, parts: list[Part], strict: bool = True) -> Iterator[
 
 
 def _is_code(match: re.Match[str]) -> bool:
-    attributes = _values(match["attributes"])
+    # Names of HTML are those in lower case.
+    attributes = {name.lower(): value for name, value in _values(match["attributes"]).items()}
     return (
         match["name"].lower() in _OPAQUE
         or attributes.get("translate", "").lower() == "no"
+        or attributes.get("mtype", "").lower() == "protected"
         or "notranslate" in attributes.get("class", "").split()
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.extras import extra
+from keras_attn_nmt.text.glossary import target_phrases
 from keras_attn_nmt.text.protection import Plan, Protection, plan_texts
 from keras_attn_nmt.text.words import Span
 from keras_attn_nmt.translation import TextTooLong
@@ -76,7 +77,8 @@ class ParagraphTranslator:
             TextTooLong: A single sentence is too long.
             ImportError: The sentence splitter is not installed.
         """
-        protection = Protection(protect, markup=markup, stand_in=stand_in)
+        wanted = target_phrases(options.get("glossary"), options.get("constraints"))
+        protection = Protection(protect, markup=markup, stand_in=stand_in, wanted=wanted)
         translate: Any = self
         return translate_paragraphs(
             lambda sentences: translate(sentences, **options), texts, language, protection

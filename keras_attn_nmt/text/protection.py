@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from keras_attn_nmt.text.markup import TAG, MarkupError, Part, find_tags, parse_markup, unescape
 from keras_attn_nmt.text.numbers import with_whole_numbers
 from keras_attn_nmt.text.placement import Mark
-from keras_attn_nmt.text.protected_kinds import DEFAULTS, KINDS, NAMES
+from keras_attn_nmt.text.protected_kinds import DEFAULTS, KINDS, NAMES, compiled
 from keras_attn_nmt.text.restoring import CLOSING, restored_text
 from keras_attn_nmt.text.words import is_word
 
@@ -43,13 +43,15 @@ class Protection:
 
     Args:
         protect: Regular expressions, and names of what is known: `"url"`, `"email"`,
-            `"placeholder"` (`{name}`, `${name}`, `{{name}}`, `%s`, `%(name)d`), `"number"`,
-            `"tag"`, or `"defaults"` for all of these.
+            `"placeholder"` (`{name}`, `${name}`, `%{name}`, `#{name}`, `{{name}}`, `{{{name}}}`,
+            `%s`, `%(name)d`), `"number"`, `"tag"`, or `"defaults"` for all of these.
         markup: Texts are HTML or XLIFF: tags have to be well-formed, and remain so; `&amp;` and
             other entities are resolved for the model, and `&`, `<` and `>` of the translation
             escaped.
         stand_in: What the model sees instead of protected text that is not a number or a tag: a
             word that it was trained to copy. By default the text is taken out.
+        wanted: Phrases that translations must contain: what they hold is not removed from a
+            translation, though the text has it not.
 
     Raises:
         ValueError: A regular expression is not valid, or matches nothing.
@@ -61,7 +63,12 @@ class Protection:
     """
 
     def __init__(
-        self, protect: Iterable[str] = (), *, markup: bool = False, stand_in: str | None = None
+        self,
+        protect: Iterable[str] = (),
+        *,
+        markup: bool = False,
+        stand_in: str | None = None,
+        wanted: Iterable[str] = (),
     ):
         if isinstance(protect, str):
             raise ValueError(f"protect must be a list, got one string: write [{protect!r}].")
@@ -78,16 +85,17 @@ class Protection:
         self._markup = markup
         self._tags = "tag" in names and not markup
         self._stand_in = stand_in
+        self._wanted = list(wanted)
         # What the user gives comes first.
         own = [each for each in names if each not in NAMES]
         for each in own:
-            if close := difflib.get_close_matches(each, (*NAMES, DEFAULTS), 1, cutoff=0.75):
+            if close := difflib.get_close_matches(each.lower(), (*NAMES, DEFAULTS), 1, cutoff=0.75):
                 logger.warning(
                     "protect: %r is a regular expression, not a name: did you mean %s?",
                     each,
                     *close,
                 )
-        self._patterns = [(each, _compiled(each)) for each in own]
+        self._patterns = [(each, compiled(each)) for each in own]
         self._patterns += [(each, re.compile(KINDS[each])) for each in KINDS if each in names]
         # Not what the user's patterns match, which may be ordinary words of the target language.
         removed = [KINDS[each] for each in KINDS if each in names and each != _NUMBER]
@@ -116,11 +124,10 @@ class Protection:
                 pieces.append(_Piece(part.kind, part.raw))
         pieces = _merged(_without_empty_pairs(pieces))
         for_model, marks = _text_and_marks(pieces)
-        if marks and not is_word(for_model):
+        marks = with_whole_numbers(for_model, marks)
+        if marks and not is_word(_unprotected(for_model, marks)):
             for_model = ""  # Punctuation between protected text says nothing to translate.
-        return Plan(
-            for_model, text, with_whole_numbers(for_model, marks), self._markup, self._removed
-        )
+        return Plan(for_model, text, marks, self._markup, self._removed, self._wanted)
 
     def _pieces(self, raw: str) -> list[_Piece]:
         """Divides text between two tags."""
@@ -177,6 +184,7 @@ class Plan:
         markup: Whether to escape the translation.
         removed: What is removed from a translation unless `text` has it, too: a model that was
             trained on placeholders or tags may add some.
+        wanted: Phrases in which nothing is removed.
     """
 
     text: str
@@ -184,6 +192,7 @@ class Plan:
     marks: list[Mark]
     markup: bool
     removed: Sequence[re.Pattern[str]] = ()
+    wanted: Sequence[str] = ()
 
     def restore(self, translation: Translation) -> Translation:
         """The translation with everything protected in its `text`.
@@ -217,6 +226,8 @@ class Plan:
         for pattern in self.removed:
             # From the end, as the places of earlier matches stay the same.
             for match in reversed(list(pattern.finditer(text))):
+                if any(match[0].lower() in phrase.lower() for phrase in self.wanted):
+                    continue
                 # Numbers are repaired later.
                 if _NUMBERS.sub("", match[0]) not in _NUMBERS.sub("", self.text):
                     text = _cut(text, *match.span())
@@ -339,6 +350,15 @@ def _text_and_marks(pieces: list[_Piece]) -> tuple[str, list[Mark]]:
     return (text.rstrip() if taken else text), marks
 
 
+def _unprotected(text: str, marks: Sequence[Mark]) -> str:
+    """The text without its protected parts."""
+    parts, done = [], 0
+    for mark in marks:
+        parts.append(text[done : mark.span[0]])
+        done = max(done, mark.span[1])
+    return " ".join([*parts, text[done:]])
+
+
 def _closed_up(text: str, marks: list[Mark], taken: list[_Piece], following: str) -> str:
     """Adapts the white space before text that follows something taken out, and its marks."""
     singles = any(piece.kind == "single" for piece in taken)
@@ -373,13 +393,3 @@ def _sides(pieces: Sequence[_Piece], index: int) -> list[str]:
         if piece.kind not in ("open", "close"):
             side = (piece.form or piece.raw)[index]
     return sides
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"protect: {pattern!r} is not a regular expression: {error}.") from error
-    if not pattern:
-        raise ValueError("protect: an empty regular expression matches nothing.")
-    return compiled

@@ -384,9 +384,8 @@ def _space(left: _Event, right: _Event, gaps: Sequence[str]) -> str:
         side, beside, natural = right.sides[0], left.text[-1], OPENING
     else:
         side, beside, natural = left.sides[1], right.text[0], CLOSING
-    mark = right if right.kind == "single" else left
     glued = side and not side.isspace()
-    if glued and (mark.text[0] == "<" or is_word(side) == is_word(beside)):
+    if glued and is_word(side) == is_word(beside):
         return ""
     if not gap and (beside in natural or is_spaceless(beside)):
         return ""

@@ -10,14 +10,18 @@ from keras_attn_nmt.text.pieces import BYTE_PIECE
 
 # Scripts without spaces between words: Thai and Lao, Myanmar, Khmer, Balinese, kana and Han with
 # their punctuation, Bopomofo, Yi, Javanese, half-width kana.
-_SPACELESS = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1b00-\u1b7f\u3001-\u3007\u3040-\u312f\u31a0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\ua4cf\ua980-\ua9df\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+_SPACELESS_RANGES = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1b00-\u1b7f\u3001-\u3007\u3040-\u312f\u31a0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\ua4cf\ua980-\ua9df\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
+_SPACELESS = re.compile(f"[{_SPACELESS_RANGES}]")
 # Scripts with spaces, but not at every boundary: Tibetan (syllables), Korean (particles).
-_FEW_SPACES = re.compile(
-    "[\u0f00-\u0fff\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc]"
+_FEW_SPACES_RANGES = (
+    "\u0f00-\u0fff\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc"
 )
+_FEW_SPACES = re.compile(f"[{_FEW_SPACES_RANGES}]")
+# Of all of these scripts, for a character class of a regular expression.
+UNSPACED_RANGES = _SPACELESS_RANGES + _FEW_SPACES_RANGES
 # Zero-width (non-)joiners, which stand within words of Persian and Indic languages.
 JOINERS = "\u200c\u200d"
 # First bytes of U+3000 to U+DFFF: nearly all of them are of these scripts.
