@@ -12,7 +12,8 @@ const PAD = 0, BOS = 1, EOS = 2;
 const ADVICE = "Are the ids those of the file's source vocabulary?";
 const errors = [];
 
-// Loads LiteRT.js, in a page or a classic worker. It logs a failed run, and does not throw.
+// Loads LiteRT.js, in a page or a classic worker, from a folder whose name ends with a slash. Reads
+// its log: LiteRT.js logs a failed run and does not throw.
 export async function loadRuntime(folder) {
   globalThis.Module = {
     locateFile: (name) => folder + name,

@@ -27,9 +27,9 @@ from keras_attn_nmt.translation import IMPOSSIBLE, MAX_SOURCE_LENGTH, TextTooLon
 FIRST_WAIT_SECONDS = 0.1
 # The `max_batch_size` configured by `export_serving`.
 BATCH_SIZE = 16
-# No timeout of a socket or of gRPC is longer than some weeks.
+# Longer timeouts overflow in sockets and gRPC.
 LONGEST_SECONDS = 1e6
-# Of a constraint, a served model tries no more phrases.
+# A served model tries only the first phrases of a constraint.
 MOST_PHRASES = 4
 # The signature for a glossary or constraints, which is optional.
 CONSTRAINED = "translate_constrained"
@@ -57,8 +57,8 @@ class TranslationClient(ParagraphTranslator):
         TextTooLong: A text exceeds the maximum source length.
         TimeoutError: The timeout expired, or would expire during the next backoff.
         ConnectionError: The server stayed unavailable or overloaded, its host name cannot be
-            resolved, or (over REST) TLS or redirection fails, or the server redirects with 301, 302
-            or 303, after which HTTP sends no request body.
+            resolved, or (over REST) TLS fails, or a redirection fails or loses the request body
+            (301, 302, 303).
         ValueError: The server rejected the request, e.g. for an unknown model, a message is too
             large, or the answer is not that of such a model. From the constructor: the address is
             malformed, or an option is out of range.
@@ -154,9 +154,11 @@ class TranslationClient(ParagraphTranslator):
         return self._answers("score", _scored, text=texts, reference=references)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Sentence vectors, float32, `(len(texts), annotation_units)`."""
+        """Sentence vectors, float32, `(len(texts), annotation_units)`.
+
+        Without texts, a blank one is sent, as only the server knows `annotation_units`.
+        """
         texts = _checked("text", texts)
-        # No vectors have a width, too: that of a blank text.
         found = self._answers("embed", _vector, text=texts or [""])
         return np.array(found, "float32")[: len(texts)]
 
@@ -248,6 +250,7 @@ class TranslationClient(ParagraphTranslator):
 
 
 def _check_rows(answers: Arrays, texts: int, signature: str) -> None:
+    """Raises `ValueError` unless each output has one row for each text."""
     for name, value in answers.items():
         if value.shape[:1] != (texts,):
             raise ValueError(

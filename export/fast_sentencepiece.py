@@ -86,8 +86,9 @@ def tokenize(tokenizer: Tokenizer, text: tf.Tensor) -> tf.Tensor:
             TensorFlow Lite tokeniser lacks.
     """
     rows = _fast(tokenizer, encoding=True).tokenize(text)
-    # The interpreter takes several texts, with the ids of all in a row, and the converter takes for
-    # granted that there is one: this fails if not, as the size of a mask is known only then.
+    # For several texts, the interpreter joins the ids of all, and the converter has fixed the
+    # number of rows to 1. The size of a boolean mask is known only at run time, so that this
+    # reshape fails unless there is one text.
     splits = tf.reshape(tf.boolean_mask(rows.row_splits, rows.row_splits >= 0), [2])
     return rows.values[: splits[1]]
 

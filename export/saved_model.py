@@ -117,10 +117,10 @@ def export_saved_model(
     if attention not in ATTENTION:
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {attention!r}.")
     output = local_path(output)
-    if "[" in str(output):
+    if "[" in str(output.resolve()):
         raise ValueError(
-            f"{output} contains a bracket, which TensorFlow would read as a pattern when it loads "
-            "the weights: use another folder."
+            f"{output.resolve()} contains a bracket, which TensorFlow would read as a pattern when "
+            "it loads the weights: use another folder."
         )
     version = _next_version(output) if version is None else version
     check_whole("version", version)

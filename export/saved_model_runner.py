@@ -42,7 +42,8 @@ def exports_attention(metadata: Mapping[str, Any]) -> bool:
 class SavedModelTranslator(TranslationClient):
     """Translates with a SavedModel, like `TranslationClient` with a server that has loaded it.
 
-    Needs TensorFlow and TF Text; neither Keras nor the extra `serve`.
+    Needs TensorFlow and TF Text; neither Keras nor the extra `serve`. A pickled one loads the
+    SavedModel again.
 
     Args:
         directory: Folder of a version, such as `served/1`.
@@ -54,8 +55,8 @@ class SavedModelTranslator(TranslationClient):
     Raises:
         FileNotFoundError: The folder is not a SavedModel.
         ValueError: The SavedModel has no signature `nbest`, or `batch_size` is not positive.
-        RuntimeError: This process was forked from one that has loaded a model. Any method raises
-            it, too. A pickled translator loads the SavedModel again.
+        RuntimeError: This process was forked after a model was loaded; also raised by every method
+            that runs the model.
 
     Example:
         >>> translator = SavedModelTranslator("build/demo/served/1")
@@ -79,7 +80,7 @@ class _InProcess(Transport):
     """A SavedModel that is loaded here."""
 
     def __init__(self, directory: str | os.PathLike[str]):
-        super().__init__(directory)
+        super().__init__(os.path.abspath(directory))
         if not Path(directory, "saved_model.pb").is_file():
             raise FileNotFoundError(
                 f"{os.fspath(directory)} has no saved_model.pb: expected the folder of a version, "

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import tensorflow_text
 
 # The cost of a step grows with all of them, and they are those of the whole batch: limits keep the
-# constraints of one text from delaying the others.
+# constraints of one text from delaying the others, as does `MOST_PHRASES`.
 MOST_CONSTRAINTS = 16
 MOST_TOKENS = 16
 

@@ -28,7 +28,7 @@ _MERGED_WITH_MALFORMED = re.compile(r"from different tasks have different shapes
 # gRPC uses the same status for too large messages and overloaded servers.
 _MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
 
-# Redirections after which a request has no body.
+# Redirections after which clients send GET without a body.
 _TO_GET = (301, 302, 303)
 
 # JSON of TensorFlow Serving has no float16.
@@ -133,8 +133,8 @@ class Rest(Transport):
             raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
         if lost := [each.status_code for each in answer.history if each.status_code in _TO_GET]:
             raise ConnectionError(
-                f"{self._url} redirects to {answer.url} with status {lost[0]}, after which HTTP "
-                "sends no texts: give the client the address of that server."
+                f"{self._url} redirects to {answer.url} with status {lost[0]}, after which the "
+                "texts are not sent again: give the client the address of that server."
             )
         if answer.status_code in (429, 502, 503):
             reason = "The server is overloaded: " if answer.status_code == 429 else ""
@@ -229,7 +229,7 @@ def _check_base(address: str) -> None:
     parts = urllib.parse.urlsplit(address)
     if parts.port == 0:
         raise ValueError("There is no port 0.")
-    if parts.query or parts.fragment or "?" in address or "#" in address:
+    if "?" in address or "#" in address:
         raise ValueError("It has a query or a fragment.")
     if "/v1/models" in parts.path:
         raise ValueError("Leave out /v1/models and what follows: the client adds it.")

@@ -36,6 +36,7 @@ from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import (
     check_folder_output,
+    local_path,
     make_folder,
     named_errors,
     replace_folder,
@@ -269,7 +270,7 @@ def _checked_output(
     output: str | os.PathLike[str], directories: Sequence[str | os.PathLike[str]]
 ) -> Path:
     """The real path of the output folder, which an export may create or replace."""
-    output = Path(os.path.realpath(output))
+    output = Path(os.path.realpath(local_path(output)))
     if output.suffix == ".html":
         raise ValueError(
             f"output is a folder, whose page is {PAGE}, got {output.name!r}: leave out .html."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # @litertjs/core 2.5.3 (wasm, CPU) in Chromium 156; file by tensorflow 2.21.0.
 #
-# Behaviour: loadLiteRt("/wasm/") takes script and binary from /wasm/ in a page. In a classic worker
+# Behaviour: loadLiteRt("/wasm/") works in a page. In a classic worker
 # it takes the script from there and requests the binary from the folder of the worker's own script.
 # `self.Module = {locateFile: ...}` before the call corrects this. In a module worker it fails with
 # either, as it calls importScripts. The worker is /workers/worker.js in all cases.
@@ -22,7 +22,7 @@
 # Needs a `chromium` on the PATH (Debian's package) and npm. Exits with 0 while this is so, else 1.
 set -euo pipefail
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+trap 'rm -rf "$folder" || true' EXIT
 cd "$folder"
 python3 -m venv venv
 venv/bin/pip install --quiet --disable-pip-version-check tensorflow==2.21.0

@@ -133,10 +133,9 @@ def check_complete(directory: str | os.PathLike[str]) -> None:
         )
     missing = [name for name in (MODEL, CONFIG, SOURCE, TARGET) if not (directory / name).is_file()]
     if len(missing) == 4:
-        # Of an address, such as http://host:8501; `Path` makes one slash of two.
-        hint = (
-            " A served model is used through TranslationClient." if ":/" in str(directory) else ""
-        )
+        # `Path` makes one slash of two.
+        is_address = str(directory).startswith(("http:/", "https:/"))
+        hint = " For a served model, use TranslationClient." if is_address else ""
         raise FileNotFoundError(
             f"The model directory {directory} "
             f"{'has no model' if directory.is_dir() else 'does not exist'}: expected a directory "

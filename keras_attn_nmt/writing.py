@@ -170,7 +170,11 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """Raises `ValueError` for a URL, such as `gs://bucket/model`, which would become a folder."""
+    """Returns a path as `Path`.
+
+    Raises:
+        ValueError: It is a URL, such as `gs://bucket/model`, which would become a local folder.
+    """
     # `Path` makes one slash of two.
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)):
         raise ValueError(

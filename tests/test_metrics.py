@@ -39,6 +39,21 @@ def test_metric_is_over_all_tokens_of_all_batches(
     assert float(measured.result()) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("metric", "reference"), [(TokenAccuracy, token_accuracy), (Perplexity, perplexity)]
+)
+def test_batches_of_any_width_count_by_their_tokens(
+    logits: np.ndarray, metric: type, reference: type
+) -> None:
+    measured = metric()
+    # Rows of two tokens without padding, and one of four among padding.
+    measured.update_state(LABELS[1:2, :2], logits[1:2, :2])
+    wide = np.pad(LABELS[2:3], [(0, 0), (0, 5)]), np.pad(logits[2:3], [(0, 0), (0, 5), (0, 0)])
+    measured.update_state(*wide)
+    expected = reference(LABELS[1:3], logits[1:3])
+    assert float(measured.result()) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("metric", [TokenAccuracy, Perplexity])
 def test_sample_weights_and_config(logits: np.ndarray, metric: type) -> None:
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(metric(name="named"))))

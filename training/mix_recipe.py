@@ -21,6 +21,8 @@ _UNUSED = ("test",)
 _OF_PARENT = ("corpus", "ratio", "size")
 # Not those of [data]: a limit of the new data does not limit the old data.
 _NOT_INHERITED = ("size", "train", "validation")
+# The settings that say which files are trained on.
+_TRAINED_ON = ("corpus", "folder", "train")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,10 @@ def _corpus(data: DataRecipe, name: str, table: Any) -> MixedCorpus:
         kept = [each for each in fields if each not in ("mix", *_UNUSED, *_NOT_INHERITED)]
     inherited = {each: getattr(data, each) for each in kept}
     section = make_section(type(data), name, {**inherited, **settings})
+    same = all(getattr(section, each) == getattr(data, each) for each in _TRAINED_ON)
+    if same and not data.validation and "validation" not in settings:
+        # The end of its files is held out.
+        section = dataclasses.replace(section, validation="")
     if section.corpus == data.corpus == "dictionary":
         # The split of a word depends on its spelling: what [data] holds out, no corpus trains on.
         held_out = {"validation": data.validation, "test": data.test}

@@ -127,6 +127,7 @@ def plateau_callback(settings: TrainingRecipe) -> keras.callbacks.Callback:
         factor=settings.plateau_factor,
         patience=settings.plateau_patience,
         mode=settings.monitor_mode,
+        min_delta=0.0,  # As for the best epoch.
     )
 
 

@@ -133,14 +133,15 @@ def _run(recipe: Recipe, output: Path, names: Sequence[str], quiet: bool) -> dic
         trained = _train(_recipe_of(recipe, name), directory, quiet)
         _check_same_data(directory, trained, known)
         translator = Translator.load(directory)
-        scores = evaluate(translator, sources, references)
+        tokenize = recipe.training.bleu_tokenize
+        scores = evaluate(translator, sources, references, tokenize=tokenize)
         translations = scores.pop("translations")
         report["systems"][name] = {
             "parameters": trained["parameters"],
             "training_seconds": trained["seconds"],
             "training_tokens_per_second": _tokens_per_second(trained),
             **scores,
-            "bleu_by_words": bleu_by_words(sources, translations, references),
+            "bleu_by_words": bleu_by_words(sources, translations, references, tokenize),
         }
         writing.write_text(output / REPORT, json.dumps(report, indent=2) + "\n")
     writing.write_text(output / "study.md", table(report))
@@ -247,7 +248,10 @@ def _tokens_per_second(trained: Mapping[str, Any]) -> float:
 
 
 def bleu_by_words(
-    sources: Sequence[str], translations: Sequence[str], references: Sequence[str]
+    sources: Sequence[str],
+    translations: Sequence[str],
+    references: Sequence[str],
+    tokenize: str = "13a",
 ) -> dict[int, float]:
     """BLEU by source length, as in figure 2 of Bahdanau et al. 2015.
 
@@ -257,7 +261,7 @@ def bleu_by_words(
     """
     return {
         int(each["words"]): each["bleu_lowercase"]
-        for each in bleu_by_length(sources, translations, references)
+        for each in bleu_by_length(sources, translations, references, tokenize)
         if each["sentences"] >= FEWEST_SENTENCES
     }
 

@@ -10,8 +10,17 @@ from keras import ops
 from keras_attn_nmt.layers.losses import real_tokens, token_cross_entropy
 
 
+class _TokenMean(keras.metrics.Mean):
+    """Mean over the tokens of all batches, whatever their width."""
+
+    def update_state(self, values: Any, weights: Any) -> None:
+        # Of more than one dimension, Keras takes the mean of each row first, padding included: a
+        # token of a short batch would count more.
+        super().update_state(ops.reshape(values, [-1]), ops.reshape(weights, [-1]))
+
+
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class TokenAccuracy(keras.metrics.Mean):
+class TokenAccuracy(_TokenMean):
     """Share of non-padding tokens whose label has the highest logit.
 
     Arguments of `update_state` are those of `MaskedCrossentropy`; the result is in [0, 1].
@@ -27,7 +36,7 @@ class TokenAccuracy(keras.metrics.Mean):
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
-class Perplexity(keras.metrics.Mean):
+class Perplexity(_TokenMean):
     """Exponential of the mean cross-entropy of non-padding tokens, without label smoothing.
 
     Arguments of `update_state` are those of `MaskedCrossentropy`; the result is at least 1.

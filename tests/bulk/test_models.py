@@ -2,7 +2,9 @@
 
 import json
 import os
+import pickle
 import shutil
+import signal
 
 import pytest
 from bulk_files import content_of
@@ -60,17 +62,22 @@ def test_a_saved_model_in_this_process_is_that_of_the_client(served, model_direc
         SavedModelTranslator(served, batch_size=0)
     with pytest.raises(FileNotFoundError, match=r"no saved_model\.pb"):
         SavedModelTranslator(model_directory)
+    unpickled = pickle.loads(pickle.dumps(found))  # noqa: S301  Our own.
+    assert unpickled(TEXTS[:1])[0].text == found(TEXTS[:1])[0].text
     for use in (lambda: found(TEXTS), lambda: SavedModelTranslator(served)):
         read, write = os.pipe()
         if not (child := os.fork()):
+            signal.alarm(60)
             try:
                 use()
             except RuntimeError as error:
                 os.write(write, str(error).encode())
             finally:
                 os._exit(0)
+        os.close(write)
         os.waitpid(child, 0)
         assert b"was forked from process" in os.read(read, 1000)
+        os.close(read)
 
 
 def test_the_source_of_a_cropped_line_is_its_beginning(device_file):

@@ -30,11 +30,12 @@ class Scripted:
     Attributes:
         script: One for each request: status, message, and over REST headers.
         sizes: Texts in each request.
-        connections: Over REST, the client's end of the connection of each request.
+        connections, paths: Over REST, the client's end and the path of each request.
     """
 
     def __init__(self, *script):
-        self.script, self.sizes, self.connections = list(script), [], []
+        self.script, self.sizes = list(script), []
+        self.connections, self.paths = [], []
 
     def fault(self, size):
         self.sizes.append(size)
@@ -51,6 +52,7 @@ class Scripted:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 size = len(body["inputs"]["text"])
                 scripted.connections.append(self.client_address)
+                scripted.paths.append(self.path)
                 outputs = {"embedding": [VECTOR] * size, "source_length": [3] * size}
                 status, content, *headers = scripted.fault(size) or (200, {"outputs": outputs})
                 content = json.dumps(content).encode()
@@ -325,12 +327,14 @@ def test_options_are_checked(options, message):
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_long_timeouts_and_pickled_clients(protocol):
-    with getattr(Scripted(), protocol)() as address:
+    server = Scripted()
+    with getattr(server, protocol)() as address:
         client = TranslationClient(address, "a#b?c", timeout=math.inf)
         unpickled = pickle.loads(pickle.dumps(client))  # noqa: S301  Our own.
         for each in (client, unpickled, copy.deepcopy(client)):
             assert each.embed(["ein"]).tolist() == [VECTOR]
             each.close()
+    assert set(server.paths) <= {"/v1/models/a%23b%3Fc:predict"}
 
 
 def test_redirections_that_lose_the_text_are_named():
@@ -348,11 +352,13 @@ def test_forked_processes_have_connections_of_their_own():
     with server.rest() as address, TranslationClient(address, "m") as client:
         client.embed(["ein"])
         if not (child := os.fork()):
+            code = 1
             try:
                 client.embed(["zwei"])
+                code = 0
             finally:
-                os._exit(0)
-        os.waitpid(child, 0)
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
         client.embed(["drei"])
     first, forked, again = server.connections
     assert first == again != forked

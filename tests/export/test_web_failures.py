@@ -147,7 +147,7 @@ INLINE = (
 
 
 @pytest.mark.parametrize("policy", [BLOCKING, INLINE], ids=["blocking", "inline"])
-def test_a_server_whose_policy_blocks_a_single_file(chromium, exported, policy):
+def test_a_single_file_under_the_policy_of_a_server(chromium, exported, policy):
     headers = {"Content-Security-Policy": policy, "Content-Type": "text/html; charset=utf-8"}
     path = exported / "single" / "index.html"
     with contextlib.closing(chromium.new_page()) as page:

@@ -200,12 +200,14 @@ def test_models_have_short_names(directories, names):
         ({"examples": "ein Haus"}, "one string"),
         ({"examples": ["ein Haus", ""]}, "An example must have text, got ''"),
         ({"examples": [" \u200b"]}, "An example must have text"),
+        ({"output": "gs://bucket/page"}, "is a URL; expected a local path"),
     ],
 )
 def test_bad_arguments(quick, model_directory, tmp_path, arguments, message):
     models = [model_directory.parent / each for each in arguments.get("models", ["model"])]
     with pytest.raises(ValueError, match=message):
-        export_web(models, tmp_path / "web", examples=arguments.get("examples", ()))
+        output = arguments.get("output", tmp_path / "web")
+        export_web(models, output, examples=arguments.get("examples", ()))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.mixing import mixed
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 from keras_attn_nmt.training.recipe_files import load_recipe
-from keras_attn_nmt.training.splits import load_training
+from keras_attn_nmt.training.splits import load_split, load_training
 
 NEW = [(f"Haus {n}", f"house {n} new") for n in range(30)]
 
@@ -178,6 +178,20 @@ def test_errors_name_the_table(folder):
     phrases = DataRecipe("phrases", size=3, validation_size=3, mix=({"corpus": "multi30k"},))
     with pytest.raises(ValueError, match=r"data\.mix\[0\]: The corpus multi30k has no word align"):
         load_training(phrases, aligned=True)
+
+
+@pytest.mark.parametrize("also", [{}, {"corpus": "tsv"}])
+def test_a_table_of_the_same_files_holds_out_the_same_pairs(folder, also):
+    table = {"train": "old.tsv", "ratio": 0.5, **also}
+    if also:
+        table["folder"] = str(folder)
+    data = recipe_of(folder, [table], train="old.tsv").data
+    held_out = set(load_split(data, "validation").as_numpy_iterator())
+    trained = set(load_training(data).once().as_numpy_iterator())
+    assert (len(held_out), len(trained), held_out & trained) == (3, 57, set())
+    # Of other files, all is for training.
+    others = recipe_of(folder, [{**table, "train": "older.tsv"}], train="old.tsv").data
+    assert len(set(load_training(others).once().as_numpy_iterator())) == 97
 
 
 def test_data_of_the_parent_keep_their_shares(folder):

@@ -111,6 +111,8 @@ def train(
 def run_together(commands, timeout=600):
     """Runs commands, each with further environment variables, at the same time.
 
+    All of them are ended if one takes longer than `timeout` seconds.
+
     Returns:
         Exit code, output and messages of each.
     """
@@ -124,7 +126,6 @@ def run_together(commands, timeout=600):
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            # Those that wait for one that failed would wait for ever.
             stack.callback(process.kill)
             started.append(process)
         messages = [each.communicate(timeout=timeout) for each in started]
