@@ -32,7 +32,6 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.results import translation_rows
 from keras_attn_nmt.text.blank import is_blank
-from keras_attn_nmt.text.glossary import target_phrases
 from keras_attn_nmt.text.lines import BATCHES_AHEAD, arriving_lines
 from keras_attn_nmt.writing import check_file_output, write_text
 
@@ -99,6 +98,9 @@ def translate(options: argparse.Namespace) -> None:
     if options.model.endswith(".tflite"):
         _check_device_options(options)
     search = search_options(options)
+    # Imports NumPy.
+    from keras_attn_nmt.text.glossary import target_phrases
+
     protection = check_protection(options, target_phrases(search.get("glossary")))
     stream = standard_input()
     translator: Any = None
