@@ -117,7 +117,7 @@ class TranslationClient(ParagraphTranslator):
             markup: Translate HTML or XLIFF; see `Protection`.
             stand_in: What the model sees of protected text; see `Protection`.
         """
-        wanted = target_phrases(glossary, constraints)
+        wanted = target_phrases(glossary, constraints) if protect or markup else ()
         protection = Protection(protect, markup=markup, stand_in=stand_in, wanted=wanted)
         plans = plan_texts(protection, texts)
         inputs = {"text": [plan.text for plan in plans]}

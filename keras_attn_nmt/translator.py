@@ -218,7 +218,7 @@ class Translator(ParagraphTranslator):
             decoder = self._decoder_with(shortlist)
             find = functools.partial(searching.search, decoder, options=search)
             self._searches[key] = compiled(find, self._decoder.variables, IDS)
-        wanted = target_phrases(glossary, constraints)
+        wanted = target_phrases(glossary, constraints) if protect or markup else ()
         protection = Protection(protect, markup=markup, stand_in=stand_in, wanted=wanted)
         plans = plan_texts(protection, texts)
         texts = [plan.text for plan in plans]

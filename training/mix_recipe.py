@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ _UNUSED = ("test",)
 _OF_PARENT = ("corpus", "ratio", "size")
 # Not those of [data]: a limit of the new data does not limit the old data.
 _NOT_INHERITED = ("size", "train", "validation")
-# The settings that say which files are trained on.
-_TRAINED_ON = ("corpus", "folder", "train")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _corpus(data: DataRecipe, name: str, table: Any) -> MixedCorpus:
         kept = [each for each in fields if each not in ("mix", *_UNUSED, *_NOT_INHERITED)]
     inherited = {each: getattr(data, each) for each in kept}
     section = make_section(type(data), name, {**inherited, **settings})
-    same = all(getattr(section, each) == getattr(data, each) for each in _TRAINED_ON)
+    same = _trained_on(section) == _trained_on(data)
     if same and not data.validation and "validation" not in settings:
         # The end of its files is held out.
         section = dataclasses.replace(section, validation="")
@@ -111,6 +110,11 @@ def _corpus(data: DataRecipe, name: str, table: Any) -> MixedCorpus:
         held_out = {"validation": data.validation, "test": data.test}
         section = dataclasses.replace(section, **{**held_out, **_given(settings, held_out)})
     return MixedCorpus(name, section, ratio)
+
+
+def _trained_on(data: DataRecipe) -> tuple[str, str, object]:
+    """The training files of a section."""
+    return data.corpus, os.path.realpath(data.folder), data.train
 
 
 def _given(settings: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

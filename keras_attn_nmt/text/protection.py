@@ -50,8 +50,8 @@ class Protection:
             escaped.
         stand_in: What the model sees instead of protected text that is not a number or a tag: a
             word that it was trained to copy. By default the text is taken out.
-        wanted: Phrases that translations must contain: what they hold is not removed from a
-            translation, though the text has it not.
+        wanted: Phrases that translations must contain: what is part of one is not removed from a
+            translation, even if the text lacks it.
 
     Raises:
         ValueError: A regular expression is not valid, or matches nothing.
@@ -85,7 +85,7 @@ class Protection:
         self._markup = markup
         self._tags = "tag" in names and not markup
         self._stand_in = stand_in
-        self._wanted = list(wanted)
+        self._wanted = "\n".join(wanted).lower()
         # What the user gives comes first.
         own = [each for each in names if each not in NAMES]
         for each in own:
@@ -184,7 +184,7 @@ class Plan:
         markup: Whether to escape the translation.
         removed: What is removed from a translation unless `text` has it, too: a model that was
             trained on placeholders or tags may add some.
-        wanted: Phrases in which nothing is removed.
+        wanted: Phrases of which no part is removed, in lower case, one a line.
     """
 
     text: str
@@ -192,7 +192,7 @@ class Plan:
     marks: list[Mark]
     markup: bool
     removed: Sequence[re.Pattern[str]] = ()
-    wanted: Sequence[str] = ()
+    wanted: str = ""
 
     def restore(self, translation: Translation) -> Translation:
         """The translation with everything protected in its `text`.
@@ -226,7 +226,7 @@ class Plan:
         for pattern in self.removed:
             # From the end, as the places of earlier matches stay the same.
             for match in reversed(list(pattern.finditer(text))):
-                if any(match[0].lower() in phrase.lower() for phrase in self.wanted):
+                if match[0].lower() in self.wanted:
                     continue
                 # Numbers are repaired later.
                 if _NUMBERS.sub("", match[0]) not in _NUMBERS.sub("", self.text):

@@ -32,6 +32,14 @@ def test_terms_are_in_the_translations(capfd, monkeypatch, model, glossary):
     assert run(capfd, monkeypatch, [*options, "--glossary", glossary], untouched)[1] == plain
 
 
+def test_terms_that_look_protected_stay(capfd, monkeypatch, model, tmp_path):
+    (tmp_path / "terms.tsv").write_text("Haus\twww.a.de\n", encoding="utf-8")
+    options = ["translate", model, "--glossary", str(tmp_path / "terms.tsv"), "--max-length", "40"]
+    for protection in (["--protect-defaults"], ["--markup", "--protect", "url"]):
+        code, out, err = run(capfd, monkeypatch, [*options, *protection], b"ein Haus\n")
+        assert (code, out.lower().count("www.a.de") >= 1) == (0, True), (out, err)
+
+
 def test_lines_whose_terms_are_too_long(capfd, monkeypatch, model, glossary, caplog):
     """The lines before are written; with `--too-long skip` or `crop`, also those after."""
     options = ["translate", model, "--max-length", "12", "--glossary", glossary]

@@ -184,7 +184,7 @@ def test_errors_name_the_table(folder):
 def test_a_table_of_the_same_files_holds_out_the_same_pairs(folder, also):
     table = {"train": "old.tsv", "ratio": 0.5, **also}
     if also:
-        table["folder"] = str(folder)
+        table["folder"] = f"{folder}/../{folder.name}"
     data = recipe_of(folder, [table], train="old.tsv").data
     held_out = set(load_split(data, "validation").as_numpy_iterator())
     trained = set(load_training(data).once().as_numpy_iterator())
