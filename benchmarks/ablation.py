@@ -1,6 +1,7 @@
-"""What each part of the recipe `multi30k` is worth: trainings that differ from it in one setting.
+"""What each part of a recipe is worth: trainings that differ from it in one setting.
 
-    python benchmarks/ablation.py CORPUS WORK [--only NAME ...] [--passes 12] [--set NAME=VALUE ...]
+    python benchmarks/ablation.py CORPUS WORK [--recipe multi30k] [--only NAME ...] [--passes 12]
+        [--set NAME=VALUE ...]
 
 `CORPUS` holds Multi30k's files. `WORK` gets a model directory for each training; one that is there
 is not trained again, one that was stopped goes on. All have one seed and see as many sentences.
@@ -59,11 +60,12 @@ VARIANTS = {
 }
 
 
-def settings(name: str, corpus: Path, passes: int, for_all: list[str]) -> list[str]:
+def settings(name: str, options: argparse.Namespace) -> list[str]:
     """Everything that differs from the recipe."""
-    changed = [f"data.folder={corpus}", *for_all, *VARIANTS[name][0]]
+    changed = [f"data.folder={options.corpus}", *options.set, *VARIANTS[name][0]]
     # An epoch is a pass for each sample of a sentence.
-    samples = load_recipe("multi30k", changed).vocabulary.segmentation_samples
+    passes = options.passes
+    samples = load_recipe(options.recipe, changed).vocabulary.segmentation_samples
     if passes % samples:
         raise SystemExit(f"{name}: {passes} passes are no multiple of its {samples} samples")
     return [*changed, f"training.epochs={passes // samples}"]
@@ -74,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("work", type=Path)
+    parser.add_argument("--recipe", default="multi30k")
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--passes", type=int, default=12)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
@@ -83,8 +86,8 @@ def main() -> None:
         model = folder(options.work, name)
         report = model / "training.json"
         if not (report.exists() and json.loads(report.read_text()).get("finished", True)):
-            arguments = ["train", "multi30k", "--quiet", "--output", str(model)]
-            for setting in settings(name, options.corpus, options.passes, options.set):
+            arguments = ["train", options.recipe, "--quiet", "--output", str(model)]
+            for setting in settings(name, options):
                 arguments += ["--set", setting]
             if (model / "checkpoints" / "state.json").exists():
                 arguments += ["--resume"]

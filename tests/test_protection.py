@@ -140,6 +140,18 @@ def test_numbers_that_the_translation_joins_or_divides(source, target, links, wa
     assert found == wanted if wanted else target.split()[-1] in found
 
 
+def test_a_space_that_is_a_piece_places_no_number():
+    plan = Protection(["number"]).plan("Ein Spieler mit Nr. 57 läuft")
+    tokens = ["▁A", "▁player", "▁with", "▁number", "▁", "37", "▁runs", "</s>"]
+    attention = np.full((8, 7), 0.01)
+    # The space looks at another word than its digits do.
+    attention[range(8), [0, 1, 2, 3, 0, 4, 5, 6]] += 0.93
+    sources = ["▁Ein", "▁Spieler", "▁mit", "▁Nr.", "▁57", "▁läuft", "</s>"]
+    text = "A player with number 37 runs"
+    found = Translation(text, 0.0, sources, tokens, np.zeros(8), attention)
+    assert plan.restore(found).text == "A player with number 57 runs"
+
+
 def test_numbers_beside_stand_ins():
     for stand_in in ("X", "X1"):
         options = {"stand_in": stand_in}

@@ -235,8 +235,8 @@ def word_block(
     """Converts the attention of a sentence between pieces to attention between words.
 
     Weights are summed over the pieces of a source word, by characters where a piece belongs to
-    several words, and taken from the first piece of a target word, which decides what word it is.
-    Then they are normalized over the target words and again over the source words: attention to
+    several words, and taken from the first piece of a target word, which decides what word it is
+    (a space that is a piece by itself decides nothing). Then they are normalized over the target words and again over the source words: attention to
     words that many target words attend to says less.
 
     Args:
@@ -246,9 +246,9 @@ def word_block(
         offsets: Number of target and source words before this sentence.
     """
     weights = np.asarray(attention, "float64")
-    target, source = (_shares(*each) for each in zip(pieces, words, strict=True))
+    target, source = (_overlaps(*each) for each in zip(pieces, words, strict=True))
     if target.size and source.size:
-        weights = weights[(target > 0).argmax(axis=1)] @ source.T
+        weights = weights[(target > 0).argmax(axis=1)] @ _shares(source, pieces[1], words[1]).T
     else:
         weights = np.zeros((len(target), len(source)))
     for axis in (0, 1):
@@ -258,17 +258,26 @@ def word_block(
     return Block((offsets[0], ends[0]), (offsets[1], ends[1]), sums)
 
 
-def _shares(pieces: Sequence[Span], words: Sequence[Span]) -> np.ndarray:
-    """The share of each piece in each word, float64, `(words, pieces)`."""
-    shares = np.zeros((len(words), len(pieces)))
+def _overlaps(pieces: Sequence[Span], words: Sequence[Span]) -> np.ndarray:
+    """The number of characters of each piece in each word, float64, `(words, pieces)`."""
+    overlaps = np.zeros((len(words), len(pieces)))
     word = 0
     for column, (start, end) in enumerate(pieces):
         while word < len(words) and words[word][1] <= start:
             word += 1
         row = word
         while row < len(words) and words[row][0] < end:
-            shares[row, column] = min(end, words[row][1]) - max(start, words[row][0])
+            overlaps[row, column] = min(end, words[row][1]) - max(start, words[row][0])
             row += 1
-        if row == word < len(words) and start < end:
+    return overlaps
+
+
+def _shares(overlaps: np.ndarray, pieces: Sequence[Span], words: Sequence[Span]) -> np.ndarray:
+    """The share of each piece in each word; a piece between two words belongs to the second."""
+    shares = overlaps / np.maximum(overlaps.sum(axis=0), 1)
+    for column in np.flatnonzero(overlaps.sum(axis=0) == 0):
+        start, end = pieces[column]
+        word = bisect.bisect_right(words, start, key=lambda each: each[1])
+        if word < len(words) and start < end:
             shares[word, column] = 1
-    return shares / np.maximum(shares.sum(axis=0), 1)
+    return shares
