@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -132,17 +133,27 @@ def header_columns(
 
     Returns:
         0-based source and target column, or `None` if the first line does not contain both
-        languages as cells (case-insensitive), i.e. is not a header. Equal languages are in its
-        first two columns of them.
+        languages as cells (case-insensitive; `en` is also in `en-US` and `en_GB`), i.e. is not a
+        header. Equal languages are in its first two columns of them.
     """
     first = next(iterate_lines(path), b"").decode("utf-8")
     cells = [cell.strip().lower() for cell in first.split("\t")]
-    source, target = source_language.lower(), target_language.lower()
-    if source not in cells:
+    source = _column(cells, source_language.lower())
+    if source is None:
         return None
-    first_column = cells.index(source)
-    after = first_column + 1 if source == target else 0
-    return (first_column, cells.index(target, after)) if target in cells[after:] else None
+    # Not the same one twice.
+    cells[source] = ""
+    target = _column(cells, target_language.lower())
+    return None if target is None else (source, target)
+
+
+def _column(cells: list[str], language: str) -> int | None:
+    """The index of a language among lower-case cells, else of its first variant: `en-us`."""
+    if language in cells:
+        return cells.index(language)
+    # The subtags of a script and a region (BCP 47).
+    tag = re.compile(rf"{re.escape(language)}([-_][a-z]{{4}})?([-_]([a-z]{{2}}|\d{{3}}))?")
+    return next((place for place, cell in enumerate(cells) if tag.fullmatch(cell)), None)
 
 
 def from_pairs(

@@ -72,6 +72,7 @@ def add_commands(commands: Commands) -> None:
 
 def align(options: argparse.Namespace) -> None:
     from keras_attn_nmt.text import alignment
+    from keras_attn_nmt.text.blank import is_blank
     from keras_attn_nmt.text.words import links_of_texts
     from keras_attn_nmt.training.corpora import decoded
     from keras_attn_nmt.translator import Translator
@@ -97,7 +98,8 @@ def align(options: argparse.Namespace) -> None:
         )
         links = alignment.format_pharaoh(found[-1])
         if options.json:
-            links = json.dumps({"alignment": links, "score": round(each.score, 6)})
+            score = None if is_blank(source) or is_blank(target) else round(each.score, 6)
+            links = json.dumps({"alignment": links, "score": score})
         print(links)
     if gold:
         rate = alignment.alignment_error_rate(found, gold)

@@ -82,7 +82,7 @@ def parse_markup(text: str) -> list[Part]:
                 )
             open_tags.pop()
     if open_tags:
-        raise MarkupError(f"{_at(open_tags[-1])} is not closed: add </{open_tags[-1].key}>.")
+        raise MarkupError(_unclosed(open_tags[-1]))
     return pair_tags(parts)
 
 
@@ -183,7 +183,8 @@ def _tag(match: re.Match[str]) -> Part:
         kind = "open" if name.lower() in _OPENING else "close"
         key = _pair_key(name, match["attributes"])
     elif name is not None and not match["empty"] and (match["close"] or name.lower() not in _VOID):
-        kind, key = "close" if match["close"] else "open", name
+        # HTML's names are the same in upper and lower case.
+        kind, key = "close" if match["close"] else "open", name.lower()
     return Part(kind, match[0], key, match.start())
 
 
@@ -217,15 +218,15 @@ def _joined_code(text: str, parts: list[Part], strict: bool = True) -> Iterator[
         last = _closing(parts, index)
         if last is None:
             if strict:
-                raise MarkupError(f"{_at(part)} is not closed: add </{part.key}>.")
+                raise MarkupError(_unclosed(part))
             yield part
             index += 1
             continue
         end = parts[last].place + len(parts[last].raw)
-        kind, key, name = "single", "", part.key.lower()
-        if name in _OPENING | _CLOSING:
-            kind = "open" if name in _OPENING else "close"
-            key = _pair_key(name, match["attributes"])
+        kind, key = "single", ""
+        if part.key in _OPENING | _CLOSING:
+            kind = "open" if part.key in _OPENING else "close"
+            key = _pair_key(part.key, match["attributes"])
         yield Part(kind, text[part.place : end], key, part.place)
         index = last + 1
 
@@ -260,6 +261,11 @@ def _check_text(part: Part) -> None:
         entity = _ENTITY.match(part.raw, found.start())
         if entity is None or not (entity[0][1] == "#" or entity[0][1:] in html5):
             raise MarkupError(f'"&" in column {place} starts no entity: write &amp;.')
+
+
+def _unclosed(part: Part) -> str:
+    name = re.search(_NAME, part.raw)
+    return f"{_at(part)} is not closed: add </{name[0] if name else part.key}>."
 
 
 def _at(part: Part) -> str:

@@ -235,9 +235,9 @@ def word_block(
     """Converts the attention of a sentence between pieces to attention between words.
 
     Weights are summed over the pieces of a source word, by characters where a piece belongs to
-    several words, and taken from the first piece of a target word, which decides what word it is
-    (a space that is a piece by itself decides nothing). Then they are normalized over the target words and again over the source words: attention to
-    words that many target words attend to says less.
+    several words, and taken from the first piece of a target word, which decides what word it is (a
+    space that is a piece by itself decides nothing). Then they are normalized over the target words
+    and again over the source words: attention to words that many target words attend to says less.
 
     Args:
         attention: `(target pieces, source pieces)`.

@@ -271,6 +271,8 @@ SWAPPED = [("house", "Haus"), ("lake", "See")]
         (ROWS, {"source_column": 2, "target_column": 1}, SWAPPED),
         ("EN\tde\n" + ROWS, {}, SWAPPED),
         ("id\ten\tde\n1\thouse\tHaus\n", {}, [("Haus", "house")]),
+        ("en-US\tde_DE\n" + ROWS, {}, SWAPPED),
+        ("en-US\tde-Latn-AT\tde\nhouse\tHaus\tHütte\n", {}, [("Hütte", "house")]),
         ("en\tde\n" + ROWS, {"source_column": 2}, SWAPPED),
         (
             "en\tde\n" + ROWS,
