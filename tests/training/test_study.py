@@ -84,6 +84,7 @@ def recipe(tmp_path_factory):
             *["vocabulary.source_size=280", "vocabulary.target_size=280"],
             *(f"model.{size}" for size in sizes),
             *["training.epochs=1", "training.bleu_sentences=5", "training.tokens_per_batch=512"],
+            "training.bleu_tokenize=char",
         ],
     )
 
@@ -104,6 +105,7 @@ def test_study_writes_table_plots_and_report(recipe, tmp_path):
     report = run_study(recipe, tmp_path, names, quiet=True)
     written = json.loads((tmp_path / "study.json").read_text())["systems"]["fixed-vector"]
     assert written["parameters"] > 0
+    assert "|tok:char|" in written["bleu"]["signature"]
     assert list(written["bleu_by_words"]) == ["5", "10"]
     assert "| fixed-vector | 0.0" in (tmp_path / "study.md").read_text()
     for picture in ("bleu_by_length.png", "vectors.png"):

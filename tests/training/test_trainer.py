@@ -19,7 +19,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.training import callbacks, load_recipe, run_callbacks, train
 from keras_attn_nmt.training.callbacks import Progress
-from keras_attn_nmt.training.optimizer import check_schedule, warn_of_warmup
+from keras_attn_nmt.training.optimizer import check_schedule, plateau_callback, warn_of_warmup
 from keras_attn_nmt.training.run_callbacks import write_weights
 from keras_attn_nmt.training.splits import load_recorded, load_split, recorded_data
 from keras_attn_nmt.training.training_recipe import TrainingRecipe
@@ -315,6 +315,20 @@ def test_nan_in_the_monitored_loss_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="val_loss became nan in epoch 1, which is not saved"):
         keeper.on_epoch_end(0)
     assert not list(tmp_path.iterdir())
+
+
+def test_small_improvements_are_no_plateau():
+    settings = TrainingRecipe(schedule="plateau", plateau_patience=1, monitor="val_loss")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    callback = plateau_callback(settings)
+    callback.set_model(model)
+    callback.on_train_begin()
+    for epoch in range(4):
+        callback.on_epoch_end(epoch, {"val_loss": 1 - epoch * 1e-6})
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+    callback.on_epoch_end(4, {"val_loss": 1.0})
+    assert float(model.optimizer.learning_rate) < 0.1
 
 
 def test_schedules_that_never_act_are_said(caplog):

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -128,7 +129,9 @@ def run_together(commands, timeout=600):
             )
             stack.callback(process.kill)
             started.append(process)
-        messages = [each.communicate(timeout=timeout) for each in started]
+        # All at once: one that waits for another's messages to be read would not end.
+        with ThreadPoolExecutor(len(started)) as readers:
+            messages = list(readers.map(lambda each: each.communicate(timeout=timeout), started))
         return [(each.returncode, *said) for each, said in zip(started, messages, strict=True)]
 
 
