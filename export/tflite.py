@@ -323,6 +323,9 @@ def _module(
         memory, state = decoder.encode(source_ids)
         # Without attention there are no keys, and TensorFlow Lite has no empty tensors.
         kept = {name: value for name, value in memory._asdict().items() if 0 not in value.shape}
+        # Those of dot-product attention: of two outputs that are one tensor, LiteRT.js returns one.
+        if _origin(memory.keys) == _origin(memory.annotations):
+            del kept["keys"]
         kept["mask"] = tf.cast(kept["mask"], tf.int32)
         if isinstance(decoder.shortlist, DeviceShortlist):
             size = decoder.parts.vocabulary_size
@@ -332,8 +335,9 @@ def _module(
     def decode_step(tokens: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs["mask"] = inputs["mask"] > 0
         allowed = inputs.pop("allowed", None)
-        empty = inputs["annotations"][:, :, :0]
-        memory = EncodedSource(*(inputs.get(name, empty) for name in EncodedSource._fields))
+        keys = inputs["annotations"]
+        keys = keys[:, :, :0] if decoder.decoder.attention is None else keys
+        memory = EncodedSource(*(inputs.get(name, keys) for name in EncodedSource._fields))
         state = tuple(inputs[name] for name in sorted(set(inputs) - set(EncodedSource._fields)))
         shown = energies and decoder.decoder.attention is not None
         extra = {"energies": decoder.energies(tokens, state, memory)} if shown else {}
@@ -387,3 +391,10 @@ def _short_places(limit: int) -> list[int]:
 
 def _named(state: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
     return {f"state_{number}": each for number, each in enumerate(state)}
+
+
+def _origin(tensor: tf.Tensor) -> str:
+    """The name of a tensor, or of that which it is a copy of."""
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return str(tensor.name)

@@ -240,6 +240,29 @@ def int8_file(model_directory, made_once):
 
 
 @pytest.fixture(scope="session")
+def dot_file(model_directory, made_once):
+    """A quantised file of a model whose annotations are the keys of its attention; read-only."""
+    from keras_attn_nmt import ModelConfig, build_model
+    from keras_attn_nmt.export import export_tflite
+    from keras_attn_nmt.model_directory import ModelFiles, load_model, save_model
+
+    def export(folder):
+        known = load_model(model_directory)
+        tokenizers = known.source_tokenizer, known.target_tokenizer
+        sizes = (each.vocabulary_size for each in tokenizers)
+        config = ModelConfig(
+            *sizes, embedding_units=6, encoder_units=5, decoder_units=10, attention="dot"
+        )
+        model = build_model(config)
+        generator = np.random.default_rng(4)
+        model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
+        save_model(folder / "model", ModelFiles(model, config, *tokenizers, known.search))
+        export_tflite(folder / "model", folder / "dot.tflite", quantize="int8", **LIMITS)
+
+    return made_once("dot", export) / "dot.tflite"
+
+
+@pytest.fixture(scope="session")
 def device_file_with_text(model_directory, made_once):
     """A `.tflite` file that takes and gives text; not to be changed."""
     from keras_attn_nmt.export import export_tflite

@@ -92,11 +92,12 @@ def opened(browser, address, profile):
 
 
 @pytest.fixture(scope="module")
-def files(site, device_file, int8_file):
-    """A float32 and an int8 file, served to the page."""
-    for file in (device_file, int8_file):
-        shutil.copytree(file.parent, site, dirs_exist_ok=True)
-    return site / device_file.name, site / int8_file.name
+def files(site, device_file, dot_file):
+    """A float32 and an int8 file, of other kinds of attention, served to the page."""
+    for file in (device_file, dot_file):
+        for each in file.parent.glob(f"{file.stem}.*"):
+            shutil.copy(each, site)
+    return site / device_file.name, site / dot_file.name
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,9 @@ def answers(browser, site, files, tmp_path_factory):
     return answer["answers"]
 
 
-@pytest.mark.parametrize(("number", "tolerance"), [(0, 1e-6), (1, 5e-3)], ids=["float32", "int8"])
+@pytest.mark.parametrize(
+    ("number", "tolerance"), [(0, 1e-6), (1, 5e-3)], ids=["float32", "int8 dot"]
+)
 @pytest.mark.parametrize(("search", "beam_size"), [("greedy", 1), ("beam", OPTIONS["beam_size"])])
 def test_browser_equals_python(files, answers, number, tolerance, search, beam_size):
     path = files[number]
