@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
     from keras_attn_nmt.layers.optimizer import FusedAdam
     from keras_attn_nmt.layers.readout import MaxoutReadout, TanhReadout, TiedEmbedding
-    from keras_attn_nmt.model import build_model
+    from keras_attn_nmt.model import TranslationModel, build_model
     from keras_attn_nmt.plots import plot_attention, plot_translation
     from keras_attn_nmt.text.glossary import Constraint, Glossary
     from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -47,7 +47,7 @@ _MODULES = {
     "layers.metrics": ["Perplexity", "TokenAccuracy"],
     "layers.optimizer": ["FusedAdam"],
     "layers.readout": ["MaxoutReadout", "TanhReadout", "TiedEmbedding"],
-    "model": ["build_model"],
+    "model": ["TranslationModel", "build_model"],
     "plots": ["plot_attention", "plot_translation"],
     "text.glossary": ["Constraint", "Glossary"],
     "text.tokenizer": ["Tokenizer"],
@@ -77,6 +77,7 @@ __all__ = [
     "TokenAccuracy",
     "Tokenizer",
     "Translation",
+    "TranslationModel",
     "Translator",
     "build_model",
     "plot_attention",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
 
 import keras
@@ -64,7 +65,10 @@ class SourceOrder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_attn_nmt")
 class TranslationModel(keras.Model):
-    """A functional `keras.Model` that can be compiled with metrics for only some outputs.
+    """A functional `keras.Model` with metrics for only some outputs, such as logits alone.
+
+    Labels that are not a dictionary are those of the output `logits`. Subclass it for a
+    `train_step` of your own.
 
     Attributes:
         model_config: The `ModelConfig` it was built from; saved in `.keras` files.
@@ -87,6 +91,16 @@ class TranslationModel(keras.Model):
             model.model_config = ModelConfig.from_dict(settings)
         return model
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`, without `class_weight`."""
+        _refuse_class_weight(super().fit, args, kwargs)
+        return super().fit(*args, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.train_on_batch`, without `class_weight`."""
+        _refuse_class_weight(super().train_on_batch, args, kwargs)
+        return super().train_on_batch(*args, **kwargs)
+
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         # Keras expects labels for every output once there are metrics: keep the labelled outputs.
         y = _named(y, y_pred)
@@ -107,9 +121,21 @@ class TranslationModel(keras.Model):
 
 def _named(y: Any, y_pred: Any) -> Any:
     """Labels by output. Keras on JAX would read an array of two rows as labels of two outputs."""
-    if y is None or keras.tree.is_nested(y) or not isinstance(y_pred, dict):
+    if not isinstance(y_pred, dict) or "logits" not in y_pred:
         return y
-    return {"logits": y}
+    if isinstance(y, list | tuple) and len(y) == 1:
+        (y,) = y
+    return y if y is None or keras.tree.is_nested(y) else {"logits": y}
+
+
+def _refuse_class_weight(function: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    """Keras would take the position of the largest id of a sentence for its class."""
+    given = inspect.signature(function).bind(*args, **kwargs).arguments
+    if given.get("class_weight") is not None:
+        raise ValueError(
+            "class_weight is for one class per row, not for sentences: give each token its weight, "
+            'sample_weight={"logits": weights[labels]}.'
+        )
 
 
 def build_model(config: ModelConfig, name: str = "keras_attn_nmt") -> keras.Model:

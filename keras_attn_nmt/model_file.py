@@ -188,10 +188,13 @@ def _unregistered(classes: Sequence[dict[str, Any]]) -> list[str]:
     found = set()
     for each in classes:
         module, name = each.get("module"), each.get("registered_name")
-        if module is not None and str(module).partition(".")[0] not in ("keras", "builtins"):
+        # Keras names no module for a class of a script or notebook.
+        known = str(module).partition(".")[0] in ("keras", "builtins")
+        if not known and (module is not None or name):
             found.add(str(name or f"{module}.{each['class_name']}"))
     return sorted(name for name in found if keras.saving.get_registered_object(name) is None)
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.partition(" Full object config: ")[0]  # All layers of the model.

@@ -13,8 +13,10 @@ from keras_attn_nmt import (
     BidirectionalEncoder,
     MaskedCrossentropy,
     ModelConfig,
+    Perplexity,
     TanhReadout,
     Tokenizer,
+    TranslationModel,
     Translator,
     build_model,
     model_file,
@@ -119,6 +121,26 @@ def test_unregistered_custom_class_is_named(trained, tmp_path):
         found.stderr
     )
     assert "The command line cannot import it: use Translator.load in Python" in found.stderr
+
+
+def test_a_class_of_a_notebook_is_named(trained, tokenizer, tmp_path):
+    # What keras.saving writes for classes of __main__ differs.
+    notebook = type("FromNotebook", (keras.Model,), {"__module__": "__main__"})
+    model = trained.model
+    Translator(notebook(model.input, model.output), tokenizer, tokenizer).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="classes that are not registered: FromNotebook"):
+        Translator.load(tmp_path / "model")
+
+
+def test_metrics_of_logits_alone(tokenizer):
+    model = hand_built(tokenizer, mask_zero=True)
+    logits, attention = model.output
+    model = TranslationModel(model.input, {"logits": logits, "attention": attention})
+    model.compile(loss={"logits": MaskedCrossentropy()}, metrics={"logits": [Perplexity()]})
+    ids = np.array([[5, 6, 2], [7, 2, 0]], "int32")
+    found = model.evaluate([ids, ids], ids, verbose=0, return_dict=True)
+    (perplexity,) = (value for name, value in found.items() if "perplexity" in name)
+    np.testing.assert_allclose(perplexity, np.exp(found["loss"]), rtol=1e-4)
 
 
 def test_damaged_file_of_a_custom_model_is_rejected(trained, tmp_path):

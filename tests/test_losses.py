@@ -101,6 +101,14 @@ def test_sample_weights_may_have_either_rank_in_one_compiled_model(logits: np.nd
     np.testing.assert_allclose(losses, losses[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("labels", [LABELS[:, :1], LABELS[:1], LABELS[..., np.newaxis], LABELS[0]])
+def test_labels_of_another_shape_are_refused(logits: np.ndarray, labels: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"Expected labels of shape \(3, 4\), .*, got \("):
+        MaskedCrossentropy()(labels, logits)
+    with pytest.raises(ValueError, match=r"Expected labels of shape \(3, 4, 6\)"):
+        GuidedAlignment()(labels, logits)
+
+
 @pytest.mark.parametrize("ignored", [-1, -100])
 def test_negative_labels_are_padding(logits: np.ndarray, ignored: int) -> None:
     labels = np.where(LABELS == 0, ignored, LABELS)

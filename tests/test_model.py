@@ -307,11 +307,31 @@ def test_fit_learns_and_reports() -> None:
     assert 1 < perplexity[-1] < 1.5 < perplexity[0]
     # Labels passed as an array are those of the logits; with two rows, too, as outputs are two.
     batch = {"source": source[:2], "target": target[:2]}
-    by_name, plain = (
+    by_name, plain, listed = (
         model.evaluate(batch, labels, verbose=0, return_dict=True)
-        for labels in ({"logits": source[:2]}, source[:2])
+        for labels in ({"logits": source[:2]}, source[:2], [source[:2]])
     )
     assert plain == pytest.approx(by_name)
+    assert listed == pytest.approx(by_name)
+    # Keras would weight a sentence by the position of its largest id.
+    for train in (model.fit, model.train_on_batch):
+        with pytest.raises(ValueError, match="class_weight is for one class per row"):
+            train(batch, source[:2], class_weight={4: 2.0})
+
+
+def test_trains_with_another_floatx() -> None:
+    before = keras.config.floatx()
+    keras.config.set_floatx("float16")
+    try:
+        model = build_model(config())
+        model.compile("sgd", loss={"logits": MaskedCrossentropy()})
+        ids = np.array([[4, 5, 2], [6, 2, 0]], "int32")
+        first, *_, last = (
+            float(model.train_on_batch({"source": ids, "target": ids}, ids)) for _ in range(20)
+        )
+    finally:
+        keras.config.set_floatx(before)
+    assert last < first
 
 
 # Run where TensorFlow cannot be imported: it loads what this process saved, and trains.

@@ -25,7 +25,8 @@ def token_cross_entropy(labels: Any, logits: Any, label_smoothing: float = 0.0) 
     Returns:
         float32, `(batch, target_length)`; padding is not masked.
     """
-    labels = ops.maximum(ops.cast(labels, "int32"), PAD)
+    # Keras on JAX makes floats of integers here if `floatx` is bfloat16.
+    labels = ops.cast(ops.maximum(ops.cast(labels, "int32"), PAD), "int32")
 
     # Hand-written gradient, softmax minus target distribution: autodiff of the gather is a
     # scatter-add over the vocabulary, a quarter of a training step on a CPU. The gradient takes the
@@ -137,6 +138,20 @@ def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
     return weights * sample_weight
 
 
+def _check_labels(labels: Any, expected: Any) -> None:
+    """Raises `ValueError` for labels of another shape, which would be repeated over positions."""
+    shapes = [getattr(labels, "shape", expected), expected]
+    if any(getattr(shape, "rank", 0) is None for shape in shapes):
+        return  # Unknown in this call.
+    given, wanted = map(tuple, shapes)
+    if len(given) != len(wanted) or any(
+        None not in sizes and sizes[0] != sizes[1] for sizes in zip(given, wanted, strict=True)
+    ):
+        raise ValueError(
+            f"Expected labels of shape {wanted}, one for each prediction, got {given}."
+        )
+
+
 # Divides by the sum of the weights, which are 0 at padding.
 REDUCTION = "mean_with_sample_weight"
 
@@ -188,7 +203,7 @@ class MaskedCrossentropy(_TokenLoss):
         A float32 scalar, in nats per token; 0 if all tokens are padding.
 
     Raises:
-        ValueError: `label_smoothing` is not in [0, 1).
+        ValueError: `label_smoothing` is not in [0, 1), or the labels have another shape.
 
     Example:
         >>> loss = MaskedCrossentropy()
@@ -212,6 +227,7 @@ class MaskedCrossentropy(_TokenLoss):
         self.label_smoothing = label_smoothing
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        _check_labels(y_true, y_pred.shape[:-1])
         return self._reduced(y_true, y_pred, real_tokens(y_true, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -355,6 +371,7 @@ class GuidedAlignment(_TokenLoss):
         super().__init__(reduction, name, dtype)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        _check_labels(y_true, y_pred.shape)
         aligned = ops.any(ops.greater(ops.cast(y_true, "float32"), 0), axis=-1)
         return self._reduced(y_true, y_pred, real_tokens(aligned, sample_weight))
 

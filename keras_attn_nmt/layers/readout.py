@@ -121,6 +121,7 @@ class Readout(keras.layers.Layer, abc.ABC):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.units = check_whole("units", units)
         self.layer_normalization = layer_normalization
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -150,6 +151,9 @@ class Readout(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def call(self, embedded: Any, state: Any, previous_state: Any, context: Any) -> Any:
         """See the class."""
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        """No mask is attached to the result."""
 
     def _combine(self, *inputs: Any) -> Any:
         t = apply_2d(self.projection, ops.concatenate(inputs, axis=-1))

@@ -60,7 +60,7 @@ def additive_backward_of_keys(
         terms = (ops.cast(each, "float32") for each in (d_hidden, by_vector))
         return tuple(total + term for total, term in zip(sums, terms, strict=True))
 
-    zeros = (ops.zeros_like(keys, dtype="float32"), ops.zeros((1, keys.shape[-1])))
+    zeros = (ops.zeros_like(keys, dtype="float32"), ops.zeros((1, keys.shape[-1]), "float32"))
     by_keys, by_vector = sequential_loop(ops.shape(queries)[0], add, zeros)
     return by_keys * ops.cast(vector[:, 0], "float32"), [ops.transpose(by_vector)]
 

@@ -250,9 +250,8 @@ def dot_file(model_directory, made_once):
         known = load_model(model_directory)
         tokenizers = known.source_tokenizer, known.target_tokenizer
         sizes = (each.vocabulary_size for each in tokenizers)
-        config = ModelConfig(
-            *sizes, embedding_units=6, encoder_units=5, decoder_units=10, attention="dot"
-        )
+        units = {"embedding_units": 6, "encoder_units": 5, "decoder_units": 10}
+        config = ModelConfig(*sizes, **units, attention="dot", layer_normalization=False)
         model = build_model(config)
         generator = np.random.default_rng(4)
         model.set_weights([generator.normal(size=w.shape) * 0.5 for w in model.get_weights()])
