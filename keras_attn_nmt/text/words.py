@@ -275,7 +275,7 @@ def _overlaps(pieces: Sequence[Span], words: Sequence[Span]) -> np.ndarray:
 def _shares(overlaps: np.ndarray, pieces: Sequence[Span], words: Sequence[Span]) -> np.ndarray:
     """The share of each piece in each word; a piece between two words belongs to the second."""
     shares = overlaps / np.maximum(overlaps.sum(axis=0), 1)
-    for column in np.flatnonzero(overlaps.sum(axis=0) == 0):
+    for column in np.flatnonzero(overlaps.sum(axis=0) == 0).tolist():
         start, end = pieces[column]
         word = bisect.bisect_right(words, start, key=lambda each: each[1])
         if word < len(words) and start < end:
