@@ -39,6 +39,15 @@ def exports_attention(metadata: Mapping[str, Any]) -> bool:
     return metadata.get("attention") != "none" and metadata.get("has_attention", True)
 
 
+def check_folder(directory: str | os.PathLike[str]) -> None:
+    """Raises `ValueError` for a folder whose weights TensorFlow cannot load."""
+    if "[" in os.fspath(directory):
+        raise ValueError(
+            f"{os.fspath(directory)} contains a bracket, which TensorFlow would read as a pattern "
+            "when it loads the weights: copy or rename the folder."
+        )
+
+
 class SavedModelTranslator(TranslationClient):
     """Translates with a SavedModel, like `TranslationClient` with a server that has loaded it.
 
@@ -54,7 +63,8 @@ class SavedModelTranslator(TranslationClient):
 
     Raises:
         FileNotFoundError: The folder is not a SavedModel.
-        ValueError: The SavedModel has no signature `nbest`, or `batch_size` is not positive.
+        ValueError: The SavedModel has no signature `nbest`, its path contains `[`, or `batch_size`
+            is not positive.
         RuntimeError: This process was forked after a model was loaded; also raised by every method
             that runs the model.
 
@@ -86,6 +96,7 @@ class _InProcess(Transport):
                 f"{os.fspath(directory)} has no saved_model.pb: expected the folder of a version, "
                 "which keras-attn-nmt export saved-model writes."
             )
+        check_folder(directory)
         register_process()
         import tensorflow as tf
         import tensorflow_text  # noqa: F401  Its ops.

@@ -14,7 +14,8 @@ import contextlib
 import dataclasses
 import gzip
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 from keras_attn_nmt.bulk import storage
@@ -24,7 +25,7 @@ from keras_attn_nmt.text.lines import BATCHES_AHEAD
 
 WORK = ".bulk-translate"
 PLAN, SETTINGS, LOG = "plan.json", "settings.json", "beam.log"
-FAILED, ALIGN = ".failed.jsonl", ".align"
+FAILED, ALIGN, DONE = ".failed.jsonl", ".align", ".done"
 # Chunks of a part, after which it is saved: what a kill costs a worker.
 _CHUNKS = 4
 # Of a digest, in the name of a folder.
@@ -176,7 +177,22 @@ class PartFiles(NamedTuple):
 def has_translations(job: Job) -> bool:
     """Whether the output has a finished file, or a finished part of one."""
     names = map(storage.name_of, storage.below(job.work))
-    return any(name.endswith((".done", ".text", ".text.gz")) for name in names)
+    return any(name.endswith((DONE, ".text", ".text.gz")) for name in names)
+
+
+def check_names(job: Job, sources: Sequence[Source]) -> None:
+    """Raises `ValueError` for a file whose name is too long with the suffixes of a job."""
+    if not storage.is_local(job.output):
+        return
+    added = max(len(FAILED), len(ALIGN), len(DONE), 1 + _DIGITS)
+    for source in sources:
+        limit = storage.longest_name(job.output, source.name + "." * added)
+        if limit is not None:
+            raise ValueError(
+                f"The name of {source.path} has {len(os.fsencode(source.name))} bytes: expected at "
+                f"most {limit - added}, as names in {job.output} have at most {limit} and "
+                f"bulk-translate adds up to {added}. Give the file a shorter name."
+            )
 
 
 def parts_folder(job: Job, source: Source, digest: str) -> str:
@@ -194,7 +210,7 @@ def part_folders(job: Job) -> dict[str, list[str]]:
 
 
 def done_record(job: Job, source: Source) -> str:
-    return storage.join(job.work, f"{source.name}.done")
+    return storage.join(job.work, source.name + DONE)
 
 
 def _json_line(value: dict[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from keras_attn_nmt.bulk.folders import (
     SETTINGS,
     Job,
     Source,
+    check_names,
     done_record,
     has_translations,
     part_folders,
@@ -72,7 +73,7 @@ def bulk_translate(
     Raises:
         FileNotFoundError: The model or a file does not exist.
         FileExistsError: The output has files of another job.
-        ValueError: Options do not go together, or files have the same name.
+        ValueError: Options do not go together, files have the same name, or a name is too long.
         JobFailed: The pipeline failed; the same call goes on.
     """
     options = options or BulkOptions()
@@ -80,6 +81,7 @@ def bulk_translate(
     sources = _sources(storage.find(inputs), output, options)
     check_model(model, options)
     job = Job(model, output, options)
+    check_names(job, sources)
     _check_settings(job)
     records = {source: _record(job, source) for source in sources}
     left = [source for source, record in records.items() if record is None]

@@ -254,8 +254,13 @@ def check_model(path: str, options: BulkOptions) -> None:
             raise ValueError(device_metadata.shortlist_advice(path))
         check_attention(metadata.get("attention", True), alignment=options.alignment)
     elif Path(path, SAVED_MODEL).is_file():
-        from keras_attn_nmt.export.saved_model_runner import exports_attention, read_metadata
+        from keras_attn_nmt.export.saved_model_runner import (
+            check_folder,
+            exports_attention,
+            read_metadata,
+        )
 
+        check_folder(path)
         metadata = read_metadata(path)
         check_exported_options(path, options, metadata)
         check_attention(exports_attention(metadata), alignment=options.alignment)
@@ -287,23 +292,35 @@ def model_digest(path: str) -> str:
     Raises:
         FileNotFoundError: There is none.
     """
-    if path.endswith(".tflite") or not storage.is_local(path):
-        patterns = [path if path.endswith(".tflite") else f"{path.rstrip('/')}/**"]
+    if storage.is_local(path):
+        files = _local_files(path)
     else:
-        if not os.path.isdir(path):
-            raise FileNotFoundError(f"The model {path} does not exist.")
-        patterns = [storage.join(path, "*")]
-        if Path(path, SAVED_MODEL).is_file():
-            patterns.append(storage.join(path, "variables", "*"))
-        elif not Path(path, "model.keras").is_file():
-            raise FileNotFoundError(
-                f"{path} is neither a model directory (no model.keras) nor the folder of a "
-                f"SavedModel's version (no {SAVED_MODEL})."
-            )
+        pattern = path if path.endswith(".tflite") else f"{path.rstrip('/')}/**"
+        files = [each.path for each in storage.find([pattern])]
     digest = hashlib.sha256()
-    for each in storage.find(patterns):
-        digest.update(storage.name_of(each.path).encode() + b"\0" + storage.read(each.path))
+    for each in files:
+        digest.update(storage.name_of(each).encode() + b"\0" + storage.read(each))
     return digest.hexdigest()
+
+
+def _local_files(path: str) -> list[str]:
+    """Paths of the files of a local model, sorted."""
+    if path.endswith(".tflite"):
+        return [path]
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f"The model {path} does not exist.")
+    files = storage.files_in(path)
+    if Path(path, SAVED_MODEL).is_file():
+        variables = storage.files_in(storage.join(path, "variables"))
+        if not variables:
+            raise FileNotFoundError(f"{path} is a SavedModel without variables: copy all of it.")
+        files += variables
+    elif not Path(path, "model.keras").is_file():
+        raise FileNotFoundError(
+            f"{path} is neither a model directory (no model.keras) nor the folder of a "
+            f"SavedModel's version (no {SAVED_MODEL})."
+        )
+    return sorted(files)
 
 
 def _joined(text: str, spans: Sequence[Span], found: Sequence[Outcome]) -> Paragraph:

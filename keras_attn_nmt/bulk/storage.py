@@ -6,6 +6,7 @@ Local paths, `gs://`, `s3://`, `hdfs://` and whatever else Beam's `FileSystems` 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import gzip
 import io
@@ -24,6 +25,8 @@ with extra("beam"):
     from apache_beam.io.filesystems import FileSystems
 
 _PLAIN = CompressionTypes.UNCOMPRESSED
+# Bytes of a file's name in that of its unfinished file, to which 44 are added.
+_SCRATCH_BYTES = 64
 
 
 class StoredFile(NamedTuple):
@@ -108,6 +111,12 @@ def listed(folder: str) -> list[str]:
     return sorted(name_of(each.path) for each in result.metadata_list)
 
 
+def files_in(folder: str) -> list[str]:
+    """Paths of the files in a local folder that are not hidden; the path is not a pattern."""
+    paths = [join(folder, name) for name in listed(folder) if not name.startswith(".")]
+    return [path for path in paths if os.path.isfile(path)]
+
+
 def below(folder: str) -> list[str]:
     """Paths of all files in a folder and in the folders in it."""
     if is_local(folder):
@@ -127,6 +136,22 @@ def folders(folder: str) -> list[str]:
 
 def exists(path: str) -> bool:
     return bool(FileSystems.exists(path))
+
+
+def longest_name(folder: str, name: str) -> int | None:
+    """Limit in bytes of the names in a local folder, if a name is too long for it.
+
+    The folder may not exist yet. The file system is asked, as some count characters.
+    """
+    existing = Path(folder).absolute()
+    while not existing.is_dir():
+        existing = existing.parent
+    try:
+        os.lstat(existing / name)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return os.pathconf(existing, "PC_NAME_MAX")
+    return None
 
 
 def same_folder(path: str, folder: str) -> bool:
@@ -185,7 +210,7 @@ def writing(path: str, scratch: str) -> Iterator[IO[bytes]]:
     Raises:
         OSError: It cannot be written; of a local file, with its name.
     """
-    unfinished = join(scratch, f"{name_of(path)}.{uuid.uuid4().hex}.unfinished")
+    unfinished = join(scratch, f"{_beginning(name_of(path))}.{uuid.uuid4().hex}.unfinished")
     if is_local(unfinished):
         make_folder(os.path.dirname(unfinished))
     try:
@@ -202,8 +227,13 @@ def writing(path: str, scratch: str) -> Iterator[IO[bytes]]:
             FileSystems.rename([unfinished], [path])
     except BaseException:
         with contextlib.suppress(Exception):
-            FileSystems.delete([unfinished])
+            delete(unfinished)
         raise
+
+
+def _beginning(name: str) -> str:
+    """The first characters of a name, in at most `_SCRATCH_BYTES` bytes."""
+    return name.encode("utf-8", "surrogateescape")[:_SCRATCH_BYTES].decode("utf-8", "ignore")
 
 
 def write(path: str, content: bytes, scratch: str) -> None:
@@ -218,7 +248,9 @@ def compressed(content: bytes) -> bytes:
 
 def delete(path: str) -> None:
     """Removes a file, if it exists."""
-    if exists(path):
+    if is_local(path):
+        Path(path).unlink(missing_ok=True)  # To `FileSystems.delete`, a path is a pattern.
+    elif exists(path):
         FileSystems.delete([path])
 
 

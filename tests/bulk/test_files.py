@@ -227,6 +227,36 @@ def test_patterns_match_as_in_a_shell(tmp_path):
     assert storage.find([f"{tmp_path}/b c"]) == storage.find([f"{tmp_path}/b*"])
 
 
+def test_a_path_with_a_bracket_is_no_pattern_where_a_file_is_removed(tmp_path):
+    one, other = tmp_path / "a[1].txt", tmp_path / "a1.txt"
+    for path in (one, other):
+        path.write_bytes(b"See\n")
+    storage.delete(str(one))
+    storage.delete(str(one))
+    assert list(tmp_path.iterdir()) == [other]
+    with pytest.raises(KeyError), storage.writing(str(one), str(tmp_path / "[b]")):
+        raise KeyError
+    assert not list((tmp_path / "[b]").iterdir())
+
+
+def test_a_file_may_have_a_long_name(job, tmp_path):
+    # 238 bytes: with what is added, the names of its parts have 255, as many as file systems take.
+    name = "日" * 78 + ".txt"
+    write(tmp_path / "in" / name, b"ein Haus\n\xff\n")
+    assert job(alignment=True).failed_lines == 1
+    found = content_of(tmp_path / "out")
+    assert set(found) == {name, f"{name}.align", f"{name}.failed.jsonl"}
+    assert found[name].count(b"\n") == 2
+
+
+def test_a_name_that_is_too_long_is_refused_before_the_job(job, tmp_path):
+    name = "x" * 239
+    write(tmp_path / "in" / name, b"ein Haus\n")
+    with pytest.raises(ValueError, match=rf"in/{name} has 239 bytes: expected at most 238"):
+        job()
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_that_cannot_be_loaded_begins_no_job(job, device_file, model_directory, tmp_path):
     write(tmp_path / "in" / "a.txt", b"ein Haus\n")
     with pytest.raises(JobFailed, match=r"n_best=3 .* of 3 or larger"):

@@ -19,7 +19,7 @@ beam = pytest.importorskip("apache_beam", reason="no Beam here: make test-beam")
 from apache_beam.testing.util import assert_that, equal_to  # noqa: E402
 
 from keras_attn_nmt.bulk import BulkOptions, Translate  # noqa: E402
-from keras_attn_nmt.bulk.models import BulkModel, check_model  # noqa: E402
+from keras_attn_nmt.bulk.models import BulkModel, check_model, model_digest  # noqa: E402
 
 TEXTS = ["ein Haus", "", "zwei kleine Häuser am See", "ein"]
 
@@ -132,6 +132,38 @@ def test_no_alignment_of_an_export_without_attention(recorded, served, tmp_path)
     (version / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
     with pytest.raises(ValueError, match="alignment needs attention, which this model"):
         check_model(str(version), BulkOptions(alignment=True))
+
+
+def test_a_model_directory_may_have_a_bracket_in_its_path(model_directory, tmp_path):
+    model = shutil.copytree(model_directory, tmp_path / "m[1]")
+    (tmp_path / "m1").mkdir()
+    (tmp_path / "m1" / "model.keras").write_bytes(b"another model")
+    assert model_digest(str(model)) == model_digest(model_directory)
+    (model / "config.json").write_bytes(b"{}")
+    assert model_digest(str(model)) != model_digest(model_directory)
+
+
+def test_the_digest_of_a_saved_model_is_that_of_its_own_weights(tmp_path):
+    digests = []
+    for folder in ("m1", "m[1]", "m"):
+        variables = tmp_path / folder / "variables"
+        variables.mkdir(parents=True)
+        (tmp_path / folder / "saved_model.pb").write_bytes(b"graph")
+        (variables / "variables.index").write_text("one" if folder == "m1" else "two")
+        digests.append(model_digest(str(tmp_path / folder)))
+    assert digests[0] != digests[1] == digests[2]
+    shutil.rmtree(variables)
+    with pytest.raises(FileNotFoundError, match="without variables"):
+        model_digest(str(tmp_path / "m"))
+
+
+def test_a_saved_model_that_tensorflow_cannot_find_is_refused_at_once(tmp_path):
+    version = tmp_path / "m[1]"
+    version.mkdir()
+    (version / "saved_model.pb").write_bytes(b"graph")
+    for check in (check_model, BulkModel):
+        with pytest.raises(ValueError, match="contains a bracket"):
+            check(str(version), BulkOptions())
 
 
 def test_a_pipeline_of_ones_own(device_file):
