@@ -21,7 +21,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from keras_attn_nmt.checks import is_number
 from keras_attn_nmt.decoding.sampling import SamplingOptions
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training.output_directory import taken
-from keras_attn_nmt.training.textfiles import iterate_lines, sha256_of
+from keras_attn_nmt.training.textfiles import is_pipe, iterate_lines, sha256_of
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 from keras_attn_nmt.writing import (
@@ -165,7 +165,8 @@ def back_translate(
     Raises:
         FileNotFoundError: The text or the model does not exist.
         FileExistsError: `output` exists, or its unfinished folder has other settings or is in use.
-        ValueError: The text is damaged or empty, or a language code is not valid.
+        ValueError: The text is damaged, empty, a pipe, or changed during the run, or a language
+            code is not valid.
     """
     options = options or BackTranslationOptions()
     for language in (source_language, target_language):
@@ -178,6 +179,11 @@ def back_translate(
         )
     output = local_path(output).resolve()
     check_folder_output(output)
+    if is_pipe(target):
+        raise ValueError(
+            f"{target} is a pipe, which can be read only once, but the text is read again when a "
+            "stopped run continues: write it to a file."
+        )
     count, digest = _count_and_digest(target)
     settings = {
         "source_language": source_language,
@@ -204,7 +210,8 @@ def back_translate(
             write_text(folder / _SETTINGS, json.dumps(settings))
             (folder / _PARTS).mkdir(exist_ok=True)
             translator = Translator.load(model)
-            _write_parts(folder, translator, target, count, options, batch_size)
+            lines = _unchanged_lines(target, settings)
+            _write_parts(folder, translator, lines, count, options, batch_size)
             _join_parts(folder, settings)
         shutil.rmtree(folder / _PARTS, ignore_errors=True)
         (folder / _SETTINGS).unlink(missing_ok=True)
@@ -247,23 +254,24 @@ def _check_same(begun: dict[str, Any], wanted: dict[str, Any], folder: Path) -> 
 def _write_parts(
     folder: Path,
     translator: Translator,
-    target: str | os.PathLike[str],
+    lines: Iterator[str],
     count: int,
     options: BackTranslationOptions,
     batch_size: int,
 ) -> None:
-    lines = (line.decode("utf-8") for line in iterate_lines(target))
     begin, before = time.monotonic(), 0
     for number in range(-(-count // PART)):
         texts = list(itertools.islice(lines, PART))
         path, done = _part(folder, number), number * PART + len(texts)
-        if path.is_file():
+        digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+        if path.is_file() and json.loads(path.read_text("utf-8")).get("sha256", digest) == digest:
             before = done
             continue
         if before and before == number * PART:
             logger.info("continues at line %s of %s", f"{before + 1:,}", f"{count:,}")
         counts, pairs = _translated(translator, texts, number * PART, options, batch_size)
-        write_text(path, json.dumps({"counts": counts, "pairs": pairs}, ensure_ascii=False))
+        part = {"counts": counts, "pairs": pairs, "sha256": digest}
+        write_text(path, json.dumps(part, ensure_ascii=False))
         rate = (done - before) / max(time.monotonic() - begin, 1e-9)
         logger.info(
             "%s of %s lines, %.0f lines/s, %.0f min left",
@@ -272,6 +280,27 @@ def _write_parts(
             rate,
             (count - done) / rate / 60,
         )
+
+
+def _unchanged_lines(path: str | os.PathLike[str], settings: dict[str, Any]) -> Iterator[str]:
+    """The lines of the text; raises `ValueError` if they are not those of the settings.
+
+    The last line comes only when that is known, so that no wrong corpus can be completed.
+    """
+    digest = hashlib.sha256()
+    lines = itertools.chain(iterate_lines(path), [None])
+    for count, (line, following) in enumerate(itertools.pairwise(lines), 1):
+        assert line is not None
+        digest.update(line + b"\n")
+        ends = following is None
+        if ends != (count == settings["lines"]) or (
+            ends and digest.hexdigest() != settings["sha256_of_text"]
+        ):
+            raise ValueError(
+                f"{path} has changed since the run began to read it. Type the command again with "
+                "the text as it was, or give another output."
+            )
+        yield line.decode("utf-8")
 
 
 def _part(folder: Path, number: int) -> Path:

@@ -20,7 +20,7 @@ from keras_attn_nmt.text.alignment import check_links, parse_pharaoh
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training.rows import check_arguments, encoded_pairs
 from keras_attn_nmt.training.streaming import stream
-from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines
+from keras_attn_nmt.training.textfiles import count_aligned_lines, iterate_lines, readable_again
 from keras_attn_nmt.training.tfds_corpora import read_tfds
 
 __all__ = [
@@ -41,7 +41,7 @@ def read_lines(
     target_path: str | os.PathLike[str],
     alignment_path: str | os.PathLike[str] | None = None,
 ) -> tf.data.Dataset:
-    """Reads two line-aligned UTF-8 files, plain or gzip.
+    """Reads two line-aligned UTF-8 files, plain or gzip; pipes are kept in memory.
 
     Args:
         source_path: Source sentences, one per line.
@@ -57,9 +57,11 @@ def read_lines(
         ValueError: the files have different numbers of lines, a file is empty, damaged or not
             UTF-8, or an alignment link is malformed or out of range.
     """
+    source_path, target_path = map(readable_again, (source_path, target_path))
     paths = [source_path, target_path]
     count = count_aligned_lines(source_path, target_path)
     if alignment_path is not None:
+        alignment_path = readable_again(alignment_path)
         paths.append(alignment_path)
         count_aligned_lines(source_path, alignment_path, "align")
         sure = False

@@ -61,9 +61,10 @@ def warn_of_few(pairs: int, settings: TrainingRecipe) -> None:
     if settings.monitor == "val_bleu":
         pairs = min(pairs, settings.bleu_sentences)
     if pairs < _ENOUGH_VALIDATION_PAIRS:
+        stops = " and when to stop" if settings.patience else ""
+        off = ", or turn off early stopping (training.patience=0)" if settings.patience else ""
         logger.warning(
             "only %d validation pairs for training.monitor='%s': chance decides which epoch is "
-            "best and when to stop. Give at least %d (data.validation, training.bleu_sentences), "
-            "or turn off early stopping (training.patience=0)",
-            *(pairs, settings.monitor, _ENOUGH_VALIDATION_PAIRS),
+            "best%s. Give at least %d (data.validation, training.bleu_sentences)%s",
+            *(pairs, settings.monitor, stops, _ENOUGH_VALIDATION_PAIRS, off),
         )

@@ -39,8 +39,36 @@ def iterate_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
         FileNotFoundError: the file does not exist.
         ValueError: the path is a folder, or the file is damaged or not UTF-8.
     """
+    if isinstance(path, KeptLines):
+        yield from path.lines
+        return
     for number, line in enumerate(raw_lines(path), 1):
         yield checked_line(line, number, path)
+
+
+class KeptLines(os.PathLike[str]):
+    """The lines of a pipe in memory, as it can be read only once, and its path."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.lines = list(iterate_lines(path))
+        self._path = os.fspath(path)
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    def __str__(self) -> str:
+        return self._path
+
+
+def readable_again(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The path of a file, for `iterate_lines`; of a pipe, such as `<(zcat x.gz)`, its lines."""
+    return KeptLines(path) if is_pipe(path) and not isinstance(path, KeptLines) else path
+
+
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is there, but neither a file nor a folder."""
+    path = Path(path)
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def raw_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:

@@ -94,7 +94,11 @@ def make_tokenizers(
         else:
             size = getattr(vocabulary, f"{side}_size")
             model_type = vocabulary.model_type_of(side)
-            tokenizers.append(_learned(vocabulary, size, model_type, _texts(pairs, columns)))
+            try:
+                tokenizer = _learned(vocabulary, size, model_type, _texts(pairs, columns))
+            except ValueError as error:
+                raise ValueError(_with_settings(str(error), side)) from error
+            tokenizers.append(tokenizer)
     return tokenizers[0], tokenizers[-1]
 
 
@@ -111,6 +115,12 @@ def _check_fit(given: GivenModel, side: str, texts: Iterator[str]) -> None:
             "another language, or were the sides swapped?",
             *(100 * unknown, side, given.path, f"{len(sample):,}"),
         )
+
+
+def _with_settings(message: str, side: str) -> str:
+    """A message of `Tokenizer.learn` with the names of the recipe."""
+    message = message.replace("vocabulary_size", f"vocabulary.{side}_size")
+    return message.replace("character_coverage", "vocabulary.character_coverage")
 
 
 def _learned(

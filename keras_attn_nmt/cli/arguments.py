@@ -87,9 +87,11 @@ def given_pairs(
     """Sentence pairs from two files or a split, and the maximum length in tokens."""
     from keras_attn_nmt.training.corpora import read_lines
     from keras_attn_nmt.training.splits import load_recorded, recorded_data
+    from keras_attn_nmt.training.textfiles import readable_again
     from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
 
     if options.source is not None and target is not None:
+        options.source = readable_again(options.source)  # Once for all references.
         gold = options.gold if links else None
         return read_lines(options.source, target, gold), MAX_SOURCE_LENGTH
     data = recorded_data(options.model)

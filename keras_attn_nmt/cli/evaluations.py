@@ -237,7 +237,7 @@ def _write_report(
     source_language, target_language = model_languages(options.model)
     settings = {
         "model": ", ".join([options.model, *options.ensemble]),
-        "test set": options.source or f"{options.split} split of the training corpus",
+        "test set": str(options.source or "") or f"{options.split} split of the training corpus",
         "references": ", ".join(options.reference or ()) or "of the split",
         **{name.replace("_", " "): value for name, value in search.items()},
         **{name: "yes" for name in ("copy", "shortlist") if getattr(options, name)},

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +64,37 @@ def test_translations_are_streamed_line_by_line(model):
     assert sources == ["zwei Häuser", "am See", "zwei Häuser", "ein Haus"]
     assert [row["translation"] for row in rows[:2]] == [row["translation"] for row in rows[4:6]]
     assert rows[0]["source_tokens"] == rows[4]["source_tokens"]
+
+
+def piped(text):
+    """The path of a pipe with a text, as a shell gives it for <(...)."""
+    end, start = os.pipe()
+    with open(start, "w") as file:
+        file.write(text)
+    return f"/dev/fd/{end}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "evaluate {model} --beam-size 1 --json --source {} --reference {} --reference {}",
+        "tune {model} --dry-run --json --beam-sizes 1 --length-penalties 1 --source {} "
+        "--reference {} --reference {}",
+        "align {model} --source {} --target {}",
+    ],
+)
+def test_pairs_of_pipes_are_those_of_files(capfd, monkeypatch, model, tmp_path, command):
+    texts = ["ein Haus\nam See\n", "a house by the lake\ntwo\n", "the house at a lake\nthree\n"]
+    files = [tmp_path / str(number) for number in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    found = []
+    for paths in (files, map(piped, texts)):
+        arguments = command.format(*paths, model=model).split()
+        code, out, err = run(capfd, monkeypatch, arguments)
+        assert code == 0, err
+        found.append(re.sub(r'"[a-z_]*second[a-z_]*": [\d.]+', "", out))
+    assert found[0] == found[1] != ""
 
 
 def test_embeddings_are_streamed_until_interrupt(model):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 
 import numpy as np
@@ -166,6 +167,37 @@ def test_interrupted_run_continues(model, text, tmp_path, small_parts, monkeypat
     assert len(sizes) == 4
     with pytest.raises(FileExistsError, match="another seed"):
         back_translate(model, text, tmp_path / "out", options=other, **LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    "changed", [LINES[:4], [*LINES, "more"], [*LINES[:-1], "the sea"], ["the sea", *LINES[1:]]]
+)
+def test_a_text_that_changes_during_the_run(
+    model, text, tmp_path, small_parts, monkeypatch, changed
+):
+    call = {"options": BackTranslationOptions(max_length=30, max_ratio=1e6), **LANGUAGES}
+    back_translate(model, text, tmp_path / "whole", **call)
+    count_and_digest = back_translation._count_and_digest
+
+    def counted(path):
+        found = count_and_digest(path)
+        path.write_text("".join(f"{line}\n" for line in changed))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(back_translation, "_count_and_digest", counted)
+        with pytest.raises(ValueError, match=r"mono\.en has changed since the run began"):
+            back_translate(model, text, tmp_path / "out", **call)
+    # With the text as it was, parts of the other one are made anew.
+    text.write_text("".join(f"{line}\n" for line in LINES))
+    back_translate(model, text, tmp_path / "out", **call)
+    assert corpus(tmp_path / "out") == corpus(tmp_path / "whole")
+
+
+def test_a_pipe_is_refused(model, tmp_path):
+    os.mkfifo(tmp_path / "mono.en")
+    with pytest.raises(ValueError, match=r"mono\.en is a pipe, .* write it to a file"):
+        back_translate(model, tmp_path / "mono.en", tmp_path / "out", **LANGUAGES)
 
 
 def test_run_killed_before_its_end_gets_its_name(model, text, tmp_path, monkeypatch):

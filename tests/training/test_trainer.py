@@ -21,6 +21,7 @@ from keras_attn_nmt.training import callbacks, load_recipe, run_callbacks, train
 from keras_attn_nmt.training.callbacks import Progress
 from keras_attn_nmt.training.optimizer import check_schedule, plateau_callback, warn_of_warmup
 from keras_attn_nmt.training.run_callbacks import write_weights
+from keras_attn_nmt.training.run_data import warn_of_few
 from keras_attn_nmt.training.splits import load_recorded, load_split, recorded_data
 from keras_attn_nmt.training.training_recipe import TrainingRecipe
 from keras_attn_nmt.translator import Translator
@@ -329,6 +330,14 @@ def test_small_improvements_are_no_plateau():
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
     callback.on_epoch_end(4, {"val_loss": 1.0})
     assert float(model.optimizer.learning_rate) < 0.1
+
+
+def test_a_warning_advises_only_what_is_not_so(caplog):
+    for patience, advised in ((0, False), (3, True)):
+        caplog.clear()
+        warn_of_few(10, TrainingRecipe(patience=patience))
+        assert "only 10 validation pairs" in caplog.text
+        assert ("training.patience=0" in caplog.text) is advised
 
 
 def test_schedules_that_never_act_are_said(caplog):

@@ -84,6 +84,14 @@ def test_settings_of_learning_are_refused_with_given_models(overrides, setting):
         load_recipe("phrases", overrides)
 
 
+def test_a_vocabulary_that_is_too_small_is_named_as_in_the_recipe(folder):
+    message = (
+        r"^vocabulary\.target_size=262 is too small .*raise vocabulary\.target_size, or lower "
+    )
+    with pytest.raises(ValueError, match=message + r"vocabulary\.character_coverage"):
+        tokenizers(source_model=str(folder / "de.model"), target_size=262)
+
+
 def test_mistakes_cost_no_time(folder, tmp_path):
     recipe = load_recipe("multi30k", ["vocabulary.source_model=nowhere/spm.model"])
     with pytest.raises(FileNotFoundError, match=r"nowhere/spm\.model"):
