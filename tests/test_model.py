@@ -319,9 +319,10 @@ def test_fit_learns_and_reports() -> None:
             train(batch, source[:2], class_weight={4: 2.0})
 
 
-def test_trains_with_another_floatx() -> None:
+@pytest.mark.parametrize("floatx", ["float16", pytest.param("float64", marks=pytest.mark.slow)])
+def test_trains_with_another_floatx(floatx: str) -> None:
     before = keras.config.floatx()
-    keras.config.set_floatx("float16")
+    keras.config.set_floatx(floatx)
     try:
         model = build_model(config())
         model.compile("sgd", loss={"logits": MaskedCrossentropy()})
