@@ -93,17 +93,25 @@ class TranslationModel(keras.Model):
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`, without `class_weight`."""
-        _refuse_class_weight(super().fit, args, kwargs)
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        _refuse_class_weight(given.get("class_weight"))
         return super().fit(*args, **kwargs)
 
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
         """As `keras.Model.train_on_batch`, without `class_weight`."""
-        _refuse_class_weight(super().train_on_batch, args, kwargs)
-        return super().train_on_batch(*args, **kwargs)
+        _refuse_class_weight(class_weight)
+        return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         # Keras expects labels for every output once there are metrics: keep the labelled outputs.
-        y = _named(y, y_pred)
+        y, sample_weight = _named(y, y_pred), _single(sample_weight)
         if isinstance(y, dict):
             y_pred = {name: y_pred[name] for name in y}
         return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -116,22 +124,26 @@ class TranslationModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        return super().compute_loss(x, _named(y, y_pred), y_pred, sample_weight, training)
+        y, sample_weight = _named(y, y_pred), _single(sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
 
 def _named(y: Any, y_pred: Any) -> Any:
     """Labels by output. Keras on JAX would read an array of two rows as labels of two outputs."""
     if not isinstance(y_pred, dict) or "logits" not in y_pred:
         return y
-    if isinstance(y, list | tuple) and len(y) == 1:
-        (y,) = y
+    y = _single(y)
     return y if y is None or keras.tree.is_nested(y) else {"logits": y}
 
 
-def _refuse_class_weight(function: Any, args: Any, kwargs: dict[str, Any]) -> None:
+def _single(values: Any) -> Any:
+    """The element of a list or tuple of one."""
+    return values[0] if isinstance(values, list | tuple) and len(values) == 1 else values
+
+
+def _refuse_class_weight(class_weight: Any) -> None:
     """Keras would take the position of the largest id of a sentence for its class."""
-    given = inspect.signature(function).bind(*args, **kwargs).arguments
-    if given.get("class_weight") is not None:
+    if class_weight is not None:
         raise ValueError(
             "class_weight is for one class per row, not for sentences: give each token its weight, "
             'sample_weight={"logits": weights[labels]}.'

@@ -109,6 +109,21 @@ def test_labels_of_another_shape_are_refused(logits: np.ndarray, labels: np.ndar
         GuidedAlignment()(labels, logits)
 
 
+def test_losses_take_lists() -> None:
+    assert float(MaskedCrossentropy()([[1, 0]], [[[0.0] * 4] * 2])) == pytest.approx(np.log(4))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes are known on JAX")
+def test_labels_of_another_shape_that_is_not_known_before_the_call(logits: np.ndarray) -> None:
+    import tensorflow as tf
+
+    specs = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, 6), tf.float32)
+    loss = tf.function(MaskedCrossentropy(), input_signature=specs)
+    assert float(loss(LABELS, logits)) == pytest.approx(crossentropy(LABELS, logits, 0.0), rel=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loss(LABELS[:, :1], logits)
+
+
 @pytest.mark.parametrize("ignored", [-1, -100])
 def test_negative_labels_are_padding(logits: np.ndarray, ignored: int) -> None:
     labels = np.where(LABELS == 0, ignored, LABELS)

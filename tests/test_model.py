@@ -313,6 +313,13 @@ def test_fit_learns_and_reports() -> None:
     )
     assert plain == pytest.approx(by_name)
     assert listed == pytest.approx(by_name)
+    weights = np.array([[1, 0, 2, 1], [1, 1, 0, 0]], "float32")
+    weighted, listed = (
+        model.evaluate(batch, labels, sample_weight=given, verbose=0, return_dict=True)
+        for labels, given in ((source[:2], weights), ([source[:2]], [weights]))
+    )
+    assert listed == pytest.approx(weighted)
+    assert weighted["loss"] != plain["loss"]
     # Keras would weight a sentence by the position of its largest id.
     for train in (model.fit, model.train_on_batch):
         with pytest.raises(ValueError, match="class_weight is for one class per row"):

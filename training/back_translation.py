@@ -264,7 +264,7 @@ def _write_parts(
         texts = list(itertools.islice(lines, PART))
         path, done = _part(folder, number), number * PART + len(texts)
         digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-        if path.is_file() and json.loads(path.read_text("utf-8")).get("sha256", digest) == digest:
+        if path.is_file() and json.loads(path.read_text("utf-8")).get("sha256") == digest:
             before = done
             continue
         if before and before == number * PART:
@@ -287,20 +287,22 @@ def _unchanged_lines(path: str | os.PathLike[str], settings: dict[str, Any]) -> 
 
     The last line comes only when that is known, so that no wrong corpus can be completed.
     """
-    digest = hashlib.sha256()
-    lines = itertools.chain(iterate_lines(path), [None])
-    for count, (line, following) in enumerate(itertools.pairwise(lines), 1):
-        assert line is not None
+    changed = ValueError(
+        f"{path} has changed since the run began to read it. Type the command again with the text "
+        "as it was, or give another output."
+    )
+    digest, count = hashlib.sha256(), 0
+    last = b""
+    for count, line in enumerate(iterate_lines(path), 1):
         digest.update(line + b"\n")
-        ends = following is None
-        if ends != (count == settings["lines"]) or (
-            ends and digest.hexdigest() != settings["sha256_of_text"]
-        ):
-            raise ValueError(
-                f"{path} has changed since the run began to read it. Type the command again with "
-                "the text as it was, or give another output."
-            )
-        yield line.decode("utf-8")
+        if count > 1:
+            yield last.decode("utf-8")
+        if count > settings["lines"]:
+            raise changed
+        last = line
+    if (count, digest.hexdigest()) != (settings["lines"], settings["sha256_of_text"]):
+        raise changed
+    yield last.decode("utf-8")
 
 
 def _part(folder: Path, number: int) -> Path:

@@ -129,33 +129,50 @@ def read_tsv(
 
 
 def header_columns(
-    path: str | os.PathLike[str], source_language: str, target_language: str
+    path: str | os.PathLike[str],
+    source_language: str,
+    target_language: str,
+    source_column: int | None = None,
+    target_column: int | None = None,
 ) -> tuple[int, int] | None:
     """Finds the columns of both languages in the header of a TSV file.
 
+    Args:
+        path: The file.
+        source_language: Language code.
+        target_language: Language code.
+        source_column: 0-based column that is taken if it has the source language, else the first
+            such one.
+        target_column: The same for the target language.
+
     Returns:
         0-based source and target column, or `None` if the first line does not contain both
-        languages as cells (case-insensitive; `en` is also in `en-US` and `en_GB`), i.e. is not a
+        languages as cells (case-insensitive; `en` also as `en-US` or `en_GB`), i.e. is not a
         header. Equal languages are in its first two columns of them.
     """
     first = next(iterate_lines(path), b"").decode("utf-8")
-    cells = [cell.strip().lower() for cell in first.split("\t")]
-    source = _column(cells, source_language.lower())
+    cells = [cell.strip() for cell in first.split("\t")]
+    targets = {n for n, cell in enumerate(cells) if cell.lower() == target_language.lower()}
+    same = source_language.lower() == target_language.lower()
+    source = _column(cells, source_language, source_column, set() if same else targets)
     if source is None:
         return None
-    # Not the same one twice.
-    cells[source] = ""
-    target = _column(cells, target_language.lower())
+    target = _column(cells, target_language, target_column, {source})
     return None if target is None else (source, target)
 
 
-def _column(cells: list[str], language: str) -> int | None:
-    """The index of a language among lower-case cells, else of its first variant: `en-us`."""
-    if language in cells:
-        return cells.index(language)
-    # The subtags of a script and a region (BCP 47).
-    tag = re.compile(rf"{re.escape(language)}([-_][a-z]{{4}})?([-_]([a-z]{{2}}|\d{{3}}))?")
-    return next((place for place, cell in enumerate(cells) if tag.fullmatch(cell)), None)
+def _column(cells: list[str], language: str, wanted: int | None, taken: set[int]) -> int | None:
+    """The index of a language among the cells of a header, else of its first variant."""
+    code = rf"(?i:{re.escape(language)})"
+    # The subtags of a script and a region (BCP 47), and not the "de_id" of a database.
+    variant = rf"{code}([-_][A-Z][a-z]{{3}})?([-_]([A-Z]{{2}}|\d{{3}}))?|{code}-[a-z]{{2}}"
+    found = [
+        [place for place, cell in enumerate(cells) if re.fullmatch(pattern, cell)]
+        for pattern in (code, variant)
+    ]
+    if wanted in found[1]:
+        return wanted
+    return next((place for place in [*found[0], *found[1]] if place not in taken), None)
 
 
 def from_pairs(

@@ -282,7 +282,8 @@ def _dictionary(data: DataRecipe, name: str) -> list[Entry]:
 
 
 def _read_tsv(data: DataRecipe, path: Path) -> tf.data.Dataset:
-    named = header_columns(path, data.source_language, data.target_language)
+    wanted = [each - 1 if each else None for each in (data.source_column, data.target_column)]
+    named = header_columns(path, data.source_language, data.target_language, *wanted)
     columns = list(named or (0, 1))
     for place, side in enumerate(("source", "target")):
         given = getattr(data, f"{side}_column")

@@ -138,18 +138,19 @@ def real_tokens(labels: Any, sample_weight: Any = None) -> Any:
     return weights * sample_weight
 
 
-def _check_labels(labels: Any, expected: Any) -> None:
-    """Raises `ValueError` for labels of another shape, which would be repeated over positions."""
-    shapes = [getattr(labels, "shape", expected), expected]
-    if any(getattr(shape, "rank", 0) is None for shape in shapes):
-        return  # Unknown in this call.
-    given, wanted = map(tuple, shapes)
-    if len(given) != len(wanted) or any(
-        None not in sizes and sizes[0] != sizes[1] for sizes in zip(given, wanted, strict=True)
-    ):
-        raise ValueError(
-            f"Expected labels of shape {wanted}, one for each prediction, got {given}."
-        )
+def _shaped(labels: Any, known: Any, shape: Any) -> Any:
+    """Labels of that shape, part of which may be known; others would be repeated over positions.
+
+    Raises:
+        ValueError: They have another shape, as far as it is known. Else an error of the backend.
+    """
+    if getattr(labels.shape, "rank", 0) is not None:
+        given, wanted = tuple(labels.shape), tuple(known)
+        if len(given) != len(wanted) or any(
+            None not in sizes and sizes[0] != sizes[1] for sizes in zip(given, wanted, strict=True)
+        ):
+            raise ValueError(f"Expected labels of shape {wanted}, as the predictions, got {given}.")
+    return ops.reshape(labels, shape)
 
 
 # Divides by the sum of the weights, which are 0 at padding.
@@ -227,7 +228,8 @@ class MaskedCrossentropy(_TokenLoss):
         self.label_smoothing = label_smoothing
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        _check_labels(y_true, y_pred.shape[:-1])
+        y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
+        y_true = _shaped(y_true, y_pred.shape[:-1], ops.shape(y_pred)[:-1])
         return self._reduced(y_true, y_pred, real_tokens(y_true, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -371,7 +373,8 @@ class GuidedAlignment(_TokenLoss):
         super().__init__(reduction, name, dtype)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        _check_labels(y_true, y_pred.shape)
+        y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
+        y_true = _shaped(y_true, y_pred.shape, ops.shape(y_pred))
         aligned = ops.any(ops.greater(ops.cast(y_true, "float32"), 0), axis=-1)
         return self._reduced(y_true, y_pred, real_tokens(aligned, sample_weight))
 

@@ -264,8 +264,8 @@ def _check_text(part: Part) -> None:
 
 
 def _unclosed(part: Part) -> str:
-    name = re.search(_NAME, part.raw)
-    return f"{_at(part)} is not closed: add </{name[0] if name else part.key}>."
+    name = re.split(r"[^\w:.-]", part.raw[1:])[0]
+    return f"{_at(part)} is not closed: add </{name}>."
 
 
 def _at(part: Part) -> str:

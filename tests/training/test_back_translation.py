@@ -170,7 +170,8 @@ def test_interrupted_run_continues(model, text, tmp_path, small_parts, monkeypat
 
 
 @pytest.mark.parametrize(
-    "changed", [LINES[:4], [*LINES, "more"], [*LINES[:-1], "the sea"], ["the sea", *LINES[1:]]]
+    "changed",
+    [[], LINES[:4], [*LINES, "more"], [*LINES[:-1], "the sea"], ["the sea", *LINES[1:]]],
 )
 def test_a_text_that_changes_during_the_run(
     model, text, tmp_path, small_parts, monkeypatch, changed

@@ -273,6 +273,9 @@ SWAPPED = [("house", "Haus"), ("lake", "See")]
         ("id\ten\tde\n1\thouse\tHaus\n", {}, [("Haus", "house")]),
         ("en-US\tde_DE\n" + ROWS, {}, SWAPPED),
         ("en-US\tde-Latn-AT\tde\nhouse\tHaus\tHütte\n", {}, [("Hütte", "house")]),
+        ("en-US\ten-GB\tde\nx\ty\tz\n", {"target_column": 2}, [("z", "y")]),
+        ("de-AT\tde-DE\ten\nx\ty\tz\n", {"source_column": 2}, [("y", "z")]),
+        ("de_id\ten_id\n" + ROWS, {}, [("de_id", "en_id"), ("Haus", "house"), ("See", "lake")]),
         ("en\tde\n" + ROWS, {"source_column": 2}, SWAPPED),
         (
             "en\tde\n" + ROWS,
