@@ -120,6 +120,7 @@ def test_translator_of_several_models(files, directories, tmp_path):
 
 
 @slow_on_jax
+@pytest.mark.slow
 def test_ensemble_searches_a_shortlist(files, directories):
     size = files.target_tokenizer.vocabulary_size
     candidates = np.random.default_rng(1).integers(4, size, (size, 3)).astype("int32")

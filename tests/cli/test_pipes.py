@@ -78,8 +78,11 @@ def piped(text):
     "command",
     [
         "evaluate {model} --beam-size 1 --json --source {} --reference {} --reference {}",
-        "tune {model} --dry-run --json --beam-sizes 1 --length-penalties 1 --source {} "
-        "--reference {} --reference {}",
+        pytest.param(
+            "tune {model} --dry-run --json --beam-sizes 1 --length-penalties 1 --source {} "
+            "--reference {} --reference {}",
+            marks=pytest.mark.slow,
+        ),
         "align {model} --source {} --target {}",
     ],
 )
