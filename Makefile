@@ -9,7 +9,7 @@ DOCS := .venv-docs/bin
 BEAM := .venv-beam/bin
 AUDIT := .venv-audit/bin
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py, \
-	attention averages cells decoder diverse_search encoder gradients losses masks metrics model products \
+	attention averages cells decoder diverse_search encoder fit gradients losses masks metrics model products \
 	quantized reading readout search))
 
 # Python keeps what it compiles, also where the environment says not to: dozens of processes import

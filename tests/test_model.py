@@ -27,7 +27,6 @@ from reference.model import teacher_forced
 
 from keras_attn_nmt import ModelConfig, build_model
 from keras_attn_nmt.layers.losses import MaskedCrossentropy
-from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
 from keras_attn_nmt.model import SourceOrder
 
 # A sentence, a shorter one, and one without any word; likewise targets.
@@ -275,71 +274,6 @@ def test_compiled_equals_eager(name: str) -> None:
     assert_same(model.predict(BATCH, verbose=0), model(BATCH))
     shorter = {"source": SOURCE[:2, :3], "target": TARGET[:2, :2]}
     assert_same(model.predict(shorter, verbose=0), model(shorter))
-
-
-def test_fit_learns_and_reports() -> None:
-    keras.utils.set_random_seed(0)
-    units = {name + "_units": 12 for name in ("embedding", "encoder", "decoder", "attention")}
-    model = build_model(config(**units))
-    model.compile(
-        keras.optimizers.Adam(0.03),
-        loss={"logits": MaskedCrossentropy(0.1)},
-        metrics={"logits": [TokenAccuracy(), Perplexity()]},
-    )
-    # Else the step is traced once to make the optimizer's variables, and once more.
-    model.optimizer.build(model.trainable_variables)
-    # Every token to itself.
-    source = np.array([[4, 5, 2, 0], [6, 2, 0, 0], [7, 4, 5, 2], [5, 2, 0, 0]], "int32")
-    target = np.array([[1, 4, 5, 0], [1, 6, 0, 0], [1, 7, 4, 5], [1, 5, 0, 0]], "int32")
-    # Few epochs of many steps, as an epoch costs more than its steps do.
-    source, target = np.tile(source, (25, 1)), np.tile(target, (25, 1))
-    history = model.fit(
-        {"source": source, "target": target},
-        {"logits": source},
-        batch_size=4,
-        epochs=4,
-        verbose=0,
-    ).history
-    assert history["loss"][-1] < history["loss"][0]
-    accuracy = next(values for name, values in history.items() if "token_accuracy" in name)
-    perplexity = next(values for name, values in history.items() if "perplexity" in name)
-    assert accuracy[-1] == 1
-    assert 1 < perplexity[-1] < 1.5 < perplexity[0]
-    # Labels passed as an array are those of the logits; with two rows, too, as outputs are two.
-    batch = {"source": source[:2], "target": target[:2]}
-    by_name, plain, listed = (
-        model.evaluate(batch, labels, verbose=0, return_dict=True)
-        for labels in ({"logits": source[:2]}, source[:2], [source[:2]])
-    )
-    assert plain == pytest.approx(by_name)
-    assert listed == pytest.approx(by_name)
-    weights = np.array([[1, 0, 2, 1], [1, 1, 0, 0]], "float32")
-    weighted, listed = (
-        model.evaluate(batch, labels, sample_weight=given, verbose=0, return_dict=True)
-        for labels, given in ((source[:2], weights), ([source[:2]], [weights]))
-    )
-    assert listed == pytest.approx(weighted)
-    assert weighted["loss"] != plain["loss"]
-    # Keras would weight a sentence by the position of its largest id.
-    for train in (model.fit, model.train_on_batch):
-        with pytest.raises(ValueError, match="class_weight is for one class per row"):
-            train(batch, source[:2], class_weight={4: 2.0})
-
-
-@pytest.mark.parametrize("floatx", ["float16", pytest.param("float64", marks=pytest.mark.slow)])
-def test_trains_with_another_floatx(floatx: str) -> None:
-    before = keras.config.floatx()
-    keras.config.set_floatx(floatx)
-    try:
-        model = build_model(config())
-        model.compile("sgd", loss={"logits": MaskedCrossentropy()})
-        ids = np.array([[4, 5, 2], [6, 2, 0]], "int32")
-        first, *_, last = (
-            float(model.train_on_batch({"source": ids, "target": ids}, ids)) for _ in range(20)
-        )
-    finally:
-        keras.config.set_floatx(before)
-    assert last < first
 
 
 # Run where TensorFlow cannot be imported: it loads what this process saved, and trains.
