@@ -104,6 +104,14 @@ def test_invalid_search_options_are_rejected(given, message):
         SearchOptions().replaced(**given)
 
 
+def test_greedy_search_has_no_use_for_the_diversity_penalty_of_a_model():
+    stored = SearchOptions(5, diversity_penalty=0.5)
+    assert stored.replaced(beam_size=1) == SearchOptions(1)
+    assert stored.replaced(beam_size=2).diversity_penalty == 0.5
+    with pytest.raises(ValueError, match="needs a beam_size from 2"):
+        stored.replaced(beam_size=1, diversity_penalty=0.5)
+
+
 def test_a_coverage_penalty_that_leaves_nothing_of_the_score_is_refused():
     assert SearchOptions(coverage_penalty=10).coverage_penalty == 10
     with pytest.raises(ValueError, match=r"coverage_penalty must be at most 10, got 10\.5"):

@@ -74,10 +74,12 @@ class SearchOptions:
             )
 
     def replaced(self, **given: Any) -> SearchOptions:
-        """A copy with the given values; `None` keeps the current value."""
-        return dataclasses.replace(
-            self, **{name: value for name, value in given.items() if value is not None}
-        )
+        """A copy with the given values; `None` keeps the current value, but for a diversity penalty
+        where the given beam size is 1: there are no hypotheses that could differ."""
+        given = {name: value for name, value in given.items() if value is not None}
+        if given.get("beam_size") == 1:
+            given.setdefault("diversity_penalty", 0.0)
+        return dataclasses.replace(self, **given)
 
     def replaced_by(self, options: Mapping[str, Any]) -> SearchOptions:
         """A copy with the values of a mapping that may have other options, too."""
