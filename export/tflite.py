@@ -268,8 +268,9 @@ def _foreign_ops(names: Iterable[str]) -> str:
 
 def custom_ops(content: bytes) -> set[str]:
     """Names of the custom ops in a `.tflite` file, which are not builtins."""
-    codes = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content)).operatorCodes
-    return {code.customCode.decode() for code in codes if code.customCode}
+    model = schema.Model.GetRootAs(content)
+    names = (model.OperatorCodes(i).CustomCode() for i in range(model.OperatorCodesLength()))
+    return {name.decode() for name in names if name}
 
 
 def _module(
