@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,15 @@ import numpy as np
 
 from keras_attn_nmt import model_directory
 from keras_attn_nmt.checks import check_whole
-from keras_attn_nmt.decoding import search as searching
-from keras_attn_nmt.decoding.batches import IDS, batches, compiled, pad, pad_rows, to_numpy
-from keras_attn_nmt.decoding.constrained_batches import ConstrainedSearch, constraint_ids
-from keras_attn_nmt.decoding.decoder import Decoder
-from keras_attn_nmt.decoding.ensemble import decoder_of
+from keras_attn_nmt.decoding.batches import batches, pad, pad_rows, to_numpy
+from keras_attn_nmt.decoding.constrained_batches import constraint_ids
 from keras_attn_nmt.decoding.hypotheses import Hypotheses
 from keras_attn_nmt.decoding.incremental_decoder import IncrementalDecoder
 from keras_attn_nmt.decoding.model_parts import ModelParts
-from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, sample, uniform_numbers
+from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, uniform_numbers
 from keras_attn_nmt.decoding.search_options import MOST, SearchOptions, check_constrained
-from keras_attn_nmt.decoding.shortlist import Shortlist, check_backend
+from keras_attn_nmt.decoding.searches import Searches
+from keras_attn_nmt.decoding.shortlist import Shortlist
 from keras_attn_nmt.processes import check_process, register_process
 from keras_attn_nmt.text.glossary import Constraint, Glossary, target_phrases, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
@@ -75,7 +72,6 @@ class Translator(ParagraphTranslator):
             parts.check_vocabularies(*sizes)
             if getattr(parts.whole, "model_config", None) is None:
                 IncrementalDecoder(parts).check_steps(sizes[0])
-        self._decoder = decoder_of([IncrementalDecoder(parts) for parts in self._members])
         self.config = getattr(model, "model_config", None)
         self.model = model
         self._texts = TokenizerPair(source_tokenizer, target_tokenizer)
@@ -83,10 +79,8 @@ class Translator(ParagraphTranslator):
         self.target_tokenizer = target_tokenizer
         self.search = search or SearchOptions()
         self.max_source_length = MAX_SOURCE_LENGTH
-        self._shortlist = shortlist
-        self._embed = compiled(self._decoder.embed, self._decoder.variables, IDS)
-        self._searches: dict[tuple, Callable] = {}
-        self._scorings: dict[SearchOptions, Callable] = {}
+        self._searches = Searches(self._members, self._texts, shortlist)
+        self._decoder = self._searches.decoder
 
     @classmethod
     def load(
@@ -213,11 +207,7 @@ class Translator(ParagraphTranslator):
         self._decoder.check_options(search, copy)
         if glossary is not None or constraints is not None:
             check_constrained(search, copy)
-        key = (search, shortlist)
-        if key not in self._searches:
-            decoder = self._decoder_with(shortlist)
-            find = functools.partial(searching.search, decoder, options=search)
-            self._searches[key] = compiled(find, self._decoder.variables, IDS)
+        find = self._searches.search(search, shortlist)
         wanted = target_phrases(glossary, constraints) if protect or markup else ()
         protection = Protection(protect, markup=markup, stand_in=stand_in, wanted=wanted)
         plans = plan_texts(protection, texts)
@@ -226,15 +216,11 @@ class Translator(ParagraphTranslator):
             text_constraints(texts, glossary, constraints),
             *(self.source_tokenizer, self.target_tokenizer, search.max_length),
         )
-        also = (*key, "constrained")
-        if any(rows) and also not in self._searches:
-            decoder = self._decoder_with(shortlist)
-            self._searches[also] = ConstrainedSearch(decoder, self.target_tokenizer, search)
 
         def find_batch(ids: np.ndarray, batch: Sequence[int]) -> Hypotheses:
             if not rows[batch[0]]:
-                return self._searches[key](ids)
-            return self._searches[also](ids, [rows[i] for i in batch])
+                return find(ids)
+            return self._searches.constrained(search, shortlist)(ids, [rows[i] for i in batch])
 
         found = self._texts.searched(texts, find_batch, batch_size, copy, list(map(bool, rows)))
         return restore_all(plans, found)
@@ -289,19 +275,13 @@ class Translator(ParagraphTranslator):
         )
         sampling = SamplingOptions(temperature, top_k)
         self._decoder.check_options(search, copy)
-        key = (search, sampling, shortlist)
-        if key not in self._searches:
-            find = functools.partial(sample, self._decoder_with(shortlist))
-            find = functools.partial(find, options=search, sampling=sampling)
-            self._searches[key] = compiled(
-                find, self._decoder.variables, IDS, ("float32", (None, samples, search.max_length))
-            )
+        find = self._searches.samples(search, sampling, shortlist)
 
         def draw(ids: np.ndarray, batch: Sequence[int]) -> Hypotheses:
             numbers = np.stack(
                 [uniform_numbers(seed, first_line + i, samples, search.max_length) for i in batch]
             )
-            return self._searches[key](ids, pad_rows(numbers, len(ids)))
+            return find(ids, pad_rows(numbers, len(ids)))
 
         return self._texts.searched(texts, draw, batch_size, copy)
 
@@ -326,6 +306,8 @@ class Translator(ParagraphTranslator):
         Raises:
             ValueError: The numbers of texts and references differ, or one is too long.
         """
+        if not isinstance(texts, (str, bytes)) and not isinstance(references, (str, bytes)):
+            texts, references = list(texts), list(references)  # They may be generators.
         if len(texts) != len(references):
             raise ValueError(
                 f"Expected one reference per text: got {len(texts)} texts and "
@@ -336,15 +318,13 @@ class Translator(ParagraphTranslator):
             length_penalty=length_penalty, coverage_penalty=coverage_penalty
         )
         self._decoder.check_options(search)
-        if search not in self._scorings:
-            force = functools.partial(searching.score, self._decoder, options=search)
-            self._scorings[search] = compiled(force, self._decoder.variables, IDS, IDS)
+        force = self._searches.scores(search)
         ids = self._texts.source_ids(texts)
         targets = check_lengths(self._texts.target_ids(references), "reference")
         results: list[Translation | None] = [None] * len(ids)
         for batch in batches([s + t for s, t in zip(ids, targets, strict=True)], batch_size):
             scored = to_numpy(
-                self._scorings[search](
+                force(
                     pad([ids[i] for i in batch], batch_size),
                     pad([targets[i] for i in batch], batch_size),
                 )
@@ -364,7 +344,7 @@ class Translator(ParagraphTranslator):
         result = np.zeros((len(ids), self._decoder.embedding_size), "float32")
         for batch in batches(ids, batch_size):
             result[batch] = keras.ops.convert_to_numpy(
-                self._embed(pad([ids[i] for i in batch], batch_size))
+                self._searches.embed(pad([ids[i] for i in batch], batch_size))
             )[: len(batch)]
         return result
 
@@ -373,28 +353,3 @@ class Translator(ParagraphTranslator):
         check_whole("batch_size", batch_size)
         for parts in self._members:
             parts.check_weights()
-
-    def _decoder_with(self, shortlist: bool) -> Decoder:
-        if not isinstance(shortlist, bool):
-            raise ValueError(
-                f"shortlist must be true or false, got {type(shortlist).__name__}: pass the "
-                "shortlist itself to Translator."
-            )
-        if not shortlist:
-            return self._decoder
-        check_backend()
-        known = self._known_shortlist()
-        return decoder_of([IncrementalDecoder(each, shortlist=known) for each in self._members])
-
-    def _known_shortlist(self) -> Shortlist:
-        if self._shortlist is None:
-            raise ValueError(
-                "This Translator has no shortlist: pass one from learn_shortlist, or use "
-                "shortlist=False."
-            )
-        if not isinstance(self._shortlist, Shortlist):
-            self._shortlist = Shortlist.load(
-                self._shortlist, self.source_tokenizer, self.target_tokenizer
-            )
-        self._shortlist.check(self.source_tokenizer, self.target_tokenizer)
-        return self._shortlist

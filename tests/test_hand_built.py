@@ -21,6 +21,7 @@ from keras_attn_nmt import (
     build_model,
     model_file,
 )
+from keras_attn_nmt.decoding.model_parts import ModelParts
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.layers.attention import Attention
 
@@ -239,6 +240,24 @@ def test_layer_may_occur_before_and_after_the_decoder(tokenizer):
         logits=lambda vector, states, *_: output(dropout(states)) * 0.5,
     )
     assert len(Translator(model, tokenizer, tokenizer)(TEXTS)) == len(TEXTS)
+
+
+@pytest.mark.parametrize("other", ["again", "second"])  # Before and after `logits`.
+def test_decoder_may_have_another_call_for_another_output(other):
+    ids = [keras.Input((None,), dtype="int32") for _ in range(2)]
+    mask = ids[0] != 0
+    annotations, vector = BidirectionalEncoder(3)(keras.layers.Embedding(9, 4)(ids[0]), mask=mask)
+    embedded = keras.layers.Embedding(9, 4)(ids[1])
+    decoder, output = AttentionDecoder(5, attention_units=4), keras.layers.Dense(9)
+    states, *_, attention = decoder(embedded, annotations, vector, mask=mask)
+    states_again, *_ = decoder(embedded * 2, annotations, vector, mask=mask)
+    outputs = {"logits": output(states), "attention": attention, other: output(states_again)}
+    model = keras.Model(ids, outputs)
+    source, target = np.array([[5, 6, 2]], "int32"), np.array([[1, 7]], "int32")
+    wanted = model([source, target])
+    found = ModelParts.of(model).model({"source": source, "target": target})
+    for name in ("logits", "attention"):
+        np.testing.assert_array_equal(*map(ops.convert_to_numpy, (found[name], wanted[name])))
 
 
 def test_mask_may_be_that_of_the_annotations(tokenizer):

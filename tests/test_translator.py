@@ -1,11 +1,13 @@
 """Translator and model directory, on a small model with random weights."""
 
 import dataclasses
+import gc
 import json
 import multiprocessing
 import os
 import subprocess
 import sys
+import weakref
 
 import keras
 import numpy as np
@@ -14,6 +16,8 @@ from tiny_translator import TEXTS, tiny_files
 
 from keras_attn_nmt import model_directory, processes, writing
 from keras_attn_nmt.config import ModelConfig
+from keras_attn_nmt.decoding.search_options import SearchOptions
+from keras_attn_nmt.decoding.searches import MOST_KEPT
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation
@@ -71,6 +75,23 @@ def test_score_equals_search_score(translator):
     for found, forced in same:
         assert forced.score == pytest.approx(found.score, abs=1e-4)
         np.testing.assert_allclose(forced.attention, found.attention, atol=1e-5)
+
+
+def test_generators_are_scored(translator):
+    sides = [["ein Haus", "See"], ["a house", "lake"]]
+    (wanted, _), (found, _) = translator.score(*sides), translator.score(*map(iter, sides))
+    assert found.score == wanted.score
+
+
+def test_functions_of_former_options_are_freed(loaded):
+    searches = Translator(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer)._searches
+    options = [SearchOptions(length_penalty=i / 10) for i in range(MOST_KEPT + 1)]
+    first = weakref.ref(searches.search(options[0], False))
+    assert searches.search(options[0], False) is first()
+    for each in options[1:]:
+        searches.search(each, False)
+    gc.collect()
+    assert first() is None
 
 
 def test_translator_uses_updated_model_weights(loaded):

@@ -68,8 +68,9 @@ class ModelParts:
             raise ValueError(f"The model has {len(decoders)} AttentionDecoder layers. {NEEDED}")
         decoder = decoders[0]
         outputs = keras.tree.flatten(model.outputs)
-        arguments, (states, previous, contexts, weights) = _call_of(decoder, outputs)
         logits = _logits(model, [each for each in outputs if _node(each)[0] is not decoder])
+        # The decoder may have other calls, for other outputs.
+        arguments, (states, previous, contexts, weights) = _call_of(decoder, logits)
 
         annotations, embedded = arguments["annotations"], arguments["embedded"]
         vector, mask = arguments["sentence_vector"], arguments.get("mask")
@@ -168,14 +169,14 @@ def _ancestors(tensors: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-def _call_of(decoder: Any, outputs: list[Any]) -> tuple[dict[str, Any], list[Any]]:
-    """The decoder's call in the graph: its arguments by name, and its output tensors."""
-    for operation, node in map(_node, _ancestors(outputs)):
+def _call_of(decoder: Any, logits: Any) -> tuple[dict[str, Any], list[Any]]:
+    """The decoder's call that logits depend on: its arguments by name, and its output tensors."""
+    for operation, node in map(_node, _ancestors([logits])):
         if operation is decoder:
             given = node.arguments
             bound = inspect.signature(decoder.call).bind(*given.args, **given.kwargs)
             return bound.arguments, node.output_tensors
-    raise ValueError(f"No output of the model depends on its AttentionDecoder. {NEEDED}")
+    raise ValueError(f"The logits do not depend on the AttentionDecoder of the model. {NEEDED}")
 
 
 def _only_input(tensors: list[Any], name: str) -> Any:
