@@ -6,17 +6,20 @@ import dataclasses
 import itertools
 import logging
 import time
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_attn_nmt.extras import extra
+from keras_attn_nmt.text.blank import INVISIBLE
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 
 # Width of a length bin in source words: 1 to 5, 6 to 10, ...
 BIN_WORDS = 5
+_WITHOUT_INVISIBLE = str.maketrans("", "", INVISIBLE)
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ def corpus_scores(
     tokenize: str = "13a",
 ) -> dict[str, dict[str, Any]]:
     """Corpus BLEU and chrF against one or more references (Post 2018).
+
+    Both sides are compared as `comparable` texts, which differ from most texts in nothing.
 
     Args:
         translations: Detokenised translations.
@@ -41,7 +46,7 @@ def corpus_scores(
         ValueError: There are no translations, a list does not have one reference per translation,
             or the tokeniser is unknown.
     """
-    lists = reference_lists(references)
+    lists = [_comparable(each) for each in reference_lists(references)]
     for each in lists:
         if not translations or len(translations) != len(each):
             raise ValueError(
@@ -50,9 +55,22 @@ def corpus_scores(
             )
     scores = {}
     for name, metric in metrics(tokenize).items():
-        score = metric.corpus_score(list(translations), lists).score
+        score = metric.corpus_score(list(map(comparable, translations)), lists).score
         scores[name] = {"score": score, "signature": str(metric.get_signature())}
     return scores
+
+
+def comparable(text: str) -> str:
+    """A text in Unicode NFC and without invisible characters, as models write it by default.
+
+    The characters of another form look the same, but metrics take them for other ones.
+    """
+    return unicodedata.normalize("NFC", text).translate(_WITHOUT_INVISIBLE)
+
+
+def _comparable(references: Sequence[str]) -> list[str]:
+    # A missing reference is None, as in sacreBLEU.
+    return [each and comparable(each) for each in references]
 
 
 def reference_lists(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
@@ -82,10 +100,11 @@ def metrics(tokenize: str) -> dict[str, Any]:
 def check_references(
     references: Sequence[str] | Sequence[Sequence[str]], tokenize: str, needed: bool = True
 ) -> None:
-    """Warns of references of which BLEU measures less than half: those of four tokens or more.
+    """Warns of references that are not compared as they are, and of those that are too short.
 
-    BLEU needs common sequences of four tokens (Papineni et al. 2002, eq. 3). Shorter references
-    have 0 even for themselves, and, by smoothing, more for longer translations.
+    Of those that are not `comparable`, other tools find lower scores. BLEU needs common sequences
+    of four tokens (Papineni et al. 2002, eq. 3): shorter references have 0 even for themselves,
+    and, by smoothing, more for longer translations. A warning says if most are shorter.
 
     Args:
         references: See `corpus_scores`.
@@ -98,6 +117,12 @@ def check_references(
     tokenizer = metrics(tokenize)["bleu"].tokenizer
     # A missing reference is None, as in sacreBLEU.
     references = list(filter(None, itertools.chain(*reference_lists(references))))
+    if changed := sum(comparable(each) != each for each in references):
+        logger.warning(
+            f"{changed:,} of {len(references):,} references have decomposed or invisible "
+            "characters (such as zero-width spaces): translations and references are compared in "
+            "Unicode NFC and without these. Tools that compare them as they are give lower scores."
+        )
     long = sum(len(tokenizer(each).split()) >= 4 for each in references)
     if long * 2 >= len(references):
         return
@@ -135,7 +160,11 @@ def sentence_scores(
             "bleu": bleu.sentence_score(text, given).score,
             "chrf": chrf.sentence_score(text, given).score,
         }
-        for text, *given in zip(translations, *reference_lists(references), strict=True)
+        for text, *given in zip(
+            map(comparable, translations),
+            *map(_comparable, reference_lists(references)),
+            strict=True,
+        )
     ]
 
 
@@ -228,7 +257,8 @@ def translate_and_score(
     found, seconds = timed(translator, sources, **options)
     texts = [each.text for each in found]
     lists = reference_lists(references)
-    hits = sum(text in given for text, *given in zip(texts, *lists, strict=True))
+    compared = zip(map(comparable, texts), *map(_comparable, lists), strict=True)
+    hits = sum(text in given for text, *given in compared)
     scores = {
         **corpus_scores(texts, references, tokenize),
         "references": len(lists),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_attn_nmt.training.evaluation import timed
+from keras_attn_nmt.training.evaluation import comparable, timed
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 
@@ -49,10 +49,10 @@ def error_rates(found: Sequence[str], references: Sequence[Sequence[str]]) -> di
         )
     wrong = errors = phones = 0
     for text, known in zip(found, references, strict=True):
-        predicted = text.split()
+        predicted = comparable(text).split()
         closest = min(
-            (phone_errors(predicted, reference.split()), len(reference.split()))
-            for reference in known
+            (phone_errors(predicted, wanted), len(wanted))
+            for wanted in (comparable(reference).split() for reference in known)
         )
         wrong += closest[0] > 0
         errors += closest[0]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from keras_attn_nmt.checks import check_whole
-from keras_attn_nmt.training.evaluation import metrics, reference_lists
+from keras_attn_nmt.training.evaluation import comparable, metrics, reference_lists
 
 # sacreBLEU's.
 SEED, SAMPLES = 12345, 1000
@@ -52,7 +52,10 @@ def paired_bootstrap(
     """
     check_whole("seed", seed)
     check_whole("samples", samples)
-    lists = reference_lists(references)
+    translations, against, *lists = (
+        [each and comparable(each) for each in lines]
+        for lines in (translations, against, *reference_lists(references))
+    )
     for name, lines in [("translations of the second system", against)] + [
         ("references", each) for each in lists
     ]:

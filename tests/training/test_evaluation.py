@@ -1,15 +1,26 @@
 """The speed that an evaluation reports, and references that BLEU cannot measure."""
 
 import logging
+import unicodedata
 from unittest import mock
 
 import keras
 import pytest
 
+from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.training import load_recipe, train
 from keras_attn_nmt.training.callbacks import ValidationBleu
-from keras_attn_nmt.training.evaluation import check_references, corpus_scores, timed
+from keras_attn_nmt.training.evaluation import (
+    check_references,
+    corpus_scores,
+    sentence_scores,
+    timed,
+    translate_and_score,
+)
+from keras_attn_nmt.training.phone_errors import error_rates
+from keras_attn_nmt.training.significance import paired_bootstrap
 from keras_attn_nmt.training.tuning import measure_translations
+from keras_attn_nmt.translation import Translation
 
 JAPANESE = ["私は学生です。", "彼は東京に住んでいます。", "これは 本 です か 。"]
 
@@ -48,6 +59,21 @@ def test_references_that_are_mostly_too_short_for_bleu_are_named(caplog):
         check_references(JAPANESE, "13a")
         ValidationBleu(None, JAPANESE[:2], JAPANESE[:2])
     assert ["1 of 3 references" in caplog.text, "0 of 2 references" in caplog.text] == [True, True]
+
+
+def test_texts_that_look_the_same_are_the_same(caplog):
+    composed = ["một hai ba bốn năm", "sáu bảy tám chín mười"]
+    references = [unicodedata.normalize("NFD", composed[0]), composed[1].replace("y", "y\u200b")]
+    translations = [Translation(text, 0.0, [], [], [], []) for text in composed]
+    translator = mock.Mock(return_value=translations, search=SearchOptions())
+    found, _ = translate_and_score(translator, composed, [references, [None, None]])
+    assert found["bleu"]["score"] == pytest.approx(100)
+    assert (found["chrf"]["score"], found["exact_match"]) == (100, 1)
+    assert "2 of 2 references have decomposed or invisible characters" in caplog.text
+    for each in sentence_scores(references, composed):
+        assert each["chrf"] == 100
+    assert paired_bootstrap(references, composed, composed, samples=2)["chrf"]["score"] == 100
+    assert error_rates(composed, [[each] for each in references])["word_error_rate"] == 0
 
 
 def test_training_by_a_bleu_that_measures_nothing_is_refused(tmp_path, monkeypatch, caplog):
