@@ -9,6 +9,8 @@ import fcntl
 import os
 import re
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +27,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     On failure (a full disk, a kill, a power failure) an existing file at `path` is unchanged. The
     file is on the disk before it gets its name, and the name is when the block ends. The temporary
-    path has the same suffix, from which Keras infers the format.
+    path has the same suffix, from which Keras infers the format. A file that is replaced gives its
+    permissions to the new one.
+
+    Devices, pipes and the outputs of this process, such as `/dev/null` and `/dev/stdout`, stay what
+    they are, and get the content at the end.
     """
     path = Path(path)
+    if _is_stream(path):
+        with tempfile.TemporaryDirectory() as directory, named_errors(path):
+            yield Path(directory, path.name)
+            _copy_to_stream(Path(directory, path.name), path)
+        return
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {path.parent} for {path.name} does not exist.")
     with temporary_sibling(path) as directory:
@@ -35,8 +46,36 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         with named_errors(path):
             yield temporary
             sync(temporary)
+            with contextlib.suppress(FileNotFoundError):
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
         sync(path.parent)
+
+
+def _is_stream(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    return not known or _standard_output(path) is not None
+
+
+def _standard_output(path: Path) -> int | None:
+    """The descriptor of this process' output, if a path is one of them."""
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # It may be closed.
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+    return None
+
+
+def _copy_to_stream(file: Path, stream: Path) -> None:
+    sys.stdout.flush()
+    own = _standard_output(stream)
+    descriptor = os.open(stream, os.O_WRONLY) if own is None else os.dup(own)
+    with open(descriptor, "wb") as output, open(file, "rb") as content:
+        shutil.copyfileobj(content, output)
 
 
 @contextlib.contextmanager
@@ -193,6 +232,10 @@ def check_file_output(path: str | os.PathLike[str]) -> None:
     path = local_path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a file name.")
+    if _is_stream(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {path.parent} for {path.name} does not exist.")
     _check_writable(path.parent, path)

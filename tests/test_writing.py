@@ -153,6 +153,44 @@ def test_abandoned_folders_are_told_from_those_in_use(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "model.keras"])
 
 
+def test_a_pipe_stays_a_pipe_and_gets_the_content(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        writing.check_file_output(pipe)
+        writing.write_text(pipe, "ein Haus\n" * 20_000)
+        assert reader.stdout.read() == b"ein Haus\n" * 20_000
+    assert pipe.is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_outputs_of_the_process_may_be_named(tmp_path, kind):
+    program = """
+from keras_attn_nmt import writing
+print(1)
+writing.check_file_output("/dev/stdout")
+writing.write_text("/dev/stdout", "2\\n")
+print(3)
+"""
+    command = [sys.executable, "-c", program]
+    if kind == "file":
+        with open(tmp_path / "out", "wb") as out:
+            subprocess.run(command, stdout=out, check=True)
+        found = (tmp_path / "out").read_bytes()
+    else:
+        found = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    assert found == b"1\n2\n3\n"
+
+
+def test_a_new_file_has_the_permissions_of_the_old_one(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("old")
+    secret.chmod(0o600)
+    writing.write_text(secret, "new")
+    assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("new", 0o600)
+
+
 def test_folder_is_replaced_where_exchange_is_not_known(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "_exchange", lambda *_: False)
     (tmp_path / "page").mkdir()

@@ -109,6 +109,15 @@ def predicts_phones(model: str) -> bool:
     return bool(recorded) and recorded["recipe"]["data"]["corpus"] == "dictionary"
 
 
+def bleu_tokenizer(options: argparse.Namespace) -> str:
+    """The tokeniser of `--tokenize`, or that of the model's training."""
+    from keras_attn_nmt.training.recipe_files import read_run
+
+    recorded = read_run(options.model)
+    trained = recorded["recipe"]["training"]["bleu_tokenize"] if recorded else "13a"
+    return str(options.tokenize or trained)
+
+
 def model_languages(model: str) -> tuple[str, str]:
     """Language codes of a model's training corpus, empty where it does not record them."""
     from keras_attn_nmt.training.splits import recorded_data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.cli.arguments import (
     UsageError,
+    bleu_tokenizer,
     given_pairs,
     model_languages,
     predicts_phones,
@@ -157,7 +158,7 @@ def _evaluate_translations(options: argparse.Namespace) -> None:
     from keras_attn_nmt.training import evaluation
     from keras_attn_nmt.translator import Translator
 
-    options.tokenize = options.tokenize or "13a"
+    options.tokenize = bleu_tokenizer(options)
     search = search_options(options)
     sources, references = given_texts(options)
     against = None if options.against is None else _second_system(options.against, len(sources))

@@ -307,7 +307,9 @@ def add_test_set(command: argparse.ArgumentParser, split: str) -> None:
         metavar="FILE",
         help="reference translations, one per line (repeatable for multiple references)",
     )
-    command.add_argument("--tokenize", metavar="NAME", help="sacreBLEU tokeniser (default: 13a)")
+    command.add_argument(
+        "--tokenize", metavar="NAME", help="sacreBLEU tokeniser (default: that of the training)"
+    )
 
 
 def add_output_options(command: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from keras_attn_nmt.checks import check_attention
-from keras_attn_nmt.cli.arguments import UsageError, predicts_phones
+from keras_attn_nmt.cli.arguments import UsageError, bleu_tokenizer, predicts_phones
 from keras_attn_nmt.cli.evaluations import given_dictionary, given_texts
 from keras_attn_nmt.cli.options import (
     Commands,
@@ -90,7 +90,7 @@ def tune(options: argparse.Namespace) -> None:
         measure = tuning.measure_phones(translator, dictionary, batch_size=size)
     else:
         measure = tuning.measure_translations(
-            translator, *texts, metric=metric, tokenize=options.tokenize or "13a", batch_size=size
+            translator, *texts, metric=metric, tokenize=bleu_tokenizer(options), batch_size=size
         )
     weights = options.coverage_penalties or tuning.COVERAGE_PENALTIES
     trials = []

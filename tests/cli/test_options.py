@@ -1,11 +1,14 @@
 """Validation of options before any work begins."""
 
+import argparse
+import json
 import os
 
 import pytest
 from command_line import run
 from tiny_translator import tiny_files
 
+from keras_attn_nmt.cli.arguments import bleu_tokenizer
 from keras_attn_nmt.cli.parser import build_parser
 from keras_attn_nmt.model_directory import save_model
 
@@ -46,6 +49,15 @@ def test_a_damaged_record_does_not_make_phones_words(capfd, monkeypatch, tmp_pat
     code, out, err = run(capfd, monkeypatch, arguments)
     assert (code, out) == (1, "")
     assert "training.json is damaged" in err
+
+
+def test_bleu_is_measured_by_the_tokenizer_of_the_training(tmp_path):
+    given = argparse.Namespace(model=str(tmp_path), tokenize="13a")
+    default = argparse.Namespace(model=str(tmp_path), tokenize=None)
+    assert bleu_tokenizer(default) == "13a"
+    recipe = {"data": {"corpus": "tsv"}, "training": {"bleu_tokenize": "zh"}}
+    (tmp_path / "training.json").write_text(json.dumps({"recipe": recipe}))
+    assert [bleu_tokenizer(each) for each in (default, given)] == ["zh", "13a"]
 
 
 def test_what_needs_attention_is_refused_without_it(capfd, monkeypatch, tmp_path):
