@@ -56,10 +56,16 @@ docs: .venv-docs/ready
 # Two targets at once, each of which prints what it has to say at its end.
 TWO := $(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 
+# Tests are collected once, beside other work, for which Python compiles what they import. What is
+# wrong with them is said when they run.
+.venv/collected: .venv/ready
+	@KERAS_BACKEND=tensorflow $(BIN)/python -m pytest --collect-only -q > /dev/null 2>&1 || :
+	@touch $@
+
 # What is left out here takes whole trainings, compilers, kills or full disks: see setup.cfg. JAX and
 # Beam run one process each, as every process imports and compiles for itself.
 test: .venv/ready
-	+$(TWO) lint .venv-beam/ready
+	+$(TWO) lint .venv-beam/ready .venv/collected
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 	+$(TWO) PARALLEL= test-core-on-jax test-beam
 

@@ -23,6 +23,7 @@ from campaign.versions import Timeline, verdict
 from tiny_translator import tiny_files
 
 
+@pytest.mark.slow
 def test_numerics():
     found = numerics.problems_of_faults("float32", 3)
     assert list(found) == [*numerics.FAULTS]

@@ -69,6 +69,7 @@ def test_score_of_a_translation_is_that_of_the_search(translator):
     assert scored.score == pytest.approx(plain + coverage(scored.attention, 0.3), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_translations_with_given_phrases_are_ranked_too(translator):
     options = {"beam_size": 5, "max_length": 9, "constraints": [["See"]]}
     (plain,) = translator.nbest(TEXTS[:1], **options)

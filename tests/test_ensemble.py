@@ -99,9 +99,7 @@ def test_translator_of_several_models(files, directories, tmp_path):
     first, second, _ = directories
     options = {"max_length": 9, "beam_size": 3}
     single, together = Translator.load(first), Translator.load(first, ensemble=[second])
-    twice = Translator.load(first, ensemble=[first])
     alone = [each.text for each in single(TEXTS, **options)]
-    assert [each.text for each in twice(TEXTS, **options)] == alone
     found = together(TEXTS, **options)
     assert [each.text for each in found] != alone
     scored = together.score(TEXTS, [each.text for each in found])
@@ -111,12 +109,19 @@ def test_translator_of_several_models(files, directories, tmp_path):
             np.testing.assert_allclose(one.attention, two.attention, atol=1e-5)
     assert together.embed(TEXTS).shape == (len(TEXTS), 20)
     np.testing.assert_allclose(together.embed(TEXTS)[:, :10], single.embed(TEXTS), atol=1e-6)
-    (samples,) = together.sample(TEXTS[:1], samples=2, max_length=5)
-    assert len(samples) == 2
-    for each in together(TEXTS[:1], constraints=[["See"]], **options):
-        assert "See" in each.text
     with pytest.raises(ValueError, match="cannot be saved as one model directory"):
         together.save(tmp_path / "model")
+
+
+@slow_on_jax
+@pytest.mark.slow
+def test_translator_of_several_models_samples_and_takes_phrases(directories):
+    first, second, _ = directories
+    together = Translator.load(first, ensemble=[second])
+    (samples,) = together.sample(TEXTS[:1], samples=2, max_length=5)
+    assert len(samples) == 2
+    for each in together(TEXTS[:1], constraints=[["See"]], beam_size=3, max_length=9):
+        assert "See" in each.text
 
 
 @slow_on_jax

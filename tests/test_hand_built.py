@@ -325,9 +325,13 @@ def test_custom_model_exports_to_saved_model_and_tflite(trained, tmp_path):
     expected = trained(TEXTS)
     assert [each.decode() for each in answer["translation"]] == [each.text for each in expected]
     path = export_tflite(
-        tmp_path / "model", tmp_path / "device.tflite", max_source_length=16, max_target_length=16
+        tmp_path / "model",
+        tmp_path / "device.tflite",
+        max_source_length=16,
+        max_target_length=16,
+        signatures=["translate"],
     )
-    on_device = TFLiteTranslator(path)(TEXTS, beam_size=1)
+    on_device = TFLiteTranslator(path)(TEXTS)
     for found, greedy in zip(on_device, trained(TEXTS, beam_size=1), strict=True):
         assert found.text == greedy.text
         np.testing.assert_allclose(found.attention, greedy.attention, atol=1e-4)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from layer_checks import fewer_on_jax
+from layer_checks import fewer_on_jax, slow_on_jax
 from tiny_translator import tiny_files
 
 from keras_attn_nmt import Translator, model_directory
@@ -46,6 +46,7 @@ def test_quantized_model_is_near_the_model(files):
         np.testing.assert_allclose(found, values, atol=0.05 * np.abs(values).max(), err_msg=name)
 
 
+@slow_on_jax
 @of_both_kinds
 def test_shortlist_of_all_pieces_gives_the_logits_of_the_quantized_model(files):
     files.model.quantize("int8")

@@ -125,7 +125,7 @@ def test_full_shortlist_equals_no_shortlist(model, tokenizer, shortlist, beam_si
 
 @only_tensorflow
 # With 40, there are more hypotheses than pieces to choose from.
-@pytest.mark.parametrize("beam_size", [1, 4, 40])
+@pytest.mark.parametrize("beam_size", [1, pytest.param(4, marks=pytest.mark.slow), 40])
 def test_translations_use_the_shortlist_independently_of_the_batch(
     model, tokenizer, shortlist, beam_size
 ):

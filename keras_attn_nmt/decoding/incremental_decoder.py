@@ -107,7 +107,8 @@ class IncrementalDecoder(Decoder):
         if np.abs(alone - whole[1:]).max() > tolerance:
             raise ValueError(
                 "The logits of the model depend on padding: pass mask=source != 0 to the encoder "
-                "and to AttentionDecoder, or use Embedding(..., mask_zero=True) for the source."
+                "and to AttentionDecoder. (The mask of Embedding(..., mask_zero=True) is lost in "
+                "some layers.)"
             )
         memory, state = self.encode(source)
         for position in range(target.shape[1]):

@@ -68,7 +68,11 @@ def children_of(process):
     return [int(row[0]) for row in rows if int(row[0]) in family and "sdk_worker" in row[2]]
 
 
-@pytest.mark.parametrize("beam_arguments", [[], TWO], ids=["one process", "two processes"])
+@pytest.mark.parametrize(
+    "beam_arguments",
+    [pytest.param([], marks=pytest.mark.slow), TWO],
+    ids=["one process", "two processes"],
+)
 def test_a_killed_command_goes_on(begun, wanted, tmp_path, beam_arguments):
     process = begun(*beam_arguments)
     wait_for_parts(process, tmp_path / "out", 5)
@@ -90,6 +94,7 @@ def test_a_killed_command_goes_on(begun, wanted, tmp_path, beam_arguments):
     assert not parts_of(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_the_job_which_goes_on(begun, wanted, tmp_path):
     process = begun(*TWO)
     wait_for_parts(process, tmp_path / "out", 5)

@@ -44,7 +44,7 @@ def test_greedy_search_with_a_shortlist():
     np.testing.assert_allclose(found.attention, wanted.attention[:, :, :steps], atol=1e-5)
 
 
-@pytest.mark.parametrize("attention", ["float32", "none"])
+@pytest.mark.parametrize("attention", ["float32", pytest.param("none", marks=pytest.mark.slow)])
 def test_diversity_penalty(attention):
     files = tiny_files()
     options = SearchOptions(3, 0.6, 9, diversity_penalty=0.5)

@@ -124,7 +124,14 @@ def canonical(value):
     return float(value) if isinstance(value, int) else value
 
 
-@pytest.mark.parametrize("languages", [("de", "en"), ("en", "de"), ("fr", "en")])
+@pytest.mark.parametrize(
+    "languages",
+    [
+        ("de", "en"),
+        pytest.param(("en", "de"), marks=pytest.mark.slow),
+        pytest.param(("fr", "en"), marks=pytest.mark.slow),
+    ],
+)
 def test_sources_are_unambiguous_and_splits_are_disjoint(languages):
     sizes = {"train": 50_000, "validation": 1_000, "test": 1_000}
     targets: dict[str, str] = {}

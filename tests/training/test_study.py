@@ -89,7 +89,13 @@ def recipe(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("name", list(study.SYSTEMS))
+OTHER_SYSTEMS = [name for name in study.SYSTEMS if name != "fixed-vector"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fixed-vector", *(pytest.param(each, marks=pytest.mark.slow) for each in OTHER_SYSTEMS)],
+)
 def test_systems_have_equal_parameter_counts(recipe, name):
     first = study._parameters({**recipe.model, **study.SYSTEMS["attention"]}, recipe)
     fitted = study._recipe_of(recipe, name)
