@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from keras_attn_nmt.text.alignment import END, SPACE, Link, word_of_tokens
 from keras_attn_nmt.text.pieces import BYTE_PIECE
-from keras_attn_nmt.text.word_boundaries import JOINERS, is_spaceless
+from keras_attn_nmt.text.word_boundaries import JOINERS, is_spaceless, is_word_character
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
@@ -30,6 +30,9 @@ Span = tuple[int, int]
 
 # Between two word characters, these continue the word: don't, forty-one.
 _JOINING = "'’-\u00ad"
+# Between two letters, these continue the word: Armenian marks of emphasis and question, Hebrew
+# geresh and gershayim, the Catalan middle dot.
+_IN_LETTERS = "՚՛՜՝՞՟׳״·"
 # Between two digits, these continue the number: 3.50, 9:30, 1/2.
 _IN_NUMBERS = ".,:/"
 # Characters.
@@ -143,6 +146,8 @@ def _in_word(character: str) -> bool:
 def _joins(before: str, mark: str, after: str) -> bool:
     if mark in _IN_NUMBERS:
         return before.isdecimal() and after.isdecimal()
+    if mark in _IN_LETTERS:
+        return all(is_word_character(each) and not each.isdecimal() for each in (before, after))
     return mark in _JOINING and _in_word(before) and _in_word(after)
 
 
