@@ -55,6 +55,9 @@ def test_scripts_without_spaces():
     glossary = Glossary({"犬": "dog", "子犬": "puppy", "개": "dog"})
     assert found(glossary, "私の犬と子犬です") == ["犬", "子犬"]
     assert found(glossary, "개는") == ["개"]
+    # Tai Le, New Tai Lue, Tai Tham, Myanmar Extended-B and -A, Tai Viet.
+    for letter in "ᥐᦁᨠꧠꩠꪀ":
+        assert found(Glossary({letter: "x"}), letter * 2) == [letter] * 2
     assert occurrences("私の犬と犬", "犬") == [(2, 3), (4, 5)]
     assert without_space("▁犬") == "犬"
     assert without_space("▁dog") is None

@@ -56,6 +56,16 @@ def test_tags_move_with_their_words():
         ("eins <br/>zwei", "two one", [1, 0], "<br/>two one"),
         ("oft schläft ({a}) er", "he sleeps often", [2, 1, 0], None),
         ("{a}: {b}", "", [], "{a}: {b}"),
+        # No space in the source, as its script has none.
+        ("ซื้อ{a}บ้าน", "buys houses", [0, 1], "buys {a} houses"),
+        ("你好，{a}先生！", "Hello, sir!", [0, 1, 2, 3], "Hello, {a} sir!"),
+        ("{a}은 왕", "is king", [0, 1], "{a} is king"),
+        ("你好{a}先生", "안녕하세요 선생님", [0, 1], "안녕하세요 {a} 선생님"),
+        ("你好{a}先生", "ສະບາຍດີທ່ານ", [0], "{a}ສະບາຍດີທ່ານ"),
+        ("Who is {a} now?", "من هو؟", [0, 1, 3], "من هو {a}؟"),
+        ("See {a} now.", "देखो।", [0, 2], "देखो {a}।"),
+        ("See {a} now.", "देखो ।", [0, 2], "देखो {a} ।"),
+        ("Do you see {a}?", "տեսնո՞ւմ ես", [2, 1], "տեսնո՞ւմ {a} ես"),
     ],
 )  # fmt: skip
 def test_placeholders_stand_beside_their_neighbours(text, target, links, wanted):

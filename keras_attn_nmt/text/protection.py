@@ -22,7 +22,8 @@ from keras_attn_nmt.text.markup import TAG, MarkupError, Part, find_tags, parse_
 from keras_attn_nmt.text.numbers import with_whole_numbers
 from keras_attn_nmt.text.placement import Mark
 from keras_attn_nmt.text.protected_kinds import DEFAULTS, KINDS, NAMES, compiled
-from keras_attn_nmt.text.restoring import CLOSING, restored_text
+from keras_attn_nmt.text.punctuation import CLOSING
+from keras_attn_nmt.text.restoring import restored_text
 from keras_attn_nmt.text.words import is_word
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import numpy as np
 from keras_attn_nmt.text.markup import escape
 from keras_attn_nmt.text.numbers import holds, is_of_number, numbers_in, with_numbers
 from keras_attn_nmt.text.placement import INSIDE, Item, Mark, place
-from keras_attn_nmt.text.word_boundaries import is_spaceless
+from keras_attn_nmt.text.punctuation import CLOSING, OPENING, WIDE_CLOSING
+from keras_attn_nmt.text.word_boundaries import is_spaceless, needs_space
 from keras_attn_nmt.text.words import (
     Block,
     Span,
@@ -26,10 +27,6 @@ from keras_attn_nmt.text.words import (
 
 if TYPE_CHECKING:
     from keras_attn_nmt.translation import Translation
-
-# No space before these, and none after those.
-CLOSING = ",.;:!?…)]}%»”’、。，！？：；）」』"
-OPENING = "([{«“„‘¿¡（「『"
 
 
 class _Text(NamedTuple):
@@ -101,7 +98,7 @@ def _joined(
         between = source[last:start]
         if number and not between and text and translation.text:
             # From a script without spaces to one with them.
-            spaceless = is_spaceless(text[-1]) or text[-1] in CLOSING[CLOSING.index("、") :]
+            spaceless = is_spaceless(text[-1]) or text[-1] in WIDE_CLOSING
             between = "" if spaceless or is_spaceless(translation.text[0]) else " "
         yield between, None
         text = translation.text
@@ -384,7 +381,7 @@ def _space(left: _Event, right: _Event, gaps: Sequence[str]) -> str:
         side, beside, natural = right.sides[0], left.text[-1], OPENING
     else:
         side, beside, natural = left.sides[1], right.text[0], CLOSING
-    glued = side and not side.isspace()
+    glued = side and not side.isspace() and not needs_space(beside, side)
     if glued and is_word(side) == is_word(beside):
         return ""
     if not gap and (beside in natural or is_spaceless(beside)):

@@ -8,11 +8,13 @@ import unicodedata
 from keras_attn_nmt.text.alignment import SPACE
 from keras_attn_nmt.text.pieces import BYTE_PIECE
 
-# Scripts without spaces between words: Thai and Lao, Myanmar, Khmer, Balinese, kana and Han with
-# their punctuation, Bopomofo, Yi, Javanese, half-width kana.
+# Scripts without spaces between words: Thai and Lao, Myanmar (three blocks), Khmer, Tai Le, New Tai
+# Lue, Tai Tham, Balinese, kana and Han with their punctuation, Bopomofo, Yi, Javanese, Tai Viet,
+# half-width kana.
 _SPACELESS_RANGES = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1b00-\u1b7f\u3001-\u3007\u3040-\u312f\u31a0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\ua4cf\ua980-\ua9df\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f"
+    "\u3001-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\ua4cf\ua980-\ua9ff\uaa60-\uaadf"
+    "\uf900-\ufaff\uff01\uff0c\uff1a\uff1b\uff1f\uff66-\uff9f\U00020000-\U0003ffff"
 )
 _SPACELESS = re.compile(f"[{_SPACELESS_RANGES}]")
 # Scripts with spaces, but not at every boundary: Tibetan (syllables), Korean (particles).
@@ -38,6 +40,16 @@ def is_spaceless(text: str) -> bool:
 def is_unspaced(character: str) -> bool:
     """Whether a word may begin or end beside a character without a space, as before particles."""
     return bool(_SPACELESS.match(character) or _FEW_SPACES.match(character))
+
+
+def needs_space(character: str, neighbour: str) -> bool:
+    """Whether words end beside a character with a space, but beside `neighbour` without one.
+
+    So no space beside a Thai word does not mean that there is none beside its translation.
+    """
+    return is_spaceless(neighbour) > is_spaceless(character) or (
+        is_unspaced(neighbour) > is_unspaced(character)
+    )
 
 
 def is_word_character(character: str) -> bool:
