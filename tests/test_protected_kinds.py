@@ -38,6 +38,23 @@ def test_the_model_sees_text_without_what_is_protected(text, protect, seen):
     assert Protection(protect).plan(text).text == (text if seen is None else seen)
 
 
+@pytest.mark.parametrize("mark", "?؟،؛۔।॥።፣፧։՝׃߸߹။၊។៕།—»”…\u200f\u2069")
+def test_addresses_end_before_the_marks_of_all_scripts(mark):
+    for address in ("www.example.org", "https://example.org/a/", "me@example.org"):
+        text = f"a {address}{mark}{mark}! b"
+        (found,) = Protection(["url", "email"]).plan(text).marks
+        assert found.raw == address
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["مرحبا/سلام", "привет", "हिन्दी", "a،b", "😀", "a_(b)", "a#", "a&", "a%", "a@", "a-", "a/"],
+)
+def test_addresses_have_letters_of_all_scripts(end):
+    (found,) = Protection(["url"]).plan(f"a https://example.org/{end}").marks
+    assert found.raw == f"https://example.org/{end}"
+
+
 def test_a_name_that_is_misspelt_is_said(caplog):
     for name, meant in (("placeholders", "placeholder"), ("default", "defaults"), ("URL", "url")):
         Protection([name])

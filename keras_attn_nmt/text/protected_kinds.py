@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from keras_attn_nmt.text.numbers import WHOLE
+from keras_attn_nmt.text.punctuation import BEYOND_ASCII
 from keras_attn_nmt.text.word_boundaries import UNSPACED_RANGES
 
 DEFAULTS = "defaults"
@@ -14,7 +15,7 @@ _BEGINS = rf"(?<!{_CHARACTER})"
 # Up to a space, without punctuation at its end; brackets only in pairs, with placeholders.
 _IN_BRACKETS = r"\([^\s<>\"'{}()]*\)|\{\{[^{}\n]*\}\}|\{[^{}\n]*\}"
 _INSIDE = rf"[^\s<>\"'{{}}(){UNSPACED_RANGES}]"
-_AT_END = rf"[^\s<>\"'{{}}().,;:!?\]*“”„‘’«»…{UNSPACED_RANGES}]"
+_AT_END = rf"[^\s<>\"'{{}}().,;:!?\]*{BEYOND_ASCII}{UNSPACED_RANGES}]"
 _TO_SPACE = rf"(?:{_IN_BRACKETS}|{_INSIDE})*(?:{_IN_BRACKETS}|{_AT_END})"
 _LOCAL = rf"(?:[.+-]|{_CHARACTER})+"
 _LABEL = rf"{_CHARACTER}(?:-|{_CHARACTER})*"
