@@ -78,6 +78,7 @@ def test_case_and_unicode_forms():
         "laufen",
         "Äpfel",
     ]
+    assert found(Glossary({"insan": "human"}), "insan Insan İnsan") == ["insan", "Insan", "İnsan"]
     # What is given itself comes first.
     both = Glossary({"Essen": "Essen", "essen": "dine"})
     assert [each.targets for each in both.constraints("Essen essen")] == [("Essen",), ("dine",)]

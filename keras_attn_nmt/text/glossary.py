@@ -62,7 +62,8 @@ class Glossary:
     place counts once. A term that occurs twice in a text must have its target term twice.
 
     Upper and lower case matter, except that a term in lower case is also found with a capital as
-    its first letter (`running` in *Running man*). Inflected forms are terms of their own.
+    its first letter (`running` in *Running man*, `insan` in *İnsan*). Inflected forms are
+    terms of their own.
 
     Args:
         terms: Target term by source term, or several target terms of which any one will do.
@@ -95,7 +96,11 @@ class Glossary:
                 targets = (*self._constraints[source].targets, *given.targets)
                 given = Constraint(targets, source)
             self._constraints[source] = given
-            also[capitalized(source)] = Constraint(given.targets, capitalized(source))
+            capitals = [capitalized(source)]
+            if source.startswith("i"):
+                capitals.append(f"İ{source[1:]}")  # As in Turkish.
+            for term in capitals:
+                also[term] = Constraint(given.targets, term)
         # Terms that are given themselves come first.
         self._constraints = {**also, **self._constraints}
         self._lengths: dict[str, list[int]] = {}
