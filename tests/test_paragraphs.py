@@ -18,3 +18,19 @@ def test_sentences_keep_spaces_that_the_splitter_never_sees(space, monkeypatch):
         "Das ist z. B. gut. Ja, sehr gut.\n",
         "Und zwei.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("km", ["ខ្ញុំ។", "គាត់ ៕", "ទៅ។ល។"]),
+        ("bo", ["ང་འགྲོ།", "།ཁོང་ཡོད། །", "ང།"]),
+        ("he", ["אחת׃", "שתיים׃"]),
+        ("my", ["မြန်မာ။", "ဟုတ်။"]),
+        ("hy", ["Ես եմ։", "Դու ես։"]),
+    ],
+)
+def test_marks_of_other_scripts_end_a_sentence(language, sentences):
+    text = "  ".join([*sentences, "x"]) + " "
+    found = [text[start:end] for start, end in split_sentences(text, language)]
+    assert found == [*sentences, "x"]

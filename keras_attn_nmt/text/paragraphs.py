@@ -7,6 +7,7 @@ extra `text`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # sentencex 1.0.32 may end with a panic, which is no `Exception`, at spaces outside of ASCII.
 _OTHER_SPACE = re.compile(r"[^\S\x00-\x7f]")
+# Where sentences end that it does not divide: Hebrew, Tibetan and Khmer. Several marks are one end.
+_OTHER_END = re.compile(r"(?<=[׃།༎។៕])(?=\s)(?!\s+[׃།༎។៕]+(?:\s|$))")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +111,8 @@ def split_sentences(text: str, language: str) -> list[Span]:
     spans = []
     place = 0
     for line in text.splitlines(keepends=True):
-        for sentence in sentencex.segment(language, _OTHER_SPACE.sub(" ", line)):
+        known = sentencex.segment(language, _OTHER_SPACE.sub(" ", line))
+        for sentence in itertools.chain.from_iterable(map(_OTHER_END.split, known)):
             start = place + len(sentence) - len(sentence.lstrip())
             end = place + len(sentence.rstrip())
             if start < end:
