@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from keras_attn_nmt.training.textfiles import raw_lines
@@ -85,10 +86,11 @@ def held_out_split(word: str, splits: Sequence[str]) -> str:
     """The split of a word: one of the held-out splits, or `"train"`.
 
     It depends on the word alone, so that all pronunciations of a word are in the same split, and
-    the words of a grown dictionary keep their splits.
+    the words of a grown dictionary keep their splits. Composed and decomposed spellings are one.
     """
-    number = int.from_bytes(hashlib.md5(word.encode(), usedforsecurity=False).digest()[:8], "big")
-    place = number % _HELD_OUT
+    composed = unicodedata.normalize("NFC", word).encode()
+    digest = hashlib.md5(composed, usedforsecurity=False).digest()
+    place = int.from_bytes(digest[:8], "big") % _HELD_OUT
     return splits[place] if place < len(splits) else "train"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from keras_attn_nmt.training import load_recipe
 from keras_attn_nmt.training.corpora import decoded
-from keras_attn_nmt.training.dictionaries import pronunciations, read_dictionary
+from keras_attn_nmt.training.dictionaries import held_out_split, pronunciations, read_dictionary
 from keras_attn_nmt.training.mix_recipe import mixed_corpora
 from keras_attn_nmt.training.phone_errors import error_rates, phone_errors
 from keras_attn_nmt.training.splits import load_split
@@ -93,6 +93,13 @@ def test_held_out_words_have_all_of_their_pronunciations(tmp_path):
     # Words of a longer dictionary keep their splits.
     path.write_text("".join(f"W{i}  A B\n" for i in range(500)))
     assert words["test"] <= {word for word, _ in entries(data, "test")}
+
+
+def test_spellings_of_a_word_are_in_one_split():
+    splits = [str(place) for place in range(20)]
+    words = "READ", "déjà", "de\u0301ja\u0300"
+    # The first two as in earlier versions.
+    assert [held_out_split(word, splits) for word in words] == ["9", "1", "1"]
 
 
 def test_held_out_words_are_in_no_mixed_dictionary(tmp_path):
