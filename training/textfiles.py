@@ -21,6 +21,13 @@ from keras_attn_nmt.text.lines import checked_line
 # From the first white space on, as every later one would read the rest of it again.
 _LINE_BREAK = re.compile(r"(?<!\s)\s*[\r\n]\s*")
 _GZIP_MAGIC = b"\x1f\x8b"
+# First bytes of what is not unpacked here.
+_OTHER_MAGIC = {
+    b"\xfd7zXZ\x00": ("xz", "xz -d"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstd -d"),
+    b"PK\x03\x04": ("zip", "unzip"),
+    **{b"BZh%d1AY&SY" % level: ("bzip2", "bzip2 -d") for level in range(1, 10)},
+}
 # A line is one sentence: more is another kind of file, which would be read into memory whole.
 MOST_LINE_BYTES = 64 * 2**20
 # Text becomes 3 to 10 times as small, and what repeats itself a thousand times.
@@ -140,8 +147,8 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the path is a folder. Also while it is read, if a gzip file expands to more
-            than 256 MiB and 200 times its size.
+        ValueError: the path is a folder, or the file is compressed in another way. Also while it
+            is read, if a gzip file expands to more than 256 MiB and 200 times its size.
     """
     path = Path(path)
     if not path.exists():
@@ -150,7 +157,15 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
         raise ValueError(f"{path} is a folder; expected a text file.")
     file = path.open("rb")
     # Without seeking, so that pipes can be read: --source <(zcat train.de.gz).
-    if not file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC):
+    begin = file.peek(16)
+    for magic, (name, command) in _OTHER_MAGIC.items():
+        if begin.startswith(magic):
+            file.close()
+            raise ValueError(
+                f"{path} is compressed with {name}; expected a text file, plain or gzip. "
+                f"Decompress it, for example with: {command}"
+            )
+    if not begin.startswith(_GZIP_MAGIC):
         return file
     # Not opened again: what was peeked at is gone from a pipe.
     unpacked = cast(BinaryIO, _Unpacked(file))

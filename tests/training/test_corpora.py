@@ -1,5 +1,7 @@
+import bz2
 import gzip
 import itertools
+import lzma
 import os
 import re
 
@@ -94,6 +96,10 @@ def test_files_of_unequal_length_report_both_counts(tmp_path):
         ("gut".encode("utf-16"), "bad.* is UTF-16"),
         (gzip.compress(b"1\n" * 90_000, mtime=0)[:-40], "bad.* is a damaged gzip file"),
         (gzip.compress(b"1\n", mtime=0)[:3] + b"rubbish", "bad.* is a damaged gzip file"),
+        (lzma.compress(b"1\n"), "bad is compressed with xz; .* for example with: xz -d"),
+        (bz2.compress(b"1\n"), "bad is compressed with bzip2; .* with: bzip2 -d"),
+        (bytes.fromhex("28b52ffd") + b"\x04\x58", "bad is compressed with zstd; .* with: zstd -d"),
+        (b"PK\x03\x04\x14\x00", "bad is compressed with zip; .* with: unzip"),
     ],
 )
 def test_invalid_files_are_rejected_before_training(tmp_path, content, message):
