@@ -14,8 +14,9 @@ CLOSING = (
 # No space after these.
 OPENING = "([{«“„‘¿¡" + WIDE_OPENING
 # All marks and invisible format characters beyond ASCII.
+_MARKS = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cf"}
 BEYOND_ASCII = "".join(
     character
     for character in map(chr, range(0x80, 0x1F000))
-    if unicodedata.category(character)[0] == "P" or unicodedata.category(character) == "Cf"
+    if unicodedata.category(character) in _MARKS
 )
