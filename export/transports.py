@@ -10,8 +10,10 @@ import email.utils
 import os
 import re
 import socket
+import sys
 import time
 import urllib.parse
+import weakref
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,9 @@ _TASK_TOO_LARGE = re.compile(r"[Tt]ask size \d+ is larger than maximum input bat
 _MERGED_WITH_MALFORMED = re.compile(r"from different tasks have different shapes")
 # gRPC uses the same status for too large messages and overloaded servers.
 _MESSAGE_TOO_LARGE = re.compile(r"message (length )?(is )?(larger|too large)")
+
+# Connections over REST that are kept: more threads would open a new one for each request.
+_KEPT_CONNECTIONS = 64
 
 # Redirections after which clients send GET without a body.
 _TO_GET = (301, 302, 303)
@@ -101,16 +106,21 @@ class Rest(Transport):
         which = f"/versions/{version}" if version is not None else ""
         name = urllib.parse.quote(model, safe="")
         self._url = f"{address.rstrip('/')}/v1/models/{name}{which}:predict"
+        self._shown_url = _without_user(self._url)
         try:
             _check_base(address)
             requests.Request("POST", self._url).prepare()
         except ValueError as error:
             raise ValueError(
-                f"{address!r} is not a server address, expected e.g. 'http://host:8501': {error}"
+                f"{_without_user(address)!r} is not a server address, expected e.g. "
+                f"'http://host:8501': {_without_user(str(error))}"
             ) from error
 
     def _connect(self) -> None:
         self._session = self._requests.Session()
+        for scheme in ("http://", "https://"):
+            adapter = self._requests.adapters.HTTPAdapter(pool_maxsize=_KEPT_CONNECTIONS)
+            self._session.mount(scheme, adapter)
         self._process = os.getpid()
 
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
@@ -122,37 +132,41 @@ class Rest(Transport):
         try:
             answer = self._session.post(self._url, json=body, timeout=timeout)
         except self._requests.Timeout as error:
-            raise TimeoutError(f"No answer from {self._url} in time.") from error
+            raise TimeoutError(f"No answer from {self._shown_url} in time.") from error
         except self._requests.RequestException as error:
             if unknown := _unknown_host(error):
                 raise ConnectionError(
-                    f"The host name of {self._url} cannot be resolved: {unknown}"
+                    f"The host name of {self._shown_url} cannot be resolved: {unknown}"
                 ) from error
             if self._passes(error):
                 raise Unavailable(str(error)) from error
-            raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
+            raise ConnectionError(
+                f"{self._shown_url} cannot be reached: {_without_user(str(error))}"
+            ) from error
         if lost := [each.status_code for each in answer.history if each.status_code in _TO_GET]:
             raise ConnectionError(
-                f"{self._url} redirects to {answer.url} with status {lost[0]}, after which the "
-                "texts are not sent again: give the client the address of that server."
+                f"{self._shown_url} redirects to {_without_user(answer.url)} with status "
+                f"{lost[0]}, after which the texts are not sent again: give the client the address "
+                "of that server."
             )
         if answer.status_code in (429, 502, 503):
             reason = "The server is overloaded: " if answer.status_code == 429 else ""
             raise Unavailable(reason + answer.text, _retry_after(answer.headers))
         if answer.status_code == 504:
-            raise TimeoutError(f"No answer from {self._url} in time: {answer.text}")
+            raise TimeoutError(f"No answer from {self._shown_url} in time: {answer.text}")
         if answer.status_code != 200:
             _raise_if_sent_otherwise(answer.text)
             hint = _NO_HALF_HINT if _NO_HALF in answer.text else ""
             raise ValueError(
-                f"{self._url} refused the request: {answer.status_code} {answer.text}{hint}"
+                f"{self._shown_url} refused the request: {answer.status_code} {answer.text}{hint}"
             )
         try:
             outputs = parse_object(answer.content)["outputs"]
             return {name: _array(value) for name, value in outputs.items()}
         except (ValueError, KeyError, AttributeError) as error:
             raise ValueError(
-                f"{self._url} did not return a TensorFlow Serving response: {answer.text[:200]!r}"
+                f"{self._shown_url} did not return a TensorFlow Serving response: "
+                f"{answer.text[:200]!r}"
             ) from error
 
     def _passes(self, error: Exception) -> bool:
@@ -179,12 +193,23 @@ class Grpc(Transport):
         self._host = _host_of_grpc(address)
         self._grpc = grpc
         self._request = predict_pb2.PredictRequest
-        # No limit on the answer: attention takes room.
-        self._channel = grpc.insecure_channel(
-            address, options=[("grpc.max_receive_message_length", -1)]
-        )
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._stub_of = prediction_service_pb2_grpc.PredictionServiceStub
         self._address, self._model, self._version = address, model, version
+        # By process: one that was forked must not touch the channel of its parent.
+        self.connections: dict[int, tuple[Any, Any]] = {}
+        _grpc_transports.add(self)
+
+    def _connection(self) -> tuple[Any, Any]:
+        """Channel and stub of this process."""
+        process = os.getpid()
+        if process not in self.connections:
+            # No limit on the answer: attention takes room.
+            channel = self._grpc.insecure_channel(
+                self._address, options=[("grpc.max_receive_message_length", -1)]
+            )
+            # Atomic, so that a lock, which a fork could copy while it is held, is not needed.
+            self.connections.setdefault(process, (channel, self._stub_of(channel)))
+        return self.connections[process]
 
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
         """All outputs of a signature."""
@@ -197,8 +222,9 @@ class Grpc(Transport):
             request.model_spec.version.value = self._version
         for name, values in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(values, shape=[len(values)]))
+        _, stub = self._connection()
         try:
-            answer = self._stub.Predict(request, timeout=timeout)
+            answer = stub.Predict(request, timeout=timeout)
         except self._grpc.RpcError as error:
             code, details = error.code(), error.details()
             if code == self._grpc.StatusCode.UNAVAILABLE:
@@ -221,7 +247,26 @@ class Grpc(Transport):
 
     def close(self) -> None:
         """Closes the connection."""
-        self._channel.close()
+        channel, _ = self._connection()
+        channel.close()
+
+
+_grpc_transports: weakref.WeakSet[Grpc] = weakref.WeakSet()
+_connections_of_parents: list[Any] = []
+
+
+def _keep_connections() -> None:
+    """In a forked process, keeps the destructors of its parent's channels from running."""
+    _connections_of_parents.extend(dict(each.connections) for each in list(_grpc_transports))
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_keep_connections)
+
+
+def _without_user(text: str) -> str:
+    """A message or address without the user and password of URLs."""
+    return re.sub(r"(\w+://|^)\S*@", r"\1", text)
 
 
 def _check_base(address: str) -> None:
@@ -265,8 +310,8 @@ def _host_of_grpc(address: str) -> str | None:
     # Beyond 65535, gRPC takes the rest of the number.
     if found is None or not (found[2].isdecimal() and 0 < int(found[2]) < 2**16):
         raise ValueError(
-            f"{address!r} is not a server address, expected e.g. 'host:8500' for gRPC or "
-            "'http://host:8501' for REST."
+            f"{_without_user(address)!r} is not a server address, expected e.g. 'host:8500' for "
+            "gRPC or 'http://host:8501' for REST."
         )
     return found[1].strip("[]")
 

@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from keras_attn_nmt.export import TranslationClient
+from keras_attn_nmt.export import TranslationClient, transports
 
 VECTOR = [0.25, -0.5]
 
@@ -362,6 +362,55 @@ def test_forked_processes_have_connections_of_their_own():
         client.embed(["drei"])
     first, forked, again = server.connections
     assert first == again != forked
+
+
+def test_forked_processes_have_channels_of_their_own():
+    """A lock of a channel that a thread of the parent holds is held in the child forever."""
+    with Scripted().grpc() as address, TranslationClient(address, "m") as client:
+        client.embed(["ein"])
+        parents = client._transport._connection()
+        if not (child := os.fork()):
+            same = client._transport._connection()[0] is parents[0]
+            kept = parents in transports._connections_of_parents[-1].values()
+            os._exit(same or not kept)
+        assert os.waitpid(child, 0)[1] == 0
+        assert client._transport._connection() is parents
+        client.embed(["zwei"])
+
+
+def test_messages_name_the_server_without_its_password(slept):
+    statuses = (401, 403, 404, 413, 500, 504)
+    server = Scripted(*((status, {"error": "no"}) for status in statuses))
+    with server.rest() as address:
+        host = address.removeprefix("http://")
+        with TranslationClient(f"http://user:SECRET@{host}", "m") as client:
+            for _ in statuses:
+                with pytest.raises((ValueError, TimeoutError), match=f"http://{host}/v1") as raised:
+                    client.embed(["ein"])
+                assert "SECRET" not in str(raised.value)
+    for address in ("http://user:SECRET@host:99999", "user:SECRET@host:8500"):
+        with pytest.raises(ValueError, match="is not a server address") as raised:
+            TranslationClient(address, "m")
+        assert "SECRET" not in str(raised.value)
+
+
+def test_many_threads_keep_their_connections(caplog):
+    server = Scripted()
+    together = threading.Barrier(16, timeout=20)
+    fault = server.fault
+
+    def wait_for_all(size):
+        together.wait()
+        return fault(size)
+
+    server.fault = wait_for_all
+    with (
+        server.rest() as address,
+        TranslationClient(address, "m") as client,
+        futures.ThreadPoolExecutor(16) as threads,
+    ):
+        list(threads.map(client.embed, [["ein"]] * 16))
+    assert "Connection pool is full" not in caplog.text
 
 
 def test_context_manager_closes_the_client():
