@@ -382,12 +382,16 @@ def _check(directory: Path, expected: dict[str, Any]) -> None:
         # A copy, so that this module's folder is not on Python's path.
         program = shutil.copy(saved_model_check.__file__, folder)
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        done = subprocess.run(
-            [sys.executable, program, str(directory.resolve()), str(path)],
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
+        # The check ends when `writer` closes, also because this process was killed.
+        reader, writer = os.pipe()
+        with open(reader, "rb") as stdin, open(writer, "wb"):
+            done = subprocess.run(
+                [sys.executable, program, str(directory.resolve()), str(path)],
+                stdin=stdin,
+                capture_output=True,
+                text=True,
+                env=environment,
+            )
     if done.returncode:
         reason = done.stdout or "\n".join(done.stderr.strip().splitlines()[-5:])
         raise ExportError(f"The exported model failed verification: {reason}")

@@ -283,6 +283,20 @@ def test_thread_dependent_results_are_detected(tmp_path):
     assert found == ["with 8 concurrent threads, measure: length differs"]
 
 
+def test_check_ends_with_its_parent(tmp_path, monkeypatch):
+    done = subprocess.run(
+        [sys.executable, saved_model_check.__file__, "missing", "missing"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+    # The standard input of the check stays open as long as its parent waits for it.
+    program = tmp_path / "check.py"
+    program.write_text("import select, sys\nsys.exit(bool(select.select([0], [], [], 0.1)[0]))\n")
+    monkeypatch.setattr(saved_model_check, "__file__", str(program))
+    saved_model._check(tmp_path, {})
+
+
 def test_damaged_model_directory_exports_nothing(model_directory, tmp_path):
     damaged = tmp_path / "model"
     shutil.copytree(model_directory, damaged)
