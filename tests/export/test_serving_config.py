@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import types
 from unittest import mock
 
@@ -110,6 +111,14 @@ def test_compose_and_readme_have_the_same_flags(directory):
     assert {"--max_num_load_retries=5", "--load_retry_interval_micros=1000000"} < in_page
     for words in ("blocks a good newer one", "ends the server", "well-formed requests", "| 429 |"):
         assert words in page
+
+
+def test_health_check_does_not_take_unavailable_for_available(directory):
+    grep = re.search(r"grep .*(?= <&3\n)", (directory / "compose.yaml").read_text())[0]
+    for state, code in (("AVAILABLE", 0), ("UNAVAILABLE", 1)):
+        answer = f'"error_code": "{state}"'
+        done = subprocess.run(["bash", "-c", grep], input=answer, text=True, check=False)
+        assert done.returncode == code
 
 
 def test_command_chooses_name_and_example(served, tmp_path, capsys, known_model, monkeypatch):
