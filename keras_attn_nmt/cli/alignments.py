@@ -16,7 +16,7 @@ from keras_attn_nmt.cli.options import (
     add_given_pairs,
     positive,
 )
-from keras_attn_nmt.cli.streams import say
+from keras_attn_nmt.cli.streams import say, write_line
 from keras_attn_nmt.writing import check_folder_output
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def align(options: argparse.Namespace) -> None:
         if options.json:
             score = None if is_blank(source) or is_blank(target) else round(each.score, 6)
             links = json.dumps({"alignment": links, "score": score})
-        print(links)
+        write_line(links)
     if gold:
         rate = alignment.alignment_error_rate(found, gold)
         say(f"alignment error rate {rate:.2%}, {len(gold)} sentence pairs")

@@ -18,7 +18,7 @@ from keras_attn_nmt.cli.options import (
     add_too_long,
     not_negative,
 )
-from keras_attn_nmt.cli.streams import INPUT, flush_output, say, standard_input
+from keras_attn_nmt.cli.streams import INPUT, flush_output, say, standard_input, write_line
 from keras_attn_nmt.cli.too_long import fit_lines
 from keras_attn_nmt.results import as_json
 from keras_attn_nmt.text.blank import is_blank
@@ -94,7 +94,7 @@ def score(options: argparse.Namespace) -> None:
         for pair, texts in zip(pairs, kept, strict=False):
             done += 1
             each = None if _unscored(*texts) else next(found)
-            print(_row(options, done, pair, each))
+            write_line(_row(options, done, pair, each))
             if each is not None:
                 scored += 1
                 total += each.log_probability

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import cast
 
 INPUT = "standard input"
@@ -42,14 +43,27 @@ def standard_input() -> io.BufferedIOBase:
     return cast(io.BufferedIOBase, sys.stdin.buffer)
 
 
+def write_line(line: object) -> None:
+    """Writes a line to standard output. Raises as `flush_output`: not all lines fit its buffer."""
+    with _output_errors():
+        print(line)
+
+
 def flush_output() -> None:
     """Flushes standard output.
 
     Raises:
         OSError: Standard output cannot be written; `BrokenPipeError` if the reader is gone.
     """
-    try:
+    with _output_errors():
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _output_errors() -> Iterator[None]:
+    """Names standard output in errors of writing it."""
+    try:
+        yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, "standard output") from error
 

@@ -26,7 +26,7 @@ from keras_attn_nmt.cli.options import (
     positive,
 )
 from keras_attn_nmt.cli.protections import LineProtection, add_protection, check_protection
-from keras_attn_nmt.cli.streams import INPUT, flush_output, say, standard_input
+from keras_attn_nmt.cli.streams import INPUT, flush_output, say, standard_input, write_line
 from keras_attn_nmt.cli.too_long import fit_lines
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.extras import extra
@@ -146,7 +146,7 @@ def translate(options: argparse.Namespace) -> None:
             best = hypotheses[: options.n_best]
             cut += not best[0].complete
             form = "json" if options.json else options.format
-            print("\n".join(translation_rows(form, done, source, best, options.n_best)))
+            write_line("\n".join(translation_rows(form, done, source, best, options.n_best)))
         flush_output()
         if prepared.error:
             raise prepared.error
@@ -218,9 +218,9 @@ def embeddings(options: argparse.Namespace) -> None:
                 continue
             numbers = [round(float(value), 6) for value in vector]
             if options.json:
-                print(json.dumps({"text": line, "embedding": numbers}, ensure_ascii=False))
+                write_line(json.dumps({"text": line, "embedding": numbers}, ensure_ascii=False))
             else:
-                print("\t".join(map(str, numbers)))
+                write_line("\t".join(map(str, numbers)))
         flush_output()
         if error:
             raise error

@@ -144,6 +144,13 @@ def test_closed_or_full_stream_prints_one_message(arguments, redirections, messa
     assert len(err.splitlines()) == 1
 
 
+def test_output_that_exceeds_the_buffer_is_named_in_errors():
+    program = "from keras_attn_nmt.cli.streams import write_line; write_line('x' * 100_000)"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE)
+    assert b"No space left on device: 'standard output'" in done.stderr
+
+
 def test_messages_do_not_reach_stdout_if_stderr_is_closed(capfd, monkeypatch, model, tmp_path):
     (tmp_path / "s").write_text("ein Haus\n")
     (tmp_path / "g").write_text("0-0\n")
