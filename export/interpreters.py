@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_attn_nmt.extras import extra
-from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.quiet import quiet_command
 
 with extra("device"):
     from ai_edge_litert.interpreter import Interpreter
@@ -36,7 +36,7 @@ class Interpreters:
     def __init__(self, content: bytes, threads: int, jobs: int):
         self.process = os.getpid()
         self._free: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        with quiet_stderr():
+        with quiet_command():
             for _ in range(jobs):
                 interpreter = Interpreter(model_content=content, num_threads=threads)
                 names = interpreter.get_signature_list()

@@ -22,6 +22,7 @@ from keras_attn_nmt.decoding.search_options import (
 )
 from keras_attn_nmt.export.device_metadata import check_limits, check_model_digest, read_metadata
 from keras_attn_nmt.export.interpreters import SIZED, Interpreters
+from keras_attn_nmt.processes import LoadedInEachProcess
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
@@ -30,7 +31,7 @@ from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.translation import IMPOSSIBLE, TextTooLong, Translation, copying_rare
 
 
-class TFLiteTranslator(ParagraphTranslator):
+class TFLiteTranslator(LoadedInEachProcess, ParagraphTranslator):
     """Translates with a `.tflite` file, like `Translator` with a model directory.
 
     It is thread-safe (each interpreter runs one call at a time) and fork-safe (each process opens

@@ -52,7 +52,7 @@ from keras_attn_nmt.export.interpreters import SIZED
 from keras_attn_nmt.export.load_for_export import languages, load_for_export
 from keras_attn_nmt.layers.decoder import EncodedSource
 from keras_attn_nmt.model_directory import SHORTLIST, SOURCE, TARGET, ModelFiles
-from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.quiet import quiet_command
 from keras_attn_nmt.recurrence.scores import MASKED
 from keras_attn_nmt.writing import atomic_write, local_path, named_errors
 
@@ -250,7 +250,7 @@ def _convert(module: tf.Module, metadata: dict[str, Any]) -> bytes:
         if metadata["quantization"] == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
-            with quiet_stderr():
+            with quiet_command():
                 content = converter.convert()
         except Exception as error:  # Not exported by the converter.
             if named := re.findall(r"^(?:Custom|Flex) ops: (.*)$", str(error), re.MULTILINE):
@@ -269,8 +269,8 @@ def _foreign_ops(names: Iterable[str]) -> str:
 def custom_ops(content: bytes) -> set[str]:
     """Names of the custom ops in a `.tflite` file, which are not builtins."""
     model = schema.Model.GetRootAs(content)
-    names = (model.OperatorCodes(i).CustomCode() for i in range(model.OperatorCodesLength()))
-    return {name.decode() for name in names if name}
+    codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
+    return {code.CustomCode().decode() for code in codes if code.CustomCode()}
 
 
 def _module(

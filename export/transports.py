@@ -266,7 +266,7 @@ if sys.platform != "win32":
 
 def _without_user(text: str) -> str:
     """A message or address without the user and password of URLs."""
-    return re.sub(r"(\w+://|^)\S*@", r"\1", text)
+    return re.sub(r"(\w+://|^)[^\s/]*@", r"\1", text)
 
 
 def _check_base(address: str) -> None:

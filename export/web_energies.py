@@ -9,7 +9,7 @@ import numpy as np
 from keras_attn_nmt.export.device_metadata import read_metadata
 from keras_attn_nmt.export.errors import ExportError
 from keras_attn_nmt.extras import extra
-from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.quiet import quiet_command
 from keras_attn_nmt.text.special_ids import BOS, EOS, UNK
 
 with extra("device"):
@@ -27,7 +27,7 @@ def check_energies(path: Path) -> None:
     Raises:
         ExportError: It is not.
     """
-    with quiet_stderr():
+    with quiet_command():
         interpreter = Interpreter(model_path=str(path))
         encode, decode = (
             interpreter.get_signature_runner(each) for each in ("encode", "decode_step")

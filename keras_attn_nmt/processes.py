@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 _first: list[int] = []
 
@@ -19,6 +20,17 @@ def check_process() -> None:
             f"Process {os.getpid()} was forked from process {_first[0]}, in which a model was "
             "loaded or run: TensorFlow and JAX do not work after a fork. Start processes with "
             'multiprocessing.get_context("spawn"), or load the first model in the child process.'
+        )
+
+
+class LoadedInEachProcess:
+    """Refuses to pickle or copy a translator, with a message that says what to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = type(self).__name__
+        raise TypeError(
+            f"A {name} holds a loaded model and cannot be pickled or copied: load it in each "
+            "process, with Translator.load(directory) or TFLiteTranslator(path)."
         )
 
 

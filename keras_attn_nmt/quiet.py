@@ -22,9 +22,31 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_renew_lock)
 
 
+_of_a_command = False
+
+
+def set_process_of_a_command() -> None:
+    """Allows `quiet_command` to redirect the standard error of this process."""
+    global _of_a_command
+    _of_a_command = True
+
+
+@contextlib.contextmanager
+def quiet_command() -> Iterator[None]:
+    """As `quiet_stderr` where the command line runs, otherwise without any effect.
+
+    In a process of a library's user, threads and child processes would lose their messages, too.
+    """
+    with quiet_stderr() if _of_a_command else contextlib.nullcontext():
+        yield
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Redirects standard error, including that of C++ code, to /dev/null; exceptions propagate."""
+    """Redirects standard error, including that of C++ code, to /dev/null; exceptions propagate.
+
+    It is that of the whole process and of children started meanwhile: only for the command line.
+    """
     if sys.stderr is None:  # Closed by who started this process.
         yield
         return

@@ -21,7 +21,7 @@ from keras_attn_nmt.decoding.sampling import SamplingOptions, check_seed, unifor
 from keras_attn_nmt.decoding.search_options import MOST, SearchOptions, check_constrained
 from keras_attn_nmt.decoding.searches import Searches
 from keras_attn_nmt.decoding.shortlist import Shortlist
-from keras_attn_nmt.processes import check_process, register_process
+from keras_attn_nmt.processes import LoadedInEachProcess, check_process, register_process
 from keras_attn_nmt.text.glossary import Constraint, Glossary, target_phrases, text_constraints
 from keras_attn_nmt.text.paragraphs import ParagraphTranslator
 from keras_attn_nmt.text.protection import Protection, plan_texts, restore_all
@@ -30,7 +30,7 @@ from keras_attn_nmt.tokenizer_pair import TokenizerPair
 from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation, check_lengths
 
 
-class Translator(ParagraphTranslator):
+class Translator(LoadedInEachProcess, ParagraphTranslator):
     """Translates, scores and embeds texts with a trained model.
 
     Args:

@@ -19,6 +19,7 @@ from keras_attn_nmt.cli.streams import (
     presentable,
     say,
 )
+from keras_attn_nmt.quiet import set_process_of_a_command
 
 _STOPPED = {
     "train": " If an epoch was saved, the best model so far is usable, and the same command with "
@@ -79,6 +80,7 @@ def _is_of_a_backend(error: Exception) -> bool:
 
 
 def _run(options: argparse.Namespace) -> None:
+    set_process_of_a_command()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("absl", "jax", "matplotlib", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

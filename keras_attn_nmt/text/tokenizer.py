@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import sentencepiece
 
-from keras_attn_nmt.quiet import quiet_stderr
+from keras_attn_nmt.quiet import quiet_command
 from keras_attn_nmt.text import learning
 from keras_attn_nmt.text.foreign_models import load_processor, with_special_ids
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD, UNK
@@ -317,7 +317,7 @@ class Tokenizer:
         import tensorflow_text
 
         # TensorFlow shares vocabularies by name within a process: use unique names.
-        with quiet_stderr():
+        with quiet_command():
             return tensorflow_text.SentencepieceTokenizer(
                 model=self._model_proto, out_type=tf.int32, name=f"spm_{self.digest[:16]}"
             )

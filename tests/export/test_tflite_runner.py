@@ -1,8 +1,10 @@
 """Signatures of a `.tflite` file, and concurrent use by threads and processes."""
 
 import collections
+import copy
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -18,9 +20,9 @@ from ai_edge_litert.interpreter import Interpreter
 from questions import LIMITS, OPTIONS, TEXTS, assert_same_nbest
 from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_attn_nmt import Translator, cli
+from keras_attn_nmt import Translator, cli, quiet
 from keras_attn_nmt.decoding.shortlist import Shortlist
-from keras_attn_nmt.export import TFLiteTranslator, export_tflite, tflite
+from keras_attn_nmt.export import TFLiteTranslator, export_tflite, interpreters, tflite
 from keras_attn_nmt.export.interpreters import Interpreters
 from keras_attn_nmt.quiet import quiet_stderr
 
@@ -277,6 +279,30 @@ thread.join()
 raise SystemExit(wrong != 0)
 """
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=100)
+
+
+def test_standard_error_is_redirected_for_commands_only(device_file, monkeypatch):
+    monkeypatch.setattr(quiet, "_of_a_command", False)
+    seen = []
+
+    class Watched(interpreters.Interpreter):
+        def __init__(self, **options):
+            seen.append(os.readlink("/proc/self/fd/2") == os.devnull)
+            super().__init__(**options)
+
+    monkeypatch.setattr(interpreters, "Interpreter", Watched)
+    TFLiteTranslator(device_file)
+    quiet.set_process_of_a_command()
+    TFLiteTranslator(device_file)
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
+def test_pickling_says_to_load_in_each_process(device_file, copied):
+    device = TFLiteTranslator(device_file)
+    for each in (device, Translator.__new__(Translator)):
+        with pytest.raises(TypeError, match="cannot be pickled or copied: load it in each process"):
+            copied(each)
 
 
 def test_forked_process_does_not_deadlock_on_quiet_stderr():
