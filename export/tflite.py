@@ -217,8 +217,7 @@ def export_tflite(
         for path, tokenizer in zip(others, tokenizers, strict=not text):
             tokenizer.save(path)
     checked = "verified" if quantize == "none" else "run"
-    size = output.stat().st_size / 1e6
-    logger.info("%s: %.1f MB, %s; %s", output.name, size, checked, search)
+    logger.info(f"{output.name}: {output.stat().st_size / 1e6:.1f} MB, {checked}; {search}")
     return output
 
 
