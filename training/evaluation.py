@@ -116,18 +116,18 @@ def check_references(
     """
     tokenizer = metrics(tokenize)["bleu"].tokenizer
     # A missing reference is None, as in sacreBLEU.
-    references = list(filter(None, itertools.chain(*reference_lists(references))))
-    if changed := sum(comparable(each) != each for each in references):
+    given = list(filter(None, itertools.chain(*reference_lists(references))))
+    if changed := sum(comparable(each) != each for each in given):
         logger.warning(
-            f"{changed:,} of {len(references):,} references have decomposed or invisible "
+            f"{changed:,} of {len(given):,} references have decomposed or invisible "
             "characters (such as zero-width spaces): translations and references are compared in "
             "Unicode NFC and without these. Tools that compare them as they are give lower scores."
         )
-    long = sum(len(tokenizer(each).split()) >= 4 for each in references)
-    if long * 2 >= len(references):
+    long = sum(len(tokenizer(each).split()) >= 4 for each in given)
+    if long * 2 >= len(given):
         return
     message = (
-        f"BLEU measures sentences of four words or more, which are {long:,} of {len(references):,} "
+        f"BLEU measures sentences of four words or more, which are {long:,} of {len(given):,} "
         f"references for the tokeniser {tokenize}. Choose one that fits the language, such as zh, "
         "ja-mecab or char (--tokenize, training.bleu_tokenize), or another measure (chrF, "
         "training.monitor=val_loss with training.bleu_sentences=0)."
