@@ -111,10 +111,12 @@ class Rest(Transport):
             _check_base(address)
             requests.Request("POST", self._url).prepare()
         except ValueError as error:
+            secret = "@" in address  # The error may name any part of it.
+            reason = "Are user and password percent-encoded?" if secret else error
             raise ValueError(
-                f"{_without_user(address)!r} is not a server address, expected e.g. "
-                f"'http://host:8501': {_without_user(str(error))}"
-            ) from error
+                f"{_after_user(address)!r} is not a server address, expected e.g. "
+                f"'http://host:8501': {reason}"
+            ) from (None if secret else error)
 
     def _connect(self) -> None:
         self._session = self._requests.Session()
@@ -269,6 +271,11 @@ def _without_user(text: str) -> str:
     return re.sub(r"(\w+://|^)[^\s/]*@", r"\1", text)
 
 
+def _after_user(address: str) -> str:
+    """An address that cannot be parsed, without all that may be user and password."""
+    return re.sub(r"^(\w+://)?.*@", r"\1", address)
+
+
 def _check_base(address: str) -> None:
     """Raises `ValueError` for an address to which the model's path cannot be added."""
     parts = urllib.parse.urlsplit(address)
@@ -310,7 +317,7 @@ def _host_of_grpc(address: str) -> str | None:
     # Beyond 65535, gRPC takes the rest of the number.
     if found is None or not (found[2].isdecimal() and 0 < int(found[2]) < 2**16):
         raise ValueError(
-            f"{_without_user(address)!r} is not a server address, expected e.g. 'host:8500' for "
+            f"{_after_user(address)!r} is not a server address, expected e.g. 'host:8500' for "
             "gRPC or 'http://host:8501' for REST."
         )
     return found[1].strip("[]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Self
 
 _first: list[int] = []
 
@@ -24,7 +24,15 @@ def check_process() -> None:
 
 
 class LoadedInEachProcess:
-    """Refuses to pickle or copy a translator, with a message that says what to do."""
+    """Refuses to pickle or copy a loaded model, with a message that says what to do.
+
+    `copy.copy` gives another translator with the same model, for other defaults.
+    """
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         name = type(self).__name__

@@ -35,9 +35,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     if _is_stream(path):
-        with tempfile.TemporaryDirectory() as directory, named_errors(path):
-            yield Path(directory, path.name)
-            _copy_to_stream(Path(directory, path.name), path)
+        with tempfile.TemporaryDirectory() as directory:
+            temporary = Path(directory, path.name)
+            with named_errors(temporary):
+                yield temporary
+            with named_errors(path):
+                _copy_to_stream(temporary, path)
         return
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {path.parent} for {path.name} does not exist.")
@@ -71,7 +74,8 @@ def _standard_output(path: Path) -> int | None:
 
 
 def _copy_to_stream(file: Path, stream: Path) -> None:
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     own = _standard_output(stream)
     descriptor = os.open(stream, os.O_WRONLY) if own is None else os.dup(own)
     with open(descriptor, "wb") as output, open(file, "rb") as content:
@@ -233,7 +237,7 @@ def check_file_output(path: str | os.PathLike[str]) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a file name.")
     if _is_stream(path):
-        if not os.access(path, os.W_OK):
+        if _standard_output(path) is None and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return
     if not path.parent.is_dir():

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_checks import call, fewer_on_jax, slow_on_jax
+from layer_checks import call, slow_on_jax
 from test_search import LONGEST, SOURCE, found_by, penalty, random_model
 from tiny_translator import TEXTS, tiny_files
 
@@ -60,9 +60,14 @@ def translations(found: Hypotheses, row: int) -> list[tuple[int, ...]]:
     return [tuple(tokens[:length].tolist()) for tokens, length in rows if length]
 
 
+@slow_on_jax
 @pytest.mark.parametrize(
     ("seed", "beam", "alpha", "weight"),
-    fewer_on_jax([(1, 4, 1.0, 0.5), (2, 3, 0.0, 1.0), (3, 5, 0.6, 0.2)]),
+    [
+        (1, 4, 1.0, 0.5),
+        pytest.param(2, 3, 0.0, 1.0, marks=pytest.mark.slow),
+        pytest.param(3, 5, 0.6, 0.2, marks=pytest.mark.slow),
+    ],
 )
 def test_search_equals_the_paper(seed, beam, alpha, weight):
     model = random_model(seed)
@@ -104,7 +109,7 @@ def translator():
     return Translator(files.model, *tokenizers, search=SearchOptions(diversity_penalty=0.5))
 
 
-@slow_on_jax
+@pytest.mark.slow
 def test_translations_become_more_diverse_by_default_of_the_model(translator):
     options = {"beam_size": 5, "max_length": 9}
     stored = translator.nbest(TEXTS[:3], **options)

@@ -260,6 +260,7 @@ def test_decoder_may_have_another_call_for_another_output(other):
         np.testing.assert_array_equal(*map(ops.convert_to_numpy, (found[name], wanted[name])))
 
 
+@pytest.mark.slow
 def test_mask_may_be_that_of_the_annotations(tokenizer):
     keras.utils.set_random_seed(3)
     mask = small(tokenizer)
@@ -314,8 +315,8 @@ def test_models_without_incremental_decoding_are_rejected(tokenizer):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports need TensorFlow")
 @pytest.mark.usefixtures("checked_here")
-def test_custom_model_exports_to_saved_model_and_tflite(trained, tmp_path):
-    from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite
+def test_custom_model_exports_to_saved_model(trained, tmp_path):
+    from keras_attn_nmt.export import export_saved_model
     from keras_attn_nmt.export.saved_model_check import SessionModel
 
     trained.save(tmp_path / "model")
@@ -324,14 +325,22 @@ def test_custom_model_exports_to_saved_model_and_tflite(trained, tmp_path):
     served.close()
     expected = trained(TEXTS)
     assert [each.decode() for each in answer["translation"]] == [each.text for each in expected]
-    path = export_tflite(
-        tmp_path / "model",
-        tmp_path / "device.tflite",
-        max_source_length=16,
-        max_target_length=16,
-        signatures=["translate"],
-    )
-    on_device = TFLiteTranslator(path)(TEXTS)
-    for found, greedy in zip(on_device, trained(TEXTS, beam_size=1), strict=True):
-        assert found.text == greedy.text
-        np.testing.assert_allclose(found.attention, greedy.attention, atol=1e-4)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports need TensorFlow")
+@pytest.mark.parametrize(
+    ("signatures", "beam_sizes"),
+    [(["translate"], [1]), pytest.param(None, [1, 2], marks=pytest.mark.slow)],
+)
+def test_custom_model_exports_to_tflite(trained, tmp_path, signatures, beam_sizes):
+    from keras_attn_nmt.export import TFLiteTranslator, export_tflite
+
+    trained.save(tmp_path / "model")
+    path = tmp_path / "device.tflite"
+    lengths = {"max_source_length": 16, "max_target_length": 16}
+    export_tflite(tmp_path / "model", path, signatures=signatures, **lengths)
+    for size in beam_sizes:
+        on_device = TFLiteTranslator(path)(TEXTS, beam_size=size)
+        for found, wanted in zip(on_device, trained(TEXTS, beam_size=size), strict=True):
+            assert found.text == wanted.text
+            np.testing.assert_allclose(found.attention, wanted.attention, atol=1e-4)

@@ -40,6 +40,7 @@ def test_terms_that_look_protected_stay(capfd, monkeypatch, model, tmp_path):
         assert (code, out.lower().count("www.a.de") >= 1) == (0, True), (out, err)
 
 
+@pytest.mark.slow
 def test_lines_whose_terms_are_too_long(capfd, monkeypatch, model, glossary, caplog):
     """The lines before are written; with `--too-long skip` or `crop`, also those after."""
     options = ["translate", model, "--max-length", "12", "--glossary", glossary]

@@ -16,7 +16,10 @@ print(keras.backend.backend(), sys.modules.get("jax") is not None, set(OPTIONAL)
 """
 
 
-@pytest.mark.parametrize(("backend", "configured"), [("tensorflow", False), ("jax", True)])
+@pytest.mark.parametrize(
+    ("backend", "configured"),
+    [("tensorflow", False), pytest.param("jax", True, marks=pytest.mark.slow)],
+)
 def test_only_what_the_backend_needs_is_imported(backend, configured, tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path)}
     if configured:

@@ -100,6 +100,7 @@ def test_pairs_of_pipes_are_those_of_files(capfd, monkeypatch, model, tmp_path, 
     assert found[0] == found[1] != ""
 
 
+@pytest.mark.slow
 def test_embeddings_are_streamed_until_interrupt(model):
     # Without TensorFlow's own messages, whatever the environment of the tests asks for.
     with started(["embeddings", model], TF_CPP_MIN_LOG_LEVEL="3") as process:

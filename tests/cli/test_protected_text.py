@@ -88,6 +88,7 @@ def test_protected_text_is_kept(translate):
     assert lines[2] == ""
 
 
+@pytest.mark.slow
 def test_markup_is_translated_in_a_pipe(model):
     text = 'ein <g id="1">Haus</g> am <x id="2"/> See &amp; mehr\n<b>zwei</b>\n'
     done = subprocess.run(

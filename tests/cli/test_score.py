@@ -131,6 +131,7 @@ def test_wrong_usage_is_refused(capfd, monkeypatch, arguments, message):
     assert message in err
 
 
+@pytest.mark.slow
 def test_scores_are_streamed_through_a_pipe(model):
     with subprocess.Popen(
         [*PROGRAM, "score", model], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0

@@ -184,6 +184,7 @@ def assert_refused(model_directory, versions, message):
     assert [path.name for path in versions.iterdir()] == ["1"]
 
 
+@pytest.mark.slow
 def test_model_with_missing_weights_is_not_published(model_directory, versions, writes, expects):
     writes(with_half_of_its_weights)
     expects()

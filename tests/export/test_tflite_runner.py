@@ -162,7 +162,18 @@ def test_protected_text_and_paragraphs(runner):
     assert last.attention.shape == (len(last.target_tokens), len(last.source_tokens))
 
 
-def test_shortlist_in_the_file(model_directory, device_file, tmp_path, monkeypatch, caplog, capsys):
+@pytest.mark.parametrize(
+    ("options", "beam_sizes"),
+    [
+        ({"signatures": ["translate"]}, [1]),
+        # Greedy search from the columns; beam search in the file, and around `decode_step`, from
+        # all logits.
+        pytest.param({"beam_size": 3}, [1, 3, 2], marks=pytest.mark.slow),
+    ],
+)
+def test_shortlist_in_the_file(
+    model_directory, device_file, tmp_path, monkeypatch, caplog, capsys, options, beam_sizes
+):
     directory = shutil.copytree(model_directory, tmp_path / "model")
     plain = Translator.load(directory)
     vocabularies = plain.source_tokenizer, plain.target_tokenizer
@@ -171,14 +182,13 @@ def test_shortlist_in_the_file(model_directory, device_file, tmp_path, monkeypat
     shortlist = Shortlist(candidates.astype("int32"), np.array([5, 9], "int32"))
     shortlist.save(directory / "shortlist.npz", *vocabularies)
     path = tmp_path / "short.tflite"
-    options = {"max_source_length": 8, "max_target_length": 8, "beam_size": 3}
-    export_tflite(directory, path, shortlist=True, **options)
+    export_tflite(
+        directory, path, shortlist=True, max_source_length=8, max_target_length=8, **options
+    )
     runner, translator = TFLiteTranslator(path), Translator.load(directory)
     assert runner.metadata["shortlist"]
     texts = ["ein Haus", "am See", "", "zwei", "kleine"]
-    # Greedy search from the columns; beam search in the file, and around `decode_step`, from all
-    # logits.
-    for beam_size in (1, 3, 2):
+    for beam_size in beam_sizes:
         asked = {"beam_size": beam_size, "max_length": 8}
         wanted = translator.nbest(texts, shortlist=True, **asked)
         assert_same_nbest(runner.nbest(texts, **asked), wanted)
@@ -303,6 +313,8 @@ def test_pickling_says_to_load_in_each_process(device_file, copied):
     for each in (device, Translator.__new__(Translator)):
         with pytest.raises(TypeError, match="cannot be pickled or copied: load it in each process"):
             copied(each)
+    other = copy.copy(device)
+    assert (type(other), other.metadata) == (TFLiteTranslator, device.metadata)
 
 
 def test_forked_process_does_not_deadlock_on_quiet_stderr():

@@ -263,7 +263,9 @@ def test_blank_characters_are_those_of_python(decoding):
     assert decoding.evaluate("Sentences.isBlank('')")
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["core", "wasm-utils"])
+@pytest.mark.parametrize(
+    "number", [0, pytest.param(1, marks=pytest.mark.slow)], ids=["core", "wasm-utils"]
+)
 def test_a_runtime_with_one_other_bit_is_refused(runtime, tmp_path, number):
     folder = shutil.copytree(runtime, tmp_path / "runtime")
     path = folder / (web_runtime.CORE, web_runtime.WASM_UTILS)[number].archive
