@@ -133,7 +133,7 @@ def test_translations_become_more_diverse_by_default_of_the_model(translator):
 
 def test_searches_without_it_are_refused(translator):
     with pytest.raises(ValueError, match="needs a beam_size from 2 to 100, got 1"):
-        translator(TEXTS[:1], beam_size=1)
+        translator(TEXTS[:1], beam_size=1, diversity_penalty=0.5)
     # Also where no text has a term: it does not depend on the texts.
     for phrases in ({"glossary": Glossary({"Meer": "See"})}, {"constraints": [["See"]]}):
         with pytest.raises(ValueError, match="not available with a glossary or constraints"):
