@@ -16,7 +16,7 @@ from keras_attn_nmt.decoding.sampling import SamplingOptions, sample
 from keras_attn_nmt.decoding.search import score, search
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist, check_backend
-from keras_attn_nmt.tokenizer_pair import TokenizerPair
+from keras_attn_nmt.text.tokenizer import Tokenizer
 
 # Compiled functions of each kind that are kept. Each takes some 10 MiB, and options may be any
 # numbers that the users of a service choose.
@@ -28,7 +28,7 @@ class Searches:
 
     Args:
         members: The models, of which several are an ensemble.
-        tokenizers: The tokenisers of both languages.
+        tokenizers: Of the source and the target language.
         shortlist: The vocabulary shortlist, or its file.
 
     Attributes:
@@ -44,7 +44,7 @@ class Searches:
     def __init__(
         self,
         members: Sequence[ModelParts],
-        tokenizers: TokenizerPair,
+        tokenizers: tuple[Tokenizer, Tokenizer],
         shortlist: Shortlist | str | os.PathLike[str] | None,
     ):
         self._members, self._tokenizers, self._shortlist = members, tokenizers, shortlist
@@ -62,7 +62,7 @@ class Searches:
         return compiled(find, self.decoder.variables, IDS)
 
     def _constrained(self, options: SearchOptions, shortlist: bool) -> ConstrainedSearch:
-        return ConstrainedSearch(self._decoder_with(shortlist), self._tokenizers.target, options)
+        return ConstrainedSearch(self._decoder_with(shortlist), self._tokenizers[1], options)
 
     def _samples(
         self, options: SearchOptions, sampling: SamplingOptions, shortlist: bool
