@@ -36,6 +36,7 @@ of_both_kinds = pytest.mark.parametrize("tied", fewer_on_jax([False, True]))
 INPUTS = {"source": np.array([[5, 6, 7, 2]]), "target": np.array([[1, 8, 9, 10]])}
 
 
+@slow_on_jax
 @of_both_kinds
 def test_quantized_model_is_near_the_model(files):
     before = files.model(INPUTS)

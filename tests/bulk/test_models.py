@@ -95,6 +95,7 @@ def test_numbers_of_translations_and_of_a_batch_are_positive(name):
         BulkOptions(**{name: 0})
 
 
+@pytest.mark.slow
 def test_options_that_a_saved_model_does_not_have(served):
     for name, value in (("beam_size", 2), ("length_penalty", 0.0), ("diversity_penalty", 0)):
         with pytest.raises(ValueError, match="set at export: remove --" + name.replace("_", "-")):
