@@ -32,7 +32,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
-from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_attn_nmt import __version__
 from keras_attn_nmt.checks import check_whole
@@ -48,6 +47,7 @@ from keras_attn_nmt.export.device_decoder import (
 from keras_attn_nmt.export.device_metadata import METADATA, MODEL_DIGEST, model_digest
 from keras_attn_nmt.export.device_shortlist import DeviceShortlist
 from keras_attn_nmt.export.errors import ExportError
+from keras_attn_nmt.export.flatbuffer import aligned, custom_ops
 from keras_attn_nmt.export.interpreters import SIZED
 from keras_attn_nmt.export.load_for_export import languages, load_for_export
 from keras_attn_nmt.layers.decoder import EncodedSource
@@ -258,18 +258,11 @@ def _convert(module: tf.Module, metadata: dict[str, Any]) -> bytes:
     allowed = fast_sentencepiece.OPS if metadata["text"] else ()
     if foreign := custom_ops(content) - set(allowed):
         raise ExportError(_foreign_ops(foreign))
-    return content
+    return aligned(content)
 
 
 def _foreign_ops(names: Iterable[str]) -> str:
     return f"The model has ops that are not builtins: {', '.join(sorted(names))}."
-
-
-def custom_ops(content: bytes) -> set[str]:
-    """Names of the custom ops in a `.tflite` file, which are not builtins."""
-    model = schema.Model.GetRootAs(content)
-    codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
-    return {code.CustomCode().decode() for code in codes if code.CustomCode()}
 
 
 def _module(

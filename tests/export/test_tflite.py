@@ -21,6 +21,7 @@ from keras_attn_nmt.export import (
     TFLiteTranslator,
     export_tflite,
     fast_sentencepiece,
+    flatbuffer,
     tflite,
 )
 from keras_attn_nmt.export import runner as runner_module
@@ -337,14 +338,25 @@ def test_documented_program_needs_only_the_runtime(device_file, runner):
 
 def test_text_file_has_only_the_two_tf_text_ops(device_file_with_text):
     path = device_file_with_text
-    assert tflite.custom_ops(path.read_bytes()) == set(fast_sentencepiece.OPS)
+    assert flatbuffer.custom_ops(path.read_bytes()) == set(fast_sentencepiece.OPS)
     assert [each.name for each in path.parent.iterdir()] == ["text.tflite"]
     with pytest.raises(ValueError, match="exported with --text"):
         TFLiteTranslator(path)
 
 
 def test_id_file_has_only_builtin_ops(device_file):
-    assert tflite.custom_ops(device_file.read_bytes()) == set()
+    assert flatbuffer.custom_ops(device_file.read_bytes()) == set()
+
+
+@pytest.mark.parametrize("quantized", [False, True], ids=["float32", "int8"])
+def test_tensors_are_aligned_for_files_mapped_into_memory(device_file, int8_file, quantized):
+    content = (int8_file if quantized else device_file).read_bytes()
+    model = schema.Model.GetRootAs(content)
+    buffers = [model.Buffers(i).DataAsNumpy() for i in range(model.BuffersLength())]
+    start = np.frombuffer(content, np.uint8).ctypes.data
+    places = [each.ctypes.data - start for each in buffers if isinstance(each, np.ndarray)]
+    assert len(places) > 50
+    assert {place % 16 for place in places} == {0}
 
 
 def test_custom_ops_are_named(model_directory, tmp_path, monkeypatch):

@@ -1,0 +1,36 @@
+"""What the converter wrote, as a FlatBuffer: TensorFlow Lite's schema, version 3."""
+
+import flatbuffers
+from tensorflow.lite.python import schema_py_generated as schema
+
+IDENTIFIER = b"TFL3"
+# `force_align` of a buffer's data in the schema.
+ALIGNMENT = 16
+
+
+class _AlignedBuilder(flatbuffers.Builder):
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
+        if elemSize == 1:  # Data of tensors: everything else has elements of four bytes and more.
+            alignment = ALIGNMENT
+        offset: int = super().StartVector(elemSize, numElems, alignment)
+        return offset
+
+
+def aligned(content: bytes) -> bytes:
+    """The same model, with the data of its tensors at multiples of 16 bytes in the file.
+
+    TensorFlow's converter writes from Python, whose generated code does not know `force_align`. A
+    runtime that maps the file into memory then has to copy what its processor cannot read in place:
+    LiteRT 2.4 does, with a warning.
+    """
+    builder = _AlignedBuilder(len(content))
+    model = schema.ModelT.InitFromPackedBuf(content)
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def custom_ops(content: bytes) -> set[str]:
+    """Names of the custom ops in a `.tflite` file, which are not builtins."""
+    model = schema.Model.GetRootAs(content)
+    codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
+    return {code.CustomCode().decode() for code in codes if code.CustomCode()}
