@@ -191,7 +191,11 @@ class TextTooLong(ValueError):
         self.limit = limit
         self.kind = kind
         self.reason = f"has {length} tokens, the limit is {limit}: split it into sentences."
-        super().__init__(f"{kind.capitalize()} {index + 1} {self.reason}")
+        # Pickling creates it again from its arguments, in the parent of a worker process.
+        super().__init__(index, length, limit, kind)
+
+    def __str__(self) -> str:
+        return f"{self.kind.capitalize()} {self.index + 1} {self.reason}"
 
 
 def check_lengths(ids: list[list[int]], kind: str) -> list[list[int]]:
