@@ -106,9 +106,8 @@ def _load_all_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         # Not `full_like`, which takes no variables on JAX with newer NumPy.
         variable.assign(keras.ops.full(variable.shape, _NOT_LOADED, variable.dtype))
     model.load_weights(path)
-    lacking = [
-        each.path for each in variables if (keras.ops.convert_to_numpy(each) == _NOT_LOADED).any()
-    ]
+    # Not `convert_to_numpy`, which warns of NumPy 2 for variables of TensorFlow 2.21.
+    lacking = [each.path for each in variables if keras.ops.any(keras.ops.equal(each, _NOT_LOADED))]
     if lacking:
         raise ValueError(f"it lacks {len(lacking)} weights, the first of them {lacking[0]}.")
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import warnings
 import weakref
 
 import keras
@@ -163,6 +164,13 @@ def test_loaded_model_equals_saved_model(loaded, translator, directory):
         assert after.score == pytest.approx(before.score, abs=1e-5)
     # The .keras file also loads by itself in safe mode.
     assert keras.saving.load_model(directory / "model.keras", safe_mode=True).name
+
+
+def test_model_loads_and_translates_where_warnings_are_errors(translator, directory):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = Translator.load(directory)(TEXTS)
+    assert [each.text for each in found] == [each.text for each in translator(TEXTS)]
 
 
 def test_half_precision_model_loads_in_float32(loaded, directory, tmp_path):
