@@ -162,6 +162,15 @@ def test_a_space_that_is_a_piece_places_no_number():
     assert plan.restore(found).text == "A player with number 57 runs"
 
 
+def test_a_number_replaces_all_pieces_of_one_in_thai_digits():
+    plan = Protection(["number"]).plan("33 houses")
+    tokens = ["▁บ้าน", "▁", "๓", "๓", "</s>"]
+    attention = np.full((5, 3), 0.01)
+    attention[range(5), [1, 0, 0, 0, 2]] += 0.97
+    found = Translation("บ้าน ๓๓", 0.0, ["▁33", "▁houses", "</s>"], tokens, np.zeros(5), attention)
+    assert plan.restore(found).text == "บ้าน 33"
+
+
 def test_numbers_beside_stand_ins():
     for stand_in in ("X", "X1"):
         options = {"stand_in": stand_in}

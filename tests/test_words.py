@@ -31,6 +31,13 @@ def test_scripts_without_spaces_are_divided_at_pieces():
     assert [text[start:end] for start, end in words] == ["彼は", "本", "を読む", "。"]
 
 
+@pytest.mark.parametrize("number", ["๓๓", "៣៣", "၃၃", "໓໓"])
+def test_numbers_of_scripts_without_spaces_are_not_divided_at_pieces(number):
+    text = f"บ้าน{number}หลัง"
+    words = word_spans(text, [4, 5, 6])
+    assert [text[start:end] for start, end in words] == ["บ้าน", number, "หลัง"]
+
+
 @pytest.mark.parametrize(
     ("pieces", "text", "wanted"),
     [

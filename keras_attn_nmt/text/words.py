@@ -131,7 +131,8 @@ def _continues(text: str, place: int, boundary: bool) -> bool:
     if here in JOINERS or before in JOINERS or unicodedata.category(here)[0] == "M":
         return True
     if _in_word(before) and _in_word(here):
-        return not (boundary and (is_spaceless(before) or is_spaceless(here)))
+        divided = boundary and (is_spaceless(before) or is_spaceless(here))
+        return not divided or (before.isdecimal() and here.isdecimal())
     if _in_word(here) and place > 1 and _joins(text[place - 2], before, here):
         return True
     if _in_word(before) and place + 1 < len(text) and _joins(before, here, text[place + 1]):
