@@ -17,7 +17,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.special_ids import BOS, EOS
 
 # No piece joins another.
-NO_JOINS = PieceTables(*np.zeros((3, VOCABULARY), bool), np.zeros(VOCABULARY, "int32"))
+NO_JOINS = PieceTables(*np.zeros((4, VOCABULARY), bool), np.zeros(VOCABULARY, "int32"))
 
 
 def constraints_of(rows, terms=None):
@@ -78,6 +78,24 @@ def test_a_longer_word_does_not_meet_a_phrase():
     ]
     # Unless the longer one is a variant.
     assert followed([[[4], [4, 5]]], [4, 5], tables) == [([True], 0)] * 2
+
+
+@pytest.mark.parametrize(
+    ("phrase", "continued"),
+    [("บ", "้า"), ("न", "े"), ("▁می", "\u200cخواهد"), ("▁می", "\u200c")],
+    ids=["Thai tone mark", "Hindi vowel sign", "joiner and letters", "joiner alone"],
+)
+def test_a_mark_or_joiner_after_a_phrase_makes_a_longer_word(phrase, continued):
+    class Pieces:
+        vocabulary_size = 7
+
+        def pieces(self, ids):
+            return [*("<pad>", "<s>", "</s>", "<unk>"), phrase, continued, "▁x"]
+
+    tables = PieceTables.of(Pieces())
+    assert followed([[[4]]], [4, 5, 4, 6], tables) == [
+        *[([True], 0), ([False], 1), ([True], 0), ([True], 0)]
+    ]
 
 
 def test_phrases_inside_of_text_without_spaces():

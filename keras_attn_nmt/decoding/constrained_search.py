@@ -204,7 +204,7 @@ def constrained_search(
 
         # The decoder reads its own word while a phrase is written, up to the end of that word.
         placed, inside = of_candidate(candidates.placed), of_parent(now.inside)
-        goes_on = ops.logical_and(ops.take(tables.ends, now.read), ops.take(tables.continues, own))
+        goes_on = tables.joined(now.read, own)
         waits = ops.logical_and(inside, ops.logical_not(of_parent(goes_on)))
 
         def wait(old: Any, new: Any) -> Any:

@@ -19,6 +19,7 @@ from keras_attn_nmt.text.special_ids import BOS, PAD, UNK
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.text.word_boundaries import (
     begins_unspaced,
+    begins_with_mark,
     continues_word,
     ends_in_word,
     without_space,
@@ -36,6 +37,7 @@ class PieceTables(NamedTuple):
     Attributes:
         ends: Whether the text after the piece may continue its word, bool.
         continues: Whether the piece continues a word before it, bool.
+        marks: Whether it begins with a combining mark, bool.
         unspaced: Whether it begins with a character of a script without spaces, bool.
         inner: For such scripts, the id of the piece without the space before it; `PAD` where there
             is none, and `DROP` for a space alone, int32.
@@ -43,6 +45,7 @@ class PieceTables(NamedTuple):
 
     ends: np.ndarray
     continues: np.ndarray
+    marks: np.ndarray
     unspaced: np.ndarray
     inner: np.ndarray
 
@@ -56,9 +59,15 @@ class PieceTables(NamedTuple):
         return cls(
             np.array([ends_in_word(piece) for piece in pieces]) & ~special,
             np.array([continues_word(piece) for piece in pieces]) & ~special,
+            np.array([begins_with_mark(piece) for piece in pieces]) & ~special,
             np.array([begins_unspaced(piece) for piece in pieces]) & ~special,
             np.array([ids.get(without_space(piece), PAD) for piece in pieces], "int32"),
         )
+
+    def joined(self, previous: Any, tokens: Any) -> Any:
+        """Whether tokens belong to the word at the end of the tokens before them, bool."""
+        word = ops.logical_and(ops.take(self.ends, previous), ops.take(self.continues, tokens))
+        return ops.logical_or(word, ops.take(self.marks, tokens))
 
 
 class Constraints(NamedTuple):
@@ -176,10 +185,7 @@ class Matcher:
         )
         matched = ops.logical_and(matched, phrases != PAD)
         age = ops.expand_dims(progress.age, 2) + 1
-        joined = ops.logical_and(
-            ops.expand_dims(ops.take(self.tables.ends, previous), 2),
-            ops.take(self.tables.continues, tokens),
-        )
+        joined = self.tables.joined(ops.expand_dims(previous, 2), tokens)
         revoked = ops.logical_and(ops.expand_dims(joined, 3), ops.equal(age, 1))
         met = ops.logical_and(ops.expand_dims(progress.met, 2), ops.logical_not(revoked))
 

@@ -83,7 +83,14 @@ def continues_word(piece: str) -> bool:
     if byte := BYTE_PIECE.fullmatch(piece):
         code = int(byte[1], 16)
         return is_word_character(chr(code)) if code < 0x80 else code in _LETTER_BYTES
-    return is_word_character(piece[0])
+    first = piece.lstrip(JOINERS)[:1]
+    # What follows a joiner alone is unknown.
+    return not first or is_word_character(first)
+
+
+def begins_with_mark(piece: str) -> bool:
+    """Whether a piece begins with a combining mark, which belongs to any character before it."""
+    return unicodedata.category(piece[0])[0] == "M"
 
 
 def begins_unspaced(piece: str) -> bool:
