@@ -57,13 +57,15 @@ def data_of(page):
     return json.loads(text)
 
 
-def report(names):
+def report(names, others=(), references=()):
     found = [translation(*SENTENCES[name], seed) for seed, name in enumerate(names)]
+    wanted = [f"reference of {each.text}" for each in found]
+    found, wanted = [*found, *others], [*wanted, *references]
     score = {"score": 40.0, "signature": "nrefs:1"}
     return report_page(
         [spelled(each.source_tokens) for each in found],
         found,
-        [[f"reference of {each.text}"] for each in found],
+        [[each] for each in wanted],
         [{"bleu": 1.0 * row, "chrf": 100.0 - row} for row in range(len(found))],
         scores={
             **dict.fromkeys(("bleu", "bleu_lowercase", "chrf"), score),

@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+import unicodedata
 
 import numpy as np
 import pytest
@@ -216,6 +217,24 @@ def test_a_report_is_sorted_searched_and_opened(opened):
     assert page.get_by_role("status").first.inner_text() == "50 of 150 sentences have it"
     rows.first.locator("summary").click()
     rows.first.locator("canvas").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reference", "underlined"),
+    [
+        (["▁두", "▁개", "가"], "두\u200b 개가", []),
+        (["▁Ein", "▁Mädchen"], "ein Mädchen", []),
+        (["▁彼は", "本を", "読む。"], "彼は新聞を読む。", ["本"]),
+        (["▁ครู", "ซื้อ", "หนังสือ"], "ครูขายหนังสือ", ["ซื้อ"]),
+    ],
+    ids=["Korean", "German", "Japanese", "Thai"],
+)
+def test_a_report_underlines_words_that_no_reference_has(opened, pieces, reference, underlined):
+    found = translation([*pieces, "</s>"], [*pieces, "</s>"])
+    page = opened(report([], [found], [unicodedata.normalize("NFD", reference)]))
+    assert page.locator("mark").all_text_contents() == underlined
+    page.get_by_label("Search").fill(reference)
+    assert page.get_by_role("status").first.inner_text() == "1 of 1 sentences have it"
 
 
 def test_a_report_destroys_the_views_that_it_removes(opened):

@@ -5,12 +5,20 @@
   const {decimal, element, pageData} = PageElements;
   // Sentences shown at once.
   const PART = 100;
+  // As `INVISIBLE` in text/blank.py.
+  const INVISIBLE = /[\u00ad\u200b\u200e\u200f\u2060\ufeff]/g;
+  // Scripts without spaces between words.
+  const SPACELESS =
+    /[\p{scx=Hani}\p{scx=Hira}\p{scx=Kana}\p{scx=Thai}\p{scx=Laoo}\p{scx=Khmr}\p{scx=Mymr}]/u;
+  const segmenter = Intl.Segmenter && new Intl.Segmenter("und", {granularity: "word"});
   const data = pageData();
   const sentences = data.sentences.map((sentence, index) => ({
     ...sentence,
     index,
     words: sentence.source.split(/\s+/).filter(Boolean).length,
-    searched: [sentence.source, sentence.translation, sentence.reference].join("\n").toLowerCase(),
+    searched: comparable(
+      [sentence.source, sentence.translation, sentence.reference].join("\n"),
+    ),
   }));
   const KEYS = {
     chrF: ({chrf}) => chrf,
@@ -25,6 +33,20 @@
   const list = element("ol", {class: "report-list"});
   const count = element("p", {class: "report-found", role: "status"});
   const more = element("button", {type: "button", class: "report-more"}, "Show more");
+
+  /** In lower case, and as scores compare texts: in Unicode NFC, without invisible characters. */
+  function comparable(text) {
+    return text.normalize("NFC").replace(INVISIBLE, "").toLowerCase();
+  }
+
+  /** Words and the white space between them; scripts without spaces as the browser divides them. */
+  function wordsOf(text) {
+    return text.split(/(\s+)/).flatMap((part) =>
+      segmenter && SPACELESS.test(part)
+        ? Array.from(segmenter.segment(part), ({segment}) => segment)
+        : part,
+    );
+  }
 
   function chosen() {
     const order = state.descending ? -1 : 1;
@@ -90,10 +112,10 @@
 
   /** A translation, with its words that are not in the reference marked. */
   function compared(translation, reference) {
-    const known = new Set(reference.toLowerCase().split(/\s+/));
+    const known = new Set(wordsOf(comparable(reference)));
     if (!translation.trim()) return [element("em", {}, "(empty)")];
-    return translation.split(/(\s+)/).map((part) => {
-      const same = !part.trim() || known.has(part.toLowerCase());
+    return wordsOf(translation).map((part) => {
+      const same = !part.trim() || known.has(comparable(part));
       return same ? part : element("mark", {}, part);
     });
   }
@@ -141,7 +163,7 @@
     });
     const search = element("input", {type: "search", placeholder: "word or phrase"});
     search.addEventListener("input", () => {
-      state.search = search.value.toLowerCase();
+      state.search = comparable(search.value);
       update(true);
     });
     const labelled = (text, control) => element("label", {}, element("span", {}, text), control);
