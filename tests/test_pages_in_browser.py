@@ -237,6 +237,14 @@ def test_a_report_underlines_words_that_no_reference_has(opened, pieces, referen
     assert page.get_by_role("status").first.inner_text() == "1 of 1 sentences have it"
 
 
+def test_the_caption_of_a_chart_with_one_bar_is_whole(opened):
+    page = opened(report(["number"]))
+    chart, caption = (
+        page.locator(f".report-chart{part}").bounding_box() for part in ("", " text:last-child")
+    )
+    assert caption["x"] + caption["width"] <= chart["x"] + chart["width"]
+
+
 def test_a_report_destroys_the_views_that_it_removes(opened):
     page = opened(report(list(SENTENCES)))
     page.evaluate(

@@ -4,6 +4,8 @@
 globalThis.ReportChart = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const [BAR, GAP, HEIGHT, TOP, BOTTOM, LEFT] = [44, 10, 120, 20, 52, 8];
+  // Of the text below the bars.
+  const AXIS = 130;
 
   function shape(name, attributes, text) {
     const made = document.createElementNS(SVG, name);
@@ -14,7 +16,7 @@ globalThis.ReportChart = (() => {
 
   /** `bins`: `{words, sentences, bleu}` in order of length; `words` is the upper bound. */
   function chart(bins) {
-    const width = LEFT + bins.length * (BAR + GAP);
+    const width = LEFT + Math.max(AXIS, bins.length * (BAR + GAP));
     const highest = Math.max(10, ...bins.map(({bleu}) => bleu));
     const label = bins.map(({words, bleu}) => `up to ${words} words ${bleu.toFixed(1)}`).join(", ");
     const svg = shape("svg", {
