@@ -44,7 +44,8 @@ def tune_search(
     Args:
         measure: The score of options; more is better, see `measure_translations` and
             `measure_phones`.
-        current: Search options of the model; their maximum length is kept.
+        current: Search options of the model. Their maximum length is kept, and their diversity
+            penalty, but for a beam of 1.
         beam_sizes: Beam sizes to try.
         length_penalties: Length penalties to try.
         coverage_penalties: Coverage penalties to try.
@@ -56,13 +57,13 @@ def tune_search(
         ValueError: A value is out of range.
     """
     pairs = [
-        dataclasses.replace(current, beam_size=beam, length_penalty=alpha, coverage_penalty=0.0)
+        current.replaced(beam_size=beam, length_penalty=alpha, coverage_penalty=0.0)
         for beam in beam_sizes
         for alpha in length_penalties
     ]
     # Refuses values out of range before the first trial.
     for weight in coverage_penalties:
-        dataclasses.replace(current, coverage_penalty=weight)
+        current.replaced(coverage_penalty=weight)
     trials: list[Trial] = []
 
     def tried(options: Sequence[SearchOptions]) -> Iterator[Trial]:

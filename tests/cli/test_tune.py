@@ -75,6 +75,21 @@ def test_trials_keep_the_current_options_where_nothing_is_better():
         next(tune_search(measure, current, coverage_penalties=[-1.0]))
 
 
+def test_a_stored_diversity_penalty_is_kept_but_for_a_beam_of_1():
+    current = SearchOptions(diversity_penalty=0.5)
+    trials = tune_search(
+        lambda options: -options.beam_size,
+        current,
+        beam_sizes=[1, 3],
+        length_penalties=[1.0],
+        coverage_penalties=[0.0, 0.2],
+    )
+    options = [each.options for each in trials]
+    kept = {each.beam_size: each.diversity_penalty for each in options}
+    assert kept == {5: 0.5, 1: 0.0, 3: 0.5}
+    assert options[-1] == SearchOptions(1, coverage_penalty=0.2)
+
+
 def test_wrong_usage_is_refused(capfd, monkeypatch, directory):
     for arguments, code, message in (
         (["--source", "x"], 2, "give both --source and --reference"),
