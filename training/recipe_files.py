@@ -51,8 +51,9 @@ _USED_WHERE: Mapping[str, tuple[str, Callable[[Recipe], bool]]] = {
     "data.cache": ("data.sample=0", lambda r: not r.data.sample),
     "training.steps_per_epoch": ("data.sample", lambda r: bool(r.data.sample)),
     "training.bleu_tokenize": (
-        "training.bleu_sentences above 0",
-        lambda r: r.training.bleu_sentences > 0,
+        "training.bleu_sentences above 0, or another data.corpus than 'dictionary', whose test "
+        "set is scored in words and phones",
+        lambda r: r.training.bleu_sentences > 0 or r.data.corpus != "dictionary",
     ),
     "data.concatenate": (
         "sentences, but data.corpus='dictionary' has words",

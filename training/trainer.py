@@ -174,8 +174,7 @@ def _train(
 
     if state is None:
         check_schedule(settings)
-        if settings.bleu_sentences:
-            metrics(settings.bleu_tokenize)
+        metrics(settings.bleu_tokenize)
     new = state is None and parent is None and cluster.first
     given = load_given(recipe.vocabulary) if new else {}
     if new:

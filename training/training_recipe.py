@@ -42,8 +42,8 @@ class TrainingRecipe:
             see `schedule`. At least 1.
         plateau_factor: Factor of the learning rate then, see `schedule`. In (0, 1).
         bleu_sentences: Validation sentences translated after each epoch; 0 disables it. At least 0.
-        bleu_tokenize: sacreBLEU tokeniser of `val_bleu`, such as `"zh"`, `"ja-mecab"` or `"char"`
-            for languages that are written without spaces.
+        bleu_tokenize: sacreBLEU tokeniser of `val_bleu`, and of `evaluate`, `tune` and `study`,
+            such as `"zh"`, `"ja-mecab"` or `"char"` for languages that are written without spaces.
         dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         devices: Number of devices of each process among which every batch is divided, on the JAX
             backend. At least 1.

@@ -89,6 +89,9 @@ def test_training_by_a_bleu_that_measures_nothing_is_refused(tmp_path, monkeypat
 
     monkeypatch.setattr(keras.Model, "fit", mock.Mock(side_effect=InterruptedError))
     with pytest.raises(ValueError, match="Unknown tokeniser 'foo'"):
+        loss = ["training.monitor=val_loss", "training.bleu_sentences=0"]
+        begin("training.bleu_tokenize=foo", *loss)
+    with pytest.raises(ValueError, match="Unknown tokeniser 'foo'"):
         begin("training.bleu_tokenize=foo")
     assert not (tmp_path / "run" / "source.spm").exists()
     with pytest.raises(ValueError, match="0 of 20 references for the tokeniser 13a"):

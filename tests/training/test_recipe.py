@@ -179,6 +179,13 @@ def test_recipe_is_validated_after_overrides(tmp_path):
             load_recipe(path, overrides)
 
 
+def test_the_tokenizer_of_evaluate_can_be_set_without_validation_bleu():
+    loss = ["training.bleu_sentences=0", "training.monitor=val_loss", "training.bleu_tokenize=zh"]
+    assert load_recipe("multi30k", loss).training.bleu_tokenize == "zh"
+    with pytest.raises(ValueError, match=r"training\.bleu_tokenize has no effect"):
+        load_recipe("g2p", loss)
+
+
 def test_languages_are_those_of_the_parent(tmp_path, caplog):
     parent, path = tmp_path / "parent", tmp_path / "mine.toml"
     model_directory.save_model(parent, tiny_files())
