@@ -75,8 +75,11 @@ def back_translate(options: argparse.Namespace) -> None:
     if searches and (options.sample, options.top_k, options.seed) != (None, None, None):
         raise UsageError("--beam-size runs a search: remove --sample, --top-k and --seed.")
     if not searches:
-        if options.length_penalty is not None:
-            raise UsageError("--length-penalty is an option of a search: it needs --beam-size.")
+        for name in ("length_penalty", "coverage_penalty"):
+            if getattr(options, name) is not None:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is an option of a search: it needs --beam-size."
+                )
         options.sample = _TEMPERATURE if options.sample is None else options.sample
         options.top_k = _TOP_K if options.top_k is None else options.top_k
     from keras_attn_nmt import training

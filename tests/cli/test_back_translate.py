@@ -63,7 +63,8 @@ def test_languages_may_be_given(capfd, monkeypatch, model, reverse, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--length-penalty", "1"], "it needs --beam-size"),
+        (["--length-penalty", "1"], "--length-penalty is an option of a search: it needs --beam"),
+        (["--coverage-penalty", "1"], "--coverage-penalty is an option of a search: it needs"),
         (["--max-ratio", "0.5"], "not a number of at least 1"),
     ],
 )
