@@ -9,7 +9,8 @@ import collections
 import dataclasses
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from keras_attn_nmt.text.blank import INVISIBLE, is_blank
 from keras_attn_nmt.text.lines import checked_line
@@ -37,10 +38,14 @@ class Constraint:
     source: str = ""
 
     def __init__(self, targets: str | Sequence[str], source: str = ""):
-        phrases = (targets,) if isinstance(targets, str) else tuple(targets)
+        several = isinstance(targets, Iterable) and not isinstance(targets, str)
+        phrases: tuple[Any, ...] = tuple(targets) if several else (targets,)
         for text in (*phrases, source):
             if not isinstance(text, str):
-                raise ValueError(f"A constraint consists of strings, got {type(text).__name__}.")
+                raise ValueError(
+                    f"A constraint consists of strings, got phrases {phrases} for the term "
+                    f"{source!r}: correct it, or leave it out."
+                )
             if set(text) & set("\t\r\n"):
                 raise ValueError(f"A constraint is one line without tabs, got {text!r}.")
         if not phrases or any(map(is_blank, phrases)):
