@@ -105,3 +105,9 @@ def test_dropout_is_between_layers_and_only_in_training(rng: np.random.Generator
 def test_unknown_cell_is_rejected() -> None:
     with pytest.raises(ValueError, match="rnn"):
         BidirectionalEncoder(2, cell="rnn").build((None, None, 3))
+
+
+@pytest.mark.parametrize("value", [True, "never", None])
+def test_unknown_values_of_use_cudnn_are_refused(value):
+    with pytest.raises(ValueError, match="use_cudnn must be 'auto' or False"):
+        BidirectionalEncoder(4, use_cudnn=value)

@@ -51,6 +51,9 @@ class BidirectionalEncoder(keras.layers.Layer):
         >>> keras.ops.shape(annotations), keras.ops.shape(sentence_vector)
         ((2, 5, 16), (2, 16))
 
+    Raises:
+        ValueError: An argument is out of range or unknown.
+
     References:
         [Bahdanau, Cho & Bengio 2015](https://arxiv.org/abs/1409.0473)
     """
@@ -81,6 +84,8 @@ class BidirectionalEncoder(keras.layers.Layer):
         self.dropout = dropout
         self.dropout_per_sentence = dropout_per_sentence
         self.initializer = check_choice("initializer", initializer)
+        if use_cudnn != "auto" and use_cudnn is not False:
+            raise ValueError(f"use_cudnn must be 'auto' or False, got {use_cudnn!r}.")
         self.use_cudnn = use_cudnn
 
     def build(self, embedded_shape: tuple, **_: Any) -> None:
