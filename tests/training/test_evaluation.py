@@ -7,6 +7,7 @@ from unittest import mock
 import keras
 import pytest
 
+from keras_attn_nmt import Glossary
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.training import load_recipe, train
 from keras_attn_nmt.training.callbacks import ValidationBleu
@@ -33,6 +34,21 @@ def test_compilation_is_not_timed(backend, before, monkeypatch):
     assert [len(texts) for texts in calls] == [before, 3]
     assert found == ["a", "b", "c"]
     assert seconds >= 0
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{"glossary": Glossary({"Hund": "hound"})}, {"constraints": [[], [], ["hound"], ["hound"]]}],
+)
+def test_tracing_of_a_constrained_search_is_not_timed(terms, monkeypatch):
+    calls = []
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    texts = ["ein Haus", "eins", "ein Hund", "Hund"]
+    timed(lambda texts, **options: calls.append((texts, options)) or texts, texts, **terms)
+    before, timed_call = calls
+    assert before[0] == ["ein Haus", "ein Hund"]
+    assert before[1].get("constraints") == ([[], ["hound"]] if "constraints" in terms else None)
+    assert timed_call == (texts, terms)
 
 
 @pytest.mark.parametrize("references", [JAPANESE[:2], ["two apples", "three red houses"]])
