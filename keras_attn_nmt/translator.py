@@ -114,7 +114,7 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
         return self._decoder.has_attention
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Writes a model directory for `load`, the command line and the exports.
+        """Writes a model directory, with the shortlist, for `load`, the command line and exports.
 
         Existing files are replaced. Hand-built models are loaded from `model.keras`: register
         custom layers with `keras.saving.register_keras_serializable`, and import them before
@@ -135,6 +135,7 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
                 self.search,
             ),
         )
+        self._searches.save_shortlist(Path(directory, model_directory.SHORTLIST))
 
     def __call__(self, texts: Sequence[str], **options: Any) -> list[Translation]:
         """Translates texts and returns the best translation of each. Options: see `nbest`."""

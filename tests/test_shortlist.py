@@ -172,6 +172,19 @@ def test_damaged_file_is_named(tokenizer, shortlist, tmp_path, place):
         Shortlist.load(path, tokenizer, tokenizer)
 
 
+@only_tensorflow
+def test_a_saved_translator_keeps_its_shortlist(model, tokenizer, shortlist, tmp_path):
+    translator = Translator(model, tokenizer, tokenizer, shortlist)
+    options = {"max_length": 12, "shortlist": True}
+    wanted = [each.text for each in translator(TEXTS, **options)]
+    translator.save(tmp_path / "first")
+    # Its shortlist is in a file that was not read yet.
+    Translator.load(tmp_path / "first").save(tmp_path / "second")
+    for name in ("first", "second"):
+        found = Translator.load(tmp_path / name)(TEXTS, **options)
+        assert [each.text for each in found] == wanted
+
+
 def test_missing_shortlist_error_says_how_to_learn_one(model, tokenizer, tmp_path):
     for shortlist, message in (
         (None, "has no shortlist: pass one"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from keras_attn_nmt.decoding.batches import IDS, compiled
 from keras_attn_nmt.decoding.constrained_batches import ConstrainedSearch
@@ -17,6 +18,7 @@ from keras_attn_nmt.decoding.search import score, search
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.shortlist import Shortlist, check_backend
 from keras_attn_nmt.text.tokenizer import Tokenizer
+from keras_attn_nmt.writing import atomic_write
 
 # Compiled functions of each kind that are kept. Each takes some 10 MiB, and options may be any
 # numbers that the users of a service choose.
@@ -56,6 +58,15 @@ class Searches:
         self.samples = latest(self._samples)
         self.scores = latest(self._scores)
         self.embed = compiled(self.decoder.embed, self.decoder.variables, IDS)
+
+    def save_shortlist(self, path: str | os.PathLike[str]) -> None:
+        """Writes the shortlist, if there is one; a file that was not read yet as it is."""
+        if isinstance(self._shortlist, Shortlist):
+            self._shortlist.save(path, *self._tokenizers)
+        elif self._shortlist is not None and os.path.isfile(self._shortlist):
+            content = Path(self._shortlist).read_bytes()
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(content)
 
     def _search(self, options: SearchOptions, shortlist: bool) -> Callable:
         find = functools.partial(search, self._decoder_with(shortlist), options=options)
