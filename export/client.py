@@ -143,7 +143,10 @@ class TranslationClient(ParagraphTranslator):
         markup: bool = False,
         stand_in: str | None = None,
     ) -> list[list[Translation]]:
-        """Returns all translations of each text, best first. Arguments: see `__call__`."""
+        """Returns all translations of each text, best first.
+
+        Arguments: see `__call__`; the signature `nbest` takes no glossary and no constraints.
+        """
         plans = plan_texts(Protection(protect, markup=markup, stand_in=stand_in), texts)
         make = _restorable(plans, _translations)
         found = self._answers("nbest", make, text=[plan.text for plan in plans])
