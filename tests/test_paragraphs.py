@@ -2,7 +2,9 @@
 
 import pytest
 
-from keras_attn_nmt.text.paragraphs import split_sentences
+from keras_attn_nmt.text.glossary import Glossary
+from keras_attn_nmt.text.paragraphs import ParagraphTranslator, split_sentences
+from keras_attn_nmt.translation import Translation
 
 sentencex = pytest.importorskip("sentencex", reason="no sentencex here")
 
@@ -34,3 +36,22 @@ def test_marks_of_other_scripts_end_a_sentence(language, sentences):
     text = "  ".join([*sentences, "x"]) + " "
     found = [text[start:end] for start, end in split_sentences(text, language)]
     assert found == [*sentences, "x"]
+
+
+def test_constraints_of_a_text_do_not_reach_the_sentences_of_another():
+    calls = []
+
+    class Echo(ParagraphTranslator):
+        def __call__(self, texts, **options):
+            calls.append((texts, options))
+            return [Translation(text, 0.0, [], [], [], [[]]) for text in texts]
+
+    # As many sentences as texts, all of them of the first text.
+    texts = ["Ein Haus. Ein See.", ""]
+    with pytest.raises(ValueError, match=r"which sentence of a paragraph .*: use a glossary"):
+        Echo().paragraphs(texts, "de", constraints=[[], ["house"]])
+    assert not calls
+    glossary = Glossary({"Haus": "house"})
+    found = Echo().paragraphs(texts, "de", glossary=glossary)
+    assert calls == [(["Ein Haus.", "Ein See."], {"glossary": glossary})]
+    assert [each.text for each in found] == texts

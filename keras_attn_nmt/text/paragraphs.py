@@ -74,13 +74,20 @@ class ParagraphTranslator:
             protect: See `nbest`.
             markup: See `nbest`; a pair of tags may enclose several sentences.
             stand_in: See `nbest`.
-            options: Other options of the call.
+            options: Other options of the call, except for `constraints`, which do not say in which
+                sentence they belong.
 
         Raises:
             TextTooLong: A single sentence is too long.
+            ValueError: Constraints are given, or see `nbest`.
             ImportError: The sentence splitter is not installed.
         """
-        wanted = target_phrases(options.get("glossary"), options.get("constraints"))
+        if options.get("constraints") is not None:
+            raise ValueError(
+                "constraints do not say in which sentence of a paragraph they belong: use a "
+                "glossary, or translate the sentences as texts of their own."
+            )
+        wanted = target_phrases(options.get("glossary"))
         protection = Protection(protect, markup=markup, stand_in=stand_in, wanted=wanted)
         translate: Any = self
         return translate_paragraphs(
