@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 import xml.etree.ElementTree
 
 import numpy as np
@@ -326,6 +327,33 @@ def test_long_documents_with_many_tags():
     text = plan.restore_sentences([(span, found) for span in spans])
     expected = "".join(f'<b id="{place}">house</b> %{place}$s lake. ' for place in range(count))
     assert text == expected.strip()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "options"),
+    [
+        ("Zimmer {0} hat {1} Betten.", {"protect": ["number"]}),
+        ("Zimmer 3 hat 4 Betten.", {"protect": ["number"]}),
+        ("Zimmer X-{0} hat Betten.", {"protect": [r"X-\d+"], "stand_in": "A.B.C"}),
+    ],
+)
+def test_time_grows_with_the_length_of_documents(sentence, options):
+    def seconds(count):
+        sentences = [sentence.format(place, place + 7) for place in range(count)]
+        plan = Protection(**options).plan(" ".join(sentences))
+        known, found = 0, []
+        for place in range(count):
+            text = Protection(**options).plan(sentences[place]).text
+            words = len(word_spans(text))
+            known = plan.text.index(text, known)
+            span = known, known + len(text)
+            found.append((span, translation(text, text, range(words))))
+            known = span[1]
+        start = time.process_time()
+        assert plan.restore_sentences(found) == " ".join(sentences)
+        return time.process_time() - start
+
+    assert seconds(1200) < 9 * seconds(300)
 
 
 def test_random_markup_is_there_once_and_well_formed():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import operator
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +18,7 @@ from keras_attn_nmt.text.words import (
     Block,
     Span,
     WordAttention,
+    WordFinder,
     is_word,
     piece_spans,
     word_block,
@@ -68,7 +68,7 @@ def restored_text(
         if merged or not ranges:
             break
         # Something in several words is one word: no tag may divide it.
-        merged = [(known.target_words[a][0], known.target_words[b - 1][1]) for a, b in ranges]
+        merged = sorted((known.target_words[a][0], known.target_words[b - 1][1]) for a, b in ranges)
     words = [known.target[start:end] for start, end in known.target_words]
     words = [escape(word) if markup else word for word in words]
     gaps = _gaps(known.target, known.target_words)
@@ -110,7 +110,7 @@ def _joined(
 def _divided(
     source: str, sentences: Sequence[tuple[Span, Translation]], merged: Sequence[Span]
 ) -> _Text:
-    """Divides a text into words; `merged` are spans of the translation that are one word each."""
+    """Divides a text into words; `merged`, in order, are spans of the translation of one word."""
     target = ""
     source_words: list[Span] = []
     target_words: list[Span] = []
@@ -133,7 +133,8 @@ def _divided(
             word_spans(side[1], (end for _, end in spans))
             for side, spans in zip(sides, pieces, strict=True)
         ]
-        words[0] = _merge(words[0], [(a - place, b - place) for a, b in merged])
+        first, last = (bisect.bisect_left(merged, (each,)) for each in (place, len(target)))
+        words[0] = _merge(words[0], [(a - place, b - place) for a, b in merged[first:last]])
         offsets = len(target_words), len(source_words)
         blocks.append(
             word_block(translation.attention, (pieces[0], pieces[1]), (words[0], words[1]), offsets)
@@ -182,8 +183,9 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
     by_form: dict[str, list[int]] = {}
     for number, mark in enumerate(kept):
         by_form.setdefault(mark.form, []).append(number)
+    in_target = WordFinder(text.target, text.target_words)
     for form, numbers in by_form.items():
-        spans = _occurrences(form, text.target, text.target_words)
+        spans = in_target.occurrences(form)
         is_stand_in = kept[numbers[0]].raw != form
         own = _own_words(form, [kept[number] for number in numbers], text) if is_stand_in else []
         attended = {
@@ -193,19 +195,19 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
         ranked = sorted(
             (-float(text.attention.mass(sources[number], span).mean()), number, span)
             for number in numbers
-            for span in spans
-            if reaches[number][0] <= span[0] < reaches[number][1]
+            for span in spans[slice(*(bisect.bisect_left(spans, (at,)) for at in reaches[number]))]
         )
+        free = dict.fromkeys(spans)
         most: dict[Span, float] = {}
         for score, number, span in ranked:
             most.setdefault(span, -score)
-            if number not in places and span in spans and -score >= attended[span]:
+            if number not in places and span in free and -score >= attended[span]:
                 places[number] = span
-                spans.remove(span)
+                del free[span]
         if is_stand_in:
-            surplus += sorted(spans, key=lambda span: most.get(span, 0))[len(own) :]
+            surplus += sorted(free, key=lambda span: most.get(span, 0))[len(own) :]
         else:
-            surplus += [span for span in spans if most.get(span, 0) > INSIDE]
+            surplus += [span for span in free if most.get(span, 0) > INSIDE]
     found = _Found(places, surplus, set())
     left = [n for n in range(len(kept)) if n not in places and reaches[n][0] < reaches[n][1]]
     if left:
@@ -216,7 +218,7 @@ def _find_kept(kept: Sequence[Mark], text: _Text) -> _Found:
 def _own_words(form: str, marks: Sequence[Mark], text: _Text) -> list[Span]:
     """The words of the source that are a stand-in without standing for a mark."""
     stood_for = {mark.span[0] for mark in marks}
-    words = _occurrences(form, text.source, text.source_words)
+    words = WordFinder(text.source, text.source_words).occurrences(form)
     return [word for word in words if text.source_words[word[0]][0] not in stood_for]
 
 
@@ -271,17 +273,6 @@ def _has_room(
         return False
     same = all(sources[each] == sources[number] for each in there)
     return same and len(there) < len(numbers_in(word))
-
-
-def _occurrences(form: str, text: str, words: Sequence[Span]) -> list[Span]:
-    """The words of a text that are a form, as starts and ends."""
-    starts = {start: index for index, (start, _) in enumerate(words)}
-    ends = {end: index + 1 for index, (_, end) in enumerate(words)}
-    return [
-        (starts[match.start()], ends[match.end()])
-        for match in re.finditer(re.escape(form), text)
-        if match.start() in starts and match.end() in ends
-    ]
 
 
 def _with_kept(word: str, marks: Sequence[Mark]) -> str:

@@ -94,6 +94,34 @@ class WordAttention:
         return self._blocks[start:end] if words[0] < words[1] else ()
 
 
+class WordFinder:
+    """Finds the words of a text that are a form, in time that does not grow with the text.
+
+    Args:
+        text: The text.
+        words: Its words.
+    """
+
+    def __init__(self, text: str, words: Sequence[Span]):
+        self._text, self._words = text, words
+        self._ends = {end: index + 1 for index, (_, end) in enumerate(words)}
+        self._places: dict[str, list[int]] = {}
+        for index, (start, end) in enumerate(words):
+            self._places.setdefault(text[start:end], []).append(index)
+
+    def occurrences(self, form: str) -> list[Span]:
+        """The words, as starts and ends, in order and without overlaps."""
+        found: list[Span] = []
+        # The first word is the whole form or its beginning.
+        begun = (self._places.get(form[:length], ()) for length in range(1, len(form) + 1))
+        for first in sorted(itertools.chain.from_iterable(begun)):
+            start = self._words[first][0]
+            last = self._ends.get(start + len(form), 0)
+            if (not found or first >= found[-1][1]) and last and self._text.startswith(form, start):
+                found.append((first, last))
+        return found
+
+
 def is_word(text: str) -> bool:
     """Whether a text has a letter or a digit."""
     return any(unicodedata.category(character)[0] in "LN" for character in text)
