@@ -356,6 +356,15 @@ def test_time_grows_with_the_length_of_documents(sentence, options):
     assert seconds(1200) < 9 * seconds(300)
 
 
+@pytest.mark.parametrize("part", ["<!-- a ", "<? a ", "<![CDATA[ a ", "<code> a ", "0"])
+def test_what_only_begins_like_protected_text_takes_little_time(part):
+    start = time.process_time()
+    plan = Protection(["defaults"]).plan("<!-- a --><? b ?> <b>Haus</b> %" + 16000 * part)
+    assert [mark.raw for mark in plan.marks][:3] == ["<!-- a --><? b ?>", "<b>", "</b>"]
+    assert plan.text.startswith("Haus %")
+    assert time.process_time() - start < 4
+
+
 def test_random_markup_is_there_once_and_well_formed():
     generator = random.Random(0)
     single = ["<x id='{}'/>", "{{n{}}}", "https://a.b/{}", "%({})s", "<!--{}-->"]

@@ -20,6 +20,8 @@ TAG = re.compile(
     rf"|<(?P<close>/)?(?P<name>{_NAME})(?P<attributes>{_ATTRIBUTES})(?P<empty>/)?>",
     re.DOTALL,
 )
+# Begin and end of what is code by itself.
+_CODES = (("<!--", "-->"), ("<?", "?>"), ("<![CDATA[", "]]>"))
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]*);")
 _ATTRIBUTE = re.compile(r"""([^\s"'<>/=]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>=`]+))""")
 # HTML elements without a closing tag.
@@ -167,13 +169,21 @@ def escape(text: str) -> str:
 
 def _parts(text: str) -> Iterator[Part]:
     place = 0
-    for match in TAG.finditer(text):
+    for match in TAG.finditer(_without_endless(text)):
         if match.start() > place:
             yield Part("text", text[place : match.start()], "", place)
-        yield _tag(match)
+        yield _tag(match)._replace(raw=text[slice(*match.span())])
         place = match.end()
     if place < len(text):
         yield Part("text", text[place:], "", place)
+
+
+def _without_endless(text: str) -> str:
+    """A text as long, in which codes without an end do not begin: each would be read to the end."""
+    for begin, end in _CODES:
+        last = text.rfind(end) + 1
+        text = text[:last] + text[last:].replace(begin, "<".ljust(len(begin)))
+    return text
 
 
 def _tag(match: re.Match[str]) -> Part:
@@ -207,6 +217,7 @@ def _native(part: Part) -> bool:
 
 def _joined_code(text: str, parts: list[Part], strict: bool = True) -> Iterator[Part]:
     """Joins elements whose content is not translated into one part each."""
+    closing = _closing(parts)
     index = 0
     while index < len(parts):
         part = parts[index]
@@ -215,7 +226,7 @@ def _joined_code(text: str, parts: list[Part], strict: bool = True) -> Iterator[
             yield part
             index += 1
             continue
-        last = _closing(parts, index)
+        last = closing.get(index)
         if last is None:
             if strict:
                 raise MarkupError(_unclosed(part))
@@ -242,15 +253,16 @@ def _is_code(match: re.Match[str]) -> bool:
     )
 
 
-def _closing(parts: list[Part], start: int) -> int | None:
-    """The index of the tag that closes an opening tag."""
-    depth = 0
-    for index in range(start, len(parts)):
-        if parts[index].key == parts[start].key:
-            depth += {"open": 1, "close": -1}.get(parts[index].kind, 0)
-            if depth == 0:
-                return index
-    return None
+def _closing(parts: Sequence[Part]) -> dict[int, int]:
+    """The index of the tag that closes each opening tag, by that of the opening tag."""
+    closing: dict[int, int] = {}
+    opened: collections.defaultdict[str, list[int]] = collections.defaultdict(list)
+    for index, part in enumerate(parts):
+        if part.kind == "open":
+            opened[part.key].append(index)
+        elif part.kind == "close" and opened[part.key]:
+            closing[opened[part.key].pop()] = index
+    return closing
 
 
 def _check_text(part: Part) -> None:

@@ -28,7 +28,7 @@ KINDS = {
     # "100 % der".
     "placeholder": r"\{\{\{[^{}\n]*\}\}\}|\{\{[^{}\n]*\}\}"
     r"|[$%#]?\{[\w.,:!#?@+*/ \[\]<>=^|$%&~-]*\}|%\([\w.]+\)[#0 +-]*[\d.]*[a-zA-Z]"
-    rf"|%(?:\d+\$)?[#0+-]*\d*(?:\.\d+)?(?:hh|ll|[hlLzjt])?[sdiufFeEgGxXcraop@](?!{_CHARACTER})",
+    rf"|%(?:\d+\$)?[#0+-]*+\d*(?:\.\d+)?(?:hh|ll|[hlLzjt])?[sdiufFeEgGxXcraop@](?!{_CHARACTER})",
     "number": WHOLE.pattern,
 }
 # `tag` is found by `find_tags`.
