@@ -184,7 +184,7 @@ class TranslationClient(ParagraphTranslator):
         return [translation for translation, _ in answers]
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection; a later call opens another one."""
         self._transport.close()
 
     def __enter__(self) -> TranslationClient:

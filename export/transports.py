@@ -90,7 +90,7 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection; a later use opens another one."""
 
 
 class Rest(Transport):
@@ -249,8 +249,8 @@ class Grpc(Transport):
 
     def close(self) -> None:
         """Closes the connection."""
-        channel, _ = self._connection()
-        channel.close()
+        if known := self.connections.pop(os.getpid(), None):
+            known[0].close()
 
 
 _grpc_transports: weakref.WeakSet[Grpc] = weakref.WeakSet()
