@@ -29,6 +29,7 @@ from keras_attn_nmt import model_directory
 from keras_attn_nmt.checks import is_number
 from keras_attn_nmt.decoding.sampling import SamplingOptions
 from keras_attn_nmt.text.blank import is_blank
+from keras_attn_nmt.training.evaluation import comparable
 from keras_attn_nmt.training.output_directory import taken
 from keras_attn_nmt.training.textfiles import is_pipe, iterate_lines, sha256_of
 from keras_attn_nmt.translation import Translation
@@ -150,8 +151,8 @@ def back_translate(
     interruptions.
 
     Lines are left out that are blank or too long for the model, or whose translation is
-    incomplete (cut at the maximum length), empty, a copy of the line (ignoring case and white
-    space), or of a very different length. They are counted in the report.
+    incomplete (cut at the maximum length), empty, a copy of the line (ignoring case, white space
+    and Unicode form), or of a very different length. They are counted in the report.
 
     Args:
         model: Model directory, which translates from the target to the source language.
@@ -345,9 +346,14 @@ def _reason(line: str, fits: bool, found: Translation, max_ratio: float) -> str 
         return "incomplete"
     if is_blank(found.text):
         return "empty"
-    if found.text.casefold().split() == line.casefold().split():
+    if _words(found.text) == _words(line):
         return "copy"
     return "ratio" if max(sizes) > max_ratio * min(sizes) else None
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, equal for texts that differ in case, white space or Unicode form."""
+    return comparable(text).casefold().split()
 
 
 def _join_parts(folder: Path, settings: dict[str, Any]) -> None:

@@ -124,6 +124,7 @@ def test_search_reads_gzip_and_the_model_defaults(model, tmp_path):
     [
         ("a house", "ein Haus", None),
         ("A  House", " a house", "copy"),
+        ("zwei Ha\u0308user\u200b", "zwei Häuser", "copy"),
         ("a house", " ", "empty"),
         ("a b c d", "x", "ratio"),
         ("x", "a b c d", "ratio"),
