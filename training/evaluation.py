@@ -96,6 +96,12 @@ def metrics(tokenize: str) -> dict[str, Any]:
         raise ValueError(f"Unknown tokeniser {tokenize!r}. Known to sacreBLEU: {known}.") from error
     except (ImportError, RuntimeError) as error:
         raise ValueError(f"The tokeniser {tokenize!r} cannot be used: {error}") from error
+    except OSError as error:
+        raise ValueError(
+            f"The tokeniser {tokenize!r} cannot be used, as sacreBLEU could not download its "
+            f"file ({error}). Type the command again with a network, or choose a tokeniser "
+            "without a file, such as zh, char or 13a."
+        ) from error
 
 
 def check_references(

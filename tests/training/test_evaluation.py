@@ -116,3 +116,11 @@ def test_training_by_a_bleu_that_measures_nothing_is_refused(tmp_path, monkeypat
     with pytest.raises(InterruptedError):
         begin("training.monitor=val_loss")
     assert "0 of 20 references for the tokeniser 13a" in caplog.text
+
+
+def test_a_tokeniser_that_cannot_be_downloaded_is_named(monkeypatch):
+    download = "sacrebleu.tokenizers.tokenizer_spm.download_file"
+    monkeypatch.setattr(download, mock.Mock(side_effect=OSError("no network")))
+    monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_spm.SACREBLEU_DIR", "absent")
+    with pytest.raises(ValueError, match=r"'flores200' cannot be used.*\(no network\)\. Type"):
+        check_references(["eins"], "flores200")
