@@ -95,7 +95,7 @@ def bulk_translate(options: argparse.Namespace) -> None:
     if cut := report.metrics.get("translations_at_maximum_length"):
         logging.warning(
             "%d translations of this run reached the maximum length (--max-length, or that of the "
-            "export)",
+            "export; in any case 3 x source tokens + 20)",
             cut,
         )
     if report.unreadable:

@@ -166,7 +166,8 @@ def add_search_options(
         "--max-length",
         type=positive,
         metavar="N",
-        help="maximum target length in tokens (default: the model's setting, usually 200)",
+        help="maximum target length in tokens (default: the model's setting, usually 200); in any "
+        "case at most 3 x source tokens + 20",
     )
     add_coverage_penalty(group)
     if diversity:

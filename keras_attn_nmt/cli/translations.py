@@ -151,7 +151,11 @@ def translate(options: argparse.Namespace) -> None:
         if prepared.error:
             raise prepared.error
     if cut:
-        logging.warning("%d translations reached the maximum length, see --max-length", cut)
+        logging.warning(
+            "%d translations reached the maximum length (--max-length; in any case 3 x source "
+            "tokens + 20)",
+            cut,
+        )
 
 
 def _check_device_options(options: argparse.Namespace) -> None:

@@ -32,6 +32,15 @@ def test_moses_format_has_all_hypotheses_with_log_probabilities(capfd, monkeypat
         assert float(row[3]) == pytest.approx(expected["score"], abs=2e-6)
 
 
+def test_the_limit_that_cut_a_translation_is_named(capfd, caplog, monkeypatch, model):
+    arguments = ["translate", model, "--beam-size", "1", "--max-length", "300", "--json"]
+    _, out, _ = run(capfd, monkeypatch, arguments, b"ein Haus am See\n")
+    found = json.loads(out)
+    assert not found["complete"]
+    assert len(found["target_tokens"]) == 3 * len(found["source_tokens"]) + 20
+    assert "--max-length; in any case 3 x source tokens + 20" in caplog.text
+
+
 def test_diverse_hypotheses(capfd, monkeypatch, model):
     arguments = ["translate", model, "--n-best", "4", "--beam-size", "4", "--max-length", "9"]
     arguments += ["--diversity-penalty", "1"]
