@@ -305,7 +305,9 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
             batch_size: See `nbest`.
 
         Raises:
-            ValueError: The numbers of texts and references differ, or one is too long.
+            TextTooLong: A text or a reference is longer than `MAX_SOURCE_LENGTH` tokens.
+            ValueError: The numbers of texts and references differ, or an option is out of range.
+            RuntimeError: See `nbest`.
         """
         if not isinstance(texts, (str, bytes)) and not isinstance(references, (str, bytes)):
             texts, references = list(texts), list(references)  # They may be generators.
@@ -338,7 +340,10 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
         """Sentence vectors, float32, `(len(texts), annotation_units)`.
 
         `annotation_units` is `2 * encoder_units`, or `encoder_units` without backward encoder. Of
-        an ensemble, the vectors of all models, one after the other.
+        an ensemble, the vectors of all models, one after the other. That of a blank text is zeros.
+
+        Raises:
+            TextTooLong, ValueError, RuntimeError: See `nbest`.
         """
         self._check(batch_size)
         ids = self._texts.source_ids(texts)

@@ -32,7 +32,8 @@ class SearchOptions:
     """Search options, stored with the model.
 
     They are saved in `config.json` under `search`, and are the defaults of `Translator`, the
-    command line and all exports of the model.
+    command line and all exports of the model. `.tflite` files and web pages have a maximum length
+    of their own.
 
     Args:
         beam_size: Beam size; 1 is greedy search. In [1, 10000].
