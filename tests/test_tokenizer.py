@@ -247,3 +247,14 @@ def test_models_with_other_special_ids() -> None:
 def test_path_instead_of_bytes() -> None:
     with pytest.raises(ValueError, match=r"Tokenizer\.load"):
         Tokenizer("source.spm")  # type: ignore[arg-type]
+
+
+def test_a_single_sequence_of_ids_is_not_a_list_of_sequences() -> None:
+    tokenizer = Tokenizer.learn(["ein Haus", "zwei Seen"], 290)
+    (ids,) = tokenizer.encode(["ein Haus"])
+    for wrong in (ids, np.array(ids)):
+        with pytest.raises(ValueError, match="decode takes a list of sequences"):
+            tokenizer.decode(wrong)
+    with pytest.raises(ValueError, match="pieces takes one sequence"):
+        tokenizer.pieces([ids])
+    assert tokenizer.decode(np.array([ids])) == ["ein Haus"]

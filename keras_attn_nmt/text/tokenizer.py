@@ -275,7 +275,7 @@ class Tokenizer:
         """Decodes sequences of ids; PAD, BOS and EOS are ignored.
 
         Raises:
-            ValueError: An id is outside of the vocabulary.
+            ValueError: It is a single sequence, or an id is outside of the vocabulary.
         """
         kept = [[i for i in self._known(each) if i not in (PAD, BOS, EOS)] for each in ids]
         texts = [self._processor.decode(each) for each in kept]
@@ -323,7 +323,13 @@ class Tokenizer:
             )
 
     def _known(self, ids: Iterable[int]) -> list[int]:
-        known = [int(i) for i in ids]
+        try:
+            known = [int(i) for i in ids]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"expected a sequence of ids, got {ids!r:.60}: decode takes a list of sequences, "
+                "and pieces takes one sequence"
+            ) from error
         if known and not 0 <= min(known) <= max(known) < self.vocabulary_size:
             wrong = next(i for i in known if not 0 <= i < self.vocabulary_size)
             raise ValueError(
