@@ -19,7 +19,7 @@ from tqdm import tqdm
 from keras_attn_nmt import writing
 from keras_attn_nmt.extras import extra
 from keras_attn_nmt.memory import keep_freed_memory
-from keras_attn_nmt.training.evaluation import check_references, corpus_scores
+from keras_attn_nmt.training.evaluation import check_references, corpus_scores, reference_lists
 from keras_attn_nmt.translator import Translator
 
 STATE = "state.json"
@@ -138,7 +138,7 @@ class ValidationBleu(keras.callbacks.Callback):
         needed: See `check_references`.
 
     Raises:
-        ValueError: See `check_references`.
+        ValueError: See `check_references`; or a sentence lacks its reference.
     """
 
     def __init__(
@@ -150,11 +150,14 @@ class ValidationBleu(keras.callbacks.Callback):
         needed: bool = False,
     ):
         super().__init__()
-        check_references(references, tokenize, needed)  # Fail early, not after the first epoch.
+        self.sources, self.references = list(sources), list(references)
+        # Fail early, not after the first epoch.
+        for each in reference_lists(self.references):
+            if len(each) != len(self.sources):
+                raise ValueError(f"Got {len(each)} references for {len(self.sources)} sources.")
+        check_references(self.references, tokenize, needed)
         self.translator = translator
         self.tokenize = tokenize
-        self.sources = list(sources)
-        self.references = list(references)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         found = self.translator(self.sources, beam_size=1)

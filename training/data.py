@@ -17,6 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_attn_nmt.checks import check_whole
 from keras_attn_nmt.deprecation import renamed_arguments
 from keras_attn_nmt.text.special_ids import BOS, PAD
 from keras_attn_nmt.text.tokenizer import Tokenizer
@@ -316,8 +317,7 @@ def _inputs_and_labels(
 def check_settings(max_padding: float, **settings: tuple[int, int]) -> None:
     """Raises `ValueError` unless each setting, given with its minimum, is in range."""
     for name, (value, least) in settings.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+        check_whole(name, value, least)
     if not 0 <= max_padding < 1:
         raise ValueError(f"max_padding is a share from 0 to 1, got {max_padding}")
 
@@ -325,16 +325,14 @@ def check_settings(max_padding: float, **settings: tuple[int, int]) -> None:
 def batch_sizes_of(tokens: int | None, sentences: int | None, max_length: int) -> BatchSizes:
     """Batch sizes by `tokens_per_batch` or `sentences_per_batch`, one of which is given."""
     if tokens is not None and sentences is None:
-        if tokens < 2 * max_length:
+        if check_whole("tokens_per_batch", tokens) < 2 * max_length:
             raise ValueError(
                 f"tokens_per_batch={tokens} is too small for a pair of maximum length: raise it to "
                 f"at least 2 * max_length = {2 * max_length}, or lower max_length"
             )
         return by_tokens(tokens)
     if sentences is not None and tokens is None:
-        if sentences < 1:
-            raise ValueError(f"sentences_per_batch must be at least 1, got {sentences}")
-        return by_sentences(sentences)
+        return by_sentences(check_whole("sentences_per_batch", sentences))
     raise ValueError(
         "set exactly one of tokens_per_batch and sentences_per_batch, got "
         f"tokens_per_batch={tokens}, sentences_per_batch={sentences}"

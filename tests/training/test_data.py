@@ -351,15 +351,14 @@ def test_errors(texts: Texts, tokenizer: Tokenizer) -> None:
             make(pairs)
     with pytest.raises(ValueError, match="the data set is empty"):
         make(dataset(texts).take(0))
-    with pytest.raises(ValueError, match="exactly one of tokens_per_batch and sentences_per_batch"):
-        make(tokens_per_batch=512)
-    with pytest.raises(ValueError, match="exactly one of tokens_per_batch and sentences_per_batch"):
-        make(sentences_per_batch=None)
+    for given in ({"tokens_per_batch": 512}, {"sentences_per_batch": None}):
+        with pytest.raises(ValueError, match="exactly one of tokens_per_batch and sentences_per"):
+            make(**given)
     with pytest.raises(ValueError, match=r"at least 2 \* max_length = 200"):
         make(sentences_per_batch=None, tokens_per_batch=100)
     for name, value in (
-        ("sentences_per_batch", 0),
-        ("max_length", 1),
+        *(("sentences_per_batch", each) for each in (0, 2.5)),
+        *(("max_length", each) for each in (1, 10.5)),
         ("max_buckets", 0),
         ("shuffle_buffer", 0),
         ("segmentation_samples", 0),

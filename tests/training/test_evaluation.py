@@ -74,6 +74,8 @@ def test_references_that_are_mostly_too_short_for_bleu_are_named(caplog):
     with caplog.at_level(logging.WARNING):
         check_references(JAPANESE, "13a")
         ValidationBleu(None, JAPANESE[:2], JAPANESE[:2])
+    with pytest.raises(ValueError, match="Got 2 references for 3 sources"):
+        ValidationBleu(None, JAPANESE, JAPANESE[:2])
     assert ["1 of 3 references" in caplog.text, "0 of 2 references" in caplog.text] == [True, True]
 
 

@@ -239,7 +239,7 @@ def test_errors_name_files_and_lines(tmp_path: Path, pairs: Texts, tokenizer: To
     (tmp_path / "half.de").write_bytes(b"gut\nschl\xc3")
     with pytest.raises(ValueError, match=r"half\.de, line 2: not UTF-8"):
         open_line_files(tmp_path / "half.de", target)
-    with pytest.raises(ValueError, match="steps_per_epoch must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"steps_per_epoch must be a whole number of at l.*got 0"):
         streamed(corpus, tokenizer, steps_per_epoch=0)
     with pytest.raises(ValueError, match="open_line_files or open_tfds"):
         streamed(corpus.dataset(), tokenizer)
