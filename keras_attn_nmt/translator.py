@@ -253,7 +253,7 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
             temperature: The logits are divided by it; smaller values prefer likely tokens.
             top_k: Draw from this many most likely tokens at each step; `None` draws from all.
             seed: Seed of the random numbers, 0 to 2^64 - 1.
-            first_line: Line number of the first text, for texts that arrive in parts.
+            first_line: Line number of the first text, for texts that arrive in parts, 0 to 2^63.
             length_penalty: See `nbest`; affects only the scores.
             max_length: See `nbest`.
             batch_size: See `nbest`.
@@ -266,7 +266,7 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
         self._check(batch_size)
         check_whole("samples", samples, most=MOST["beam_size"])
         check_seed(seed)
-        check_whole("first_line", first_line, least=0)
+        check_whole("first_line", first_line, least=0, most=2**63)
         search = self.search.replaced(
             beam_size=samples,
             length_penalty=length_penalty,

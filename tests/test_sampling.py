@@ -147,6 +147,7 @@ def test_samples_depend_on_seed_and_line_number_alone(translator):
         ({"samples": 0}, "samples must be"),
         ({"samples": 20_000}, "samples must be at most 10,000, got 20000"),
         ({"first_line": -1}, "first_line must be"),
+        ({"first_line": 2**64}, "first_line must be at most 9,223,372,036,854,775,808"),
     ],
 )
 def test_sampling_options_out_of_range_are_rejected(translator, options, message):
