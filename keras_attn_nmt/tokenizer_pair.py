@@ -71,12 +71,12 @@ class TokenizerPair(NamedTuple):
             row: Index of the text in its batch.
 
         Raises:
-            ValueError: There is none, as the model's logits are far too large.
+            ValueError: There is none, as the model's logits are NaN or far too large.
         """
         results = []
         source_tokens = self.source.pieces(source)
         for beam, score in enumerate(found.scores[row]):
-            if score <= IMPOSSIBLE / 1000:
+            if not score > IMPOSSIBLE / 1000:  # Nor NaN.
                 continue
             length = int(found.lengths[row, beam])
             tokens = found.tokens[row, beam, :length].tolist()
@@ -92,8 +92,9 @@ class TokenizerPair(NamedTuple):
             )
         if not results:
             raise ValueError(
-                "No hypothesis has a probability: the logits of the model are far too large. Its "
-                "weights are damaged, or diverged in training: restore or train them again."
+                "No translation has a probability: the logits of the model are NaN or far too "
+                "large. Its weights are damaged, or diverged in training: restore or train them "
+                "again."
             )
         return results
 

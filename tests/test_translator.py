@@ -103,6 +103,24 @@ def test_translator_uses_updated_model_weights(loaded):
     assert np.abs(translator.embed(["ein Haus"]) - before).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("nbest", {"beam_size": 1}),
+        ("nbest", {}),
+        ("sample", {}),
+        ("score", {"references": ["ein"]}),
+    ],
+)
+def test_a_model_that_diverged_has_no_translations(method, arguments):
+    files = tiny_files()
+    bias = files.model.trainable_variables[-1]
+    bias.assign(np.full(bias.shape, np.nan))
+    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
+    with pytest.raises(ValueError, match=r"logits of the model are NaN .* diverged in"):
+        getattr(translator, method)(["ein Haus"], **arguments)
+
+
 def test_complete_is_false_for_cut_translations(translator):
     (hypotheses,) = translator.nbest(["ein Haus"], beam_size=200, max_length=4)
     assert {each.complete for each in hypotheses} == {True, False}
