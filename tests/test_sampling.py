@@ -142,6 +142,9 @@ def test_samples_depend_on_seed_and_line_number_alone(translator):
     ("options", "message"),
     [
         ({"temperature": 0}, "use greedy search"),
+        ({"temperature": 1e-39}, "use greedy search"),
+        ({"temperature": 1e39}, "temperature must be a number from"),
+        ({"temperature": float("nan")}, "temperature must be a number from"),
         ({"top_k": 0}, "top_k must be a whole number of at least 1"),
         ({"seed": 2**64}, r"less than 2\^64"),
         ({"samples": 0}, "samples must be"),

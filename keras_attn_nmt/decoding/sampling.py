@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from keras_attn_nmt.decoding.search import Current, decode, top_tokens
 from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.text.special_ids import EOS, PAD
 
+# Smaller temperatures are 0 in float32, and larger ones infinite.
+_LEAST, _MOST = float(np.finfo("float32").tiny), float(np.finfo("float32").max)
 # Bits of a uniform number: with 23, the product with a float32 total is below that total.
 _BITS = 23
 
@@ -43,10 +44,10 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         value = self.temperature
-        if not is_number(value) or not math.isfinite(value) or value <= 0:
+        if not is_number(value) or not _LEAST <= value <= _MOST:
             raise ValueError(
-                f"temperature must be a finite number above 0, got {value!r}: use greedy search "
-                "(beam_size=1) for the most likely tokens."
+                f"temperature must be a number from {_LEAST:.3g} to {_MOST:.3g}, got "
+                f"{value!r}: use greedy search (beam_size=1) for the most likely tokens."
             )
         object.__setattr__(self, "temperature", float(value))
         if self.top_k is not None:
