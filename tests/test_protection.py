@@ -2,34 +2,15 @@
 
 import random
 import re
-import time
 import xml.etree.ElementTree
 
 import numpy as np
 import pytest
+from translated_words import pieces, translation
 
 from keras_attn_nmt.text.markup import MarkupError
 from keras_attn_nmt.text.protection import Protection
-from keras_attn_nmt.text.words import word_spans
 from keras_attn_nmt.translation import Translation
-
-
-def pieces(text):
-    """A piece for each word and punctuation mark."""
-    starts = [start for start, _ in word_spans(text)]
-    ends = [*starts[1:], len(text)][: len(starts)]
-    words = [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
-    spaced = [start == 0 or text[start - 1] == " " for start in starts]
-    return ["▁" * each + word for each, word in zip(spaced, words, strict=True)] + ["</s>"]
-
-
-def translation(source, target, links):
-    """A translation word by word: target word `j` attends to source word `links[j]`."""
-    sides = [pieces(source), pieces(target)]
-    attention = np.full((len(sides[1]), len(sides[0])), 0.1 / len(sides[0]))
-    for row, column in enumerate([*links, len(sides[0]) - 1]):
-        attention[row, column] += 0.9
-    return Translation(target, 0.0, *sides, np.zeros(len(sides[1])), attention)
 
 
 def restored(source, target, links, protect=("defaults",), **options):
@@ -315,54 +296,6 @@ def test_markup_that_is_not_well_formed_is_refused(text, message):
         Protection(markup=True).plan(text)
     # Text with tags that need not be well-formed.
     Protection(["tag"]).plan(text)
-
-
-def test_long_documents_with_many_tags():
-    count = 2000
-    text = "".join(f'<b id="{place}">Haus</b> %{place}$s See. ' for place in range(count))
-    plan = Protection(["defaults"], markup=True).plan(text.strip())
-    assert plan.text == " ".join(["Haus See."] * count)
-    spans = [(10 * place, 10 * place + 9) for place in range(count)]
-    found = translation("Haus See.", "house lake.", [0, 1, 2])
-    text = plan.restore_sentences([(span, found) for span in spans])
-    expected = "".join(f'<b id="{place}">house</b> %{place}$s lake. ' for place in range(count))
-    assert text == expected.strip()
-
-
-@pytest.mark.parametrize(
-    ("sentence", "options"),
-    [
-        ("Zimmer {0} hat {1} Betten.", {"protect": ["number"]}),
-        ("Zimmer 3 hat 4 Betten.", {"protect": ["number"]}),
-        ("Zimmer X-{0} hat Betten.", {"protect": [r"X-\d+"], "stand_in": "A.B.C"}),
-    ],
-)
-def test_time_grows_with_the_length_of_documents(sentence, options):
-    def seconds(count):
-        sentences = [sentence.format(place, place + 7) for place in range(count)]
-        plan = Protection(**options).plan(" ".join(sentences))
-        known, found = 0, []
-        for place in range(count):
-            text = Protection(**options).plan(sentences[place]).text
-            words = len(word_spans(text))
-            known = plan.text.index(text, known)
-            span = known, known + len(text)
-            found.append((span, translation(text, text, range(words))))
-            known = span[1]
-        start = time.process_time()
-        assert plan.restore_sentences(found) == " ".join(sentences)
-        return time.process_time() - start
-
-    assert seconds(1200) < 9 * seconds(300)
-
-
-@pytest.mark.parametrize("part", ["<!-- a ", "<? a ", "<![CDATA[ a ", "<code> a ", "0"])
-def test_what_only_begins_like_protected_text_takes_little_time(part):
-    start = time.process_time()
-    plan = Protection(["defaults"]).plan("<!-- a --><? b ?> <b>Haus</b> %" + 16000 * part)
-    assert [mark.raw for mark in plan.marks][:3] == ["<!-- a --><? b ?>", "<b>", "</b>"]
-    assert plan.text.startswith("Haus %")
-    assert time.process_time() - start < 4
 
 
 def test_random_markup_is_there_once_and_well_formed():
