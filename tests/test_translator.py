@@ -1,6 +1,5 @@
 """Translator and model directory, on a small model with random weights."""
 
-import dataclasses
 import gc
 import json
 import multiprocessing
@@ -21,7 +20,7 @@ from keras_attn_nmt.decoding.search_options import SearchOptions
 from keras_attn_nmt.decoding.searches import MOST_KEPT
 from keras_attn_nmt.model import build_model
 from keras_attn_nmt.text.tokenizer import Tokenizer
-from keras_attn_nmt.translation import MAX_SOURCE_LENGTH, Translation
+from keras_attn_nmt.translation import MAX_SOURCE_LENGTH
 from keras_attn_nmt.translator import Translator
 
 
@@ -247,42 +246,6 @@ def test_failed_write_keeps_the_old_file(tmp_path):
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["config.json"]
-
-
-SEEN = Translation(
-    text="in  \u2047  xö 1234,5 a 7.x",
-    score=-1.0,
-    source_tokens=["▁in", "▁", "<unk>", "▁L", "<0xC3>", "<0xB6>", "▁98.765", "▁5", "</s>"],
-    target_tokens=["▁", "<unk>", "▁in", "▁x", "<0xC3>", "<0xB6>", "▁1234,5", "▁7", ".x", "</s>"],
-    token_scores=np.zeros(10, "float32"),
-    attention=np.eye(9, dtype="float32")[[2, 2, 0, 4, 4, 4, 6, 6, 6, 8]],
-)
-
-
-def test_rare_words_are_copied_by_attention():
-    copied = SEEN.copying("in   Łódź Lö 98.765 5")
-    assert copied.text == "Łódź in Lö 9876,5 7.x"
-    assert copied.target_tokens == SEEN.target_tokens
-    # SentencePiece takes its own sign in a text for a space.
-    assert SEEN.copying("in▁Łódź Lö▁▁98.765 5").text == copied.text
-
-
-def test_characters_resembling_a_byte_piece_are_text():
-    literal = dataclasses.replace(
-        SEEN,
-        source_tokens=["▁5", "</s>"],
-        target_tokens=["▁<0x41>", "▁<", "0x4", "1>", "▁7", "</s>"],
-        token_scores=np.zeros(6, "float32"),
-        attention=np.eye(2, dtype="float32")[[1, 1, 1, 1, 0, 1]],
-    )
-    assert literal.copying("5").text == "<0x41> <0x41> 5"
-
-
-def test_known_words_are_not_copied():
-    known = dataclasses.replace(SEEN, target_tokens=["▁a"] * 9 + ["</s>"])
-    assert known.copying("in Łódź Lö 98.765 5") is known
-    blind = dataclasses.replace(SEEN, attention=np.zeros((10, 9), "float32"))
-    assert blind.copying("in Łódź Lö 98.765 5") is blind
 
 
 def test_copy_is_a_search_option(loaded):
