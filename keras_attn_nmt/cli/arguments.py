@@ -24,12 +24,18 @@ class UsageError(Exception):
 
 
 def search_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The given options of `Translator.nbest`; the model has defaults for the others."""
+    """The given options of `Translator.nbest`; the model has defaults for the others.
+
+    Raises:
+        UsageError: Words are copied, and terms of a glossary inserted.
+    """
     from keras_attn_nmt.text.glossary import Glossary
 
     names = (*SEARCH_OPTIONS, "batch_size", "copy", "shortlist")
     given = {name: getattr(options, name, None) for name in names}
     if getattr(options, "glossary", None) is not None:
+        if given["copy"]:
+            raise UsageError("--copy may replace words of the terms: remove it, or --glossary.")
         given["glossary"] = Glossary.load(options.glossary)
     return {name: value for name, value in given.items() if value is not None}
 

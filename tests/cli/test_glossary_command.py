@@ -83,3 +83,11 @@ def test_bad_glossaries_are_refused_before_any_work(capfd, monkeypatch, model, t
             capfd, monkeypatch, ["translate", name, "--glossary", str(path), *more], TEXT
         )
         assert code == 2 and message in err
+
+
+@pytest.mark.parametrize("command", ["translate", "evaluate"])
+def test_copied_words_and_terms_are_wrong_usage(capfd, monkeypatch, command):
+    options = [command, "no_model", "--glossary", "no_terms.tsv", "--copy"]
+    code, out, err = run(capfd, monkeypatch, options)
+    assert (code, out) == (2, "")
+    assert "--copy may replace words of the terms: remove it, or --glossary." in err
