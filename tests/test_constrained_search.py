@@ -115,12 +115,12 @@ def test_positions_of_terms():
     np.testing.assert_array_equal(found, wanted)
 
 
-def found_by(model, constraints, **options):
+def found_by(model, constraints, tables=NO_JOINS, **options):
     options = SearchOptions(**{"max_length": LONGEST + 2, "beam_size": 3, **options})
 
     def search(source, phrases, terms):
         wanted = Constraints(phrases, terms)
-        return constrained_search(IncrementalDecoder(model), source, wanted, NO_JOINS, options)
+        return constrained_search(IncrementalDecoder(model), source, wanted, tables, options)
 
     found, met = compiled_on_jax(search)(SOURCE, *constraints)
     return type(found)(*map(ops.convert_to_numpy, found)), ops.convert_to_numpy(met)
@@ -162,6 +162,20 @@ def test_phrases_fill_the_maximum_length_and_not_more():
     found, met = found_by(random_model(2), constraints_of(rows), max_length=4)
     assert met[[0, 1, 3], 0].tolist() == [[True, False]] * 3
     assert found.lengths.max() == 4
+
+
+def test_a_translation_ends_where_all_likely_pieces_continue_the_word_of_a_phrase():
+    size = 20
+    model = random_model(1, target_vocabulary_size=size)
+    (bias,) = [weight for weight in model.weights if weight.shape == (size,)]
+    bias.assign(np.where(np.arange(size) < 4, -9.0, 0.0))
+    ends = continues = np.arange(size) >= 4
+    rest = np.zeros((2, size), bool)
+    tables = PieceTables(ends, continues, *rest, np.zeros(size, "int32"))
+    found, met = found_by(model, constraints_of([[[[4, 5]]]] * 4), tables, max_length=5)
+    assert met[[0, 1, 3], 0].all()
+    for row in (0, 1, 3):
+        assert found.tokens[row, 0, : found.lengths[row, 0]].tolist()[-3:] == [4, 5, EOS]
 
 
 def test_without_placement_the_score_is_that_of_the_model():

@@ -23,12 +23,14 @@ SOURCE = np.array([[4, 5, 6, 2, 0, 0], [6, 4, 2, 0, 0, 0], [0] * 6, [5, 5, 4, 6,
 
 def random_model(seed: int, **settings) -> keras.Model:
     sizes = {
+        "source_vocabulary_size": VOCABULARY,
+        "target_vocabulary_size": VOCABULARY,
         "embedding_units": 6,
         "encoder_units": 5,
         "decoder_units": 7,
         "attention_units": 4,
     }
-    model = build_model(ModelConfig(VOCABULARY, VOCABULARY, **{**sizes, **settings}))
+    model = build_model(ModelConfig(**{**sizes, **settings}))
     generator = np.random.default_rng(seed)
     model.set_weights([generator.normal(size=w.shape) * 0.7 for w in model.get_weights()])
     return model

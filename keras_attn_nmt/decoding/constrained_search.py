@@ -296,7 +296,7 @@ class _Columns:
             matcher: Of the constraints.
 
         Returns:
-            The candidates, and the most likely token but `</s>`, `(batch, beam)`.
+            The candidates, with `</s>`, and the most likely token but it, `(batch, beam)`.
         """
         forced = matcher.next_tokens(now.progress)
         shape = ops.shape(forced)
@@ -311,6 +311,11 @@ class _Columns:
         whole = ops.logsumexp(logits, axis=-1, keepdims=True)
         top, others = top - whole, ops.take_along_axis(logits, columns, axis=2) - whole
         own = ops.where(ops.equal(ids[..., 0], EOS), ids[..., 1], ids[..., 0])
+        # All of these may continue the word of a phrase that has no room to be written again.
+        end = ops.full_like(ids[..., :1], EOS)
+        column = end if self._vocabulary is None else ops.take(self._column_of, end)
+        top = ops.concatenate([top, ops.take_along_axis(logits, column, axis=2) - whole], axis=2)
+        ids = ops.concatenate([ids, end], axis=2)
 
         # A phrase is placed where the attention is on its term. Of its variants, the model chooses.
         missing = ops.equal(forced, PAD)
