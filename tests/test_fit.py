@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from tiny_translator import TEXTS, tiny_files
 
-from keras_attn_nmt import ModelConfig, build_model
+from keras_attn_nmt import ModelConfig, Translator, build_model
 from keras_attn_nmt.layers.losses import MaskedCrossentropy
 from keras_attn_nmt.layers.metrics import Perplexity, TokenAccuracy
 
@@ -73,3 +74,26 @@ def test_trains_with_another_floatx(floatx: str) -> None:
     finally:
         keras.config.set_floatx(before)
     assert last < first
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("nbest", {"beam_size": 1}),
+        ("nbest", {"beam_size": 3, "diversity_penalty": 0.5, "coverage_penalty": 0.1}),
+        ("nbest", {"constraints": [["Haus"]] * len(TEXTS)}),
+        ("sample", {"top_k": 5}),
+    ],
+)
+def test_translates_with_another_floatx(method: str, options: dict) -> None:
+    files = tiny_files()
+    found = []
+    for floatx in ("float32", "float16"):
+        keras.config.set_floatx(floatx)
+        try:
+            translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
+            rows = getattr(translator, method)(TEXTS, max_length=9, **options)
+        finally:
+            keras.config.set_floatx("float32")
+        found.append([[(each.text, each.score) for each in row] for row in rows])
+    assert found[0] == found[1]

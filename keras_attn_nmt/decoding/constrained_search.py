@@ -32,7 +32,13 @@ from keras_attn_nmt.decoding.constraints import (
 )
 from keras_attn_nmt.decoding.coverage import coverage_scores
 from keras_attn_nmt.decoding.decoder import Decoder
-from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, backtrace, gather_rows
+from keras_attn_nmt.decoding.hypotheses import (
+    Found,
+    Hypotheses,
+    backtrace,
+    gather_rows,
+    only_first,
+)
 from keras_attn_nmt.decoding.search import Operations, top_tokens
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
@@ -151,17 +157,15 @@ def constrained_search(
         terms = ops.zeros_like(terms)
     columns = _Columns(decoder, source, matcher, beam)
 
-    first = ops.expand_dims(ops.arange(beam), 0)
-    zeros = ops.zeros((batch, beam))
     start = _Beam(
         tokens=ops.full((batch, beam), BOS, dtype="int32"),
         read=ops.full((batch, beam), BOS, dtype="int32"),
         state=state,
-        scores=ops.where(first == 0, 0.0, IMPOSSIBLE) + zeros,
+        scores=ops.expand_dims(only_first(beam), 0) + ops.zeros((batch, beam), "float32"),
         lengths=ops.zeros((batch, beam), dtype="int32"),
         ended=ops.broadcast_to(ops.equal(length, 0), (batch, beam)),
         inside=ops.zeros((batch, beam), dtype="bool"),
-        attention=ops.zeros((batch, beam, source_length)),
+        attention=ops.zeros((batch, beam, source_length), "float32"),
         progress=matcher.start(beam),
     )
     history = operations.history((max_length, batch, beam), source_length, source)
@@ -180,7 +184,7 @@ def constrained_search(
         after = matcher.advance(now.progress, now.tokens, candidates.tokens)
         needed = matcher.remaining(after)
         complete = ops.all(after.met, axis=3)
-        lengths = ops.expand_dims(now.lengths + ops.where(now.ended, 0, 1), 2)
+        lengths = ops.expand_dims(now.lengths + ops.cast(ops.logical_not(now.ended), "int32"), 2)
         totals = ops.expand_dims(now.scores, 2) + candidates.scores
         scores = totals / length_penalty(ops.cast(lengths, "float32"), alpha)
 

@@ -143,6 +143,11 @@ def backtrace(found: Found, keep: int | None = None) -> Hypotheses:
     )
 
 
+def only_first(count: int) -> Any:
+    """Log-probabilities of which only the first is possible, float32, `(count,)`."""
+    return ops.convert_to_tensor([0.0] + [IMPOSSIBLE] * (count - 1), "float32")
+
+
 def gather_rows(tensor: Any, index: Any) -> Any:
     """Gathers rows per sentence: `tensor[b, index[b, i]]` at `[b, i]`.
 

@@ -117,7 +117,7 @@ def sample(
         source,
         options,
         functools.partial(_drawn, uniform=uniform, temperature=sampling.temperature, width=width),
-        ops.zeros((options.beam_size,)),
+        ops.zeros((options.beam_size,), "float32"),
         width=width or 1,
         independent=True,
     )

@@ -20,7 +20,13 @@ from keras import ops
 from keras_attn_nmt.decoding.coverage import coverage_scores
 from keras_attn_nmt.decoding.decoder import Decoder
 from keras_attn_nmt.decoding.diverse_search import diverse_continuations
-from keras_attn_nmt.decoding.hypotheses import Found, Hypotheses, best_hypotheses, gather_rows
+from keras_attn_nmt.decoding.hypotheses import (
+    Found,
+    Hypotheses,
+    best_hypotheses,
+    gather_rows,
+    only_first,
+)
 from keras_attn_nmt.decoding.search_options import (
     SearchOptions,
     length_penalty,
@@ -30,7 +36,6 @@ from keras_attn_nmt.decoding.shortlist import GROUP
 from keras_attn_nmt.layers.losses import token_cross_entropy
 from keras_attn_nmt.recurrence.scores import MASKED
 from keras_attn_nmt.text.special_ids import BOS, EOS, PAD
-from keras_attn_nmt.translation import IMPOSSIBLE
 
 
 class Current(NamedTuple):
@@ -179,11 +184,11 @@ def find(decoder: Decoder, source: Any, options: SearchOptions, operations: Oper
     decoder.check_options(options)
     beam = options.beam_size
     if options.diversity_penalty:
-        start = ops.zeros((beam,))
+        start = ops.zeros((beam,), "float32")
         choose = functools.partial(diverse_continuations, options=options, operations=operations)
     else:
         # All hypotheses start equal: expand only the first, so that the beam becomes diverse.
-        start = ops.where(ops.arange(beam) == 0, 0.0, IMPOSSIBLE)
+        start = only_first(beam)
         choose = functools.partial(
             _continuations, beam=beam, alpha=options.length_penalty, operations=operations
         )
@@ -237,7 +242,7 @@ def decode(
     beams = Beams(
         tokens=ops.full((batch, beam), BOS, dtype="int32"),
         state=state,
-        log_probabilities=ops.expand_dims(start, 0) + ops.zeros((batch, beam)),
+        log_probabilities=ops.expand_dims(start, 0) + ops.zeros((batch, beam), "float32"),
         lengths=ops.zeros((batch, beam), dtype="int32"),
         ended=ops.broadcast_to(ops.equal(length, 0), (batch, beam)),
     )
@@ -260,7 +265,7 @@ def decode(
             return tensor if independent else gather_rows(tensor, parents)
 
         ended = of_parent(beams.ended)
-        lengths = of_parent(beams.lengths) + ops.where(ended, 0, 1)
+        lengths = of_parent(beams.lengths) + ops.cast(ops.logical_not(ended), "int32")
         now = Beams(
             tokens=tokens,
             state=tuple(of_parent(each) for each in advanced),
@@ -309,13 +314,12 @@ def _continuations(
     token_scores, ids = operations.top_tokens(logits, width, group)
     # A finished hypothesis extends only with PAD at log-probability 0.
     ended = ops.expand_dims(current.ended, 2)
-    nothing = ops.where(ops.arange(width) == 0, 0.0, IMPOSSIBLE)
-    token_scores = ops.where(ended, nothing, token_scores)
+    token_scores = ops.where(ended, only_first(width), token_scores)
     ids = ops.where(ended, PAD, ids)
     if beam == 1:
         return ids[..., 0], ops.zeros_like(ids[..., 0]), token_scores[..., 0]
 
-    new_lengths = ops.expand_dims(current.lengths, 2) + ops.where(ended, 0, 1)
+    new_lengths = ops.expand_dims(current.lengths, 2) + ops.cast(ops.logical_not(ended), "int32")
     scores = ops.expand_dims(current.log_probabilities, 2) + token_scores
     scores = scores / length_penalty(ops.cast(new_lengths, "float32"), alpha)
     flat = (-1, beam * width)
