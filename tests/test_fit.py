@@ -76,6 +76,23 @@ def test_trains_with_another_floatx(floatx: str) -> None:
     assert last < first
 
 
+def test_metrics_count_all_tokens_with_another_floatx() -> None:
+    labels = np.full((8, 100), 4, "int32")
+    logits = np.zeros((8, 100, 11), "float32")
+    logits[::2, :, 4] = 1
+    results = []
+    for floatx in ("float32", "float16"):
+        keras.config.set_floatx(floatx)
+        try:
+            for metric in (Perplexity(), TokenAccuracy()):
+                for _ in range(100):
+                    metric.update_state(labels, logits)
+                results.append(float(metric.result()))
+        finally:
+            keras.config.set_floatx("float32")
+    assert results[2:] == results[:2]
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
     [

@@ -13,6 +13,10 @@ from keras_attn_nmt.layers.losses import real_tokens, token_cross_entropy
 class _TokenMean(keras.metrics.Mean):
     """Mean over the tokens of all batches, whatever their width."""
 
+    def __init__(self, name: str, dtype: Any = "float32", **kwargs: Any):
+        # Not `floatx`, which may be float16: its sums of tokens end at 65,504.
+        super().__init__(name=name, dtype=dtype, **kwargs)
+
     def update_state(self, values: Any, weights: Any) -> None:
         # Of more than one dimension, Keras takes the mean of each row first, padding included: a
         # token of a short batch would count more.
