@@ -3,8 +3,8 @@
 #
 # Behaviour: keras.config.set_floatx("float16") or "bfloat16" also makes integers small: where(mask,
 # 1, 0) on TensorFlow, and arange(n) on TensorFlow and JAX, are int16. Running counts of more than
-# 32,767 tokens wrap around without a word, positions wrap or stop there; adding either to an int32 tensor is
-# a TypeError on TensorFlow. With float64, they are int64 on TensorFlow.
+# 32,767 tokens wrap around without a word, positions wrap or stop there; adding either to an int32
+# tensor is a TypeError on TensorFlow. With float64, they are int64 on TensorFlow.
 #
 # Output seen (70,000 ones counted by cumsum; the last of 40,000 positions):
 #   tensorflow float32   int32  70000   int32  39999
