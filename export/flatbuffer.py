@@ -1,4 +1,4 @@
-"""What the converter wrote, as a FlatBuffer: TensorFlow Lite's schema, version 3."""
+"""Alignment and custom ops of `.tflite` files, FlatBuffers of schema version 3."""
 
 import flatbuffers
 from tensorflow.lite.python import schema_py_generated as schema
@@ -10,7 +10,7 @@ ALIGNMENT = 16
 
 class _AlignedBuilder(flatbuffers.Builder):
     def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
-        if elemSize == 1:  # Data of tensors: everything else has elements of four bytes and more.
+        if elemSize == 1:  # Data of tensors, and the few other vectors of bytes.
             alignment = ALIGNMENT
         offset: int = super().StartVector(elemSize, numElems, alignment)
         return offset

@@ -39,7 +39,7 @@ class Interpreters:
         with quiet_command():
             for _ in range(jobs):
                 interpreter = Interpreter(model_content=content, num_threads=threads)
-                interpreter.allocate_tensors()  # Tells of its delegate at the first time.
+                interpreter.allocate_tensors()  # Logs its delegate.
                 names = interpreter.get_signature_list()
                 self._free.put({name: interpreter.get_signature_runner(name) for name in names})
         self.signatures = frozenset(names)

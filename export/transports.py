@@ -204,14 +204,14 @@ class Grpc(Transport):
     def _connection(self) -> tuple[Any, Any]:
         """Channel and stub of this process."""
         process = os.getpid()
-        if process not in self.connections:
-            # No limit on the answer: attention takes room.
-            channel = self._grpc.insecure_channel(
-                self._address, options=[("grpc.max_receive_message_length", -1)]
-            )
-            # Atomic, so that a lock, which a fork could copy while it is held, is not needed.
-            self.connections.setdefault(process, (channel, self._stub_of(channel)))
-        return self.connections[process]
+        if known := self.connections.get(process):
+            return known
+        # No limit on the answer: attention takes room.
+        channel = self._grpc.insecure_channel(
+            self._address, options=[("grpc.max_receive_message_length", -1)]
+        )
+        # Atomic, so that a lock, which a fork could copy while it is held, is not needed.
+        return self.connections.setdefault(process, (channel, self._stub_of(channel)))
 
     def predict(self, signature: str, inputs: dict[str, list[str]], timeout: float) -> Arrays:
         """All outputs of a signature."""

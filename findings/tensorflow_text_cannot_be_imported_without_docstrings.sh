@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # tensorflow-text 2.21.1, tensorflow 2.21.0, Python 3.11, x86-64.
 #
-# Behaviour: under `python -OO` or PYTHONOPTIMIZE=2, as in some small images, which leaves docstrings
-# out, `import tensorflow_text` raises a TypeError: it formats the docstring of WordShape.
-# tensorflow itself and keras are imported.
+# Behaviour: under `python -OO` or PYTHONOPTIMIZE=2, which leaves docstrings out, `import
+# tensorflow_text` raises a TypeError: it formats the docstring of WordShape. tensorflow itself is
+# imported.
 #
 # Output seen:
 #   -O   imported

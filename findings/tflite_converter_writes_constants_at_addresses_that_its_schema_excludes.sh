@@ -3,9 +3,9 @@
 #
 # Behaviour: the converter's last steps rewrite the file from Python, whose FlatBuffers code does not
 # know the schema's `force_align: 16` of a buffer's data: constants lie at any multiple of 4, also
-# those of 64-bit integers. Releases of LiteRT up to 2.3.0 say nothing. LiteRT's nightly build
-# 2.4.0.dev20261026 copies a constant of 64-bit integers that is not at a multiple of 8 to the heap
-# when it loads such a file, warns of an "unaligned buffer", and advises to export it again.
+# those of 64-bit integers. (Seen by hand, not checked below: LiteRT 2.3.0 says nothing of it; its
+# nightly build 2.4.0.dev20261026 copies 64-bit integers that are not at a multiple of 8 when it loads
+# the file, warns of an "unaligned buffer", and advises to export it again.)
 #
 # Output seen (bytes of each constant: its place in the file modulo 16; it varies):
 #   {1792: 8, 76800: 4, 16: 12, 96: 0}

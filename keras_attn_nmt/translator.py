@@ -114,11 +114,11 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
         return self._decoder.has_attention
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Writes a model directory, with the shortlist, for `load`, the command line and exports.
+        """Writes a model directory for `load`, the command line and the exports.
 
-        Existing files are replaced. Hand-built models are loaded from `model.keras`: register
-        custom layers with `keras.saving.register_keras_serializable`, and import them before
-        loading.
+        Existing files are replaced; a shortlist is written if there is one. Hand-built models are
+        loaded from `model.keras`: register custom layers with
+        `keras.saving.register_keras_serializable`, and import them before loading.
 
         Raises:
             ValueError: It is an ensemble, which is several model directories.

@@ -41,9 +41,9 @@ def test_bad_files_are_refused_with_the_line(tmp_path, content, message):
         load(tmp_path, content)
 
 
-@pytest.mark.parametrize("target", [None, float("nan"), ["hound", None], 3])
+@pytest.mark.parametrize("target", [None, float("nan"), ["hound", None], 3, b"x"])
 def test_terms_of_a_table_that_are_no_strings_are_refused_by_name(target):
-    with pytest.raises(ValueError, match=r"consists of strings, got phrases .* the term 'Hund'"):
+    with pytest.raises(ValueError, match=r"consists of strings, got .* and the term 'Hund'"):
         Glossary({"Katze": "cat", "Hund": target})
 
 

@@ -154,7 +154,10 @@ class ValidationBleu(keras.callbacks.Callback):
         # Fail early, not after the first epoch.
         for each in reference_lists(self.references):
             if len(each) != len(self.sources):
-                raise ValueError(f"Got {len(each)} references for {len(self.sources)} sources.")
+                raise ValueError(
+                    f"Got {len(each)} references for {len(self.sources)} sources: give one "
+                    "reference for each source."
+                )
         check_references(self.references, tokenize, needed)
         self.translator = translator
         self.tokenize = tokenize

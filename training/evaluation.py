@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 import unicodedata
+import urllib.error
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,11 +97,11 @@ def metrics(tokenize: str) -> dict[str, Any]:
         raise ValueError(f"Unknown tokeniser {tokenize!r}. Known to sacreBLEU: {known}.") from error
     except (ImportError, RuntimeError) as error:
         raise ValueError(f"The tokeniser {tokenize!r} cannot be used: {error}") from error
-    except OSError as error:
+    except urllib.error.URLError as error:
         raise ValueError(
             f"The tokeniser {tokenize!r} cannot be used, as sacreBLEU could not download its "
-            f"file ({error}). Type the command again with a network, or choose a tokeniser "
-            "without a file, such as zh, char or 13a."
+            f"file ({error}). Try again with a network, or choose a tokeniser without a file, such "
+            "as zh, char or 13a."
         ) from error
 
 
@@ -245,14 +246,14 @@ def timed(
     """
     texts = list(texts)
     glossary, constraints = options.get("glossary"), options.get("constraints")
-    first: Sequence[int] = range(len(texts))
+    warm_up: Sequence[int] = range(len(texts))
     if keras.backend.backend() != "jax":
         rows = list(map(bool, text_constraints(texts, glossary, constraints)))
-        first = [rows.index(kind) for kind in (False, True) if kind in rows]
-    before = dict(options)
+        warm_up = [rows.index(constrained) for constrained in (False, True) if constrained in rows]
+    warm_up_options = dict(options)
     if constraints is not None:
-        before["constraints"] = [constraints[row] for row in first]
-    translator([texts[row] for row in first], **before)
+        warm_up_options["constraints"] = [constraints[row] for row in warm_up]
+    translator([texts[row] for row in warm_up], **warm_up_options)
     start = time.perf_counter()
     found = translator(texts, **options)
     return found, time.perf_counter() - start

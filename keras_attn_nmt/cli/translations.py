@@ -152,8 +152,8 @@ def translate(options: argparse.Namespace) -> None:
             raise prepared.error
     if cut:
         logging.warning(
-            "%d translations reached the maximum length (--max-length; in any case 3 x source "
-            "tokens + 20)",
+            "%d translations reached the maximum length (--max-length, or that of the export; in "
+            "any case 3 x source tokens + 20)",
             cut,
         )
 

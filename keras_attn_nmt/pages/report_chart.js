@@ -4,7 +4,7 @@
 globalThis.ReportChart = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const [BAR, GAP, HEIGHT, TOP, BOTTOM, LEFT] = [44, 10, 120, 20, 52, 8];
-  // Of the text below the bars.
+  // Width of the caption below the bars, in pixels.
   const AXIS = 130;
 
   function shape(name, attributes, text) {

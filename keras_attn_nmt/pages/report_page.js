@@ -9,7 +9,7 @@
   const INVISIBLE = /[\u00ad\u200b\u200e\u200f\u2060\ufeff]/g;
   // Scripts without spaces between words.
   const SPACELESS =
-    /[\p{scx=Hani}\p{scx=Hira}\p{scx=Kana}\p{scx=Thai}\p{scx=Laoo}\p{scx=Khmr}\p{scx=Mymr}]/u;
+    /[\p{sc=Hani}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Laoo}\p{sc=Khmr}\p{sc=Mymr}]/u;
   const segmenter = Intl.Segmenter && new Intl.Segmenter("und", {granularity: "word"});
   const data = pageData();
   const sentences = data.sentences.map((sentence, index) => ({
@@ -115,7 +115,7 @@
     const known = new Set(wordsOf(comparable(reference)));
     if (!translation.trim()) return [element("em", {}, "(empty)")];
     return wordsOf(translation).map((part) => {
-      const same = !part.trim() || known.has(comparable(part));
+      const same = !comparable(part).trim() || known.has(comparable(part));
       return same ? part : element("mark", {}, part);
     });
   }

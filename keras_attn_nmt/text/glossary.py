@@ -38,13 +38,13 @@ class Constraint:
     source: str = ""
 
     def __init__(self, targets: str | Sequence[str], source: str = ""):
-        several = isinstance(targets, Iterable) and not isinstance(targets, str)
+        several = isinstance(targets, Iterable) and not isinstance(targets, (str, bytes))
         phrases: tuple[Any, ...] = tuple(targets) if several else (targets,)
         for text in (*phrases, source):
             if not isinstance(text, str):
                 raise ValueError(
-                    f"A constraint consists of strings, got phrases {phrases} for the term "
-                    f"{source!r}: correct it, or leave it out."
+                    f"A constraint consists of strings, got {text!r} among the phrases {phrases} "
+                    f"and the term {source!r}: correct it, or leave it out."
                 )
             if set(text) & set("\t\r\n"):
                 raise ValueError(f"A constraint is one line without tabs, got {text!r}.")

@@ -20,7 +20,7 @@ TAG = re.compile(
     rf"|<(?P<close>/)?(?P<name>{_NAME})(?P<attributes>{_ATTRIBUTES})(?P<empty>/)?>",
     re.DOTALL,
 )
-# Begin and end of what is code by itself.
+# Comments, processing instructions and CDATA sections.
 _CODES = (("<!--", "-->"), ("<?", "?>"), ("<![CDATA[", "]]>"))
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]*);")
 _ATTRIBUTE = re.compile(r"""([^\s"'<>/=]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>=`]+))""")
@@ -169,7 +169,7 @@ def escape(text: str) -> str:
 
 def _parts(text: str) -> Iterator[Part]:
     place = 0
-    for match in TAG.finditer(_without_endless(text)):
+    for match in TAG.finditer(_mask_unterminated(text)):
         if match.start() > place:
             yield Part("text", text[place : match.start()], "", place)
         yield _tag(match)._replace(raw=text[slice(*match.span())])
@@ -178,8 +178,11 @@ def _parts(text: str) -> Iterator[Part]:
         yield Part("text", text[place:], "", place)
 
 
-def _without_endless(text: str) -> str:
-    """A text as long, in which codes without an end do not begin: each would be read to the end."""
+def _mask_unterminated(text: str) -> str:
+    """Blanks the openings of unterminated comments, processing instructions and CDATA sections.
+
+    The regular expression would scan to the end of the text for each of them.
+    """
     for begin, end in _CODES:
         last = text.rfind(end) + 1
         text = text[:last] + text[last:].replace(begin, "<".ljust(len(begin)))

@@ -74,8 +74,8 @@ class ParagraphTranslator:
             protect: See `nbest`.
             markup: See `nbest`; a pair of tags may enclose several sentences.
             stand_in: See `nbest`.
-            options: Other options of the call, except for `constraints`, which do not say in which
-                sentence they belong.
+            options: Other options of the call, except for `constraints`, which apply to whole
+                texts.
 
         Raises:
             TextTooLong: A single sentence is too long.
@@ -84,8 +84,8 @@ class ParagraphTranslator:
         """
         if options.get("constraints") is not None:
             raise ValueError(
-                "constraints do not say in which sentence of a paragraph they belong: use a "
-                "glossary, or translate the sentences as texts of their own."
+                "constraints apply to whole texts and cannot be assigned to the sentences of a "
+                "paragraph: use a glossary, or translate the sentences as texts of their own."
             )
         wanted = target_phrases(options.get("glossary"))
         protection = Protection(protect, markup=markup, stand_in=stand_in, wanted=wanted)

@@ -325,10 +325,10 @@ class Tokenizer:
     def _known(self, ids: Iterable[int]) -> list[int]:
         try:
             known = [int(i) for i in ids]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
-                f"expected a sequence of ids, got {ids!r:.60}: decode takes a list of sequences, "
-                "and pieces takes one sequence"
+                f"expected a sequence of ids, got {ids!r:.60}: decode takes a list of sequences of "
+                "whole numbers, and pieces takes one sequence"
             ) from error
         if known and not 0 <= min(known) <= max(known) < self.vocabulary_size:
             wrong = next(i for i in known if not 0 <= i < self.vocabulary_size)

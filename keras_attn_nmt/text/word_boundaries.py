@@ -75,7 +75,9 @@ def ends_in_word(piece: str) -> bool:
         # The last byte of a character is in doubt.
         code = int(byte[1], 16)
         return is_word_character(chr(code)) if code < 0x80 else code in _LATER_BYTES
-    return is_word_character(piece[-1])
+    last = piece.rstrip(JOINERS)[-1:]
+    # What is before a joiner alone is unknown.
+    return not last or is_word_character(last)
 
 
 def continues_word(piece: str) -> bool:

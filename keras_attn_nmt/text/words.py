@@ -95,7 +95,7 @@ class WordAttention:
 
 
 class WordFinder:
-    """Finds the words of a text that are a form, in time that does not grow with the text.
+    """Index of the words of a text: to find the occurrences of a string, no scan of the text.
 
     Args:
         text: The text.
@@ -110,7 +110,7 @@ class WordFinder:
             self._places.setdefault(text[start:end], []).append(index)
 
     def occurrences(self, form: str) -> list[Span]:
-        """The words, as starts and ends, in order and without overlaps."""
+        """The words that spell a string, as starts and ends, in order and without overlaps."""
         found: list[Span] = []
         # The first word is the whole form or its beginning.
         begun = (self._places.get(form[:length], ()) for length in range(1, len(form) + 1))

@@ -257,7 +257,7 @@ def test_long_timeouts_pickled_and_closed_clients(protocol):
         client = TranslationClient(address, "a#b?c", timeout=math.inf)
         unpickled = pickle.loads(pickle.dumps(client))  # noqa: S301  Our own.
         for each in (client, unpickled, copy.deepcopy(client)):
-            for _ in "again":  # A closed client connects again.
+            for _ in range(2):  # A closed client connects again.
                 assert each.embed(["ein"]).tolist() == [VECTOR]
                 each.close()
     assert set(server.paths) <= {"/v1/models/a%23b%3Fc:predict"}
