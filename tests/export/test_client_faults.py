@@ -351,5 +351,7 @@ def test_context_manager_closes_the_client():
     with Scripted().grpc() as address:
         with TranslationClient(address, "m") as client:
             client.embed(["ein"])
-            assert len(client._transport.connections) == 1
+            ((channel, _),) = client._transport.connections.values()
         assert not client._transport.connections
+        with pytest.raises(ValueError, match="closed"):
+            channel.unary_unary("/method")(b"")
