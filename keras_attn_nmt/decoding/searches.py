@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from keras_attn_nmt.decoding.batches import IDS, compiled
 from keras_attn_nmt.decoding.constrained_batches import ConstrainedSearch
@@ -64,9 +64,8 @@ class Searches:
         if isinstance(self._shortlist, Shortlist):
             self._shortlist.save(path, *self._tokenizers)
         elif self._shortlist is not None and os.path.isfile(self._shortlist):
-            content = Path(self._shortlist).read_bytes()
             with atomic_write(path) as temporary:
-                temporary.write_bytes(content)
+                shutil.copyfile(self._shortlist, temporary)
 
     def _search(self, options: SearchOptions, shortlist: bool) -> Callable:
         find = functools.partial(search, self._decoder_with(shortlist), options=options)
