@@ -20,8 +20,8 @@ def aligned(content: bytes) -> bytes:
     """The same model, with the data of its tensors at multiples of 16 bytes in the file.
 
     TensorFlow's converter writes from Python, whose generated code does not know `force_align`. A
-    runtime that maps the file into memory then has to copy what its processor cannot read in place:
-    LiteRT 2.4 does, with a warning.
+    runtime that maps the file into memory may have to copy what is not aligned: LiteRT's nightly
+    build 2.4.0.dev20261026 copies 64-bit integers that are not at multiples of 8, with a warning.
     """
     builder = _AlignedBuilder(len(content))
     model = schema.ModelT.InitFromPackedBuf(content)

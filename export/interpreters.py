@@ -39,7 +39,8 @@ class Interpreters:
         with quiet_command():
             for _ in range(jobs):
                 interpreter = Interpreter(model_content=content, num_threads=threads)
-                interpreter.allocate_tensors()  # Logs its delegate.
+                # Logs the delegate in this context, which the first run would do outside of it.
+                interpreter.allocate_tensors()
                 names = interpreter.get_signature_list()
                 self._free.put({name: interpreter.get_signature_runner(name) for name in names})
         self.signatures = frozenset(names)
