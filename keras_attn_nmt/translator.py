@@ -343,7 +343,7 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
         an ensemble, the vectors of all models, one after the other. That of a blank text is zeros.
 
         Raises:
-            TextTooLong, ValueError, RuntimeError: See `nbest`.
+            TextTooLong, ValueError, RuntimeError: See `nbest`; `ValueError` also for NaN.
         """
         self._check(batch_size)
         ids = self._texts.source_ids(texts)
@@ -352,6 +352,11 @@ class Translator(LoadedInEachProcess, ParagraphTranslator):
             result[batch] = keras.ops.convert_to_numpy(
                 self._searches.embed(pad([ids[i] for i in batch], batch_size))
             )[: len(batch)]
+        if np.isnan(result).any():
+            raise ValueError(
+                "A sentence vector is NaN: the weights of the encoder are damaged, or diverged in "
+                "training: restore or train them again."
+            )
         return result
 
     def _check(self, batch_size: int) -> None:

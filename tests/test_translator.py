@@ -120,6 +120,15 @@ def test_a_model_that_diverged_has_no_translations(method, arguments):
         getattr(translator, method)(["ein Haus"], **arguments)
 
 
+def test_an_encoder_that_diverged_has_no_sentence_vectors():
+    files = tiny_files()
+    embedding = files.model.get_layer("source_embedding").embeddings
+    embedding.assign(np.full(embedding.shape, np.nan))
+    translator = Translator(files.model, files.source_tokenizer, files.target_tokenizer)
+    with pytest.raises(ValueError, match=r"sentence vector is NaN.* diverged in"):
+        translator.embed(["ein Haus"])
+
+
 def test_complete_is_false_for_cut_translations(translator):
     (hypotheses,) = translator.nbest(["ein Haus"], beam_size=200, max_length=4)
     assert {each.complete for each in hypotheses} == {True, False}

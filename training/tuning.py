@@ -39,7 +39,8 @@ def tune_search(
     coverage_penalties: Sequence[float] = COVERAGE_PENALTIES,
 ) -> Iterator[Trial]:
     """Tries search options: first the current ones, then all pairs of beam size and length penalty
-    without coverage penalty, then all coverage penalties with the best pair.
+    without coverage penalty, then all coverage penalties with the best pair, unless its beam has a
+    single hypothesis, which no penalty could rank.
 
     Args:
         measure: The score of options; more is better, see `measure_translations` and
@@ -74,7 +75,8 @@ def tune_search(
 
     yield from tried([current, *pairs])
     best = best_trial([trial for trial in trials if trial.options in pairs] or trials).options
-    yield from tried([best.replaced(coverage_penalty=weight) for weight in coverage_penalties])
+    if best.beam_size > 1:
+        yield from tried([best.replaced(coverage_penalty=weight) for weight in coverage_penalties])
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial:

@@ -42,7 +42,7 @@ def add_commands(commands: Commands) -> None:
     for name, kind, metavar, default in (
         ("beam-sizes", positive, "K", "3 5 8 12"),
         ("length-penalties", not_negative, "A", "0 0.5 1 1.5 2"),
-        ("coverage-penalties", not_negative, "B", "0 0.1 0.2 0.4; with the best of the others"),
+        ("coverage-penalties", not_negative, "B", "0 0.1 0.2 0.4; with the best beam above 1"),
     ):
         command.add_argument(
             f"--{name}",
