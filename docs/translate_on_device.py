@@ -15,8 +15,11 @@ from ai_edge_litert.interpreter import Interpreter
 from sentencepiece import SentencePieceProcessor
 
 END = 2
-# Soft hyphen, zero-width space, directional marks, word joiner, byte order mark.
-INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"
+# Soft hyphen, zero-width space, word joiner, byte order mark, and marks of direction.
+INVISIBLE = (
+    "\u00ad\u200b\u2060\ufeff"
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)

@@ -16,6 +16,7 @@ KOREAN = "한국어 문장입니다."
 TYPED = [
     ("fünf", "fu\u0308nf"),
     ("fünf", "fü\u00adn\u200bf\ufeff"),
+    ("fünf", "\u2068fünf\u2069\u061c"),  # As around a value in right-to-left text.
     ("ệ ệ ệ ế", "e\u0302\u0323 e\u0323\u0302 ê\u0323 ê\u0301"),
     ("Å K Ω", "\u212b \u212a \u2126"),
     (VIETNAMESE, unicodedata.normalize("NFD", VIETNAMESE)),
