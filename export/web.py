@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,16 @@ FILES = (
     "LICENSE",
 )
 RUNTIME_FILES = ("litert.js", "litert_wasm.js", "litert.wasm", "NOTICE")
+# The scripts that the worker is made of, in order.
+WORKER = (
+    "attention_text.js",
+    "sentences.js",
+    "sentencepiece.js",
+    "litert.js",
+    "litert_wasm.js",
+    "decoding.js",
+    "worker.js",
+)
 # All that a folder of a page has, models aside.
 WRITTEN = frozenset(
     (*FILES, *ATTENTION_SCRIPTS, *ATTENTION_STYLES, *RUNTIME_FILES, MODELS, "models")
@@ -154,6 +164,7 @@ def export_web(
             "examples": list(examples),
             "bytes": size + len(files["litert.wasm"]),
             "runtime": _versioned("litert.wasm", files["litert.wasm"]),
+            "worker": [_versioned(name, files[name]) for name in WORKER],
             "models": described,
         }
         files[MODELS] = (json.dumps(page, indent=2, ensure_ascii=False) + "\n").encode()
@@ -162,6 +173,8 @@ def export_web(
                 files[f"models/{path.name}"] = path.read_bytes()
             shutil.rmtree(folder / "models")
             files = {PAGE: web_single_file.joined(files)}
+        else:
+            files[PAGE] = _with_versions(files[PAGE].decode(), files)
         for name, content in files.items():
             with named_errors(output / name):
                 (folder / name).write_bytes(content)
@@ -254,6 +267,15 @@ def _described(name: str, path: Path) -> dict[str, Any]:
 def _versioned(name: str, content: bytes) -> str:
     """A URL that changes with the content, so that browsers do not mix files of two exports."""
     return f"{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def _with_versions(page: str, files: Mapping[str, bytes]) -> bytes:
+    """The page with the versions of its scripts and styles, and of the file of its models."""
+
+    def versioned(match: re.Match[str]) -> str:
+        return f'{match[1]}"{_versioned(match[2], files[match[2]])}"'
+
+    return re.sub(r'( (?:src|href|data-models)=)"([\w.]+)"', versioned, page).encode()
 
 
 def _page_files() -> dict[str, bytes]:

@@ -7,10 +7,6 @@ class Page {
   static QUIET_MS = 900;
   // More translations at once are only counted.
   static MOST_ANNOUNCED = 3;
-  static WORKER = [
-    "attention_text.js", "sentences.js", "sentencepiece.js", "litert.js", "litert_wasm.js",
-    "decoding.js", "worker.js",
-  ];
 
   #parts = Object.fromEntries(
     Array.from(document.querySelectorAll("[id]"), (each) => [each.id, each]));
@@ -36,12 +32,12 @@ class Page {
     Page.#checkBrowser();
     this.#parts.progress.hidden = false;
     this.#say("Loading the models and the runtime \u2026");
-    const page = JSON.parse(await Resources.text("models.json"));
+    const page = JSON.parse(await Resources.text(document.body.dataset.models));
     this.#models = page.models;
     this.#describe(page.examples);
     this.#listen();
     const [message, buffers] = await this.#fetched(page);
-    const url = await Resources.scriptUrl(...Page.WORKER);
+    const url = await Resources.scriptUrl(...page.worker);
     const translations = new Translations(url, {
       onResult: ({milliseconds}) => this.#received(milliseconds),
       onFailure: (error) => this.#fail(error),

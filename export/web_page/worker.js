@@ -1,7 +1,7 @@
 "use strict";
 
 // Translates in a worker: SentencePiece, then the `.tflite` file in LiteRT.js, then SentencePiece.
-// The page joins this script with those it needs: see `Page.WORKER`.
+// The page joins this script with those it needs: see `WORKER` in web.py.
 
 // An error of a kind for which the page has a message.
 class TranslationError extends Error {

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -317,12 +318,15 @@ def open_page(chromium, exported):
 
 @pytest.fixture
 def changed_folder(exported, tmp_path):
-    """A copy of the folder with code appended to a script."""
+    """A copy of the folder with code appended to a script, and URLs without versions."""
 
     def change(name, code):
         folder = shutil.copytree(exported / "folder", tmp_path / "web")
         with open(folder / name, "a") as script:
             script.write(code)
+        for named in ("index.html", "models.json"):
+            text = (folder / named).read_text("utf-8")
+            (folder / named).write_text(re.sub(r"\?v=\w+", "", text), "utf-8")
         return folder
 
     return change

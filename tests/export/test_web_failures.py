@@ -1,6 +1,7 @@
 """Failures that the page explains, results that it refuses, and its text functions."""
 
 import contextlib
+import http.server
 import shutil
 
 import numpy as np
@@ -112,6 +113,31 @@ def check_translates(page):
     """Types into a page or frame that has started, and waits for a translation."""
     page.locator("#text").fill("ein Haus am See")
     page.locator(".page-translation:not(:empty)").wait_for()
+
+
+def test_a_file_whose_download_breaks_is_named(chromium, exported, monkeypatch):
+    def copy(handler, source, output):
+        content = source.read()
+        output.write(content[:-9] if source.name.endswith(".wasm") else content)
+
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "copyfile", copy)
+    with served(exported / "folder") as address, contextlib.closing(chromium.new_page()) as page:
+        page.goto(address)
+        page.locator("#status.page-error").wait_for()
+        status = page.locator("#status").inner_text()
+        assert "litert.wasm cannot be loaded (network error)" in status
+
+
+@pytest.mark.parametrize("name", ["worker.js", "models/model.source.spm", "models.json"])
+def test_a_file_of_another_export_is_refused(chromium, exported, name):
+    # As a cache that ignores the query of a URL gives it.
+    other = (exported / "folder" / name).read_bytes() + b"\n"
+    with served(exported / "folder") as address, contextlib.closing(chromium.new_page()) as page:
+        page.route(f"**/{name}*", lambda route: route.fulfill(body=other))
+        page.goto(address)
+        page.locator("#status.page-error").wait_for()
+        status = page.locator("#status").inner_text()
+        assert f"{name} is damaged, or from another export" in status
 
 
 @pytest.mark.parametrize("shape", ["folder", "single"])

@@ -60,18 +60,21 @@ def test_a_folder_has_all_that_its_page_names(quick, model_directory, tmp_path):
     folder = page.parent
     assert page == tmp_path / "web" / "index.html"
     assert list(tmp_path.iterdir()) == [folder]
-    named = re.findall(r'(?:src|href)="([\w.]+)"', page.read_text("utf-8"))
     described = json.loads((folder / "models.json").read_text("utf-8"))
     assert described["examples"] == ["ein Haus"]
     (model,) = described["models"]
-    named += re.findall(r'"(\w+\.js)"', (folder / "page.js").read_text("utf-8"))
     kinds = ("tflite", "sourceVocabulary", "targetVocabulary")
-    for url in (described["runtime"], *(model[kind] for kind in kinds)):
+    named = re.findall(r'(?:src|href|data-models)="(\w[^"]+\.[^"]+)"', page.read_text("utf-8"))
+    named += described["worker"] + [described["runtime"], *(model[kind] for kind in kinds)]
+    paths = set()
+    # A browser, or a cache before it, mixes no files of two exports.
+    for url in named:
         name, _, version = url.partition("?v=")
+        paths.add(name)
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest().startswith(version)
-        assert len(version) == 12
-    assert {"page.js", "attention_view.js", "sentencepiece.js", "litert.js"} <= set(named)
-    assert [name for name in named if not (folder / name).is_file()] == []
+        assert len(version) == 12, url
+    assert {"page.js", "page.css", "attention_view.js", "models.json", "worker.js"} <= paths
+    assert {"sentencepiece.js", "litert.js", "litert.wasm", "models/model.tflite"} <= paths
     assert "Apache License" in (folder / "LICENSE").read_text("utf-8")
     # A web server may read it, unlike a temporary folder.
     (tmp_path / "other").mkdir()
