@@ -204,15 +204,46 @@
     }
   }
 
-  /** Inserts an item into a sorted array. */
-  function insert(sorted, item, compare) {
-    let low = 0;
-    for (let high = sorted.length; low < high; ) {
-      const middle = (low + high) >> 1;
-      if (compare(sorted[middle], item) < 0) low = middle + 1;
-      else high = middle;
+  /** A binary heap: `pop` removes the item that is the last in the order of `compare`. */
+  class Heap {
+    #items = [];
+    #compare;
+
+    constructor(compare) {
+      this.#compare = compare;
     }
-    sorted.splice(low, 0, item);
+
+    get size() {
+      return this.#items.length;
+    }
+
+    push(item) {
+      const items = this.#items;
+      let place = items.length;
+      for (let parent; place > 0; place = parent) {
+        parent = (place - 1) >> 1;
+        if (this.#compare(items[parent], item) >= 0) break;
+        items[place] = items[parent];
+      }
+      items[place] = item;
+    }
+
+    pop() {
+      const items = this.#items;
+      const [found] = items;
+      const item = items.pop();
+      if (items.length === 0) return found;
+      let place = 0;
+      for (let child = 1; child < items.length; child = 2 * place + 1) {
+        const next = child + 1;
+        if (next < items.length && this.#compare(items[next], items[child]) > 0) child = next;
+        if (this.#compare(item, items[child]) >= 0) break;
+        items[place] = items[child];
+        place = child;
+      }
+      items[place] = item;
+      return found;
+    }
   }
 
   /** A vocabulary, see `Tokenizer` (keras_attn_nmt/text/tokenizer.py). */
@@ -379,14 +410,14 @@
     const later = (a, b) => a.score - b.score || b.left.start - a.left.start;
 
     return (bytes) => {
-      const merges = []; // The next one is the last.
+      const merges = new Heap(later);
       const parts = new Map(); // Of unused pieces, which are only intermediate merges.
       const propose = (left, right) => {
         if (!right || left.frozen || right.frozen) return;
         const merged = left.bytes + right.bytes;
         const id = ids.get(merged);
         if (id === undefined) return;
-        insert(merges, { left, right, merged, score: pieces[id].score }, later);
+        merges.push({ left, right, merged, score: pieces[id].score });
         if (isUnused(id)) parts.set(merged, [left.bytes, right.bytes]);
       };
       const first = { frozen: true, next: null };
@@ -397,7 +428,7 @@
         last = last.next;
       }
       for (let symbol = first.next; symbol; symbol = symbol.next) propose(symbol, symbol.next);
-      while (merges.length > 0) {
+      while (merges.size > 0) {
         const { left, right, merged } = merges.pop();
         // Out of date if one of the two has been merged with its other neighbour.
         if (!left.bytes || !right.bytes || left.bytes + right.bytes !== merged) continue;

@@ -56,6 +56,17 @@ const pieces = ids.map((each) => tokenizer.pieces(each));
 const decoded = [...ids, ...sequences].map((each) => tokenizer.decode(each));
 return { size: tokenizer.size, ids, pieces, decoded };
 """
+# Answers with the milliseconds for a text, and for it several times in a row.
+TIMES = """
+const { file, text, times } = question;
+const tokenizer = new SentencePiece(fs.readFileSync(file));
+const time = (text) => {
+  const start = performance.now();
+  tokenizer.encode(text);
+  return performance.now() - start;
+};
+return [text, text, text, text.repeat(times)].map(time).slice(2);
+"""
 # Answers with the message of each plain Error.
 ERRORS = """
 return question.map(({ model, text, ids }) => {
@@ -293,6 +304,14 @@ def test_unescaped_spaces(check):
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
 def test_long_texts(check, model_type):
     check(trained(model_type=model_type), LONG)
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_time_grows_with_the_length_of_a_text_and_not_with_its_square(ask, tmp_path, model_type):
+    file = tmp_path / "vocabulary.spm"
+    file.write_bytes(trained(model_type=model_type))
+    short, long = ask(TIMES, {"file": str(file), "text": "ein Haus am See " * 1000, "times": 16})
+    assert long < 64 * short
 
 
 @pytest.mark.parametrize("name", CORPORA)
