@@ -11,10 +11,22 @@ import {Tensor, loadLiteRt} from "@litertjs/core";
 const PAD = 0, BOS = 1, EOS = 2;
 const ADVICE = "Are the ids those of the file's source vocabulary?";
 const errors = [];
+let loading = null;
+let lastRun = Promise.resolve();
 
-// Loads LiteRT.js, in a page or a classic worker, from a folder whose name ends with a slash. Reads
-// its log: LiteRT.js logs a failed run and does not throw.
-export async function loadRuntime(folder) {
+// Loads LiteRT.js, in a page or a classic worker, from its folder `wasm`; a second call waits for
+// the first. Reads its log: LiteRT.js logs a failed run and does not throw.
+export function loadRuntime(folder) {
+  loading ??= load(folder.replace(/\/*$/, "/")).catch((error) => {
+    loading = null;
+    const reason = error.message ?? "its script was not loaded";
+    const advice = "The folder must have the files of @litertjs/core/wasm.";
+    throw new Error(`LiteRT.js cannot be loaded from ${folder} (${reason}). ${advice}`);
+  });
+  return loading;
+}
+
+async function load(folder) {
   globalThis.Module = {
     locateFile: (name) => folder + name,
     printErr: (line) => (line.startsWith("ERROR") ? errors.push(line) : console.debug(line)),
@@ -22,8 +34,16 @@ export async function loadRuntime(folder) {
   await loadLiteRt(folder);
 }
 
-// Runs one signature: plain arrays in and out, by name. LiteRT.js frees no tensor by itself.
-async function run(model, signature, inputs) {
+// Runs one signature: plain arrays in and out, by name. One run at a time, as the log does not say
+// which has failed.
+function run(...task) {
+  const done = lastRun.then(() => runAlone(...task));
+  lastRun = done.catch(() => {});
+  return done;
+}
+
+// LiteRT.js frees no tensor by itself.
+async function runAlone(model, signature, inputs) {
   const tensors = {};
   for (const [name, {data, shape}] of Object.entries(inputs)) tensors[name] = new Tensor(data, shape);
   const former = errors.length;

@@ -138,6 +138,18 @@ def test_browser_equals_python(files, answers, number, tolerance, search, beam_s
             np.testing.assert_allclose(got["tokenScores"], scores, atol=10 * tolerance)
 
 
+def test_a_folder_without_the_runtime_is_named_and_another_one_works(answers):
+    assert "LiteRT.js cannot be loaded from /missing/" in answers["missing"]
+    assert answers["loaded"] == ["", ""]
+
+
+def test_a_search_does_not_fail_with_another_one(files, answers):
+    good, bad = answers["together"]
+    assert bad is None
+    (expected,) = answers[files[-1].name][0]["greedy"]
+    assert good["tokens"] == expected["tokens"]
+
+
 def test_penalties_that_the_example_does_not_have_are_refused(answers):
     refused = answers["refused"]["beamSearch penalties"]
     assert "a length penalty only: run translate_beam" in refused
