@@ -1,5 +1,6 @@
 """Self-contained HTML pages in Chromium."""
 
+import contextlib
 import json
 import re
 import struct
@@ -164,6 +165,21 @@ def test_the_translation_is_copied(opened):
     page.get_by_text("Copied").wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Copy"
     assert page.evaluate("navigator.clipboard.readText()") == "forty-one years"
+
+
+def test_the_translation_is_copied_in_a_frame_of_another_page(chromium):
+    html = translation(*SENTENCES["number"]).to_html()
+    with contextlib.closing(chromium.new_page()) as page:
+        frame = '<iframe src="https://pages.test/"></iframe><textarea></textarea>'
+        for address, body in (("https://app.test/", frame), ("https://pages.test/", html)):
+            answer = {"body": body, "content_type": "text/html; charset=utf-8"}
+            page.route(address, lambda route, _, answer=answer: route.fulfill(**answer))
+        page.goto("https://app.test/")
+        page.frame_locator("iframe").get_by_role("button", name="Copy").click()
+        page.frame_locator("iframe").get_by_text("Copied").wait_for()
+        page.locator("textarea").focus()
+        page.keyboard.press("Control+V")
+        assert page.locator("textarea").input_value() == "forty-one years"
 
 
 def test_without_attention_the_page_says_so(opened):

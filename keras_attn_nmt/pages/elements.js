@@ -20,8 +20,13 @@ globalThis.PageElements = (() => {
   }
 
   async function copyText(text) {
-    if (isSecureContext && origin !== "null") return navigator.clipboard.writeText(text);
-    // Pages from a file, from an insecure server or in a notebook's frame need the older method.
+    try {
+      await navigator.clipboard.writeText(text);
+      return;
+    } catch {
+      // Pages from an insecure server have no clipboard, and those in a frame of another page are
+      // not allowed to use it: both may use the older method.
+    }
     const focused = document.activeElement;
     const area = element("textarea", {class: "attention-offscreen"});
     area.value = text;
