@@ -182,6 +182,17 @@ def test_the_translation_is_copied_in_a_frame_of_another_page(chromium):
         assert page.locator("textarea").input_value() == "forty-one years"
 
 
+def test_high_contrast_shows_the_focus_and_the_choice(opened):
+    page = opened(translation(*SENTENCES["number"]).to_html(), forced_colors="active")
+    page.keyboard.press("Tab")
+    outlined = "all => all.map((each) => getComputedStyle(each).outlineStyle !== 'none')"
+    found = units(page, "source").evaluate_all(outlined)
+    assert found == [True] + [False] * (len(found) - 1)
+    choices = page.locator(".attention-toggle span")
+    assert choices.all_inner_texts() == ["Words", "Subwords"]
+    assert choices.evaluate_all(outlined) == [True, False]
+
+
 def test_without_attention_the_page_says_so(opened):
     found = translation(*SENTENCES["number"])
     none = Translation(
