@@ -24,6 +24,11 @@ def check_arguments(pairs: Any, columns: tuple[str, str] | None, missing: str) -
     """Raises `ValueError` for invalid arguments of `from_pairs`."""
     if hasattr(pairs, "collect_schema") and hasattr(pairs, "collect"):
         raise ValueError("This is a lazy frame of polars: pass from_pairs frame.collect().")
+    if hasattr(pairs, "columns") and hasattr(pairs, "to_arrow_table"):
+        raise ValueError(
+            "This is a relation of DuckDB, a query whose rows come in any order each time: pass "
+            "from_pairs relation.to_arrow_table()."
+        )
     if not callable(pairs) and not hasattr(pairs, "__iter__") and not hasattr(pairs, "columns"):
         raise ValueError(f"Expected sentence pairs, got {type(pairs).__name__}.")
     if missing not in MISSING:

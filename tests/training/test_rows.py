@@ -144,6 +144,37 @@ def test_polars_frames():
     assert texts(from_pairs(frame, columns=("de", "en"), missing="drop")) == PAIRS
 
 
+def test_relation_of_duckdb_is_refused_with_advice():
+    class Relation(Frame):
+        """As DuckDB has it: a column is a relation, too, which cannot be iterated."""
+
+        def __getitem__(self, name):
+            return Relation({name: self._columns[name]})
+
+        def __len__(self):
+            return 3
+
+        def __iter__(self):
+            raise TypeError("a relation is indexed by one column name, not by int")
+
+        def to_arrow_table(self):
+            return COLUMNS
+
+    relation = Relation(COLUMNS)
+    with pytest.raises(ValueError, match=r"relation of DuckDB.*relation\.to_arrow_table"):
+        from_pairs(relation, columns=("de", "en"))
+    assert texts(from_pairs(relation.to_arrow_table(), columns=("de", "en"))) == PAIRS
+
+
+def test_duckdb():
+    duckdb = pytest.importorskip("duckdb")
+    pytest.importorskip("pyarrow", exc_type=ImportError)
+    relation = duckdb.sql("SELECT 1 AS id, 'Haus' AS de, 'house' AS en")
+    with pytest.raises(ValueError, match="relation of DuckDB"):
+        from_pairs(relation, columns=("de", "en"))
+    assert texts(from_pairs(relation.to_arrow_table(), columns=("de", "en"))) == PAIRS[:1]
+
+
 def test_hugging_face_datasets():
     datasets = pytest.importorskip("datasets")
     table = pytest.importorskip("pyarrow", exc_type=ImportError).Table.from_pylist(NESTED)
