@@ -20,7 +20,7 @@ XLA_FLAGS = "--xla_backend_optimization_level=0"
 with contextlib.suppress(importlib.metadata.PackageNotFoundError):
     # An unknown flag would end the process: only with versions that are known to have it.
     version = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
-    if (0, 6) <= version <= (0, 12):
+    if (0, 6) <= version <= (0, 10):  # 0.11.1 does not have it any more.
         XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 
