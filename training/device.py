@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -31,12 +32,16 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages that affect results."""
     found = {"python": platform.python_version()}
     backend = ("jax", "jaxlib") if keras.backend.backend() == "jax" else ()
-    for name in (*PACKAGES, *backend):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    found |= {name: _version(name) for name in (*PACKAGES, *backend)}
+    # Of the modules: tf-nightly is not named after its own, and keras may lie beside keras-nightly.
+    return found | {"keras": keras.__version__, "tensorflow": tf.__version__}
+
+
+def _version(package: str) -> str:
+    for name in (package, f"{package}-nightly"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return "not installed"
 
 
 def describe_device(model: keras.Model) -> str:
