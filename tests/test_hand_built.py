@@ -71,7 +71,8 @@ def hand_built(tokenizer, *, mask_zero=False, previous_token=False):
 @pytest.fixture(scope="module")
 def trained(tokenizer):
     """A translator that has learned to give the text back."""
-    keras.utils.set_random_seed(2)
+    # With seed 2, rounding of a version of Keras decides whether the last steps are learned.
+    keras.utils.set_random_seed(4)
     model = hand_built(tokenizer, previous_token=True)
     model.compile(keras.optimizers.Adam(0.02), loss=[MaskedCrossentropy(), None])
     # Else the step is traced once to make the optimizer's variables, and once more.
