@@ -112,9 +112,10 @@ def _corpus(data: DataRecipe, name: str, table: Any) -> MixedCorpus:
     return MixedCorpus(name, section, ratio)
 
 
-def _trained_on(data: DataRecipe) -> tuple[str, str, object]:
-    """The training files of a section."""
-    return data.corpus, os.path.realpath(data.folder), data.train
+def _trained_on(data: DataRecipe) -> tuple[str, str]:
+    """The training files of a section, however their path is spelled."""
+    path = os.path.join(os.path.expanduser(data.folder), os.path.expanduser(data.train))
+    return data.corpus, os.path.realpath(path)
 
 
 def _given(settings: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -180,17 +180,27 @@ def test_errors_name_the_table(folder):
         load_training(phrases, aligned=True)
 
 
-@pytest.mark.parametrize("also", [{}, {"corpus": "tsv"}])
-def test_a_table_of_the_same_files_holds_out_the_same_pairs(folder, also):
-    table = {"train": "old.tsv", "ratio": 0.5, **also}
-    if also:
-        table["folder"] = f"{folder}/../{folder.name}"
+@pytest.mark.parametrize(
+    ("also", "place"),
+    [
+        ({}, ""),
+        ({}, "./"),
+        ({}, "{folder}/"),
+        ({"corpus": "tsv", "folder": "{folder}/../{folder.name}"}, ""),
+        ({"corpus": "tsv", "folder": "~"}, ""),
+        ({"corpus": "tsv", "folder": ""}, "~/"),
+    ],
+)
+def test_a_table_of_the_same_files_holds_out_the_same_pairs(folder, also, place, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    place, also = place.format(folder=folder), {k: v.format(folder=folder) for k, v in also.items()}
+    table = {"train": f"{place}old.tsv", "ratio": 0.5, **also}
     data = recipe_of(folder, [table], train="old.tsv").data
     held_out = set(load_split(data, "validation").as_numpy_iterator())
     trained = set(load_training(data).once().as_numpy_iterator())
     assert (len(held_out), len(trained), held_out & trained) == (3, 57, set())
     # Of other files, all is for training.
-    others = recipe_of(folder, [{**table, "train": "older.tsv"}], train="old.tsv").data
+    others = recipe_of(folder, [{**table, "train": f"{place}older.tsv"}], train="old.tsv").data
     assert len(set(load_training(others).once().as_numpy_iterator())) == 97
 
 
