@@ -314,6 +314,9 @@ def _override(values: dict[str, Any], override: str) -> str:
     if new_name := RENAMED.get(section, {}).get(name):
         warn_of_old_name(f"{section}.{name}", f"{section}.{new_name}")
         name = new_name
+    is_text = isinstance(all_settings(Recipe()).get(f"{section}.{name}"), str)
+    if is_text and not isinstance(value, str | list | dict):
+        value = text  # Such as `nan` or a date.
     values[section][name] = value
     return f"{section}.{name}"
 

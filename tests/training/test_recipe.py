@@ -49,6 +49,14 @@ def test_overrides_accept_toml_values_and_bare_words():
     assert recipe.training.learning_rate == 1.0
 
 
+def test_texts_that_look_like_other_values_need_no_quotes():
+    """Min Nan has the code `nan`, and files are called by years."""
+    given = {"source_language": "nan", "train": "2019", "folder": "1e5", "test": "2020-01-01"}
+    recipe = load_recipe("tanaka_enja", [f"data.{name}={text}" for name, text in given.items()])
+    assert {name: getattr(recipe.data, name) for name in given} == given
+    assert load_recipe("tanaka_enja", ['data.train="2019"']).data.train == "2019"
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
