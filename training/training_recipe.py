@@ -6,6 +6,9 @@ import dataclasses
 
 from keras_attn_nmt.training.sections import accepts_old_names
 
+# Of NumPy's generator.
+_LARGEST_SEED = 2**32 - 1
+
 
 @accepts_old_names("training")
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +16,7 @@ class TrainingRecipe:
     """Optimisation settings.
 
     Attributes:
-        seed: Seed of initialisation, dropout, data order and subword sampling. At least 0.
+        seed: Seed of initialisation, dropout, data order and subword sampling. In [0, 4294967295].
         epochs: Number of epochs, each of `vocabulary.segmentation_samples` passes over the data. At
             least 1.
         steps_per_epoch: Batches per epoch with `data.sample`; validation and a checkpoint follow
@@ -110,6 +113,8 @@ class TrainingRecipe:
         for name in ("seed", "steps_per_epoch", "warmup_steps", "patience", "bleu_sentences"):
             if getattr(self, name) < 0:
                 raise ValueError(f"training.{name} must be at least 0, got {getattr(self, name)}.")
+        if self.seed > _LARGEST_SEED:
+            raise ValueError(f"training.seed must be at most {_LARGEST_SEED}, got {self.seed}.")
         if self.monitor == "val_bleu" and not self.bleu_sentences:
             raise ValueError(
                 "training.monitor='val_bleu' needs training.bleu_sentences above 0; "

@@ -68,6 +68,7 @@ def test_texts_that_look_like_other_values_need_no_quotes():
         (["training.epochs"], r"is not section.key=value, such as training\.epochs=5\.$"),
         (["training.epochs=many"], r"training\.epochs must be of type int, got 'many'"),
         (["training.epochs=0"], r"training\.epochs must be at least 1"),
+        (["training.seed=4294967296"], r"training\.seed must be at most 4294967295, got"),
         (["training.optimizer=sgd"], r"training\.optimizer must be one of"),
         (
             ["vocabulary.segmentation_samples=0"],
