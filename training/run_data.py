@@ -53,7 +53,10 @@ def run_batches(
             sampling_seed=recipe.training.seed,
             **cached,
         )
-    return data, BatchedPairs(validation_pairs, *tokenizers, **cached)
+    try:
+        return data, BatchedPairs(validation_pairs, *tokenizers, **cached)
+    except ValueError as error:
+        raise ValueError(f"The validation data: {error}") from error
 
 
 def warn_of_few(pairs: int, settings: TrainingRecipe) -> None:

@@ -13,6 +13,7 @@ from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.mixing import mixed
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 from keras_attn_nmt.training.recipe_files import load_recipe
+from keras_attn_nmt.training.run_data import run_batches
 from keras_attn_nmt.training.splits import load_split, load_training
 
 NEW = [(f"Haus {n}", f"house {n} new") for n in range(30)]
@@ -90,6 +91,8 @@ def test_dropped_pairs_of_a_mixed_corpus_are_counted(tokenizer):
             *(mixed(dataset(NEW), (dataset(old[1:]), 1.0)), tokenizer, tokenizer),
             **{"sentences_per_batch": 8, "max_length": 20},
         )
+    with pytest.raises(ValueError, match=r"^The validation data: all 2 sentence pairs were drop"):
+        run_batches(Recipe(), (tokenizer, tokenizer), dataset(NEW), dataset([("", "empty")] * 2))
 
 
 def test_invalid_mixtures_are_rejected():
