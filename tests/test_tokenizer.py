@@ -180,6 +180,8 @@ def test_learning_errors() -> None:
         Tokenizer.learn(["a\udfff"], 300)
     with pytest.raises(ValueError, match=r"at least 30\d; raise vocabulary_size"):
         Tokenizer.learn(SENTENCES, 270)
+    with pytest.raises(ValueError, match=r"characters and 4 special ids need at least 4\d; raise"):
+        Tokenizer.learn(SENTENCES, 5, byte_fallback=False)
     with pytest.raises(ValueError, match="above 260"):
         Tokenizer.learn(SENTENCES, 100)
     with pytest.raises(ValueError, match=r"model_type must be one of .* got 'words'"):

@@ -80,14 +80,17 @@ def sample(texts: Iterable[str], maximum: int, seed: int) -> list[str]:
     return drawn
 
 
-def learning_error(error: RuntimeError, vocabulary_size: int, coverage: float) -> ValueError:
+def learning_error(
+    error: RuntimeError, vocabulary_size: int, coverage: float, byte_fallback: bool
+) -> ValueError:
     """The error of SentencePiece's trainer in terms of the arguments of `Tokenizer.learn`."""
     too_small = re.search(r"smaller than required_chars\D*\d+ vs (\d+)", str(error))
     if too_small:
+        also = ", 256 byte pieces" if byte_fallback else ""
         return ValueError(
-            f"vocabulary_size={vocabulary_size} is too small for these texts: their characters, "
-            f"256 byte pieces and 4 special ids need at least {too_small[1]}; raise "
-            f"vocabulary_size, or lower character_coverage (now {coverage})"
+            f"vocabulary_size={vocabulary_size} is too small for these texts: their characters"
+            f"{also} and 4 special ids need at least {too_small[1]}; raise vocabulary_size, or "
+            f"lower character_coverage (now {coverage})"
         )
     if "sentences_.empty()" in str(error):
         return ValueError(

@@ -176,7 +176,9 @@ class Tokenizer:
                     minloglevel=2,
                 )
         except RuntimeError as error:
-            raise learning.learning_error(error, vocabulary_size, character_coverage) from error
+            raise learning.learning_error(
+                error, vocabulary_size, character_coverage, byte_fallback
+            ) from error
         tokenizer = cls(learning.with_name(model.getvalue(), normalization))
         if tokenizer.vocabulary_size < vocabulary_size:
             _logger.warning(
