@@ -81,8 +81,7 @@ def evaluate(options: argparse.Namespace) -> None:
 def _check_evaluate(options: argparse.Namespace) -> None:
     if (options.source is None) != (options.reference is None):
         raise UsageError("give both --source and --reference, or neither.")
-    if options.output and options.html and Path(options.output) == Path(options.html):
-        raise UsageError(f"--output and --html are both {options.html}: name two files.")
+    _check_outputs(options)
     if options.seed is not None and options.against is None:
         raise UsageError("--seed is of the resampling for --against: give both.")
     for path in (options.output, options.html):
@@ -90,6 +89,20 @@ def _check_evaluate(options: argparse.Namespace) -> None:
             check_file_output(path)
     if options.save_search:
         check_folder_output(options.model)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Raises `UsageError` if a file would be replaced that the command reads or writes, too."""
+    files = [("--source", options.source), ("--against", options.against)]
+    files += [("--glossary", options.glossary)]
+    files += [("--reference", path) for path in options.reference or ()]
+    for name, path in (("--output", options.output), ("--html", options.html)):
+        if not path or Path(path).is_char_device():
+            continue
+        for other, taken in files:
+            if taken and Path(path).resolve() == Path(taken).resolve():
+                raise UsageError(f"{other} and {name} are both {path}: name two files.")
+        files.append((name, path))
 
 
 def _evaluate_phones(options: argparse.Namespace) -> None:

@@ -105,12 +105,25 @@ def test_reference_excludes_search_options(capfd, monkeypatch, tmp_path, option)
     assert f"{option[0]} is a search option" in err
 
 
-def test_evaluate_needs_two_names_for_two_files(capfd, monkeypatch, tmp_path):
-    path = str(tmp_path / "result")
-    arguments = ["evaluate", "missing", "--output", path, "--html", path]
-    code, out, err = run(capfd, monkeypatch, arguments)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("--output", "--html"),
+        *((each, "--output") for each in ("--source", "--reference", "--against", "--glossary")),
+        ("--reference", "--html"),
+    ],
+)
+def test_evaluate_needs_two_names_for_two_files(capfd, monkeypatch, tmp_path, first, second):
+    """Otherwise the reference would be lost."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("one\n")
+    (tmp_path / "other").write_text("one\n")
+    given = {"--source": "other", "--reference": "other", first: "file", second: f"{tmp_path}/file"}
+    arguments = [each for option in given.items() for each in option]
+    code, out, err = run(capfd, monkeypatch, ["evaluate", "missing", *arguments])
     assert (code, out) == (2, "")
-    assert f"--output and --html are both {path}" in err
+    assert f"{first} and {second} are both {tmp_path}/file: name two files." in err
+    assert (tmp_path / "file").read_text() == "one\n"
 
 
 @pytest.mark.parametrize("locale", ["ascii", "iso-8859-1"])
