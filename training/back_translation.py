@@ -28,6 +28,7 @@ from typing import Any
 from keras_attn_nmt import model_directory
 from keras_attn_nmt.checks import is_number
 from keras_attn_nmt.decoding.sampling import SamplingOptions
+from keras_attn_nmt.decoding.shortlist import check_learned
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.training.evaluation import comparable
 from keras_attn_nmt.training.output_directory import taken
@@ -236,7 +237,9 @@ def _model_digest(directory: str | os.PathLike[str], shortlist: bool) -> str:
     model_directory.check_complete(directory)
     names = [model_directory.MODEL, model_directory.CONFIG]
     names += [model_directory.SOURCE, model_directory.TARGET]
-    names += [model_directory.SHORTLIST] if shortlist else []
+    if shortlist:
+        check_learned(Path(directory, model_directory.SHORTLIST))
+        names.append(model_directory.SHORTLIST)
     return sha256_of(*(Path(directory, name) for name in names))
 
 

@@ -139,11 +139,7 @@ class Shortlist(NamedTuple):
         Raises:
             ValueError: The file is missing, damaged or belongs to other vocabularies.
         """
-        if not Path(path).is_file():
-            raise ValueError(
-                f"The shortlist {path} does not exist: learn one with keras-attn-nmt shortlist "
-                "MODEL, or omit --shortlist (in Python, shortlist=True)."
-            )
+        check_learned(path)
         try:
             check_archive(path, (f"{name}.npy" for name in (*cls._fields, "vocabularies")))
             with np.load(Path(path), allow_pickle=False) as file:
@@ -183,6 +179,15 @@ def _array(file: Any, name: str, kind: str, rank: int) -> np.ndarray:
     if dtype.str[1:] != kind or len(shape) != rank or math.prod(shape) * dtype.itemsize > stored:
         raise ValueError(f"{name} is an array of {dtype} and shape {shape}")
     return file[name]
+
+
+def check_learned(path: str | os.PathLike[str]) -> None:
+    """Raises `ValueError` if there is no shortlist at a path."""
+    if not Path(path).is_file():
+        raise ValueError(
+            f"The shortlist {path} does not exist: learn one with keras-attn-nmt shortlist "
+            "MODEL, or omit --shortlist (in Python, shortlist=True)."
+        )
 
 
 def learn_shortlist(

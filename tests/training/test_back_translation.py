@@ -241,6 +241,9 @@ def test_errors_come_before_the_work(model, text, tmp_path):
         with pytest.raises(error, match=message):
             back_translate(*arguments, **languages)
         assert not (tmp_path / "out").exists()
+    shortlist = BackTranslationOptions(shortlist=True)
+    with pytest.raises(ValueError, match=r"The shortlist .* does not exist: learn one"):
+        back_translate(model, text, tmp_path / "out", options=shortlist, **LANGUAGES)
     for options, message in (
         ({"beam_size": 2}, "options of a search"),
         ({"tag": "two words"}, "one word"),
