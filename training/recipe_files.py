@@ -164,7 +164,8 @@ def load_recipe(
     if not path.is_file():
         raise FileNotFoundError(f"The recipe file {path} does not exist.")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows write a byte order mark.
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from error
     check_sections(values)

@@ -104,6 +104,11 @@ def test_unknown_settings_are_rejected(overrides, message):
         load_recipe("multi30k", overrides)
 
 
+def test_a_byte_order_mark_is_no_setting(tmp_path):
+    (tmp_path / "mine.toml").write_text("[training]\nepochs = 3\n", encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "mine.toml").training.epochs == 3
+
+
 def test_unknown_recipes_and_files(tmp_path):
     with pytest.raises(ValueError, match=r"Known: bahdanau2015, g2p, multi30k.*; or give"):
         load_recipe("nope")
