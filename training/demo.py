@@ -100,7 +100,7 @@ def _run(
     logger.info("2/4 translating held-out values")
     translator = Translator.load(model)
     sources, references = zip(*decoded(load_split(recipe.data, "test")), strict=True)
-    scores = evaluate(translator, sources, references)
+    scores = evaluate(translator, sources, references, tokenize=recipe.training.bleu_tokenize)
 
     logger.info("3/4 plotting attention")
     sentences = [*SENTENCES[:4], SENTENCES[4] if sentence is None else sentence]

@@ -6,6 +6,7 @@ import pytest
 from command_line import run
 
 TINY = ["data.size=3000", "data.validation_size=40", "training.epochs=1", "model.encoder_units=16"]
+TINY += ["training.bleu_tokenize=char"]
 
 
 @pytest.mark.slow
@@ -17,6 +18,7 @@ def test_demo_writes_model_plots_and_exports(capfd, monkeypatch, tmp_path):
     assert code == 0, err
     report = json.loads((tmp_path / "demo" / "report.json").read_text(encoding="utf-8"))
     assert report["exports_agree"]
+    assert "tok:char" in report["bleu_signature"]
     assert report["translations"][4]["source"] == "zwei"
     assert (tmp_path / "demo" / "model" / "model.keras").is_file()
     recipe = json.loads((tmp_path / "demo" / "model" / "recipe.json").read_text(encoding="utf-8"))
