@@ -107,12 +107,21 @@ class Page {
     for (const sentence of sentences) {
       const button = PageElements.element("button", {type: "button", dir: "auto"}, sentence);
       button.lang = text.lang;
-      button.addEventListener("click", () => {
-        text.value = sentence;
-        this.#update();
-      });
+      button.addEventListener("click", () => this.#replaceText(sentence));
       examples.append(button);
     }
+  }
+
+  // As typed, so that undo brings the former text back. Focus stays where it is.
+  #replaceText(sentence) {
+    const {text} = this.#parts;
+    const focused = document.activeElement;
+    text.focus({preventScroll: true});
+    text.select();
+    if (!document.execCommand("insertText", false, sentence)) text.value = sentence;
+    text.blur();
+    focused.focus({preventScroll: true});
+    this.#update();
   }
 
   #listen() {

@@ -4,6 +4,9 @@
 class Translations {
   // Results that are kept although the last request does not name them.
   static KEPT = 500;
+  // A browser tells the page nothing of a worker that it blocks.
+  static #NO_WORKER = "The worker did not start or failed. A Content-Security-Policy must allow " +
+    "it by worker-src blob:.";
 
   #worker;
   #results = new Map();
@@ -31,7 +34,7 @@ class Translations {
       const listeners = {
         error: (event) => {
           event.preventDefault();
-          fail(new Error(event.message || "The worker failed."));
+          fail(new Error(event.message || Translations.#NO_WORKER));
         },
         messageerror: () => fail(new Error("A message of the worker cannot be read.")),
         message: ({data}) => {

@@ -151,6 +151,17 @@ def test_a_line_of_several_sentences_is_split_on_request(open_page):
     assert option.count() == 0
 
 
+def test_an_example_can_be_undone(open_page):
+    page = open_page("folder")
+    page.type("ein Haus am See")
+    page.page.locator("#examples button").first.click()
+    page.wait()
+    assert page.page.input_value("#text") == SENTENCES[0]
+    page.page.focus("#text")
+    page.page.keyboard.press("Control+z")
+    page.page.wait_for_function("document.getElementById('text').value === 'ein Haus am See'")
+
+
 def test_a_sentence_that_is_too_long_says_so(open_page):
     page = open_page("folder")
     page.type(LONG)
