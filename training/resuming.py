@@ -92,9 +92,13 @@ def nothing_to_resume(output: Path) -> FileNotFoundError:
 def check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:
     """The state to resume from, or `None`."""
     state = callbacks.read_state(output / model_directory.CHECKPOINTS)
-    used = state is not None or (output / model_directory.MODEL).exists()
+    if state is None and (output / model_directory.MODEL).exists():
+        raise FileExistsError(
+            f"{output} already holds a model, and no checkpoint to resume from: use another "
+            "directory, there also to begin with this model (--from), or remove it."
+        )
     if not resume:
-        if used:
+        if state is not None:
             raise FileExistsError(
                 f"{output} already holds a model or an interrupted run: use another directory, "
                 "remove it, or resume with --resume."

@@ -195,6 +195,10 @@ def test_resume_with_other_files_raises(corpus, tmp_path):
 def test_resume_without_checkpoint_raises(corpus, tmp_path):
     with pytest.raises(FileNotFoundError, match="Nothing to resume"):
         train(small(corpus), tmp_path / "none", resume=True)
+    (tmp_path / "model.keras").touch()
+    for resume in (True, False):
+        with pytest.raises(FileExistsError, match=r"a model, and no checkpoint .* \(--from\)"):
+            train(small(corpus), tmp_path, resume=resume)
 
 
 @pytest.mark.slow
