@@ -276,7 +276,7 @@ class Checkpoints(keras.callbacks.Callback):
         if not math.isfinite(history[-1][self.monitor]):
             raise ValueError(
                 f"{self.monitor} became {history[-1][self.monitor]} in epoch {epoch + 1}, which is "
-                "not saved. Earlier epochs are; start a new run with a lower "
+                "not saved; any earlier epoch is. Start a new run with a lower "
                 "training.learning_rate."
             )
         name = weights_file(epoch)
@@ -384,8 +384,8 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not math.isfinite(logs["loss"]):
             raise ValueError(
-                f"The loss became {logs['loss']} in batch {batch + 1} of this epoch. Earlier "
-                "epochs are saved; start a new run with a lower training.learning_rate."
+                f"The loss became {logs['loss']} in batch {batch + 1} of this epoch, which is not "
+                "saved; any earlier epoch is. Start a new run with a lower training.learning_rate."
             )
         self.bar.update()
         elapsed = time.perf_counter() - self.start

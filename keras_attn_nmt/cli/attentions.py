@@ -52,8 +52,9 @@ def add_commands(commands: Commands) -> None:
 
 
 def attention(options: argparse.Namespace) -> None:
-    as_page = options.output.endswith(".html")
-    if not as_page and not options.output.endswith((".png", ".svg", ".pdf")):
+    kind = Path(options.output).suffix
+    as_page = kind == ".html"
+    if not as_page and kind not in (".png", ".svg", ".pdf"):
         raise UsageError(
             f"--output must end with .png, .svg, .pdf or .html, got {options.output!r}."
         )

@@ -338,6 +338,7 @@ def test_embeddings_prints_one_line_per_sentence(capfd, monkeypatch, model):
         (["align", "x", "--source", "y"], 2, "give both --source and --target"),
         (["align", "x", "--gold", "y"], 2, "--gold needs --source and --target"),
         (["attention", "x", "y", "--output", "heat"], 2, "must end with .png"),
+        (["attention", "x", "y", "--output", ".png"], 2, "must end with .png"),
         (["attention", "x", "y", "--output", "a.png", "--n-best", "2"], 2, "needs an --output of"),
         (["embeddings", "x", "--method", "tsne"], 2, "it needs --html"),
         (["fly"], 2, "invalid choice"),
