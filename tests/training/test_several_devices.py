@@ -33,7 +33,7 @@ ADAPTED = {
     "training.warmup_steps": 0,
     "training.plateau_patience": 1,
     # Too small to improve on the loss of the parent.
-    "training.learning_rate": 1e-6,
+    "training.learning_rate": 1e-9,
     "training.monitor": "val_loss",
     "training.r_drop": 0.5,
 }
