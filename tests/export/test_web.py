@@ -199,6 +199,17 @@ def test_controls_are_reachable_by_keyboard(open_page):
     assert announced.text_content() == page.page.locator(".page-translation").text_content()
 
 
+def test_back_restores_the_text_and_translates_it(open_page, shape):
+    page = open_page(shape)
+    page.page.locator("#text").press_sequentially("ein See")
+    page.wait()
+    wanted = page.translations()
+    page.page.goto("about:blank")
+    page.page.go_back()
+    assert page.page.input_value("#text") == "ein See"
+    sync_api.expect(page.page.locator(".page-translation")).to_have_text(wanted)
+
+
 def test_steps_show_the_computation_of_each_token(open_page):
     page = open_page("single")
     page.type(SENTENCES[1])
