@@ -221,6 +221,32 @@ def test_hostile_text_is_shown_as_it_is(opened):
             assert HOSTILE in page.locator("main").inner_text()
 
 
+TRANSLATABLE = """texts => {
+  const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (walker.nextNode()) {
+    const {data, parentElement} = walker.currentNode;
+    if (parentElement.translate && texts.some((each) => data.includes(each))) found.push(data);
+  }
+  return found;
+}"""
+
+
+def test_a_browser_translates_none_of_the_texts(opened):
+    texts = ["einundvierzig", "forty", "dogs", "sentence 1"]
+    for name, html in every_page():
+        page = opened(html)
+        if name == "report":
+            page.locator(".report-sentence summary").first.click()
+        elif name == "map":
+            page.locator("circle").nth(2).hover()
+        else:
+            units(page, "target").first.hover()
+        assert any(text in page.locator("main").inner_text() for text in texts), name
+        assert page.evaluate(TRANSLATABLE, texts) == [], name
+        assert page.locator("h1").evaluate("each => each.translate"), name
+
+
 def test_one_of_several_translations_is_chosen(opened):
     found = [translation(*SENTENCES["number"], seed) for seed in range(3)]
     page = opened(attention_page(found, ["einundvierzig Jahre"] * 3))

@@ -105,7 +105,8 @@ class Page {
     const {examples, text} = this.#parts;
     examples.hidden = !sentences.length;
     for (const sentence of sentences) {
-      const button = PageElements.element("button", {type: "button", dir: "auto"}, sentence);
+      const button = PageElements.element(
+        "button", {type: "button", dir: "auto", translate: "no"}, sentence);
       button.lang = text.lang;
       button.addEventListener("click", () => this.#replaceText(sentence));
       examples.append(button);
@@ -223,8 +224,9 @@ class Page {
       const changed = results.filter((texts) => !this.#announced.has(keyOf(texts)));
       this.#announced = new Set(results.map(keyOf));
       if (!changed.length) return;
-      announcement.textContent = changed.length > Page.MOST_ANNOUNCED
-        ? `${changed.length} translations` : changed.map(([, text]) => text).join("\n");
+      const spoken = ([, text, lang]) => PageElements.element("p", {lang, translate: "no"}, text);
+      announcement.replaceChildren(...changed.length > Page.MOST_ANNOUNCED
+        ? [`${changed.length} translations`] : changed.map(spoken));
     }, Page.QUIET_MS);
   }
 

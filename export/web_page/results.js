@@ -9,7 +9,7 @@ class SentenceResult {
   // `page` is `{models, onWords}`.
   constructor(page) {
     const element = this.#element;
-    this.#source = element("p", {class: "page-source", dir: "auto"});
+    this.#source = element("p", {class: "page-source", dir: "auto", translate: "no"});
     this.#source.lang = page.models[0].metadata.source_language ?? "";
     const columns = element("div", {class: "page-columns"});
     for (const model of page.models) {
@@ -28,9 +28,10 @@ class SentenceResult {
     for (const [name, column] of this.#columns) column.show(resultOf(name), {single, words});
   }
 
-  // The source with each translation or error.
+  // The source with each translation or error, and the language of these.
   get texts() {
-    return Array.from(this.#columns.values(), ({text}) => [this.#source.textContent, text]);
+    return Array.from(
+      this.#columns.values(), ({text, language}) => [this.#source.textContent, text, language]);
   }
 
   destroy() {
@@ -74,7 +75,7 @@ class ModelResult {
     const {element} = PageElements;
     this.#model = model;
     this.#page = page;
-    const text = element("p", {class: "page-translation", dir: "auto"});
+    const text = element("p", {class: "page-translation", dir: "auto", translate: "no"});
     text.lang = model.metadata.target_language ?? "";
     const view = element("div", {class: "page-view"});
     view.addEventListener("attention-words", ({detail}) => page.onWords(detail.words));
@@ -102,6 +103,11 @@ class ModelResult {
   get text() {
     const {text, error} = this.#parts;
     return error.hidden ? text.textContent : error.textContent;
+  }
+
+  get language() {
+    const {text, error} = this.#parts;
+    return error.hidden ? text.lang : "en";
   }
 
   // One of several models is named, with its target language if others have another.
@@ -139,15 +145,16 @@ class ModelResult {
     this.#showSteps();
   }
 
+  get #languages() {
+    const {source_language, target_language} = this.#model.metadata;
+    return {sourceLanguage: source_language ?? "", targetLanguage: target_language ?? ""};
+  }
+
   // The view is created when it is opened.
   #showView() {
     const translation = this.#result?.translation;
     if (!translation || !this.#parts.attention.open) return;
-    const {source_language, target_language} = this.#model.metadata;
-    this.#view ??= new AttentionView(this.#parts.view, {
-      sourceLanguage: source_language ?? "",
-      targetLanguage: target_language ?? "",
-    });
+    this.#view ??= new AttentionView(this.#parts.view, this.#languages);
     if (this.#shown === translation && [null, this.#view.words].includes(this.#words)) return;
     this.#shown = translation;
     this.#view.show(translation, this.#words === null ? {} : {words: this.#words});
@@ -160,7 +167,7 @@ class ModelResult {
     if (!this.#stepView) {
       const container = PageElements.element("div");
       steps.append(container);
-      this.#stepView = new StepView(container);
+      this.#stepView = new StepView(container, this.#languages);
     }
     this.#stepView.show(translation);
   }

@@ -5,7 +5,7 @@
  *
  *   energies e_ij, their softmax a_ij, the context c_i = sum_j a_ij h_j, and the best candidates
  *
- *   const view = new StepView(container);
+ *   const view = new StepView(container, {sourceLanguage: "de", targetLanguage: "en"});
  *   view.show(translation);
  */
 globalThis.StepView = (() => {
@@ -39,6 +39,7 @@ globalThis.StepView = (() => {
     static #made = 0;
 
     #container;
+    #sourceLanguage;
     #id = `step-${(StepView.#made += 1)}`;
     #translation = null;
     // For all steps: the range of energies, and the number with full colour.
@@ -50,14 +51,16 @@ globalThis.StepView = (() => {
     #dark = matchMedia("(prefers-color-scheme: dark)");
     #redraw = () => this.#show();
 
-    constructor(container) {
+    constructor(container, {sourceLanguage, targetLanguage}) {
       this.#container = container;
+      this.#sourceLanguage = sourceLanguage;
+      const written = {lang: targetLanguage, translate: "no"};
       container.classList.add("step-view");
       this.#slider = element("input", {type: "range", min: "1", value: "1", id: this.#id});
       this.#slider.addEventListener("input", () => this.#show());
       this.#parts = {
         label: element("label", {class: "step-label", for: this.#id}),
-        sentence: element("p", {class: "step-sentence", dir: "auto"}),
+        sentence: element("p", {class: "step-sentence", dir: "auto", ...written}),
         // Scrollable areas must be reachable by keyboard.
         table: element("div", {
           class: "step-scroll",
@@ -65,7 +68,7 @@ globalThis.StepView = (() => {
           role: "region",
           "aria-label": "Numbers of the step",
         }),
-        candidates: element("ol", {class: "step-candidates"}),
+        candidates: element("ol", {class: "step-candidates", ...written}),
       };
       const {label, sentence, table, candidates} = this.#parts;
       const title = element("h3", {class: "step-title"}, "Candidates of this step");
@@ -121,9 +124,10 @@ globalThis.StepView = (() => {
       const [lowest, highest] = this.#energies;
       const weights = attention[index];
       const height = (energy) => (energy - lowest) / (highest - lowest || 1);
+      const head = {scope: "row", dir: "auto", lang: this.#sourceLanguage, translate: "no"};
       const rows = AttentionText.tokenTexts(sources).map((text, j) => element(
         "tr", {},
-        element("th", {scope: "row", dir: "auto"}, text),
+        element("th", head, text),
         element("td", {}, bar(height(energies[j]), energies[j].toFixed(2))),
         element("td", {}, bar(weights[j], percent(weights[j]))),
         element("td", {}, this.#strip(annotations[j])),

@@ -20,7 +20,9 @@
       radio.addEventListener("change", () => view.show(translation));
       const text = sameSource ? translation.translation : translation.source;
       const score = element("span", {class: "page-score"}, decimal(translation.score, 2));
-      return element("label", {}, radio, element("span", {dir: "auto"}, text), score);
+      const lang = sameSource ? data.target_language : data.source_language;
+      const label = element("span", {dir: "auto", lang, translate: "no"}, text);
+      return element("label", {}, radio, label, score);
     });
     const legend = sameSource ? `${translations.length} best translations` : "Sentences";
     return element("fieldset", {class: "page-choice"}, element("legend", {}, legend), ...items);

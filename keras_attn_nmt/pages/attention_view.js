@@ -129,6 +129,7 @@ globalThis.AttentionView = (() => {
         class: `attention-line attention-${side}`,
         dir: "auto",
         lang: language,
+        translate: "no",
         role: "listbox",
         "aria-orientation": "horizontal",
         "aria-label": `${side === "source" ? "Source" : "Translation"}, ${caption.join(", ")}`,
@@ -162,8 +163,9 @@ globalThis.AttentionView = (() => {
     #reference() {
       const {reference} = this.#translation;
       const title = element("p", {class: "attention-caption"}, "Reference");
-      const text = element("p", {class: "attention-plain", dir: "auto"}, reference);
-      text.lang = this.#options.targetLanguage;
+      const {targetLanguage: lang} = this.#options;
+      const attributes = {class: "attention-plain", dir: "auto", lang, translate: "no"};
+      const text = element("p", attributes, reference);
       return element("div", {class: "attention-side"}, title, text);
     }
 
@@ -315,6 +317,7 @@ globalThis.AttentionView = (() => {
       const side = active.target === null ? "source" : "target";
       this.#parts.detail.textContent =
         active[side] === null ? HINT : this.#nameOf(side, active[side], isolated);
+      this.#parts.detail.translate = active[side] === null;
       this.#thread(active);
       this.#paint(active);
     }

@@ -53,6 +53,7 @@
     selected = index;
     const near = index === null ? [] : neighbours[index];
     sentence.textContent = index === null ? "Point at a sentence." : texts[index];
+    sentence.translate = index === null;
     nearest.replaceChildren(...near.map((each) => element("li", {}, choice(each))));
     links.replaceChildren(
       ...near.map((each) => {
@@ -65,7 +66,8 @@
 
   /** A sentence as a button that selects it. */
   function choice(index) {
-    const button = element("button", {type: "button", dir: "auto", lang: language}, texts[index]);
+    const attributes = {type: "button", dir: "auto", lang: language, translate: "no"};
+    const button = element("button", attributes, texts[index]);
     button.addEventListener("click", () => {
       select(index);
       sentence.focus();

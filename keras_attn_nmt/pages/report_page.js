@@ -94,7 +94,7 @@
 
   function summary({source, translation, reference, chrf, bleu, score, words, complete}) {
     const text = (kind, lang, ...content) =>
-      element("span", {class: `report-${kind}`, dir: "auto", lang}, ...content);
+      element("span", {class: `report-${kind}`, dir: "auto", lang, translate: "no"}, ...content);
     const bar = element("span", {class: "report-bar", "aria-hidden": "true"});
     bar.style.setProperty("--share", chrf / 100);
     const parts = [`BLEU ${bleu.toFixed(1)}`, `score ${decimal(score, 2)}`, `${words} words`];

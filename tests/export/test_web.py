@@ -210,6 +210,36 @@ def test_back_restores_the_text_and_translates_it(open_page, shape):
     sync_api.expect(page.page.locator(".page-translation")).to_have_text(wanted)
 
 
+def test_a_browser_translates_none_of_the_texts(open_page):
+    page = open_page("single")
+    page.type(SENTENCES[1])
+    page.page.get_by_text("Step by step").click()
+    page.page.locator("#announcement p").wait_for(state="attached")
+    texts = (
+        *(".page-source", ".page-translation", "#announcement p", "#examples button"),
+        *(".attention-unit", ".step-sentence", ".step-token", ".step-table tbody th"),
+    )
+    for name in texts:
+        found = page.page.locator(name)
+        assert found.count() and not any(each.evaluate("e => e.translate") for each in found.all())
+    assert page.page.locator(".step-title").evaluate("each => each.translate")
+
+
+def test_an_announcement_has_the_language_of_the_translation(open_page, changed_folder):
+    folder = changed_folder("page.js", "")
+    described = json.loads((folder / "models.json").read_text("utf-8"))
+    described["models"][0]["metadata"]["target_language"] = "fr"
+    (folder / "models.json").write_text(json.dumps(described), "utf-8")
+    page = open_page("folder", folder)
+    page.type("ein Haus")
+    announced = page.page.locator("#announcement p")
+    sync_api.expect(announced).to_have_text(page.translations())
+    assert announced.get_attribute("lang") == "fr"
+    page.type(LONG)
+    sync_api.expect(announced).to_contain_text("too long")
+    assert announced.get_attribute("lang") == "en"
+
+
 def test_steps_show_the_computation_of_each_token(open_page):
     page = open_page("single")
     page.type(SENTENCES[1])
