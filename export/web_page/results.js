@@ -90,9 +90,10 @@ class ModelResult {
     const note = element("p", {class: "page-note"});
     this.#parts = {text, view, attention, steps, error, note};
     for (const part of [attention, steps, error, note]) part.hidden = true;
+    const label = `Translation by ${model.name}`;
     this.root = element(
-      "section", {class: "page-model-result", "aria-label": `Translation by ${model.name}`},
-      ...this.#title(), text, note, error, attention, steps);
+      "div", {class: "page-model-result", role: "group", "aria-label": label}, ...this.#title(),
+      text, note, error, attention, steps);
     attention.addEventListener("toggle", () => this.#showView());
     steps.addEventListener("toggle", () => this.#showSteps());
     // Only a click is the user's choice: `toggle` is also fired when the script opens it.

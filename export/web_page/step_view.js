@@ -54,6 +54,7 @@ globalThis.StepView = (() => {
     constructor(container, {sourceLanguage, targetLanguage}) {
       this.#container = container;
       this.#sourceLanguage = sourceLanguage;
+      const titleId = `${this.#id}-title`;
       const written = {lang: targetLanguage, translate: "no"};
       container.classList.add("step-view");
       this.#slider = element("input", {type: "range", min: "1", value: "1", id: this.#id});
@@ -65,13 +66,14 @@ globalThis.StepView = (() => {
         table: element("div", {
           class: "step-scroll",
           tabindex: "0",
-          role: "region",
+          role: "group",
           "aria-label": "Numbers of the step",
         }),
-        candidates: element("ol", {class: "step-candidates", ...written}),
+        candidates: element(
+          "ol", {class: "step-candidates", "aria-labelledby": titleId, ...written}),
       };
       const {label, sentence, table, candidates} = this.#parts;
-      const title = element("h3", {class: "step-title"}, "Candidates of this step");
+      const title = element("p", {class: "step-title", id: titleId}, "Candidates of this step");
       container.append(label, this.#slider, sentence, table, title, candidates);
       this.#dark.addEventListener("change", this.#redraw);
     }

@@ -372,7 +372,7 @@ globalThis.AttentionView = (() => {
         canvas.style.height = `${this.#place.height}px`;
         // Scrollable areas must be reachable by keyboard.
         const scrolls = this.#place.width > box.clientWidth;
-        const attributes = {tabindex: "0", role: "region", "aria-label": "Heat map, scrollable"};
+        const attributes = {tabindex: "0", role: "group", "aria-label": "Heat map, scrollable"};
         for (const [name, value] of Object.entries(attributes)) {
           if (scrolls) box.setAttribute(name, value);
           else box.removeAttribute(name);

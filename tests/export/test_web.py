@@ -264,11 +264,12 @@ def test_steps_show_the_computation_of_each_token(open_page):
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_the_page_has_no_serious_axe_violation(open_page, axe, scheme):
+def test_the_page_has_no_axe_violation(open_page, axe, scheme):
     page = open_page("single", color_scheme=scheme, viewport={"width": 360, "height": 800})
-    page.type("Ein Haus. Ein See.")
+    page.type("Ein Haus. Ein See.\nEin Haus am See.")
     page.page.get_by_label("Sentence by sentence").wait_for()
-    page.page.get_by_text("Step by step").click()
+    for summary in page.page.locator(".page-details summary:visible").all():
+        summary.click()
     page.page.get_by_text("Licence of the runtime").click()
     page.page.get_by_text("www.apache.org").wait_for()
     # A result that fades in has less contrast.
@@ -277,8 +278,7 @@ def test_the_page_has_no_serious_axe_violation(open_page, axe, scheme):
     )
     page.page.evaluate(axe)
     found = page.page.evaluate("axe.run()")["violations"]
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
 
 
 @pytest.mark.slow
