@@ -5,8 +5,8 @@ class Translations {
   // Results that are kept although the last request does not name them.
   static KEPT = 500;
   // A browser tells the page nothing of a worker that it blocks.
-  static #NO_WORKER = "The worker did not start or failed. A Content-Security-Policy must allow " +
-    "it by worker-src blob:.";
+  static #BLOCKED = "The worker did not start. A Content-Security-Policy must allow it by " +
+    "worker-src blob:.";
 
   #worker;
   #results = new Map();
@@ -34,7 +34,8 @@ class Translations {
       const listeners = {
         error: (event) => {
           event.preventDefault();
-          fail(new Error(event.message || Translations.#NO_WORKER));
+          const unknown = fail === reject ? Translations.#BLOCKED : "The worker failed.";
+          fail(new Error(event.message || unknown));
         },
         messageerror: () => fail(new Error("A message of the worker cannot be read.")),
         message: ({data}) => {
