@@ -165,7 +165,9 @@ def test_a_file_that_cannot_be_requested_is_named(chromium, exported):
         assert "sandbox" not in status
 
 
-BLOCKING = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:; img-src data:"
+BLOCKING = (
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:; img-src data:"
+)
 INLINE = (
     "default-src 'self'; script-src 'unsafe-inline' 'wasm-unsafe-eval'; "
     "style-src 'unsafe-inline'; worker-src blob:; img-src data:"
