@@ -188,7 +188,8 @@ def plot_translation(
         translation.attention,
         translation.source_tokens,
         translation.target_tokens,
-        title=f"{source}\n→ {translation.text} (score {score})",
+        # A line each: a text that runs from right to left would also reorder what is beside it.
+        title=f"{source}\n{translation.text}\nscore {score}",
         words=words,
         alignment=alignment,
         colorbar=True,

@@ -235,7 +235,7 @@ def test_a_colour_bar_is_as_high_as_the_cells(tokens):
 def test_a_translation_has_source_and_score_in_its_title():
     found = translation(SOURCE, TARGET, "forty-one")
     figure = plot_translation(found, words=True, alignment=found.alignment())
-    assert figure.axes[0].get_title() == "einundvierzig\n→ forty-one (score −0.12)"
+    assert figure.axes[0].get_title() == "einundvierzig\nforty-one\nscore −0.12"
     assert labels(figure) == (["einundvierzig"], ["forty-one"])
     assert len(figure.axes) == 2
     assert len(figure.axes[0].patches) == 1

@@ -170,7 +170,7 @@ class ModelResult {
       steps.append(container);
       this.#stepView = new StepView(container, this.#languages);
     }
-    this.#stepView.show(translation);
+    this.#stepView.show(translation, getComputedStyle(this.#parts.text).direction);
   }
 
   destroy() {

@@ -6,7 +6,7 @@
  *   energies e_ij, their softmax a_ij, the context c_i = sum_j a_ij h_j, and the best candidates
  *
  *   const view = new StepView(container, {sourceLanguage: "de", targetLanguage: "en"});
- *   view.show(translation);
+ *   view.show(translation, "ltr");
  */
 globalThis.StepView = (() => {
   const {element} = PageElements;
@@ -61,7 +61,7 @@ globalThis.StepView = (() => {
       this.#slider.addEventListener("input", () => this.#show());
       this.#parts = {
         label: element("label", {class: "step-label", for: this.#id}),
-        sentence: element("p", {class: "step-sentence", dir: "auto", ...written}),
+        sentence: element("p", {class: "step-sentence", ...written}),
         // Scrollable areas must be reachable by keyboard.
         table: element("div", {
           class: "step-scroll",
@@ -90,8 +90,10 @@ globalThis.StepView = (() => {
       this.#show();
     }
 
-    show(translation) {
+    /** `direction` is that of the whole translation, "ltr" or "rtl". */
+    show(translation, direction) {
       this.#translation = translation;
+      this.#parts.sentence.dir = direction;
       this.#slider.max = String(translation.steps.length);
       this.#energies = StepView.range(translation.steps.flatMap(({energies}) => energies));
       this.#scale = StepView.scale(translation.annotations);
@@ -114,7 +116,7 @@ globalThis.StepView = (() => {
         const [text] = AttentionText.tokenTexts([token]);
         const probability = Math.exp(score);
         return element(
-          "li", {}, element("span", {class: "step-token"}, text),
+          "li", {}, element("span", {class: "step-token"}, element("bdi", {}, text)),
           bar(probability, percent(probability)));
       }));
     }
@@ -126,10 +128,10 @@ globalThis.StepView = (() => {
       const [lowest, highest] = this.#energies;
       const weights = attention[index];
       const height = (energy) => (energy - lowest) / (highest - lowest || 1);
-      const head = {scope: "row", dir: "auto", lang: this.#sourceLanguage, translate: "no"};
+      const head = {scope: "row", lang: this.#sourceLanguage, translate: "no"};
       const rows = AttentionText.tokenTexts(sources).map((text, j) => element(
         "tr", {},
-        element("th", head, text),
+        element("th", head, element("bdi", {}, text)),
         element("td", {}, bar(height(energies[j]), energies[j].toFixed(2))),
         element("td", {}, bar(weights[j], percent(weights[j]))),
         element("td", {}, this.#strip(annotations[j])),

@@ -263,6 +263,32 @@ def test_steps_show_the_computation_of_each_token(open_page):
     page.screenshot("steps")
 
 
+ARABIC_STEPS = """translation => {
+  const root = document.body.appendChild(document.createElement("div"));
+  const source_tokens = translation.source_tokens.map(() => "\u2581\u0628\u064a\u062a");
+  const view = new StepView(root, {sourceLanguage: "ar", targetLanguage: "ar"});
+  view.show({...translation, source_tokens}, "rtl");
+  const lefts = (name) => Array.from(
+    root.querySelectorAll(name), (each) => each.getBoundingClientRect().left);
+  return {
+    sentence: getComputedStyle(root.querySelector(".step-sentence")).direction,
+    token: getComputedStyle(root.querySelector("tbody bdi")).direction,
+    indents: lefts("tbody bdi").map((left, i) => left - lefts("tbody th")[i]),
+  };
+}"""
+
+
+def test_steps_of_a_text_from_right_to_left(open_page):
+    """Tokens are beside the left edge, not under the bars at their right."""
+    page = open_page("single")
+    page.type(SENTENCES[1])
+    page.page.get_by_text("Step by step").click()
+    assert page.page.locator(".step-sentence").evaluate("each => each.dir") == "ltr"
+    found = page.page.evaluate(ARABIC_STEPS, page.json())
+    assert (found["sentence"], found["token"]) == ("rtl", "rtl")
+    assert found["indents"] == pytest.approx([0] * len(found["indents"]), abs=0.5)
+
+
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_the_page_has_no_axe_violation(open_page, axe, scheme):
     page = open_page("single", color_scheme=scheme, viewport={"width": 360, "height": 800})
