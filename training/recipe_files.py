@@ -178,19 +178,25 @@ def load_recipe(
         inherited = inherited_settings(parent)
         if path.parent == RECIPES:
             values = {key: each for key, each in values.items() if key not in FREE}
-        # Validates the file before its settings are compared.
-        Recipe.from_dict(values)
         check_settings(values, inherited, parent, str(path))
     in_file = {f"{section}.{key}" for section, each in values.items() for key in each}
     for section, settings in inherited.items():
         values[section] = {**settings, **values.get(section, {})}
-    recipe = Recipe.from_dict(values)
-    unused_in_file = [each for each in unused_settings(recipe) if each.partition("[")[0] in in_file]
+    overrides = list(overrides)
+    unused_in_file = []
+    try:
+        unused_in_file = [
+            each
+            for each in unused_settings(Recipe.from_dict(values))
+            if each.partition("[")[0] in in_file
+        ]
+    except ValueError:
+        if not overrides:  # Which may mend it, such as R-Drop with a parent without dropout.
+            raise
     overridden = [_override(values, override) for override in overrides]
-    if overridden:
-        recipe = Recipe.from_dict(values)
-        if parent is not None:
-            check_settings(values, inherited, parent, "The override")
+    recipe = Recipe.from_dict(values)
+    if parent is not None:
+        check_settings(values, inherited, parent, "The override")
     unused = unused_settings(recipe)
     given = [each for each in unused if each.partition("[")[0] in overridden]
     _refuse({each: unused[each] for each in given}, "The override")

@@ -214,3 +214,18 @@ def test_languages_are_those_of_the_parent(tmp_path, caplog):
     assert "source_language" not in caplog.text
     load_parent(parent, load_recipe(path, ["data.source_language=es"], parent=parent))
     assert "data.source_language is 'es', but the model in" in caplog.text
+
+
+def test_dropout_is_that_of_the_parent_or_of_an_override(tmp_path):
+    """R-Drop needs some; the built-in recipe's own model is not that of the parent."""
+    plain, dropout, path = tmp_path / "plain", tmp_path / "dropout", tmp_path / "mine.toml"
+    model_directory.save_model(plain, tiny_files())
+    model_directory.save_model(dropout, tiny_files({"readout_dropout": 0.3}))
+    path.write_text("[training]\nr_drop = 0.5\n")
+    for recipe in ("multi30k-best", path):
+        assert load_recipe(recipe, parent=dropout).model["readout_dropout"] == 0.3
+        with pytest.raises(ValueError, match=r"set model\.embedding_dropout or .*r_drop=0"):
+            load_recipe(recipe, parent=plain)
+        assert load_recipe(recipe, ["training.r_drop=0"], parent=plain).training.r_drop == 0
+        with_dropout = load_recipe(recipe, ["model.embedding_dropout=0.1"], parent=plain)
+        assert with_dropout.training.r_drop == 0.5
