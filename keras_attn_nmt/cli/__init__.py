@@ -12,6 +12,7 @@ from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.keras_import import import_keras
 from keras_attn_nmt.cli.options import PROGRAM
 from keras_attn_nmt.cli.parser import build_parser
+from keras_attn_nmt.cli.signals import exit_code, stopped_by_signals
 from keras_attn_nmt.cli.streams import (
     discard_unwritable_output,
     flush_output,
@@ -38,14 +39,18 @@ _ERRORS_OF_FILES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code: 0, 1 for an error, 2 for wrong usage."""
+    """Runs a command; returns its exit code.
+
+    It is 0, 1 for an error, 2 for wrong usage, and 128 + N if signal N stopped the command.
+    """
     name = ""
     try:
         prepare_streams()
         try:
             options = build_parser().parse_args(arguments)
             name = options.command
-            _run(options)
+            with stopped_by_signals():
+                _run(options)
         finally:
             # Also after --help, where the parser exits.
             flush_output()
@@ -61,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{PROGRAM}: error: {presentable(str(error).strip()) or type(error).__name__}")
         discard_unwritable_output()
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         say(f"\n{PROGRAM}: stopped.{_STOPPED.get(name, '')}")
-        return 130
+        return exit_code(stop)
     return 0
 
 
