@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -270,6 +271,13 @@ class Cluster:
             if self._busy.acquire(blocking=False):
                 print(f"keras-attn-nmt: error: {self._lost}", file=sys.stderr, flush=True)
                 os._exit(1)
+
+
+def take_back_sigterm() -> None:
+    """Restores the handler of SIGTERM, which JAX and TensorFlow ignore in connected processes."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _text(error: BaseException) -> str:

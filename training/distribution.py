@@ -25,7 +25,7 @@ import numpy as np
 
 from keras_attn_nmt.model import TranslationModel
 from keras_attn_nmt.text.special_ids import PAD
-from keras_attn_nmt.training.cluster import Cluster
+from keras_attn_nmt.training.cluster import Cluster, take_back_sigterm
 from keras_attn_nmt.training.cluster_start import Address, listen
 from keras_attn_nmt.training.data import BatchedPairs
 from keras_attn_nmt.training.training_recipe import TrainingRecipe
@@ -234,6 +234,7 @@ def _connected(cluster: Cluster) -> Iterator[None]:
             # An unused service, as the others use that of `_start_service`.
             coordinator_bind_address=f"127.0.0.1:{_free_port('127.0.0.1')}",
         )
+        take_back_sigterm()
         yield
         jax.distributed.shutdown()
     except BaseException:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_nmt.training.cluster import Cluster
+from keras_attn_nmt.training.cluster import Cluster, take_back_sigterm
 from keras_attn_nmt.training.distribution import ReplicaModel, Replicas, real_rows, variables_of
 
 
@@ -141,4 +141,5 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
         )
     # All processes have come, so that TensorFlow does not wait for them.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    take_back_sigterm()
     yield Workers(cluster, strategy)

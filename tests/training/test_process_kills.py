@@ -13,6 +13,7 @@ KILLS = {
     "at the end of an epoch": "run_callbacks.InFirstProcess.on_epoch_end = before_waiting",
     "writing a checkpoint": "callbacks.Checkpoints.on_epoch_end = half_written",
 }
+TERMINATED = "die = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
 PROGRAM = """
 import os, signal, sys
 from keras_attn_nmt import cli
@@ -100,3 +101,27 @@ def test_the_other_misses_a_killed_process_and_the_run_can_be_resumed(
     results = train(backend, corpus, output, processes, "--resume", settings=WITHOUT_DROPOUT)
     assert [code for code, _ in results] == [0] * len(results), results
     check_equal_weights(output, expected)
+
+
+def test_sigterm_stops_a_process_and_the_other(backend, corpus, tmp_path):
+    output = tmp_path / "model"
+    environments = [
+        {
+            "FIRST_EPOCH": str(output / "training.json"),
+            "KILL": (TERMINATED + KILLS["in an epoch"]) * (i == 1),
+        }
+        for i in range(2)
+    ]
+    other, stopped = train(
+        backend,
+        corpus,
+        output,
+        2,
+        settings=WITHOUT_DROPOUT,
+        program=PROGRAM,
+        environments=environments,
+    )
+    assert stopped[0] != 0
+    assert "keras-attn-nmt: stopped." in stopped[1]
+    assert other[0] == 1
+    assert "Process 1 stopped: SIGTERM" in other[1]
