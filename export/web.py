@@ -35,7 +35,7 @@ from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, ATTENTION_STYLES, a
 from keras_attn_nmt.text.blank import is_blank
 from keras_attn_nmt.text.tokenizer import Tokenizer
 from keras_attn_nmt.writing import (
-    check_folder_output,
+    check_replaced_folder,
     local_path,
     make_folder,
     named_errors,
@@ -297,10 +297,7 @@ def _checked_output(
         raise ValueError(
             f"output is a folder, whose page is {PAGE}, got {output.name!r}: leave out .html."
         )
-    if os.path.ismount(output) or output == Path.cwd():
-        raise FileExistsError(f"{output} cannot be replaced as a whole: use a folder inside of it.")
-    check_folder_output(output)
-    check_folder_output(output.parent)
+    check_replaced_folder(output)
     for directory in directories:
         if output in (model := Path(os.path.realpath(directory)), *model.parents):
             raise ValueError(

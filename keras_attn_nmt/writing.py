@@ -260,6 +260,22 @@ def check_folder_output(path: str | os.PathLike[str]) -> None:
     _check_writable(folder, path)
 
 
+def check_replaced_folder(path: Path) -> None:
+    """`check_folder_output` of a folder that another one will replace as a whole.
+
+    Args:
+        path: The real path.
+
+    Raises:
+        FileExistsError: It is a mount point, or the current folder.
+        OSError: It or its parent is not writable.
+    """
+    if os.path.ismount(path) or path == Path.cwd():
+        raise FileExistsError(f"{path} cannot be replaced as a whole: use a folder inside of it.")
+    check_folder_output(path)
+    check_folder_output(path.parent)
+
+
 def _check_writable(folder: Path, output: Path) -> None:
     # Permission bits are not enough: the file system may be read-only.
     try:

@@ -36,7 +36,7 @@ from keras_attn_nmt.training.textfiles import is_pipe, iterate_lines, sha256_of
 from keras_attn_nmt.translation import Translation
 from keras_attn_nmt.translator import Translator
 from keras_attn_nmt.writing import (
-    check_folder_output,
+    check_replaced_folder,
     local_path,
     named_errors,
     sync,
@@ -166,7 +166,8 @@ def back_translate(
 
     Raises:
         FileNotFoundError: The text or the model does not exist.
-        FileExistsError: `output` exists, or its unfinished folder has other settings or is in use.
+        FileExistsError: `output` exists, is a mount point or the current folder, or its unfinished
+            folder has other settings or is in use.
         ValueError: The text is damaged, empty, a pipe, or changed during the run, or a language
             code is not valid.
     """
@@ -180,7 +181,7 @@ def back_translate(
             "same name."
         )
     output = local_path(output).resolve()
-    check_folder_output(output)
+    check_replaced_folder(output)
     if is_pipe(target):
         raise ValueError(
             f"{target} is a pipe, which can be read only once, but the text is read again when a "

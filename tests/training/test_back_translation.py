@@ -220,6 +220,19 @@ def test_run_killed_before_its_end_gets_its_name(model, text, tmp_path, monkeypa
     assert corpus(tmp_path / "out") == corpus(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("kind", ["mount point", "current folder"])
+def test_a_folder_that_cannot_get_the_corpus_is_refused(model, text, tmp_path, monkeypatch, kind):
+    (tmp_path / "out").mkdir()
+    if kind == "current folder":
+        monkeypatch.chdir(tmp_path / "out")
+    else:
+        monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "out")
+    with pytest.raises(FileExistsError, match=r"out cannot be replaced .* use a folder inside"):
+        back_translate(model, text, tmp_path / "out", **LANGUAGES)
+    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out.unfinished").exists()
+
+
 def test_errors_come_before_the_work(model, text, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
