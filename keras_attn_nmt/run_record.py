@@ -12,10 +12,10 @@ from keras_attn_nmt.reading import parse_object
 TRAINING = "training.json"
 # Written at the start of a run, and compared with the given recipe on resume.
 RECIPE = "recipe.json"
-# Keys of `RECIPE` besides the sections of the recipe: path and SHA-256 of given SentencePiece
-# models and vectors, and the settings that resumptions changed.
+# Keys of both besides the recipe: path and SHA-256 of given SentencePiece models and vectors, the
+# settings that resumptions changed, and digests of the tokenized pairs of each corpus, or of its
+# sample.
 VOCABULARY_FILES, CHANGES = "vocabulary_files", "changes"
-# Keys of `TRAINING`: digests of the tokenized pairs of each corpus, or of its sample.
 DATA_DIGESTS, VALIDATION_DIGESTS = "data_digests", "validation_digests"
 
 
@@ -42,10 +42,11 @@ def read_training(directory: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_start(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    """`recipe`, `vocabulary_files` and `changes` of `recipe.json`; raises as `read_record`."""
+    """The recipe of `recipe.json` as `recipe`, and its other keys; raises as `read_record`."""
     values = _read(Path(directory, RECIPE))
     files, changes = values.pop(VOCABULARY_FILES, None), values.pop(CHANGES, None)
-    return {"recipe": values, VOCABULARY_FILES: files or {}, CHANGES: changes or []}
+    digests = {key: values.pop(key) for key in (DATA_DIGESTS, VALIDATION_DIGESTS) if key in values}
+    return {"recipe": values, VOCABULARY_FILES: files or {}, CHANGES: changes or [], **digests}
 
 
 def _read(path: Path) -> dict[str, Any]:

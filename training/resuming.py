@@ -37,18 +37,24 @@ CHANGEABLE = (
 )
 
 
-def write_recipe(
+def write_start(
     output: Path,
     recipe: Recipe,
     vocabulary_files: Mapping[str, Any],
-    changes: Sequence[Mapping[str, Any]] = (),
+    data: BatchedPairs,
+    validation: BatchedPairs,
 ) -> None:
-    """Writes `recipe.json` at the start of a run, or when its resumption changes settings."""
-    values = {
-        **recipe.to_dict(),
+    """Writes `recipe.json` at the start of a run."""
+    start = {
         VOCABULARY_FILES: dict(vocabulary_files),
-        CHANGES: list(changes),
+        DATA_DIGESTS: list(data.digests),
+        VALIDATION_DIGESTS: list(validation.digests),
     }
+    _write_recipe(output, recipe, start)
+
+
+def _write_recipe(output: Path, recipe: Recipe, start: Mapping[str, Any]) -> None:
+    values = {**start, **recipe.to_dict()}
     write_text(output / RECIPE, json.dumps(values, indent=2) + "\n")
 
 
@@ -73,7 +79,9 @@ def record_changes(output: Path, recipe: Recipe, done: int) -> None:
         if before[each] != now[each]
     ]
     if new:
-        write_recipe(output, recipe, vocabulary_files(output), [*changes(output), *new])
+        start = read_start(output)
+        del start["recipe"]
+        _write_recipe(output, recipe, {**start, CHANGES: [*start[CHANGES], *new]})
     epochs = [each for each in new if each["setting"] == "training.epochs"]
     if epochs and recipe.training.schedule == "cosine":
         logger.warning(
@@ -118,10 +126,7 @@ def check_output(output: Path, recipe: Recipe, resume: bool) -> dict[str, Any] |
 
 def check_resumed_data(output: Path, data: BatchedPairs, validation: BatchedPairs) -> None:
     """Raises `ValueError` if a run was begun with other training or validation data than this."""
-    try:
-        before = read_training(output)
-    except (OSError, ValueError):  # A kill wrote none.
-        return
+    before = read_start(output)
     for name, key, now in (
         ("training", DATA_DIGESTS, data),
         ("validation", VALIDATION_DIGESTS, validation),

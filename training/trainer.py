@@ -42,7 +42,7 @@ from keras_attn_nmt.training.resuming import (
     check_resumed_data,
     nothing_to_resume,
     record_changes,
-    write_recipe,
+    write_start,
     written_epoch,
 )
 from keras_attn_nmt.training.run_callbacks import run_callbacks
@@ -237,7 +237,8 @@ def _train(
             vocabularies = {side: each.record() for side, each in given.items()}
             if parent is None:
                 vocabularies |= initialize_embeddings(local, recipe, tokenizers)
-            write_recipe(output, recipe, parent.vocabulary_files if parent else vocabularies)
+            given_files = parent.vocabulary_files if parent else vocabularies
+            write_start(output, recipe, given_files, data, validation)
             write_record(output, parent)
         if done:
             checkpoint = checkpoints / callbacks.weights_file(done - 1)

@@ -166,6 +166,7 @@ def test_model_directory_is_complete_and_documents_the_run(aligned, tmp_path, ca
 def test_resume_with_other_files_raises(corpus, tmp_path):
     own = shutil.copytree(corpus, tmp_path / "corpus")
     train(small(own, "training.epochs=1"), tmp_path / "model", quiet=True)
+    (tmp_path / "model" / "training.json").unlink()  # As on a disk that was full after epoch 1.
     vocabulary = tmp_path / "model" / "source.spm"
     content = vocabulary.read_bytes()
     Tokenizer.learn(["drei und vier"] * 9, 280).save(vocabulary)
