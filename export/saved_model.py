@@ -378,7 +378,8 @@ def _check(directory: Path, expected: dict[str, Any]) -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "expected.npz")
-        np.savez(path, **arrays)
+        with named_errors(path):
+            np.savez(path, **arrays)
         # A copy, so that this module's folder is not on Python's path.
         program = shutil.copy(saved_model_check.__file__, folder)
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}

@@ -6,8 +6,10 @@ import io
 import logging
 import os
 import random
+import resource
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -260,3 +262,16 @@ def test_a_single_sequence_of_ids_is_not_a_list_of_sequences() -> None:
     with pytest.raises(ValueError, match="pieces takes one sequence"):
         tokenizer.pieces([ids])
     assert tokenizer.decode(np.array([ids])) == ["ein Haus"]
+
+
+def test_a_full_temporary_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Files cannot grow beyond it, which is to a program what a full disk is.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"File too large: '{tmp_path}"):
+            Tokenizer.learn(SENTENCES, 340)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_attn_nmt.text.normalization import is_hangul, nfc_tsv
+from keras_attn_nmt.writing import named_errors
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ def rules(normalization: str, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
     hangul = any(is_hangul(character) for text in texts for character in set(text))
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "nfc.tsv")
-        path.write_text(nfc_tsv(hangul), encoding="ascii")
+        with named_errors(path):
+            path.write_text(nfc_tsv(hangul), encoding="ascii")
         yield {"normalization_rule_tsv": str(path)}
 
 

@@ -1,19 +1,28 @@
 """Failed exports keep existing files and leave no partial results."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import types
 import zipfile
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_attn_nmt import Tokenizer, cli
-from keras_attn_nmt.export import TFLiteTranslator, export_saved_model, export_tflite, tflite
+from keras_attn_nmt.export import (
+    TFLiteTranslator,
+    export_saved_model,
+    export_tflite,
+    saved_model,
+    tflite,
+)
 
 # Files cannot grow beyond a limit, which is to a program what a full disk is.
 ON_A_FULL_DISK = """
@@ -61,6 +70,17 @@ def test_full_disk_keeps_the_served_version(model_directory, versions):
     assert "error: Could not write" in done.stderr
     assert "Traceback" not in done.stderr
     assert contents(versions) == before
+
+
+def test_a_full_temporary_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"File too large: '{tmp_path}"):
+            saved_model._check(tmp_path, {"translate": {"score": np.zeros(4096)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.slow
