@@ -293,8 +293,8 @@ class Checkpoints(keras.callbacks.Callback):
             writing.write_text(self.directory / STATE, json.dumps(state, indent=2) + "\n")
         except OSError as error:
             raise OSError(
-                f"Could not save epoch {epoch + 1} to {self.directory}: {error}. Earlier epochs "
-                "are intact: free disk space and resume with --resume."
+                f"Could not save epoch {epoch + 1} to {self.directory}: {error}. Free disk space "
+                f"and {'resume with --resume' if epoch else 'start again'}."
             ) from error
         kept = {name, weights_file(best)}
         for path in self.directory.glob("epoch_*.weights.h5"):
