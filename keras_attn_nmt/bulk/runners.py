@@ -134,6 +134,8 @@ def run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> dict
     except (KeyboardInterrupt, OSError):
         raise
     except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Of a worker in this process.
+            raise error.__context__ from None
         raise JobFailed(_reason(error)) from error
     if state is not None and state != PipelineState.DONE:
         raise JobFailed(f"The job ended as {state}. The same command goes on.")

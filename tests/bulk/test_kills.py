@@ -28,7 +28,14 @@ def begun(device_file, tmp_path):
         words += ["--input", str(tmp_path / "in" / "*"), "--output", str(tmp_path / "out")]
         program = [sys.executable, "-m", "keras_attn_nmt.cli", *words, *beam_arguments]
         processes.append(
-            subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                program,
+                stderr=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                # A shell starts what runs in its background with SIGINT ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
         )
         return processes[-1]
 
@@ -182,3 +189,13 @@ def test_a_full_disk_says_so(device_file, command, tmp_path):
         "translate", device_file, *options, text=(tmp_path / "in.txt").read_bytes()
     )
     assert content_of(tmp_path / "out") == {"in.txt": wanted}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_says_so(begun, tmp_path, number, code):
+    process = begun()
+    wait_for_parts(process, tmp_path / "out", 2)
+    process.send_signal(number)
+    assert process.wait() == code
+    last = process.stderr.read().splitlines()[-1]
+    assert last.startswith("keras-attn-nmt: stopped. What is finished is kept"), last
