@@ -57,7 +57,7 @@ def data_of(page):
     return json.loads(text)
 
 
-def report(names, others=(), references=()):
+def report(names, others=(), references=(), **languages):
     found = [translation(*SENTENCES[name], seed) for seed, name in enumerate(names)]
     wanted = [f"reference of {each.text}" for each in found]
     found, wanted = [*found, *others], [*wanted, *references]
@@ -75,7 +75,7 @@ def report(names, others=(), references=()):
         },
         by_length=[{"words": 5, "sentences": len(found), "bleu": 40.0}],
         settings={"model": HOSTILE},
-        source_language="de",
+        **{"source_language": "de", **languages},
     )
 
 

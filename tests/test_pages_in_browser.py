@@ -21,7 +21,7 @@ from page_examples import (
 
 from keras_attn_nmt import Translation
 from keras_attn_nmt.pages.attention_page import attention_page
-from keras_attn_nmt.pages.map_page import nearest_neighbours
+from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours
 from keras_attn_nmt.plots import _token_texts
 from keras_attn_nmt.text import alignment
 from keras_attn_nmt.text.pieces import spelled
@@ -115,6 +115,39 @@ def test_a_line_may_run_to_the_left(opened):
     units(page, "source").nth(0).focus()
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.textContent") == "في"
+
+
+@pytest.mark.parametrize(
+    ("first", "language", "direction"),
+    [
+        ("Paul", "ar", "rtl"),
+        ("Paul", "he-IL", "rtl"),
+        ("Paul", "ar-Latn", "ltr"),
+        ("שלום", "en", "ltr"),
+        ("שלום", "", "rtl"),
+        ("שלום", "no language", "rtl"),
+    ],
+)
+def test_the_language_gives_the_direction_not_the_first_word(opened, first, language, direction):
+    tokens = [f"▁{first}", "▁31", "</s>"]
+    found = [translation(tokens, tokens, seed) for seed in range(2)]
+    languages = {"source_language": language, "target_language": language}
+    nbest = attention_page(found, [f"{first} 31"] * 2, **languages)
+    test_set = report([], found, [f"{first} 31"] * 2, **languages)
+    vectors = map_page({"PCA": np.eye(2)}, [first, f"{first} 31"], [[1], [0]], language=language)
+    for html, selectors in (
+        (nbest, (".page-choice span[dir]", ".attention-source", ".attention-target")),
+        (test_set, (".report-source", ".report-translation", ".report-reference")),
+        (vectors, (".map-sentence", ".map-nearest button", ".map-matches button")),
+    ):
+        page = opened(html)
+        if html is vectors:
+            hint = page.locator(".map-sentence")
+            assert hint.evaluate("each => getComputedStyle(each).direction") == "ltr"
+            page.locator(".map-matches button").first.click()
+        for selector in selectors:
+            line = page.locator(selector).first
+            assert line.evaluate("each => getComputedStyle(each).direction") == direction, selector
 
 
 def test_downloads_are_the_translation(opened, tmp_path):

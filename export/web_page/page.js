@@ -89,6 +89,7 @@ class Page {
     if (from && to) title.textContent = document.title = `${from} \u2192 ${to}`;
     if (from) label.textContent = from;
     text.lang = this.#models[0].metadata.source_language ?? "";
+    text.dir = PageElements.textIn(text.lang).dir;
     document.body.classList.toggle("page-side-by-side", this.#models.length > 1);
     const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
     this.#size = this.#models.map(({name, bytes}) => `${name}, ${megabytes(bytes)}`).join("; ");
@@ -105,9 +106,8 @@ class Page {
     const {examples, text} = this.#parts;
     examples.hidden = !sentences.length;
     for (const sentence of sentences) {
-      const button = PageElements.element(
-        "button", {type: "button", dir: "auto", translate: "no"}, sentence);
-      button.lang = text.lang;
+      const attributes = {type: "button", ...PageElements.textIn(text.lang)};
+      const button = PageElements.element("button", attributes, sentence);
       button.addEventListener("click", () => this.#replaceText(sentence));
       examples.append(button);
     }

@@ -9,8 +9,9 @@ class SentenceResult {
   // `page` is `{models, onWords}`.
   constructor(page) {
     const element = this.#element;
-    this.#source = element("p", {class: "page-source", dir: "auto", translate: "no"});
-    this.#source.lang = page.models[0].metadata.source_language ?? "";
+    const {textIn} = PageElements;
+    const language = page.models[0].metadata.source_language ?? "";
+    this.#source = element("p", {class: "page-source", ...textIn(language)});
     const columns = element("div", {class: "page-columns"});
     for (const model of page.models) {
       const column = new ModelResult(model, page);
@@ -72,11 +73,11 @@ class ModelResult {
   #opened = null;
 
   constructor(model, page) {
-    const {element} = PageElements;
+    const {element, textIn} = PageElements;
     this.#model = model;
     this.#page = page;
-    const text = element("p", {class: "page-translation", dir: "auto", translate: "no"});
-    text.lang = model.metadata.target_language ?? "";
+    const language = model.metadata.target_language ?? "";
+    const text = element("p", {class: "page-translation", ...textIn(language)});
     const view = element("div", {class: "page-view"});
     view.addEventListener("attention-words", ({detail}) => page.onWords(detail.words));
     view.addEventListener("attention-select", ({detail: {target, words}}) => {
@@ -170,7 +171,7 @@ class ModelResult {
       steps.append(container);
       this.#stepView = new StepView(container, this.#languages);
     }
-    this.#stepView.show(translation, getComputedStyle(this.#parts.text).direction);
+    this.#stepView.show(translation);
   }
 
   destroy() {

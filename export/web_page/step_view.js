@@ -6,10 +6,10 @@
  *   energies e_ij, their softmax a_ij, the context c_i = sum_j a_ij h_j, and the best candidates
  *
  *   const view = new StepView(container, {sourceLanguage: "de", targetLanguage: "en"});
- *   view.show(translation, "ltr");
+ *   view.show(translation);
  */
 globalThis.StepView = (() => {
-  const {element} = PageElements;
+  const {element, textIn} = PageElements;
   // Custom properties for the colours of a vector's numbers.
   const [POSITIVE, NEGATIVE] = ["--accent", "--page-negative"];
   // The quantile of absolute values with full colour: with the maximum, most would be too pale.
@@ -55,13 +55,12 @@ globalThis.StepView = (() => {
       this.#container = container;
       this.#sourceLanguage = sourceLanguage;
       const titleId = `${this.#id}-title`;
-      const written = {lang: targetLanguage, translate: "no"};
       container.classList.add("step-view");
       this.#slider = element("input", {type: "range", min: "1", value: "1", id: this.#id});
       this.#slider.addEventListener("input", () => this.#show());
       this.#parts = {
         label: element("label", {class: "step-label", for: this.#id}),
-        sentence: element("p", {class: "step-sentence", ...written}),
+        sentence: element("p", {class: "step-sentence", ...textIn(targetLanguage)}),
         // Scrollable areas must be reachable by keyboard.
         table: element("div", {
           class: "step-scroll",
@@ -69,8 +68,12 @@ globalThis.StepView = (() => {
           role: "group",
           "aria-label": "Numbers of the step",
         }),
-        candidates: element(
-          "ol", {class: "step-candidates", "aria-labelledby": titleId, ...written}),
+        candidates: element("ol", {
+          class: "step-candidates",
+          lang: targetLanguage,
+          translate: "no",
+          "aria-labelledby": titleId,
+        }),
       };
       const {label, sentence, table, candidates} = this.#parts;
       const title = element("p", {class: "step-title", id: titleId}, "Candidates of this step");
@@ -90,10 +93,8 @@ globalThis.StepView = (() => {
       this.#show();
     }
 
-    /** `direction` is that of the whole translation, "ltr" or "rtl". */
-    show(translation, direction) {
+    show(translation) {
       this.#translation = translation;
-      this.#parts.sentence.dir = direction;
       this.#slider.max = String(translation.steps.length);
       this.#energies = StepView.range(translation.steps.flatMap(({energies}) => energies));
       this.#scale = StepView.scale(translation.annotations);

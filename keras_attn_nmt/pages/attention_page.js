@@ -2,7 +2,7 @@
 
 /** A page of translations: a list of several, and the view of the chosen one. */
 (() => {
-  const {decimal, element, pageData} = PageElements;
+  const {decimal, element, pageData, textIn} = PageElements;
   const data = pageData();
   const {translations} = data;
   const container = element("div");
@@ -14,15 +14,14 @@
   /** A list of the sources, or for an n-best list of the translations. */
   function chooser() {
     const sameSource = translations.every(({source}) => source === translations[0].source);
+    const own = textIn(sameSource ? data.target_language : data.source_language);
     const items = translations.map((translation, index) => {
       const radio = element("input", {type: "radio", name: "translation"});
       radio.checked = index === 0;
       radio.addEventListener("change", () => view.show(translation));
       const text = sameSource ? translation.translation : translation.source;
       const score = element("span", {class: "page-score"}, decimal(translation.score, 2));
-      const lang = sameSource ? data.target_language : data.source_language;
-      const label = element("span", {dir: "auto", lang, translate: "no"}, text);
-      return element("label", {}, radio, label, score);
+      return element("label", {}, radio, element("span", own, text), score);
     });
     const legend = sameSource ? `${translations.length} best translations` : "Sentences";
     return element("fieldset", {class: "page-choice"}, element("legend", {}, legend), ...items);

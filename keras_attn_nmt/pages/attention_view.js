@@ -15,7 +15,7 @@
  * hovered or focused unit, null for none; `attention-words` with `{words}` when the user chooses.
  */
 globalThis.AttentionView = (() => {
-  const {element, download, copyText, languageName, moveFocus} = PageElements;
+  const {element, download, copyText, languageName, moveFocus, textIn} = PageElements;
   const {strongest, scoresOf} = AttentionText;
   // Maximum number of target units in the summary of the heat map.
   const MOST_SUMMARIZED = 12;
@@ -127,9 +127,7 @@ globalThis.AttentionView = (() => {
       if (side === "target") caption.push(...scoresOf(this.#translation));
       const line = element("div", {
         class: `attention-line attention-${side}`,
-        dir: "auto",
-        lang: language,
-        translate: "no",
+        ...textIn(language),
         role: "listbox",
         "aria-orientation": "horizontal",
         "aria-label": `${side === "source" ? "Source" : "Translation"}, ${caption.join(", ")}`,
@@ -163,8 +161,7 @@ globalThis.AttentionView = (() => {
     #reference() {
       const {reference} = this.#translation;
       const title = element("p", {class: "attention-caption"}, "Reference");
-      const {targetLanguage: lang} = this.#options;
-      const attributes = {class: "attention-plain", dir: "auto", lang, translate: "no"};
+      const attributes = {class: "attention-plain", ...textIn(this.#options.targetLanguage)};
       const text = element("p", attributes, reference);
       return element("div", {class: "attention-side"}, title, text);
     }

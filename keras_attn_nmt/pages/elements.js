@@ -2,6 +2,11 @@
 
 /** Elements, downloads and the clipboard, for all pages. */
 globalThis.PageElements = (() => {
+  // Living scripts that run from right to left, by their codes in ISO 15924.
+  const RIGHT_TO_LEFT = new Set([
+    "Adlm", "Arab", "Aran", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi",
+  ]);
+
   /** An element with attributes and children; strings become text, never markup. */
   function element(name, attributes = {}, ...children) {
     const made = document.createElement(name);
@@ -50,6 +55,22 @@ globalThis.PageElements = (() => {
     }
   }
 
+  /** Attributes of text in a language, which a browser shall not translate. */
+  function textIn(language) {
+    return {lang: language, dir: directionOf(language), translate: "no"};
+  }
+
+  /** "rtl" or "ltr", whatever the first word is; "auto", by it, for unknown languages. */
+  function directionOf(language) {
+    try {
+      const {script} = new Intl.Locale(language).maximize();
+      if (!script) return "auto";
+      return RIGHT_TO_LEFT.has(script) ? "rtl" : "ltr";
+    } catch {
+      return "auto";
+    }
+  }
+
   /** Arrow keys, Home and End in a line; left is forward where the script runs to the left. */
   function moveFocus(event, line, options) {
     const forward = getComputedStyle(line).direction === "rtl" ? "ArrowLeft" : "ArrowRight";
@@ -71,5 +92,5 @@ globalThis.PageElements = (() => {
   /** The JSON that Python wrote into the page. */
   const pageData = () => JSON.parse(document.getElementById("data").textContent);
 
-  return {element, download, copyText, decimal, languageName, moveFocus, pageData};
+  return {element, download, copyText, decimal, languageName, moveFocus, pageData, textIn};
 })();

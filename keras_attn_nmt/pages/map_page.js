@@ -2,12 +2,13 @@
 
 /** A map of sentences: one that is pointed at or selected is shown with its neighbours. */
 (() => {
-  const {element, pageData} = PageElements;
+  const {element, pageData, textIn} = PageElements;
   const SVG = "http://www.w3.org/2000/svg";
   const [SIDE, MARGIN, RADIUS] = [600, 14, 4.5];
   // Maximum number of sentences in the list.
   const LISTED = 60;
   const {title, language, projections, texts, neighbours, groups} = pageData();
+  const [ofPage, ofSentences] = [{lang: "en", dir: "ltr", translate: "yes"}, textIn(language)];
   const names = Object.keys(projections);
   const lower = texts.map((text) => text.toLowerCase());
   let points = [];
@@ -31,7 +32,7 @@
   });
   svg.append(links, ...circles);
 
-  const sentence = element("p", {class: "map-sentence", dir: "auto", lang: language});
+  const sentence = element("p", {class: "map-sentence"});
   const nearest = element("ol", {class: "map-nearest"});
   const matches = element("ul", {class: "map-matches"});
   const count = element("p", {class: "map-small", role: "status"});
@@ -53,7 +54,8 @@
     selected = index;
     const near = index === null ? [] : neighbours[index];
     sentence.textContent = index === null ? "Point at a sentence." : texts[index];
-    sentence.translate = index === null;
+    const attributes = index === null ? ofPage : ofSentences;
+    for (const [name, value] of Object.entries(attributes)) sentence.setAttribute(name, value);
     nearest.replaceChildren(...near.map((each) => element("li", {}, choice(each))));
     links.replaceChildren(
       ...near.map((each) => {
@@ -66,8 +68,7 @@
 
   /** A sentence as a button that selects it. */
   function choice(index) {
-    const attributes = {type: "button", dir: "auto", lang: language, translate: "no"};
-    const button = element("button", attributes, texts[index]);
+    const button = element("button", {type: "button", ...ofSentences}, texts[index]);
     button.addEventListener("click", () => {
       select(index);
       sentence.focus();

@@ -2,7 +2,7 @@
 
 /** A test set: its sentences can be sorted, searched and opened to see their attention. */
 (() => {
-  const {decimal, element, pageData} = PageElements;
+  const {decimal, element, pageData, textIn} = PageElements;
   // Sentences shown at once.
   const PART = 100;
   // As `INVISIBLE` in text/blank.py.
@@ -94,7 +94,7 @@
 
   function summary({source, translation, reference, chrf, bleu, score, words, complete}) {
     const text = (kind, lang, ...content) =>
-      element("span", {class: `report-${kind}`, dir: "auto", lang, translate: "no"}, ...content);
+      element("span", {class: `report-${kind}`, ...textIn(lang)}, ...content);
     const bar = element("span", {class: "report-bar", "aria-hidden": "true"});
     bar.style.setProperty("--share", chrf / 100);
     const parts = [`BLEU ${bleu.toFixed(1)}`, `score ${decimal(score, 2)}`, `${words} words`];

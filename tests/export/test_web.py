@@ -267,7 +267,7 @@ ARABIC_STEPS = """translation => {
   const root = document.body.appendChild(document.createElement("div"));
   const source_tokens = translation.source_tokens.map(() => "\u2581\u0628\u064a\u062a");
   const view = new StepView(root, {sourceLanguage: "ar", targetLanguage: "ar"});
-  view.show({...translation, source_tokens}, "rtl");
+  view.show({...translation, source_tokens});
   const lefts = (name) => Array.from(
     root.querySelectorAll(name), (each) => each.getBoundingClientRect().left);
   return {
@@ -393,3 +393,19 @@ def test_right_to_left_text(open_page):
     assert boxes[0] > boxes[-1]
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 360
     page.screenshot("right_to_left")
+
+
+def test_text_runs_as_its_language_whatever_its_first_word(open_page, changed_folder):
+    folder = changed_folder("page.js", "")
+    described = json.loads((folder / "models.json").read_text("utf-8"))
+    described["models"][0]["metadata"] |= {"source_language": "ar", "target_language": "he"}
+    described["examples"] = ["Paul يريد 31."]
+    (folder / "models.json").write_text(json.dumps(described), "utf-8")
+    page = open_page("folder", folder)
+    page.type("ein\nHaus")
+    page.page.get_by_text("Attention", exact=True).first.click()
+    page.page.locator(".attention-unit").first.wait_for()
+    parts = ("#text", "#examples button", ".page-source", ".page-translation")
+    for part in (*parts, ".attention-source", ".attention-target"):
+        line = page.page.locator(part).first
+        assert line.evaluate("each => getComputedStyle(each).direction") == "rtl", part
