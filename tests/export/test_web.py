@@ -283,7 +283,6 @@ def test_steps_of_a_text_from_right_to_left(open_page):
     page = open_page("single")
     page.type(SENTENCES[1])
     page.page.get_by_text("Step by step").click()
-    assert page.page.locator(".step-sentence").evaluate("each => each.dir") == "ltr"
     found = page.page.evaluate(ARABIC_STEPS, page.json())
     assert (found["sentence"], found["token"]) == ("rtl", "rtl")
     assert found["indents"] == pytest.approx([0] * len(found["indents"]), abs=0.5)
