@@ -111,7 +111,9 @@ globalThis.StepView = (() => {
       this.#colours = [POSITIVE, NEGATIVE].map((name) => colour(this.#container, name));
       label.textContent = `Step ${index + 1} of ${steps.length}`;
       this.#slider.setAttribute("aria-valuetext", `${label.textContent}, writes ${chosen}`);
-      sentence.replaceChildren(before || "\u2026", " ", element("strong", {}, chosen));
+      // Apart from the sentence: in one from right to left, "</s>" would be mirrored.
+      const written = element("strong", {}, element("bdi", {}, chosen));
+      sentence.replaceChildren(before || "\u2026", " ", written);
       table.replaceChildren(this.#table(index));
       candidates.replaceChildren(...steps[index].candidates.map(({token, score}) => {
         const [text] = AttentionText.tokenTexts([token]);

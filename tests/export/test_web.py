@@ -268,11 +268,13 @@ ARABIC_STEPS = """translation => {
   const source_tokens = translation.source_tokens.map(() => "\u2581\u0628\u064a\u062a");
   const view = new StepView(root, {sourceLanguage: "ar", targetLanguage: "ar"});
   view.show({...translation, source_tokens});
+  view.select(translation.target_tokens.length - 1);
   const lefts = (name) => Array.from(
     root.querySelectorAll(name), (each) => each.getBoundingClientRect().left);
   return {
     sentence: getComputedStyle(root.querySelector(".step-sentence")).direction,
     token: getComputedStyle(root.querySelector("tbody bdi")).direction,
+    end: getComputedStyle(root.querySelector(".step-sentence bdi")).direction,
     indents: lefts("tbody bdi").map((left, i) => left - lefts("tbody th")[i]),
   };
 }"""
@@ -284,7 +286,7 @@ def test_steps_of_a_text_from_right_to_left(open_page):
     page.type(SENTENCES[1])
     page.page.get_by_text("Step by step").click()
     found = page.page.evaluate(ARABIC_STEPS, page.json())
-    assert (found["sentence"], found["token"]) == ("rtl", "rtl")
+    assert [found[each] for each in ("sentence", "token", "end")] == ["rtl", "rtl", "ltr"]
     assert found["indents"] == pytest.approx([0] * len(found["indents"]), abs=0.5)
 
 
