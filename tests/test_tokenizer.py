@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import tempfile
 import numpy as np
 import pytest
 import sentencepiece
+from full_disk import full_disk
 from texts import ODD_TEXTS, SENTENCES
 
 from keras_attn_nmt.text.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
@@ -266,12 +266,6 @@ def test_a_single_sequence_of_ids_is_not_a_list_of_sequences() -> None:
 
 def test_a_full_temporary_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Files cannot grow beyond it, which is to a program what a full disk is.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(OSError, match=f"File too large: '{tmp_path}"):
-            Tokenizer.learn(SENTENCES, 340)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(), pytest.raises(OSError, match=f"File too large: '{tmp_path}"):
+        Tokenizer.learn(SENTENCES, 340)
     assert os.listdir(tmp_path) == []

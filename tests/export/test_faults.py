@@ -1,7 +1,6 @@
 """Failed exports keep existing files and leave no partial results."""
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
+from full_disk import full_disk
 
 from keras_attn_nmt import Tokenizer, cli
 from keras_attn_nmt.export import (
@@ -74,13 +74,8 @@ def test_full_disk_keeps_the_served_version(model_directory, versions):
 
 def test_a_full_temporary_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(OSError, match=f"File too large: '{tmp_path}"):
-            saved_model._check(tmp_path, {"translate": {"score": np.zeros(4096)}})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(), pytest.raises(OSError, match=f"File too large: '{tmp_path}"):
+        saved_model._check(tmp_path, {"translate": {"score": np.zeros(4096)}})
 
 
 @pytest.mark.slow
