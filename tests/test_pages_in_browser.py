@@ -150,6 +150,25 @@ def test_the_language_gives_the_direction_not_the_first_word(opened, first, lang
             assert line.evaluate("each => getComputedStyle(each).direction") == direction, selector
 
 
+def test_a_thread_ends_at_the_word_not_at_its_full_stop(opened):
+    tokens = ["▁כלב", "▁New", "▁York", ".", "</s>"]
+    page = opened(translation(tokens, tokens).to_html(source_language="he", target_language="he"))
+    units(page, "target").last.hover()
+    frame = page.locator(".attention-threads").bounding_box()
+    paths = page.locator(".attention-threads path").evaluate_all(
+        "all => all.map((each) => each.getAttribute('d'))"
+    )
+    ends = {float(path.split()[-2]) + frame["x"] for path in paths}
+    # "New" is between the full stop, at the left, and the word.
+    dot, word = sorted(
+        units(page, "target").last.evaluate(
+            "each => Array.from(each.getClientRects(), ({left, right}) => [left, right])"
+        )
+    )
+    assert dot[1] <= word[0]
+    assert len(ends) == 1 and word[0] < ends.pop() < word[1]
+
+
 def test_downloads_are_the_translation(opened, tmp_path):
     html = translation(*SENTENCES["number"]).to_html()
     page = opened(html)

@@ -323,8 +323,10 @@ globalThis.AttentionView = (() => {
     #thread(active) {
       const {threads, lines, source, target} = this.#parts;
       const frame = lines.getBoundingClientRect();
+      // A unit of both directions, such as "York." in Arabic, has several boxes: the widest one.
       const [froms, tos] = [source, target].map(({options}) =>
-        options.map((option) => option.getClientRects()[0] ?? frame),
+        options.map((option) =>
+          [...option.getClientRects()].sort((a, b) => b.width - a.width)[0] ?? frame),
       );
       const oneLine = [froms, tos].every((boxes) => boxes.every((box) => box.top === boxes[0].top));
       const nothing = active.source === null && active.target === null;
