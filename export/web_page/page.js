@@ -92,7 +92,8 @@ class Page {
     text.dir = PageElements.textIn(text.lang).dir;
     document.body.classList.toggle("page-side-by-side", this.#models.length > 1);
     const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-    this.#size = this.#models.map(({name, bytes}) => `${name}, ${megabytes(bytes)}`).join("; ");
+    const size = ({name, bytes}) => `${PageElements.isolated(name)}, ${megabytes(bytes)}`;
+    this.#size = this.#models.map(size).join("; ");
     facts.textContent = this.#facts();
     this.#addExamples(examples);
   }

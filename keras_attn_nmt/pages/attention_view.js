@@ -15,7 +15,9 @@
  * hovered or focused unit, null for none; `attention-words` with `{words}` when the user chooses.
  */
 globalThis.AttentionView = (() => {
-  const {element, download, copyText, languageName, moveFocus, textIn} = PageElements;
+  const {
+    element, download, copyText, isolated, languageName, moveFocus, textIn,
+  } = PageElements;
   const {strongest, scoresOf} = AttentionText;
   // Maximum number of target units in the summary of the heat map.
   const MOST_SUMMARIZED = 12;
@@ -28,9 +30,6 @@ globalThis.AttentionView = (() => {
     "This model has no attention: the encoder compresses the source into one vector, and the " +
     "decoder generates each word of the translation from it.";
   const THEME = ["ink", "paper", "muted", "accent", "cell", "line"];
-
-  /** Text whose direction does not affect the surrounding text. */
-  const isolated = (text) => `\u2068${text}\u2069`;
 
   const note = (text) => element("p", {class: "attention-note"}, text);
 

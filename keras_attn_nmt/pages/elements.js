@@ -46,6 +46,9 @@ globalThis.PageElements = (() => {
   /** A number with a true minus sign. */
   const decimal = (value, places) => value.toFixed(places).replace("-", "\u2212");
 
+  /** Text whose direction does not affect the surrounding text. */
+  const isolated = (text) => `\u2068${text}\u2069`;
+
   /** "German" for "de"; other names of languages are unchanged. */
   function languageName(code) {
     try {
@@ -92,5 +95,7 @@ globalThis.PageElements = (() => {
   /** The JSON that Python wrote into the page. */
   const pageData = () => JSON.parse(document.getElementById("data").textContent);
 
-  return {element, download, copyText, decimal, languageName, moveFocus, pageData, textIn};
+  return {
+    element, download, copyText, decimal, isolated, languageName, moveFocus, pageData, textIn,
+  };
 })();

@@ -53,6 +53,7 @@ def test_text_runs_as_its_language_whatever_its_first_word(open_page, changed_fo
     folder = changed_folder("page.js", "")
     described = json.loads((folder / "models.json").read_text("utf-8"))
     described["models"][0]["metadata"] |= {"source_language": "ar", "target_language": "he"}
+    described["models"][0]["name"] = "דגם"
     described["examples"] = ["Paul يريد 31."]
     (folder / "models.json").write_text(json.dumps(described), "utf-8")
     page = open_page("folder", folder)
@@ -63,3 +64,12 @@ def test_text_runs_as_its_language_whatever_its_first_word(open_page, changed_fo
     for part in (*parts, ".attention-source", ".attention-target"):
         line = page.page.locator(part).first
         assert line.evaluate("each => getComputedStyle(each).direction") == "rtl", part
+    name, size = page.page.locator("#facts").evaluate(
+        """({firstChild: text}) => ["דגם", "0."].map((part) => {
+          const range = document.createRange();
+          range.setStart(text, text.data.indexOf(part));
+          range.setEnd(text, text.data.indexOf(part) + part.length);
+          return range.getBoundingClientRect().left;
+        })"""
+    )
+    assert name < size
