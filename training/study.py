@@ -147,7 +147,8 @@ def _run(recipe: Recipe, output: Path, names: Sequence[str], quiet: bool) -> dic
     writing.write_text(output / "study.md", table(report))
     curves = {name: system["bleu_by_words"] for name, system in report["systems"].items()}
     study_plots.save(output / "bleu_by_length.png", study_plots.plot_bleu_by_words(curves))
-    _draw_vectors(output, FIXED if FIXED in names else names[0], sources)
+    language = recipe.data.source_language
+    _draw_vectors(output, FIXED if FIXED in names else names[0], sources, language)
     return report
 
 
@@ -282,7 +283,7 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _draw_vectors(output: Path, name: str, sources: Sequence[str]) -> None:
+def _draw_vectors(output: Path, name: str, sources: Sequence[str], language: str) -> None:
     texts = list(sources)[:MOST_VECTORS]
     vectors = np.asarray(Translator.load(output / name).embed(texts))
     points = study_plots.in_two_dimensions(vectors)
@@ -290,6 +291,11 @@ def _draw_vectors(output: Path, name: str, sources: Sequence[str]) -> None:
     examples = [[texts[row] for row in rows] for rows in nearest]
     study_plots.save(output / "vectors.png", study_plots.plot_vectors(points, groups, examples))
     page = map_page(
-        points, texts, nearest_neighbours(vectors), groups=groups, title=f"Sentence vectors: {name}"
+        points,
+        texts,
+        nearest_neighbours(vectors),
+        groups=groups,
+        title=f"Sentence vectors: {name}",
+        language=language,
     )
     writing.write_text(output / "vectors.html", page)
