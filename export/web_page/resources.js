@@ -12,9 +12,23 @@ class Resources {
   static async bytes(name, progress = () => {}) {
     const [path, version] = name.split("?v=");
     const element = document.querySelector(`script[data-name="${CSS.escape(path)}"]`);
+    if (element) return Resources.#content(path, () => Resources.#unpacked(element), progress);
+    // Files without a version are revalidated: a later export may have replaced them. A browser that
+    // came during an upload has kept another file under the URL of this version.
+    for (const cache of version ? ["default", "reload"] : ["no-cache"]) {
+      const request = () => Resources.#requested(name, cache);
+      const content = await Resources.#content(path, request, progress);
+      if (!version || await Resources.#isOf(version, content)) return content;
+    }
+    throw new Error(
+      `${path} is damaged, or from another export than this page: a cache is out of date, or ` +
+      "files are missing on the server. Reload the page; upload all files of the export.");
+  }
+
+  static async #content(path, open, progress) {
     const parts = [];
     try {
-      const stream = element ? Resources.#unpacked(element) : await Resources.#requested(name);
+      const stream = await open();
       for (const reader = stream.getReader(); ;) {
         const {done, value} = await reader.read();
         if (done) break;
@@ -23,25 +37,19 @@ class Resources {
       }
     } catch ({message}) {
       // A frame's sandbox: the folder is of another origin than the page.
-      const advice = element || self.origin !== "null" ? "" : " Add allow-same-origin to the " +
-        "sandbox of its frame, or use a page that was exported as a single file.";
+      const advice = Resources.embedded || self.origin !== "null" ? "" : " Add allow-same-origin " +
+        "to the sandbox of its frame, or use a page that was exported as a single file.";
       throw new Error(`${path} cannot be loaded (${message}).${advice}`);
     }
-    const content = new Uint8Array(await new Blob(parts).arrayBuffer());
-    if (version && !element) await Resources.#check(content, path, version);
-    return content;
+    return new Uint8Array(await new Blob(parts).arrayBuffer());
   }
 
-  // A cache that ignores versions, or an incomplete upload, gives the file of another export. Only
-  // pages from HTTPS or this computer can calculate the hash.
-  static async #check(content, path, version) {
-    if (!globalThis.crypto?.subtle) return;
+  // Only pages from HTTPS or this computer can calculate the hash.
+  static async #isOf(version, content) {
+    if (!globalThis.crypto?.subtle) return true;
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
     const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    if (hash.startsWith(version)) return;
-    throw new Error(
-      `${path} is damaged, or from another export than this page: a cache is out of date, or ` +
-      "files are missing on the server. Reload the page; upload all files of the export.");
+    return hash.startsWith(version);
   }
 
   static async text(name) {
@@ -55,9 +63,8 @@ class Resources {
     return new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   }
 
-  // Files without a version in their name are revalidated: a later export may have replaced them.
-  static async #requested(name) {
-    const response = await fetch(name, {cache: name.includes("?v=") ? "default" : "no-cache"});
+  static async #requested(name, cache) {
+    const response = await fetch(name, {cache});
     if (!response.ok) throw new Error(`${response.status} ${response.statusText}`.trim());
     return response.body;
   }

@@ -140,6 +140,34 @@ def test_a_file_of_another_export_is_refused(chromium, exported, name):
         assert f"{name} is damaged, or from another export" in status
 
 
+def test_a_file_that_was_cached_during_an_upload_is_requested_again(
+    chromium, exported, monkeypatch
+):
+    handler = http.server.SimpleHTTPRequestHandler
+    sent, end = [], handler.end_headers
+
+    def copy(handler, source, output):
+        content = source.read()
+        if source.name.endswith(".source.spm"):
+            sent.append(source.name)
+            # At first, that of a former export.
+            content = content if len(sent) > 1 else content[:-1] + b"\n"
+        output.write(content)
+
+    def cached_for_an_hour(handler):
+        handler.send_header("Cache-Control", "max-age=3600")
+        end(handler)
+
+    monkeypatch.setattr(handler, "copyfile", copy)
+    monkeypatch.setattr(handler, "end_headers", cached_for_an_hour)
+    with served(exported / "folder") as address, contextlib.closing(chromium.new_page()) as page:
+        page.goto(address)
+        check_translates(page)
+        page.reload()
+        check_translates(page)
+    assert len(sent) == 2
+
+
 @pytest.mark.parametrize("shape", ["folder", "single"])
 def test_a_sandbox_is_enough_for_a_single_file_and_explained_for_a_folder(
     chromium, exported, shape
