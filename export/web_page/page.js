@@ -146,7 +146,7 @@ class Page {
       const texts = await Promise.all(["NOTICE", "LICENSE"].map((name) => Resources.text(name)));
       text.textContent = texts.join("\n\n");
     } catch (error) {
-      text.textContent = `The licence cannot be loaded (${error.message}). Open it again to retry.`;
+      text.textContent = `${error.message} Open the licence again to retry.`;
     }
   }
 

@@ -99,7 +99,8 @@ def test_a_licence_that_was_not_loaded_is_requested_again(open_page):
     summary, text = page.page.get_by_text("Licence of the runtime"), page.page.locator("pre")
     page.page.route("**/NOTICE", lambda route: route.abort())
     summary.click()
-    page.page.get_by_text("cannot be loaded").wait_for()
+    advice = "NOTICE cannot be loaded (Failed to fetch). Open the licence again to retry."
+    page.page.get_by_text(advice, exact=True).wait_for()
     page.page.unroute("**/NOTICE")
     summary.click()
     summary.click()
