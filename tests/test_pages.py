@@ -14,7 +14,6 @@ from keras_attn_nmt.pages.document import ATTENTION_SCRIPTS, asset, escaped_json
 from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours, principal_components
 from keras_attn_nmt.pages.report_page import report_page
 from keras_attn_nmt.text import alignment
-from keras_attn_nmt.text.blank import INVISIBLE
 
 
 def test_the_data_of_a_page_are_the_translation():
@@ -105,8 +104,3 @@ def test_a_map_needs_a_group_for_each_sentence():
 def test_the_scripts_of_the_view_are_there():
     for name in ATTENTION_SCRIPTS:
         assert asset(name).startswith('"use strict";')
-
-
-def test_reports_compare_without_the_invisible_characters_of_scores():
-    (listed,) = re.findall(r"INVISIBLE = /\[(.*)\]/g;", asset("report_page.js"))
-    assert listed.encode().decode("unicode_escape") == INVISIBLE

@@ -24,6 +24,7 @@ from keras_attn_nmt.pages.attention_page import attention_page
 from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours
 from keras_attn_nmt.plots import _token_texts
 from keras_attn_nmt.text import alignment
+from keras_attn_nmt.text.blank import INVISIBLE
 from keras_attn_nmt.text.pieces import spelled
 
 
@@ -328,11 +329,12 @@ def test_a_report_is_sorted_searched_and_opened(opened):
     ("pieces", "reference", "underlined"),
     [
         (["▁두", "▁개", "가"], "두\u200b 개가", []),
-        (["▁Ein", "▁Mädchen"], "ein Mädchen", []),
+        (["▁Ein", "▁Mädchen"], f"ein{INVISIBLE} Mädchen", []),
+        (["▁می\u200cخواهم"], "میخواهم", ["می\u200cخواهم"]),  # A joiner that spells words.
         (["▁彼は", "本を", "読む。"], "彼は新聞を読む。", ["本"]),
         (["▁ครู", "ซื้อ", "หนังสือ"], "ครูขายหนังสือ", ["ซื้อ"]),
     ],
-    ids=["Korean", "German", "Japanese", "Thai"],
+    ids=["Korean", "German", "Persian", "Japanese", "Thai"],
 )
 def test_a_report_underlines_words_that_no_reference_has(opened, pieces, reference, underlined):
     found = translation([*pieces, "</s>"], [*pieces, "</s>"])

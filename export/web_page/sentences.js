@@ -3,7 +3,7 @@
 // Splits text into sentences. Runs in the page and in the worker.
 class Sentences {
   // As in keras_attn_nmt/text/blank.py: Python's white space, and invisible characters.
-  static #BLANK = /^[\s\u001c-\u001f\u0085\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]*$/u;
+  static #BLANK = /^[\s\u001c-\u001f\u0085\u00ad\u200b\u2060\ufeff\p{Bidi_Control}]*$/u;
   static #LINE_END = /\r\n|\r|\n|\u2028|\u2029/;
   // For browsers without Intl.Segmenter. "3.50" is not split, "24. Dezember" is.
   static #SENTENCE_END = /(?<=[.!?…])\s+|(?<=[。！？])\s*(?=\S)/u;
