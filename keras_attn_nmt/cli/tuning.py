@@ -42,7 +42,7 @@ def add_commands(commands: Commands) -> None:
     for name, kind, metavar, default in (
         ("beam-sizes", positive, "K", "3 5 8 12"),
         ("length-penalties", not_negative, "A", "0 0.5 1 1.5 2"),
-        ("coverage-penalties", not_negative, "B", "0 0.1 0.2 0.4; with the best beam above 1"),
+        ("coverage-penalties", not_negative, "B", "0 0.1 0.2 0.4; if the best beam is above 1"),
     ):
         command.add_argument(
             f"--{name}",
@@ -69,6 +69,11 @@ def tune(options: argparse.Namespace) -> None:
             )
     if options.tokenize and options.metric == "chrf":
         raise UsageError("--tokenize applies to BLEU only; chrF counts characters: leave it out.")
+    weighted = any(options.coverage_penalties or ())
+    if weighted and options.beam_sizes and max(options.beam_sizes) == 1:
+        raise UsageError(
+            "--coverage-penalties rank the hypotheses of a beam: give --beam-sizes above 1, too."
+        )
     if not options.dry_run:
         check_folder_output(options.model)
     from keras_attn_nmt.memory import keep_freed_memory
@@ -83,8 +88,7 @@ def tune(options: argparse.Namespace) -> None:
         texts = given_texts(options)
     keep_freed_memory()
     translator = Translator.load(options.model)
-    given = any(options.coverage_penalties or ())
-    check_attention(translator.has_attention, coverage_penalties=given)
+    check_attention(translator.has_attention, coverage_penalties=weighted)
     size = options.batch_size
     if phones:
         measure = tuning.measure_phones(translator, dictionary, batch_size=size)
