@@ -115,7 +115,7 @@ def _corpus(data: DataRecipe, name: str, table: Any) -> MixedCorpus:
 def _trained_on(data: DataRecipe) -> tuple[str, str]:
     """The training files of a section, however their path is spelled."""
     path = os.path.join(os.path.expanduser(data.folder), os.path.expanduser(data.train))
-    return data.corpus, os.path.realpath(path)
+    return data.corpus, os.path.realpath(path).removesuffix(".gz")
 
 
 def _given(settings: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

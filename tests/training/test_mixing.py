@@ -1,6 +1,7 @@
 """Several corpora by ratio: what an epoch has of each, and that everything has its turn."""
 
 import collections
+import gzip
 import json
 
 import numpy as np
@@ -205,6 +206,15 @@ def test_a_table_of_the_same_files_holds_out_the_same_pairs(folder, also, place,
     # Of other files, all is for training.
     others = recipe_of(folder, [{**table, "train": f"{place}older.tsv"}], train="old.tsv").data
     assert len(set(load_training(others).once().as_numpy_iterator())) == 97
+
+
+@pytest.mark.parametrize(("train", "also"), [("old.tsv", "old.tsv.gz"), ("old.tsv.gz", "old.tsv")])
+def test_a_table_of_the_same_packed_file_holds_out_the_same_pairs(folder, tmp_path, train, also):
+    (tmp_path / "old.tsv.gz").write_bytes(gzip.compress((folder / "old.tsv").read_bytes()))
+    data = recipe_of(tmp_path, [{"train": also}], train=train).data
+    held_out = set(load_split(data, "validation").as_numpy_iterator())
+    trained = set(load_training(data).once().as_numpy_iterator())
+    assert (len(held_out), len(trained), held_out & trained) == (3, 57, set())
 
 
 def test_data_of_the_parent_keep_their_shares(folder):
