@@ -107,3 +107,30 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Opens a page from its file; afterwards there was no error and no request but for it."""
+    problems, contexts = [], []
+
+    def open_page(html, **options):
+        path = tmp_path / "page.html"
+        path.write_text(html, encoding="utf-8")
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: requested(request.url, path.as_uri()))
+        page.goto(path.as_uri())
+        return page
+
+    def requested(address, own):
+        if address != own and not address.startswith("blob:"):
+            problems.append(f"request: {address}")
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []

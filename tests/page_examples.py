@@ -93,3 +93,8 @@ def every_page():
     yield "list", attention_page(found, [HOSTILE] * len(found), title=HOSTILE)
     yield "report", report(list(SENTENCES))
     yield "map", sentence_map()
+
+
+def units(page, side):
+    """The words or subwords of a side, in a browser."""
+    return page.locator(f".attention-{side} .attention-unit")

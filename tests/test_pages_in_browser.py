@@ -17,46 +17,16 @@ from page_examples import (
     report,
     sentence_map,
     translation,
+    units,
 )
 
 from keras_attn_nmt import Translation
 from keras_attn_nmt.pages.attention_page import attention_page
-from keras_attn_nmt.pages.map_page import map_page, nearest_neighbours
+from keras_attn_nmt.pages.map_page import nearest_neighbours
 from keras_attn_nmt.plots import _token_texts
 from keras_attn_nmt.text import alignment
 from keras_attn_nmt.text.blank import INVISIBLE
 from keras_attn_nmt.text.pieces import spelled
-
-
-@pytest.fixture
-def opened(chromium, tmp_path):
-    """Opens a page from its file; afterwards there was no error and no request but for it."""
-    problems, contexts = [], []
-
-    def open_page(html, **options):
-        path = tmp_path / "page.html"
-        path.write_text(html, encoding="utf-8")
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: requested(request.url, path.as_uri()))
-        page.goto(path.as_uri())
-        return page
-
-    def requested(address, own):
-        if address != own and not address.startswith("blob:"):
-            problems.append(f"request: {address}")
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert problems == []
-
-
-def units(page, side):
-    return page.locator(f".attention-{side} .attention-unit")
 
 
 def lit(page, side):
@@ -106,68 +76,6 @@ def test_arrow_keys_move_within_a_line(opened):
     assert any(lit(page, "source"))
     page.keyboard.press("Escape")
     assert not any(lit(page, "source"))
-
-
-def test_a_line_may_run_to_the_left(opened):
-    page = opened(translation(*SENTENCES["arabic"]).to_html())
-    boxes = [units(page, "source").nth(index).bounding_box()["x"] for index in range(4)]
-    # Arabic from right to left, "New York" in it from left to right.
-    assert boxes[0] > boxes[1] > boxes[3] > boxes[2]
-    units(page, "source").nth(0).focus()
-    page.keyboard.press("ArrowLeft")
-    assert page.evaluate("document.activeElement.textContent") == "في"
-
-
-@pytest.mark.parametrize(
-    ("first", "language", "direction"),
-    [
-        ("Paul", "ar", "rtl"),
-        ("Paul", "he-IL", "rtl"),
-        ("Paul", "ar-Latn", "ltr"),
-        ("שלום", "en", "ltr"),
-        ("שלום", "", "rtl"),
-        ("שלום", "no language", "rtl"),
-    ],
-)
-def test_the_language_gives_the_direction_not_the_first_word(opened, first, language, direction):
-    tokens = [f"▁{first}", "▁31", "</s>"]
-    found = [translation(tokens, tokens, seed) for seed in range(2)]
-    languages = {"source_language": language, "target_language": language}
-    nbest = attention_page(found, [f"{first} 31"] * 2, **languages)
-    test_set = report([], found, [f"{first} 31"] * 2, **languages)
-    vectors = map_page({"PCA": np.eye(2)}, [first, f"{first} 31"], [[1], [0]], language=language)
-    for html, selectors in (
-        (nbest, (".page-choice span[dir]", ".attention-source", ".attention-target")),
-        (test_set, (".report-source", ".report-translation", ".report-reference")),
-        (vectors, (".map-sentence", ".map-nearest button", ".map-matches button")),
-    ):
-        page = opened(html)
-        if html is vectors:
-            hint = page.locator(".map-sentence")
-            assert hint.evaluate("each => getComputedStyle(each).direction") == "ltr"
-            page.locator(".map-matches button").first.click()
-        for selector in selectors:
-            line = page.locator(selector).first
-            assert line.evaluate("each => getComputedStyle(each).direction") == direction, selector
-
-
-def test_a_thread_ends_at_the_word_not_at_its_full_stop(opened):
-    tokens = ["▁כלב", "▁New", "▁York", ".", "</s>"]
-    page = opened(translation(tokens, tokens).to_html(source_language="he", target_language="he"))
-    units(page, "target").last.hover()
-    frame = page.locator(".attention-threads").bounding_box()
-    paths = page.locator(".attention-threads path").evaluate_all(
-        "all => all.map((each) => each.getAttribute('d'))"
-    )
-    ends = {float(path.split()[-2]) + frame["x"] for path in paths}
-    # "New" is between the full stop, at the left, and the word.
-    dot, word = sorted(
-        units(page, "target").last.evaluate(
-            "each => Array.from(each.getClientRects(), ({left, right}) => [left, right])"
-        )
-    )
-    assert dot[1] <= word[0]
-    assert len(ends) == 1 and word[0] < ends.pop() < word[1]
 
 
 def test_downloads_are_the_translation(opened, tmp_path):
