@@ -100,8 +100,8 @@ def train(
         `"finished": false`, so that the model of an interrupted run is usable.
 
     Raises:
-        FileExistsError: `output` holds a model or an interrupted run and `resume` is not set, or
-            another process is training in it.
+        FileExistsError: `output` holds a model or an interrupted run and `resume` is not set, or a
+            model without a checkpoint to resume from, or another process is training in it.
         FileNotFoundError: Data or the parent are missing, or there is nothing to resume.
         ImportError: The extra `train` is not installed.
         ValueError: Recipe, data, parent and the content of `output` do not match.
