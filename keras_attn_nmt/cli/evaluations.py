@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
         if not path or Path(path).is_char_device():
             continue
         for other, taken in files:
-            if taken and Path(path).resolve() == Path(taken).resolve():
+            if taken and os.path.realpath(path) == os.path.realpath(taken):
                 raise UsageError(f"{other} and {name} are both {path}: name two files.")
         files.append((name, path))
 

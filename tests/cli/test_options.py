@@ -126,6 +126,15 @@ def test_evaluate_needs_two_names_for_two_files(capfd, monkeypatch, tmp_path, fi
     assert (tmp_path / "file").read_text() == "one\n"
 
 
+def test_evaluate_compares_names_of_files_that_are_links_to_themselves(
+    capfd, monkeypatch, tmp_path
+):
+    (tmp_path / "loop").symlink_to("loop")
+    arguments = ["--source", "x", "--reference", "x", "--output", str(tmp_path / "loop")]
+    code, _, err = run(capfd, monkeypatch, ["evaluate", "missing", *arguments])
+    assert (code, err) == (1, "keras-attn-nmt: error: The file x does not exist.\n")
+
+
 @pytest.mark.parametrize("locale", ["ascii", "iso-8859-1"])
 def test_arguments_are_utf8_in_any_locale(monkeypatch, locale):
     typed = "fünf".encode().decode(locale, "surrogateescape")
