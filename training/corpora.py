@@ -211,7 +211,7 @@ def from_pairs(
         >>> from_pairs(frame, columns=("de", "en")).cardinality().numpy()
         2
     """
-    check_arguments(pairs, columns, missing)
+    check_arguments(columns, missing)
 
     def encoded(pairs: Iterable[Any]) -> Iterator[tuple[bytes, bytes]]:
         return encoded_pairs(pairs, columns, missing)

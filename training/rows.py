@@ -20,17 +20,8 @@ MISSING = ("refuse", "drop")
 _MISSING_TYPES = ("NAType", "NaTType")
 
 
-def check_arguments(pairs: Any, columns: tuple[str, str] | None, missing: str) -> None:
+def check_arguments(columns: tuple[str, str] | None, missing: str) -> None:
     """Raises `ValueError` for invalid arguments of `from_pairs`."""
-    if hasattr(pairs, "collect_schema") and hasattr(pairs, "collect"):
-        raise ValueError("This is a lazy frame of polars: pass from_pairs frame.collect().")
-    if hasattr(pairs, "columns") and hasattr(pairs, "to_arrow_table"):
-        raise ValueError(
-            "This is a relation of DuckDB, a query whose rows come in any order each time: pass "
-            "from_pairs relation.to_arrow_table()."
-        )
-    if not callable(pairs) and not hasattr(pairs, "__iter__") and not hasattr(pairs, "columns"):
-        raise ValueError(f"Expected sentence pairs, got {type(pairs).__name__}.")
     if missing not in MISSING:
         raise ValueError(f"missing must be one of {MISSING}, got {missing!r}.")
     if columns is not None and (
@@ -47,8 +38,9 @@ def encoded_pairs(
     """Yields source and target of each row in UTF-8, see `from_pairs`.
 
     Raises:
-        ValueError: A row is not a pair of texts.
+        ValueError: This is not a collection, or a row is not a pair of texts.
     """
+    _check_collection(pairs)
     dropped = 0
     rows = _rows(pairs, columns)
     # The rows of a table by column are pairs already.
@@ -92,9 +84,33 @@ def field_of(row: Mapping[str, Any], field: str) -> Any:
     return value
 
 
+def _check_collection(pairs: Any) -> None:
+    """Raises `ValueError` for what has no rows, such as a query that was not run."""
+    if hasattr(pairs, "collect_schema") and hasattr(pairs, "collect"):
+        raise ValueError("This is a lazy frame of polars: pass from_pairs frame.collect().")
+    if hasattr(pairs, "columns") and hasattr(pairs, "to_arrow_table"):
+        raise ValueError(
+            "This is a relation of DuckDB, a query whose rows come in any order each time: pass "
+            "from_pairs relation.to_arrow_table()."
+        )
+    if _is_frame(pairs):
+        return
+    try:
+        iter(pairs)
+    except TypeError as error:
+        raise ValueError(
+            f"Expected sentence pairs, got {type(pairs).__name__}: pass a list, or a data frame of "
+            "pandas or polars."
+        ) from error
+
+
+def _is_frame(pairs: Any) -> bool:
+    return hasattr(pairs, "columns") and hasattr(pairs, "shape")
+
+
 def _rows(pairs: Any, columns: tuple[str, str] | None) -> Iterable[Any]:
     """Rows of a table by column; other collections as they are."""
-    is_frame = hasattr(pairs, "columns") and hasattr(pairs, "shape")
+    is_frame = _is_frame(pairs)
     if not is_frame and not isinstance(pairs, Mapping):
         return pairs
     # Of an Arrow table, `columns` are not names.

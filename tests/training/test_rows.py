@@ -3,6 +3,7 @@
 import collections
 
 import pytest
+import tensorflow as tf
 
 from keras_attn_nmt.training.corpora import from_pairs
 
@@ -31,6 +32,15 @@ class Frame:
 
     def __getitem__(self, name):
         return self._columns[name]
+
+
+class Query:
+    """A table as Ibis has it: a query, which cannot be iterated."""
+
+    columns = tuple(COLUMNS)
+
+    def __iter__(self):
+        raise TypeError("'Table' object is not iterable")
 
 
 class NAType:
@@ -111,7 +121,8 @@ def test_missing_texts_are_refused_with_their_number_or_dropped(nothing, caplog)
         (NESTED, {"columns": ("de", "de")}, "columns must be two names"),
         (NESTED, {"columns": "de"}, "columns must be two names"),
         (NESTED, {"missing": "skip"}, "missing must be one of"),
-        (7, {}, "Expected sentence pairs, got int"),
+        (7, {}, "Expected sentence pairs, got int: pass a list, or a data frame"),
+        (Query(), {"columns": ("de", "en")}, "Expected sentence pairs, got Query: pass a list"),
     ],
 )
 def test_mistakes(rows, options, message):
@@ -161,8 +172,11 @@ def test_relation_of_duckdb_is_refused_with_advice():
             return COLUMNS
 
     relation = Relation(COLUMNS)
-    with pytest.raises(ValueError, match=r"relation of DuckDB.*relation\.to_arrow_table"):
+    advice = r"relation of DuckDB.*relation\.to_arrow_table"
+    with pytest.raises(ValueError, match=advice):
         from_pairs(relation, columns=("de", "en"))
+    with pytest.raises(tf.errors.OpError, match=advice):
+        texts(from_pairs(lambda: relation, columns=("de", "en")))
     assert texts(from_pairs(relation.to_arrow_table(), columns=("de", "en"))) == PAIRS
 
 
