@@ -191,6 +191,17 @@ def recorded_data(model_directory: str | os.PathLike[str]) -> DataRecipe:
     return Recipe.from_dict(_recorded(model_directory)["recipe"]).data
 
 
+def named_files(data: DataRecipe) -> Iterator[Path]:
+    """The files that a `[data]` section names, whether it reads all of them or not."""
+    languages = data.source_language, data.target_language
+    for each in (data, *(corpus.data for corpus in mixed_corpora(data) if corpus.data)):
+        names = (each.train, each.validation, each.test)
+        for name in STEMS.values() if each.corpus == "multi30k" else filter(None, names):
+            for end in ("", *(f".{end}" for end in (*languages, each.alignment) if end)):
+                path = Path(_folder(each), os.path.expanduser(name) + end)
+                yield from (path, path.with_name(path.name + ".gz"))
+
+
 def _recorded(model_directory: str | os.PathLike[str]) -> dict[str, Any]:
     recorded = read_run(model_directory)
     if not recorded:

@@ -104,6 +104,16 @@ def _check_outputs(options: argparse.Namespace) -> None:
             if taken and os.path.realpath(path) == os.path.realpath(taken):
                 raise UsageError(f"{other} and {name} are both {path}: name two files.")
         files.append((name, path))
+        if options.source is None and Path(path).is_file():
+            _check_is_no_data(options.model, name, path)
+
+
+def _check_is_no_data(model: str, name: str, path: str) -> None:
+    """Raises `UsageError` if an output would replace a file of the model's corpus."""
+    from keras_attn_nmt.training.splits import named_files, recorded_data
+
+    if os.path.realpath(path) in map(os.path.realpath, named_files(recorded_data(model))):
+        raise UsageError(f"{name} would replace {path}, data of the model's corpus: name another.")
 
 
 def _evaluate_phones(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from tiny_translator import tiny_files
 from keras_attn_nmt.cli.arguments import bleu_tokenizer
 from keras_attn_nmt.cli.parser import build_parser
 from keras_attn_nmt.model_directory import save_model
+from keras_attn_nmt.training.recipe import DataRecipe, Recipe
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,21 @@ def test_evaluate_compares_names_of_files_that_are_links_to_themselves(
     arguments = ["--source", "x", "--reference", "x", "--output", str(tmp_path / "loop")]
     code, _, err = run(capfd, monkeypatch, ["evaluate", "missing", *arguments])
     assert (code, err) == (1, "keras-attn-nmt: error: The file x does not exist.\n")
+
+
+@pytest.mark.parametrize("taken", ["train.en", "val.en", "other.tsv.gz"])
+def test_evaluate_replaces_no_data_of_the_model(capfd, monkeypatch, tmp_path, taken):
+    mixed = {"corpus": "tsv", "folder": str(tmp_path), "train": "other.tsv"}
+    data = DataRecipe("lines", folder=str(tmp_path), train="train", validation="val", mix=(mixed,))
+    recorded = json.dumps({"recipe": Recipe(data=data).to_dict()})
+    (tmp_path / "training.json").write_text(recorded)
+    (tmp_path / taken).write_text("a house\n")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["evaluate", str(tmp_path), "--split", "validation", "--output", taken]
+    code, out, err = run(capfd, monkeypatch, arguments)
+    assert (code, out) == (2, "")
+    assert f"--output would replace {taken}, data of the model's corpus" in err
+    assert (tmp_path / taken).read_text() == "a house\n"
 
 
 @pytest.mark.parametrize("locale", ["ascii", "iso-8859-1"])
