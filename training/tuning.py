@@ -39,8 +39,8 @@ def tune_search(
     coverage_penalties: Sequence[float] = COVERAGE_PENALTIES,
 ) -> Iterator[Trial]:
     """Tries search options: first the current ones, then all pairs of beam size and length penalty
-    without coverage penalty, then all coverage penalties with the best pair, unless its beam has a
-    single hypothesis, which no penalty could rank.
+    without coverage penalty, then all coverage penalties with the best pair. A beam of 1 is tried
+    with the current length penalty alone: no penalty could rank a single hypothesis.
 
     Args:
         measure: The score of options; more is better, see `measure_translations` and
@@ -60,11 +60,15 @@ def tune_search(
     pairs = [
         current.replaced(beam_size=beam, length_penalty=alpha, coverage_penalty=0.0)
         for beam in beam_sizes
-        for alpha in length_penalties
+        for alpha in (length_penalties if beam > 1 else [current.length_penalty])
     ]
     # Refuses values out of range before the first trial.
-    for weight in coverage_penalties:
-        current.replaced(coverage_penalty=weight)
+    for name, values in (
+        ("length_penalty", length_penalties),
+        ("coverage_penalty", coverage_penalties),
+    ):
+        for value in values:
+            current.replaced(**{name: value})
     trials: list[Trial] = []
 
     def tried(options: Sequence[SearchOptions]) -> Iterator[Trial]:

@@ -70,10 +70,13 @@ def tune(options: argparse.Namespace) -> None:
     if options.tokenize and options.metric == "chrf":
         raise UsageError("--tokenize applies to BLEU only; chrF counts characters: leave it out.")
     weighted = any(options.coverage_penalties or ())
-    if weighted and options.beam_sizes and max(options.beam_sizes) == 1:
-        raise UsageError(
-            "--coverage-penalties rank the hypotheses of a beam: give --beam-sizes above 1, too."
-        )
+    if options.beam_sizes and max(options.beam_sizes) == 1:
+        for name in ("length", "coverage"):
+            if any(getattr(options, f"{name}_penalties") or ()):
+                raise UsageError(
+                    f"--{name}-penalties rank the hypotheses of a beam: give --beam-sizes above 1, "
+                    "too."
+                )
     if not options.dry_run:
         check_folder_output(options.model)
     from keras_attn_nmt.memory import keep_freed_memory

@@ -79,8 +79,8 @@ def piped(text):
     [
         "evaluate {model} --beam-size 1 --json --source {} --reference {} --reference {}",
         pytest.param(
-            "tune {model} --dry-run --json --beam-sizes 1 --length-penalties 1 --source {} "
-            "--reference {} --reference {}",
+            "tune {model} --dry-run --json --beam-sizes 1 --source {} --reference {} "
+            "--reference {}",
             marks=pytest.mark.slow,
         ),
         "align {model} --source {} --target {}",

@@ -75,18 +75,19 @@ def test_trials_keep_the_current_options_where_nothing_is_better():
         next(tune_search(measure, current, coverage_penalties=[-1.0]))
 
 
-def test_beams_of_1_have_neither_diversity_nor_coverage_penalties():
-    current = SearchOptions(diversity_penalty=0.5)
+def test_beams_of_1_keep_the_length_penalty_and_have_no_others():
+    current = SearchOptions(length_penalty=0.7, diversity_penalty=0.5)
     trials = tune_search(
         lambda options: -options.beam_size,
         current,
         beam_sizes=[1, 3],
-        length_penalties=[1.0],
+        length_penalties=[0.0, 1.0],
         coverage_penalties=[0.0, 0.2],
     )
     options = [each.options for each in trials]
     kept = {each.beam_size: each.diversity_penalty for each in options}
     assert kept == {5: 0.5, 1: 0.0, 3: 0.5}
+    assert [each.length_penalty for each in options if each.beam_size == 1] == [0.7]
     assert not any(each.coverage_penalty for each in options)
 
 
@@ -95,6 +96,7 @@ def test_wrong_usage_is_refused(capfd, monkeypatch, directory):
         (["--source", "x"], 2, "give both --source and --reference"),
         (["--metric", "chrf", "--tokenize", "char"], 2, "--tokenize applies to BLEU only"),
         (["--beam-sizes", "1", "--coverage-penalties", "0", "0.2"], 2, "--beam-sizes above 1"),
+        (["--beam-sizes", "1", "--length-penalties", "0.5"], 2, "--beam-sizes above 1"),
         (["--beam-sizes", "0"], 2, "not a whole number of at least 1"),
         ([], 1, "pass files"),
     ):
