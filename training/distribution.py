@@ -24,6 +24,7 @@ import keras
 import numpy as np
 
 from keras_attn_nmt.model import TranslationModel
+from keras_attn_nmt.signals import exit_code
 from keras_attn_nmt.text.special_ids import PAD
 from keras_attn_nmt.training.cluster import Cluster, take_back_sigterm
 from keras_attn_nmt.training.cluster_start import Address, listen
@@ -237,9 +238,9 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         take_back_sigterm()
         yield
         jax.distributed.shutdown()
-    except BaseException:
+    except BaseException as error:
         # At exit, JAX would wait for the others and then abort. This runs before.
-        atexit.register(_exit_at_once)
+        atexit.register(_exit_at_once, exit_code(error))
         raise
     finally:
         if service is not None:
@@ -247,10 +248,10 @@ def _connected(cluster: Cluster) -> Iterator[None]:
             service.stdin.close()
 
 
-def _exit_at_once() -> None:
+def _exit_at_once(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)
 
 
 def _free_port(host: str) -> int:

@@ -12,7 +12,6 @@ from keras_attn_nmt.cli.arguments import UsageError
 from keras_attn_nmt.cli.keras_import import import_keras
 from keras_attn_nmt.cli.options import PROGRAM
 from keras_attn_nmt.cli.parser import build_parser
-from keras_attn_nmt.cli.signals import exit_code, stopped_by_signals
 from keras_attn_nmt.cli.streams import (
     discard_unwritable_output,
     flush_output,
@@ -21,6 +20,7 @@ from keras_attn_nmt.cli.streams import (
     say,
 )
 from keras_attn_nmt.quiet import set_process_of_a_command
+from keras_attn_nmt.signals import exit_code, stopped_by_signals
 
 _STOPPED = {
     "train": " If an epoch was saved, the best model so far is usable, and the same command with "

@@ -121,7 +121,7 @@ def test_sigterm_stops_a_process_and_the_other(backend, corpus, tmp_path):
         program=PROGRAM,
         environments=environments,
     )
-    assert stopped[0] != 0
+    assert stopped[0] == 143
     assert "keras-attn-nmt: stopped." in stopped[1]
     assert other[0] == 1
     assert "Process 1 stopped: SIGTERM" in other[1]

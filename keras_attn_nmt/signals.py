@@ -39,6 +39,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise _Stopped(number)
 
 
-def exit_code(stop: KeyboardInterrupt) -> int:
-    """128 and the number of the signal, as a shell has it."""
-    return 128 + (stop.number if isinstance(stop, _Stopped) else signal.SIGINT)
+def exit_code(error: BaseException) -> int:
+    """128 and the number of the signal that stopped a command, as a shell has it; otherwise 1."""
+    if not isinstance(error, KeyboardInterrupt):
+        return 1
+    return 128 + (error.number if isinstance(error, _Stopped) else signal.SIGINT)
