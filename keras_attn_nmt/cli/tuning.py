@@ -71,8 +71,8 @@ def tune(options: argparse.Namespace) -> None:
         raise UsageError("--tokenize applies to BLEU only; chrF counts characters: leave it out.")
     weighted = any(options.coverage_penalties or ())
     if options.beam_sizes and max(options.beam_sizes) == 1:
-        for name in ("length", "coverage"):
-            if any(getattr(options, f"{name}_penalties") or ()):
+        for name, given in (("length", options.length_penalties), ("coverage", weighted)):
+            if given:
                 raise UsageError(
                     f"--{name}-penalties rank the hypotheses of a beam: give --beam-sizes above 1, "
                     "too."

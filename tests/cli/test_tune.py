@@ -96,7 +96,7 @@ def test_wrong_usage_is_refused(capfd, monkeypatch, directory):
         (["--source", "x"], 2, "give both --source and --reference"),
         (["--metric", "chrf", "--tokenize", "char"], 2, "--tokenize applies to BLEU only"),
         (["--beam-sizes", "1", "--coverage-penalties", "0", "0.2"], 2, "--beam-sizes above 1"),
-        (["--beam-sizes", "1", "--length-penalties", "0.5"], 2, "--beam-sizes above 1"),
+        (["--beam-sizes", "1", "--length-penalties", "0"], 2, "--beam-sizes above 1"),
         (["--beam-sizes", "0"], 2, "not a whole number of at least 1"),
         ([], 1, "pass files"),
     ):
