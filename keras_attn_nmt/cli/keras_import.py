@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +26,16 @@ def import_keras() -> None:
     installed.
 
     Raises:
+        FileNotFoundError: No folder for temporary files can be written, and TensorFlow needs one.
         ImportError: The backend that was chosen is not installed.
     """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error.strerror}: none can be written. Set the environment variable TMPDIR to a "
+            "folder that can, or mount one (docker run --tmpfs /tmp)."
+        ) from error
     backend = _backend()
     unused = OPTIONAL if backend == "jax" else (*OPTIONAL, "jax")
     try:

@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
+
+from keras_attn_nmt import cli
 
 PROGRAM = """
 import sys
@@ -42,3 +46,10 @@ def test_a_backend_that_is_not_installed_is_named():
     )
     assert done.returncode == 1
     assert "backend is torch (KERAS_BACKEND or keras.json), which is not installed" in done.stderr
+
+
+def test_without_a_folder_for_temporary_files_the_error_says_what_to_set(monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    assert cli.main(["doctor"]) == 1
+    assert re.search(r"'/proc/none'\]: none can.*TMPDIR.*--tmpfs", capsys.readouterr().err)
