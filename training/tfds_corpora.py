@@ -8,6 +8,7 @@ import functools
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
+from keras_attn_nmt.writing import check_folder_output
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ def read_tfds(
 
     Raises:
         FileNotFoundError: `manual_dir` is missing.
+        OSError: The data set cannot be prepared: its folder cannot be written, say.
         ValueError: unknown data set, config, split or language.
     """
     builder, read = open_builder(
@@ -86,7 +90,10 @@ def open_builder(
         raise ValueError(f"Unknown TFDS data set {name!r}.{_close_name(name)}") from None
     wanted = (source_language, target_language, *([] if alignment is None else [alignment]))
     read = _reads_texts(name, builder.info.features, wanted)
-    _prepare(builder, manual_dir)
+    if not builder.data_path.exists():
+        if data_dir is None:
+            _check_default_folder(os.fspath(builder.data_dir_root))
+        _prepare(builder, manual_dir)
     return builder, read
 
 
@@ -100,9 +107,21 @@ def as_dataset(builder: Any, split: Any) -> tf.data.Dataset:
     )
 
 
-def _prepare(builder: Any, manual_dir: str | os.PathLike[str] | None) -> None:
-    if builder.data_path.exists():
+def _check_default_folder(folder: str) -> None:
+    if "://" in folder:
         return
+    try:
+        if folder.startswith("~"):  # Python leaves it there, and TFDS takes it for a name.
+            raise OSError(f"Cannot write {folder}: this user has no home folder.")
+        check_folder_output(folder)
+    except OSError as error:
+        raise OSError(
+            f"{error} TensorFlow Datasets keeps corpora there: set the environment variable "
+            "TFDS_DATA_DIR to another folder."
+        ) from error
+
+
+def _prepare(builder: Any, manual_dir: str | os.PathLike[str] | None) -> None:
     logger.info("preparing %s in %s", builder.info.full_name, builder.data_dir)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
@@ -116,8 +135,10 @@ def _prepare(builder: Any, manual_dir: str | os.PathLike[str] | None) -> None:
         except (ValueError, OSError):
             raise
         except Exception as error:  # TFDS and its downloader raise many types.
+            nameless = re.search(r"get(pwu|grg)id\(\)", str(error))
+            hint = ". Give user and group a name in /etc/passwd and /etc/group." if nameless else ""
             raise OSError(
-                f"Could not prepare {builder.info.full_name}: {type(error).__name__}: {error}"
+                f"Could not prepare {builder.info.full_name}: {type(error).__name__}: {error}{hint}"
             ) from error
 
 

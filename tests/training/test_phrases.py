@@ -323,3 +323,22 @@ def test_builder_accepts_a_configuration(tmp_path):
     assert builder.info.splits["train"].num_examples == 5
     again = Phrases(config=config.name, data_dir=tmp_path)
     assert again.info.splits["test"].num_examples == 5
+
+
+@pytest.mark.parametrize("folder", ["~/tensorflow_datasets", "{}/file/tensorflow_datasets"])
+def test_a_folder_of_tfds_that_cannot_be_written_names_the_variable(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", folder.format(tmp_path))
+    with pytest.raises(OSError, match=r"(no home folder|is a file).*TFDS_DATA_DIR"):
+        read_tfds("phrases/de-en.5-5-5.seed0", "train", "de", "en")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_user_without_a_name_is_told_to_have_one(tmp_path, monkeypatch):
+    def getpwuid(user):
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    monkeypatch.setattr("pwd.getpwuid", getpwuid)
+    with pytest.raises(OSError, match=r"Could not prepare phrases.*/etc/passwd and /etc/group"):
+        read_tfds("phrases/de-en.5-5-5.seed0", "train", "de", "en", tmp_path)
