@@ -67,8 +67,8 @@ class SourceOrder(keras.layers.Layer):
 class TranslationModel(keras.Model):
     """A functional `keras.Model` with metrics for only some outputs, such as logits alone.
 
-    Labels that are not a dictionary are those of the output `logits`. Subclass it for a
-    `train_step` of your own.
+    Labels that are not a dictionary are those of the output `logits`, as is a loss. Subclass it
+    for a `train_step` of your own.
 
     Attributes:
         model_config: The `ModelConfig` it was built from; saved in `.keras` files.
@@ -125,6 +125,16 @@ class TranslationModel(keras.Model):
         training: bool = True,
     ) -> Any:
         y, sample_weight = _named(y, y_pred), _single(sample_weight)
+        if isinstance(y, dict) and list(y) == ["logits"] and not isinstance(self.loss, dict):
+            if isinstance(self.loss, list | tuple):
+                raise ValueError(
+                    "loss is a list, but the outputs of this model have names instead of an order: "
+                    'use loss={"logits": ...}.'
+                )
+            # Keras would look for labels of every output.
+            y, y_pred = y["logits"], y_pred["logits"]
+            if isinstance(sample_weight, dict):
+                sample_weight = sample_weight["logits"]
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
 

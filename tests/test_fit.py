@@ -58,6 +58,14 @@ def test_fit_learns_and_reports() -> None:
     for train in (model.fit, model.train_on_batch):
         with pytest.raises(ValueError, match="class_weight is for one class per row"):
             train(batch, source[:2], class_weight={4: 2.0})
+    # A loss without a name is that of the logits, too.
+    model.compile("sgd", loss=MaskedCrossentropy(0.1))
+    for labels, given in ((source[:2], weights), ({"logits": source[:2]}, {"logits": weights})):
+        unnamed = model.evaluate(batch, labels, sample_weight=given, verbose=0, return_dict=True)
+        assert unnamed["loss"] == pytest.approx(weighted["loss"])
+    model.compile("sgd", loss=[MaskedCrossentropy(), None])
+    with pytest.raises(ValueError, match="loss is a list"):
+        model.evaluate(batch, source[:2], verbose=0)
 
 
 @pytest.mark.parametrize("floatx", ["float16", pytest.param("float64", marks=pytest.mark.slow)])
