@@ -7,6 +7,8 @@ import difflib
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from keras_attn_nmt.training.mix_recipe import mixed_corpora
 from keras_attn_nmt.training.recipe import Recipe, check_sections, with_new_settings
 from keras_attn_nmt.training.sections import RENAMED
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = resources.files(__package__) / "recipes"
 MODEL_DEFAULTS = {
     field.name: field.default
     for field in dataclasses.fields(ModelConfig)
@@ -151,8 +153,9 @@ def load_recipe(
         ValueError: The recipe or a setting is unknown, a value is invalid, or a setting would have
             no effect, or differs from what the weights of the parent fix.
     """
-    path = Path(os.path.expanduser(name))
-    if path.suffix != ".toml":
+    path: Traversable = Path(os.path.expanduser(name))
+    built_in = not path.name.endswith(".toml")
+    if built_in:
         path = RECIPES / f"{name}.toml"
         if not path.is_file():
             close = difflib.get_close_matches(str(name), recipe_names())
@@ -176,7 +179,7 @@ def load_recipe(
         from keras_attn_nmt.training.parents import FREE, check_settings, inherited_settings
 
         inherited = inherited_settings(parent)
-        if path.parent == RECIPES:
+        if built_in:
             values = {key: each for key, each in values.items() if key not in FREE}
         check_settings(values, inherited, parent, str(path))
     in_file = {f"{section}.{key}" for section, each in values.items() for key in each}
@@ -299,7 +302,8 @@ def read_run(directory: str | os.PathLike[str]) -> dict[str, Any]:
 
 def recipe_names() -> list[str]:
     """Names of the built-in recipes."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+    names = (path.name for path in RECIPES.iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def _override(values: dict[str, Any], override: str) -> str:

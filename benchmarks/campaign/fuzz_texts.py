@@ -84,11 +84,11 @@ def _without_tensorflow() -> Any:
 
 
 def recipes(folder: Path) -> Target:
-    from keras_attn_nmt.training.recipe_files import RECIPES, load_recipe
+    from keras_attn_nmt.training.recipe_files import RECIPES, load_recipe, recipe_names
     from keras_attn_nmt.training.recipe_text import differences, to_toml
 
-    contents = [path.read_bytes() for path in sorted(RECIPES.glob("*.toml"))]
-    contents += [to_toml(load_recipe(path.stem), "x").encode() for path in RECIPES.glob("*.toml")]
+    contents = [(RECIPES / f"{name}.toml").read_bytes() for name in recipe_names()]
+    contents += [to_toml(load_recipe(name), "x").encode() for name in recipe_names()]
 
     again = folder / "again.toml"
     again.touch()

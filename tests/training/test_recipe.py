@@ -1,10 +1,16 @@
 """Recipes: those that come with the package, overrides, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 from tiny_translator import tiny_files
 
+import keras_attn_nmt
 from keras_attn_nmt import model_directory
 from keras_attn_nmt.training.parents import load_parent
 from keras_attn_nmt.training.recipe import DataRecipe, Recipe
@@ -24,6 +30,29 @@ def test_bundled_recipes_are_valid():
     assert names <= set(recipe_names())
     for name in recipe_names():
         assert load_recipe(name).data.corpus
+
+
+def test_recipes_are_read_from_a_zip_file(tmp_path):
+    package = Path(keras_attn_nmt.__file__).parent
+    with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
+        for folder in (package, package.parent / "training"):
+            for path in [*folder.rglob("*.py"), *folder.rglob("*.toml")]:
+                name = path.relative_to(folder)
+                at = "keras_attn_nmt" if folder == package else "keras_attn_nmt/training"
+                archive.write(path, f"{at}/{name}")
+    program = (
+        "from keras_attn_nmt.training import recipe_files as f, recipe_text; print(f.__file__, "
+        "f.recipe_names(), f.load_recipe('phrases').data.corpus, recipe_text.built_in()['g2p'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "package.zip")},
+    )
+    assert "package.zip" in done.stdout, done.stderr
+    assert f"{recipe_names()} phrases Letters to phones" in done.stdout
 
 
 def test_bahdanau2015_recipe_matches_the_paper():
