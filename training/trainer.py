@@ -263,7 +263,7 @@ def _train(
     listeners, keeper = run_callbacks(
         recipe,
         devices,
-        Translator(local, *tokenizers) if local is not None else None,
+        Translator(local, *tokenizers, search=recipe.search) if local is not None else None,
         validation_pairs,
         output,
         history,

@@ -44,7 +44,8 @@ class TrainingRecipe:
         plateau_patience: Epochs without improvement of `monitor` before the learning rate falls,
             see `schedule`. At least 1.
         plateau_factor: Factor of the learning rate then, see `schedule`. In (0, 1).
-        bleu_sentences: Validation sentences translated after each epoch; 0 disables it. At least 0.
+        bleu_sentences: Validation sentences translated after each epoch, by greedy search up to
+            `search.max_length`; 0 disables it. At least 0.
         bleu_tokenize: sacreBLEU tokeniser of `val_bleu`, and of `evaluate`, `tune` and `study`,
             such as `"zh"`, `"ja-mecab"` or `"char"` for languages that are written without spaces.
         dtype_policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
