@@ -219,6 +219,11 @@ def unused_settings(recipe: Recipe) -> dict[str, str]:
     for table, corpus in zip(recipe.data.mix, mixed_corpora(recipe.data), strict=True):
         if corpus.data is None:
             continue
+        if table.get("validation") and corpus.data.corpus != "dictionary":
+            unused[f"{corpus.name}.validation"] = (
+                "data.corpus='dictionary', or to be '', which holds out the end of its files: "
+                "validation data are those of [data]"
+            )
         of_corpus = unused_settings(Recipe(data=dataclasses.replace(corpus.data, mix=())))
         unused |= {
             f"{corpus.name}.{name}": of_corpus[f"data.{name}"]

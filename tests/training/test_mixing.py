@@ -149,6 +149,9 @@ def test_tables_of_a_recipe(folder, tmp_path):
     recipe = load_recipe(tmp_path / "mine.toml", [mix])
     assert recipe.data.mix == ({"train": "older.tsv", "ratio": 0.5},)
     assert load_recipe(tmp_path / "mine.toml").data.mix == ({"train": "old.tsv"},)
+    # Neither what holds out pairs, nor what chooses the words of a dictionary, is unused.
+    mix = 'data.mix=[{train="a", validation=""}, {corpus="dictionary", train="b", validation="c"}]'
+    assert len(load_recipe(tmp_path / "mine.toml", [mix]).data.mix) == 2
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
@@ -160,6 +163,7 @@ def test_tables_of_a_recipe(folder, tmp_path):
         ("[{ratio='x'}]", r"data\.mix\[0\]\.ratio .* above 0, got 'x'"),
         ("[{}, {max_length=9}]", r"data\.mix\[1\]\.max_length: .* set it in \[data\]"),
         ("[{test='a'}]", r"data\.mix\[0\]\.test has no effect"),
+        ("[{train='a', validation='b'}]", r"data\.mix\[0\]\.validation has no .* of \[data\]"),
         ("[{size=-1}]", r"data\.mix\[0\]: data\.size must be at least 0"),
         ("[{size='a'}]", r"data\.mix\[0\]\.size must be of type int"),
         ("[{corpus='phrases', train='a'}]", r"data\.mix\[0\]\.train has no effect"),
